@@ -1,0 +1,37 @@
+"""The errors that onnxcam raises: what failed, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class OnnxcamError(Exception):
+    """Base of every error that onnxcam raises on purpose.
+
+    Args:
+        message: What failed and where, in one line.
+        hint: What to do next, in one line.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the message and, after it, the hint."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class UsageError(OnnxcamError):
+    """The call asks for something that does not exist or makes no sense (exit code 2)."""
+
+
+class ModelError(OnnxcamError):
+    """The model file cannot be read, checked or run (exit code 1)."""
+
+
+class InputError(OnnxcamError):
+    """An input file or array cannot be used (exit code 1)."""
+
+
+class UnsupportedOp(OnnxcamError):  # noqa: N818 - the name that the contract gives it
+    """A differentiated value flows through an operator that has no gradient rule (exit code 1)."""
