@@ -1,0 +1,130 @@
+"""Bring a raw saliency map to the size of the model's input, values unchanged in meaning.
+
+The resampling is one convention for every rank, chosen so that a graph can do the same:
+half-pixel centres, borders repeated ("edge"), no antialiasing, axes one after another.
+
+- ``bicubic`` is Keys' cubic convolution with a = -0.5 (scikit-image's `warp`, order 3), which
+  is ONNX Resize with ``mode="cubic"``, ``cubic_coeff_a=-0.5``, ``exclude_outside=0`` and
+  ``coordinate_transformation_mode="half_pixel"``: equal to float32 rounding. It is not
+  `skimage.transform.resize` (a B-spline), Pillow (a = -0.5, but borders left out and the rest
+  re-weighted: ``exclude_outside=1``) or torch (a = -0.75).
+- ``nearest`` is ONNX Resize with ``mode="nearest"``, ``nearest_mode="round_prefer_ceil"`` and
+  half-pixel centres, in exact integer arithmetic.
+
+Nothing is normalised or clipped. Bicubic overshoots: between samples the result can leave the
+map's own range by 1/8 of that range for one axis and 9/32 for two (1/14 at a single step), so a
+map that is nowhere negative can get small negative values. In exchange it is linear:
+``upsample(a + b) == upsample(a) + upsample(b)`` to rounding. A constant stays exactly constant.
+Bicubic makes NaN of every sample in whose sum a NaN or an infinity has a weight (less than two
+cells away along each axis), and of no other; nearest copies both.
+
+References:
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import warp
+
+from onnxcam.errors import InputError, UsageError
+
+Method = Literal["bicubic", "nearest", "none"]
+
+MAX_SPACE_AXES = 3
+
+
+def upsample(
+    map: NDArray[Any], size: tuple[int, ...], method: Method = "bicubic"
+) -> NDArray[np.float32]:
+    """Resample the trailing axes of a map to a size; see the module for the conventions.
+
+    Args:
+        map: Raw values, ``[*, *space]`` with one, two or three space axes; any real dtype. Leading
+            axes (batch, target) are kept.
+        size: Extent of each space axis of the result, in samples; its length says how many
+            trailing axes are space.
+        method: ``bicubic``, ``nearest``, or ``none``, which leaves the map at its own size.
+
+    Returns:
+        Raw values, float32 ``[*, *size]`` (for ``none`` the map's own shape).
+
+    Raises:
+        UsageError: If the method is unknown or the size is not one to three positive integers.
+        InputError: If the map has too few axes, an axis without samples, or no real numbers.
+    """
+    values = _checked(map, size, method)
+    if method == "none":
+        return values.astype(np.float32)
+    resample = _bicubic if method == "bicubic" else _nearest
+    first = values.ndim - len(size)
+    for axis, samples in enumerate(size, start=first):
+        if values.shape[axis] != samples:
+            values = resample(values, axis, int(samples))
+    return np.array(values, dtype=np.float32, order="C")
+
+
+def _bicubic(values: NDArray[Any], axis: int, samples: int) -> NDArray[Any]:
+    """Resample one axis by cubic convolution, with NaN where a non-finite value has a weight."""
+    finite = np.isfinite(values)
+    out = _cubic_convolution(np.where(finite, values, 0), axis, samples)
+    if not finite.all():
+        out[_cubic_convolution(~finite, axis, samples) != 0] = np.nan
+    return out
+
+
+def _cubic_convolution(values: NDArray[Any], axis: int, samples: int) -> NDArray[np.float64]:
+    """Resample one axis of finite values: it becomes the rows of an image, the rest its columns."""
+    rows = np.moveaxis(values, axis, 0)
+    image = np.ascontiguousarray(rows.reshape(len(rows), -1), dtype=np.float64)
+    step = len(rows) / samples
+    to_input = np.array([[1, 0, 0], [0, step, 0.5 * step - 0.5], [0, 0, 1]])
+    out: NDArray[np.float64] = warp(  # type: ignore[no-untyped-call]
+        image,
+        to_input,
+        output_shape=(samples, image.shape[1]),
+        order=3,
+        mode="edge",
+        clip=False,
+        preserve_range=True,
+    )
+    return np.moveaxis(out.reshape(samples, *rows.shape[1:]), 0, axis)
+
+
+def _nearest(values: NDArray[Any], axis: int, samples: int) -> NDArray[Any]:
+    """Resample one axis by the nearest sample's value, the later one where two are as near."""
+    index = (2 * np.arange(samples) + 1) * values.shape[axis] // (2 * samples)
+    nearest: NDArray[Any] = np.take(values, index, axis=axis)
+    return nearest
+
+
+def _checked(map: NDArray[Any], size: tuple[int, ...], method: str) -> NDArray[Any]:
+    """Return the map as an array, or say what keeps it from being resampled."""
+    if method not in get_args(Method):
+        raise UsageError(
+            f"upsample: unknown method {method!r}", f"Choose one of {', '.join(get_args(Method))}"
+        )
+    if not 1 <= len(size) <= MAX_SPACE_AXES or any(int(n) != n or n < 1 for n in size):
+        raise UsageError(
+            f"upsample: size {size!r} is not one to three positive integers",
+            "Pass the space extents of the model's input, such as (224, 224)",
+        )
+    values = np.asarray(map)
+    if values.dtype.kind not in "fiub":
+        raise InputError(
+            f"upsample: a map of dtype {values.dtype} has no real numbers", "Pass a float array"
+        )
+    if values.ndim < len(size):
+        raise InputError(
+            f"upsample: a map of shape {values.shape} has fewer axes than the size {size!r}",
+            "Pass a map whose trailing axes are the space axes",
+        )
+    if 0 in values.shape:
+        raise InputError(
+            f"upsample: a map of shape {values.shape} has no values",
+            "Choose a feature layer whose space axes are not empty",
+        )
+    return values
