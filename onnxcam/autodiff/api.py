@@ -1,0 +1,60 @@
+"""``vjp_model``: a model in, the same model with gradients as extra outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from onnx import ModelProto
+
+from onnxcam.autodiff.engine import Overrides, vjp
+from onnxcam.emit import dtype_of, shape_of
+from onnxcam.errors import UsageError
+from onnxcam.model import load
+from onnxcam.surgery import Draft
+
+COTANGENT, GRADIENT = "ct::", "grad::"
+
+
+def vjp_model(
+    model: ModelProto,
+    wrt: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    overrides: Overrides | None = None,
+    builder: Literal["native", "ort-training"] = "native",
+) -> ModelProto:
+    """Return the model with vector-Jacobian products as extra outputs.
+
+    Args:
+        model: Any ONNX model; it is not modified.
+        wrt: Names of the tensors to differentiate with respect to (inputs, weights, internal).
+        outputs: Names of the tensors that are differentiated.
+        overrides: Other gradient rules, by operator type or node name.
+        builder: Who builds the gradient: ``native`` or ``ort-training``.
+
+    Returns:
+        The model with every input and output it had, one input ``ct::<output>`` per
+        differentiated output (its dtype and shape) and one output ``grad::<wrt>`` per ``wrt``
+        (its dtype and shape): sum over outputs of cotangent times Jacobian, zeros where no output
+        depends on the tensor.
+
+    Raises:
+        UsageError: There is no tensor of that name.
+        UnsupportedOp: A differentiated value flows through an operator without a rule.
+    """
+    if builder != "native":
+        raise UsageError(f"gradient builder {builder!r} is not there", "use builder='native'")
+    draft = Draft(load(model))
+    pairs = []
+    for name in outputs:
+        y = draft.tensor(name)
+        shape = shape_of(y)
+        dtype = dtype_of(y) or np.dtype(np.float32)
+        pairs.append((y, draft.input(COTANGENT + name, dtype, shape)))
+    targets = [draft.tensor(name) for name in wrt]
+    grads = vjp(draft.op, pairs, targets, overrides=overrides)
+    for x, dx in zip(targets, grads, strict=True):
+        draft.output(draft.op.zeros_like(x) if dx is None else dx, GRADIENT + x.name)
+    return draft.build()

@@ -1,0 +1,255 @@
+"""The walk: from cotangents of outputs to gradients of any tensors, written as ONNX nodes.
+
+Reverse-mode differentiation over a static graph. The engine finds the nodes between ``wrt`` and
+the outputs, asks each node's rule for its vector-Jacobian product, sums where a tensor has
+several consumers and sums back over broadcast dimensions. It knows no operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
+from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.errors import UnsupportedOp
+
+Overrides = Mapping[str, Rule]
+
+
+def vjp(
+    op: Emitter,
+    outputs: Sequence[tuple[Tensor, Tensor]],
+    wrt: Sequence[Tensor],
+    *,
+    overrides: Overrides | None = None,
+) -> list[Tensor | None]:
+    """Write the vector-Jacobian products of a graph and return them.
+
+    Args:
+        op: Emitter of the graph (or of a subgraph that sees it).
+        outputs: Pairs of a tensor and its cotangent (same shape and dtype).
+        wrt: Tensors to differentiate with respect to; nothing before them is walked.
+        overrides: Other rules, by operator type or by the name of one node.
+
+    Returns:
+        One gradient per ``wrt`` tensor with its shape and dtype (summed over the outputs); None
+        where no output depends on it.
+
+    Raises:
+        UnsupportedOp: A differentiated value flows through an operator without a rule.
+    """
+    return _Walk(op, outputs, wrt, overrides or {}).run()
+
+
+class _Walk:
+    def __init__(
+        self,
+        op: Emitter,
+        outputs: Sequence[tuple[Tensor, Tensor]],
+        wrt: Sequence[Tensor],
+        overrides: Overrides,
+    ) -> None:
+        self.op, self.wrt, self.overrides = op, wrt, overrides
+        self.parts: dict[int, list[Tensor]] = {}
+        for tensor, cotangent in outputs:
+            self.parts.setdefault(id(tensor), []).append(cotangent)
+        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in wrt}))
+        self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
+        self.active = self._forward()
+
+    def run(self) -> list[Tensor | None]:
+        for node in reversed(self.order):
+            if any(id(t) in self.active for t in self._sources(node)):
+                self._backward(node)
+        return [self._total(t) for t in self.wrt]
+
+    def _sources(self, node: gs.Node) -> list[Tensor]:
+        return [*node.inputs, *self.captures.get(id(node), ())]
+
+    def _forward(self) -> set[int]:
+        """Return the ids of the tensors that a change of ``wrt`` can move."""
+        active = {id(t) for t in self.wrt}
+        for node in self.order:
+            moving = [t for t in self._sources(node) if id(t) in active]
+            if not moving or self._is_zero(node):
+                continue
+            entry = lookup(node.domain, node.op, self._opset(node))
+            through = entry is not None and entry.straight_through
+            through = through or any(not is_float(t) for t in moving)
+            active.update(id(t) for t in node.outputs if t.name and (through or is_float(t)))
+        return active
+
+    def _is_zero(self, node: gs.Node) -> bool:
+        overridden = node.name in self.overrides or node.op in self.overrides
+        return not overridden and nondiff_reason(node.domain, node.op) is not None
+
+    def _opset(self, node: gs.Node) -> int:
+        domain = "" if node.domain in (None, "ai.onnx") else node.domain
+        return self.op.opsets.get(domain, 1)
+
+    def _backward(self, node: gs.Node) -> None:
+        dys = [self._total(t) if t.name and id(t) in self.active else None for t in node.outputs]
+        if all(dy is None for dy in dys):
+            return
+        view = NodeView(node, self._opset(node), self.captures.get(id(node), ()))
+        view._wanted = {
+            i for i, t in enumerate(view.inputs) if t is not None and id(t) in self.active
+        }
+        entry = self._entry(view)
+        with self.op.scope(view.name):
+            grads = entry.rule(self.op, view, *dys)
+            grads = grads if isinstance(grads, tuple | list) else (grads,)
+            _check_arity(view, grads)
+            for i, dx in enumerate(grads):
+                if dx is not None and view.wants(i):
+                    self._accumulate(view, i, dx, entry.broadcasts)
+
+    def _entry(self, view: NodeView) -> Entry:
+        for key in (view.raw.name, view.op_type):
+            if key and key in self.overrides:
+                return Entry(self.overrides[key], 1)
+        entry = lookup(view.domain, view.op_type, view.opset)
+        if entry is None:
+            raise unsupported(view)
+        return entry
+
+    def _accumulate(self, view: NodeView, index: int, dx: Tensor, broadcasts: bool) -> None:
+        x = view.inputs[index]
+        if broadcasts:
+            dx = unbroadcast(self.op, dx, x)
+        _check_gradient(view, index, dx)
+        if is_float(x):
+            dx = self.op.cast(dx, x)
+        self.parts.setdefault(id(x), []).append(self.op.typed(dx, x))
+
+    def _total(self, tensor: Tensor) -> Tensor | None:
+        """Sum the contributions to a tensor's gradient."""
+        parts = self.parts.get(id(tensor))
+        if not parts:
+            return None
+        while len(parts) > 1:
+            parts[:2] = [self.op.typed(self.op.Add(parts[0], parts[1]), tensor)]
+        return parts[0]
+
+
+def unbroadcast(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
+    """Sum a gradient over the dimensions that broadcasting gave its input.
+
+    Args:
+        op: Emitter.
+        dx: Gradient in the broadcast shape.
+        x: The input before broadcasting.
+    """
+    big, small = shape_of(dx), shape_of(x)
+    if big is None or small is None:
+        return _unbroadcast_at_run_time(op, dx, x)
+    extra = len(big) - len(small)
+    pairs = list(zip(big[extra:], small, strict=True))
+    if any(s != 1 and (b != s or s is None) and not isinstance(s, int) for b, s in pairs):
+        return _unbroadcast_at_run_time(op, dx, x)
+    axes = [*range(extra), *(extra + i for i, (b, s) in enumerate(pairs) if s == 1 and b != 1)]
+    if not axes:
+        return dx
+    summed = op.ReduceSum(dx, axes=axes, keepdims=0 if axes == list(range(extra)) else 1)
+    return op.Reshape(summed, op.shape(x)) if extra and len(axes) > extra else summed
+
+
+def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
+    """Sum where the input's dimension is 1 at run time (a no-op where the output's is 1 too)."""
+    rank = op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x)))
+    padded = op.Concat(op.ConstantOfShape(rank, value=_one()), op.Shape(x), axis=0)
+    axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
+    summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)
+    return op.Reshape(summed, op.Shape(x))
+
+
+def _one() -> gs.Constant:
+    import numpy as np
+
+    return gs.Constant("", np.ones(1, np.int64))
+
+
+def captures(node: gs.Node) -> list[Tensor]:
+    """Return the outer tensors that the subgraphs of a node use, each once."""
+    found: dict[int, Tensor] = {}
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            for tensor in _free(value, set()):
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+def _free(graph: gs.Graph, bound: set[int]) -> Iterator[Tensor]:
+    bound = bound | {id(t) for t in graph.inputs}
+    bound |= {id(t) for n in graph.nodes for t in n.outputs}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if tensor.name and id(tensor) not in bound and not isinstance(tensor, gs.Constant):
+                yield tensor
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from _free(value, bound)
+    for tensor in graph.outputs:
+        if id(tensor) not in bound and not isinstance(tensor, gs.Constant):
+            yield tensor
+
+
+def _has_body(node: gs.Node) -> bool:
+    return any(isinstance(v, gs.Graph) for v in node.attrs.values())
+
+
+def _topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]:
+    """Yield the nodes that the outputs depend on, producers first, nothing before ``stops``."""
+    done: set[int] = set()
+    stack: list[tuple[Any, bool]] = [(t, False) for t in reversed(outputs)]
+    while stack:
+        item, ready = stack.pop()
+        if ready:
+            yield item
+            continue
+        if id(item) in stops or not item.inputs or id(item.inputs[0]) in done:
+            continue
+        node = item.inputs[0]
+        done.add(id(node))
+        stack.append((node, True))
+        sources = [*node.inputs, *(captures(node) if _has_body(node) else ())]
+        stack.extend((t, False) for t in reversed(sources) if t.name)
+
+
+def unsupported(view: NodeView) -> UnsupportedOp:
+    """Return the error for a node whose operator has no gradient rule."""
+    blocked = next(t.name for i, t in enumerate(view.inputs) if view.wants(i) and t is not None)
+    domain = view.domain or "ai.onnx"
+    why = refusal(view.domain, view.op_type)
+    reason = f" ({why})" if why else ""
+    return UnsupportedOp(
+        f"no gradient for {domain}::{view.op_type} (opset {view.opset}), node {view.name!r}: "
+        f"the gradient of {blocked!r} needs it{reason}",
+        "choose a feature layer behind this node, pass a rule for it in overrides, or use a "
+        "sampling method",
+    )
+
+
+def _check_arity(view: NodeView, grads: Sequence[Any]) -> None:
+    extra = grads[len(view.inputs) :]
+    assert len(grads) >= len(view.inputs) and all(g is None for g in extra), (
+        f"the rule of {view.op_type} returned {len(grads)} gradients for {len(view.inputs)} inputs"
+    )
+
+
+def _check_gradient(view: NodeView, index: int, dx: Tensor) -> None:
+    got, want = shape_of(dx), shape_of(view.inputs[index])
+    if got is None or want is None:
+        return
+    wrong = len(got) != len(want) or any(
+        isinstance(g, int) and isinstance(w, int) and g != w
+        for g, w in zip(got, want, strict=False)
+    )
+    assert not wrong, (
+        f"the rule of {view.op_type} (node {view.name!r}) returned a gradient of shape {got} for "
+        f"input {index} of shape {want}"
+    )
+    assert dtype_of(dx) is None or is_float(dx), f"the rule of {view.op_type} returned {dx}"

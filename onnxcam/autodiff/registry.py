@@ -1,0 +1,225 @@
+"""The table of gradient rules, and what a rule gets to see of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from onnxcam.emit import Emitter, Tensor, const_value
+
+Rule: TypeAlias = Callable[..., Any]
+STANDARD = ""
+MICROSOFT = "com.microsoft"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule in the table.
+
+    Attributes:
+        rule: ``rule(op, node, *dys)`` -> one gradient per input (None: none flows there).
+        since: First opset version of the domain that it holds for.
+        broadcasts: The operator broadcasts its inputs: the engine sums the gradients back.
+        straight_through: The rule lets a gradient through a rounding to integers.
+    """
+
+    rule: Rule
+    since: int
+    broadcasts: bool = False
+    straight_through: bool = False
+
+
+_RULES: dict[tuple[str, str], list[Entry]] = {}
+_NONDIFF: dict[tuple[str, str], str] = {}
+_REFUSED: dict[tuple[str, str], str] = {}
+
+
+def vjp(
+    *names: str,
+    since: int = 1,
+    domain: str = STANDARD,
+    broadcasts: bool = False,
+    straight_through: bool = False,
+) -> Callable[[Rule], Rule]:
+    """Enter a rule for one or more operators.
+
+    Args:
+        names: Operator types.
+        since: First opset version of the domain that the rule holds for; of several rules the
+            newest that is not too new is taken.
+        domain: Operator domain; "" is the standard one.
+        broadcasts: The engine shall sum gradients back over broadcast dimensions.
+        straight_through: The rule differentiates through a rounding (straight-through estimator).
+
+    Returns:
+        A decorator that returns the rule unchanged.
+    """
+
+    def enter(rule: Rule) -> Rule:
+        for name in names:
+            entries = _RULES.setdefault((domain, name), [])
+            if any(e.since == since for e in entries):
+                raise ValueError(f"two rules for {domain}::{name} since {since}")
+            entries.append(Entry(rule, since, broadcasts, straight_through))
+            entries.sort(key=lambda e: e.since)
+        return rule
+
+    return enter
+
+
+def nondiff(*names: str, domain: str = STANDARD, why: str) -> None:
+    """Enter operators whose derivative is zero (almost everywhere) by definition."""
+    for name in names:
+        _enter_once(_NONDIFF, (domain, name), why)
+
+
+def refuse(*names: str, domain: str = STANDARD, why: str) -> None:
+    """Enter operators that have a derivative which onnxcam does not give, with the reason."""
+    for name in names:
+        _enter_once(_REFUSED, (domain, name), why)
+
+
+def lookup(domain: str, op_type: str, opset: int) -> Entry | None:
+    """Return the rule of an operator at an opset version, or None."""
+    load_rules()
+    fitting = [e for e in _RULES.get((_standard(domain), op_type), ()) if e.since <= opset]
+    return fitting[-1] if fitting else None
+
+
+def nondiff_reason(domain: str, op_type: str) -> str | None:
+    """Return why the derivative of an operator is zero by definition, or None."""
+    load_rules()
+    return _NONDIFF.get((_standard(domain), op_type))
+
+
+def refusal(domain: str, op_type: str) -> str | None:
+    """Return why an operator is refused on purpose, or None."""
+    load_rules()
+    return _REFUSED.get((_standard(domain), op_type))
+
+
+def load_rules() -> None:
+    """Import every file in ``rules/``, which enters its rules."""
+    package = import_module("onnxcam.autodiff.rules")
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
+
+
+def _standard(domain: str | None) -> str:
+    return STANDARD if domain in (None, "ai.onnx") else domain
+
+
+def _enter_once(table: dict[tuple[str, str], str], key: tuple[str, str], why: str) -> None:
+    if key in table:
+        raise ValueError(f"{key[0]}::{key[1]} is entered twice")
+    table[key] = why
+
+
+class NodeView:
+    """What a rule sees of a forward node.
+
+    Attributes:
+        op_type: Operator type.
+        domain: Operator domain, "" for the standard one.
+        opset: Version of that domain in the model.
+        name: Node name, or that of its first output.
+        inputs: Input tensors, None where an optional one is omitted. For nodes with subgraphs
+            the captured outer tensors that are differentiated follow (see ``captures``).
+        outputs: Output tensors, None where one is omitted.
+        captures: Outer tensors that the subgraphs of the node use.
+        raw: The onnx-graphsurgeon node.
+    """
+
+    def __init__(self, node: gs.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
+        self.raw = node
+        self.op_type: str = node.op
+        self.domain = _standard(node.domain)
+        self.opset = opset
+        self.outputs = [t if t.name else None for t in node.outputs]
+        self.name: str = node.name or next((t.name for t in node.outputs if t.name), node.op)
+        self.explicit = len(node.inputs)
+        self.captures = list(captures)
+        self.inputs = [t if t.name else None for t in node.inputs] + self.captures
+        self._wanted: set[int] = set()
+
+    def input(self, index: int) -> Tensor | None:
+        """Return an input, None where it is omitted."""
+        return self.inputs[index] if index < self.explicit else None
+
+    def output(self, index: int) -> Tensor | None:
+        """Return an output, None where it is omitted."""
+        return self.outputs[index] if index < len(self.outputs) else None
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Return an attribute: its value, else the schema's default, else ``default``.
+
+        Tensors come as NumPy arrays, subgraphs as graphsurgeon graphs.
+        """
+        value = self.raw.attrs.get(name)
+        if isinstance(value, gs.Constant):
+            return np.asarray(value.values)
+        if value is not None:
+            return value
+        schema = self.schema
+        if schema is not None and name in schema.attributes:
+            stated = schema.attributes[name].default_value
+            if stated.type != onnx.AttributeProto.UNDEFINED:
+                found = onnx.helper.get_attribute_value(stated)
+                return found.decode() if isinstance(found, bytes) else found
+        return default
+
+    def const(self, index: int) -> np.ndarray[Any, Any] | None:
+        """Return the value of an input that is a constant, else None."""
+        return const_value(self.input(index))
+
+    def setting(self, name: str, index: int, default: Any = None) -> Any:
+        """Return what is an attribute in old opsets and an input in new ones.
+
+        Returns:
+            The attribute's value where there is one, a NumPy array for a constant input, the
+            tensor for a computed one, else ``default``.
+        """
+        if name in self.raw.attrs:
+            return self.attr(name)
+        tensor = self.input(index)
+        if tensor is None or self.schema is None or name in self.schema.attributes:
+            return self.attr(name, default)
+        value = const_value(tensor)
+        return tensor if value is None else value
+
+    def wants(self, index: int) -> bool:
+        """Tell whether the gradient of this input is asked for."""
+        return index in self._wanted
+
+    @property
+    def schema(self) -> onnx.defs.OpSchema | None:
+        """The operator's schema at the model's opset, None where onnx does not know it."""
+        try:
+            return onnx.defs.get_schema(self.op_type, self.opset, self.domain)
+        except onnx.defs.SchemaError:
+            return None
+
+    def emit_forward(self, op: Emitter, inputs: Sequence[Any], **changed: Any) -> Any:
+        """Emit this node again with other inputs (and attributes)."""
+        attributes = {**self.raw.attrs, **changed}
+        return op.call(
+            self.op_type, inputs, attributes, outputs=len(self.outputs), domain=self.domain
+        )
+
+
+def table() -> Iterable[tuple[str, str, str]]:
+    """Yield (domain, operator, "rule" | "straight-through" | "zero" | "refused")."""
+    load_rules()
+    for (domain, name), entries in _RULES.items():
+        yield domain, name, "straight-through" if entries[-1].straight_through else "rule"
+    for domain, name in _NONDIFF:
+        yield domain, name, "zero"
+    for domain, name in _REFUSED:
+        yield domain, name, "refused"

@@ -1,0 +1,1 @@
+"""Gradient rules, one small function each, grouped by what the operators do."""

@@ -1,0 +1,527 @@
+"""The only maker of nodes: ``op.Relu(x)`` writes one ONNX node into a graph.
+
+Python numbers and lists become constants of the dtype that the operator's schema asks for, a
+keyword is an attribute or an input as the opset wants it, and every emitted tensor knows its
+dtype and, as far as ONNX's shape inference can tell, its shape.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx.defs import OpSchema
+from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from onnxcam.errors import UnsupportedOp
+
+Tensor: TypeAlias = Any  # gs.Variable | gs.Constant; graphsurgeon ships no types
+Dim: TypeAlias = "int | str | None"
+Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
+
+G_LOGGER.severity = G_LOGGER.ERROR
+
+NAMESPACE = "onnxcam"
+_IMPURE = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
+     "Multinomial", "Dropout"}
+)  # fmt: skip
+_INFERENCE_DATA_LIMIT = 64  # elements: shapes, axes and pads are smaller, weights are not
+
+
+def np_dtype(elem_type: int) -> np.dtype[Any]:
+    """Return the NumPy (or ml_dtypes) dtype of an ONNX element type."""
+    return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
+
+
+def elem_type(dtype: Any) -> int:
+    """Return the ONNX element type of a NumPy dtype; ONNX's own numbers pass through."""
+    return dtype if isinstance(dtype, int) else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
+    """Return the dtype of a tensor, or None where it is not known."""
+    dtype = tensor.dtype
+    if dtype is None or dtype == 0:
+        return None
+    return np_dtype(dtype) if isinstance(dtype, int) else np.dtype(dtype)
+
+
+def is_float(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds floating point (or complex) values; unknown counts as float."""
+    dtype = dtype_of(tensor)
+    return dtype is None or dtype.kind in "fc" or dtype.name.startswith(("bfloat", "float"))
+
+
+def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
+    """Return the shape with ints, symbol names and None, or None where the rank is unknown."""
+    return None if tensor.shape is None else tuple(tensor.shape)
+
+
+def static_shape(tensor: Tensor) -> tuple[int, ...] | None:
+    """Return the shape when every dimension of it is known, else None."""
+    shape = shape_of(tensor)
+    if shape is None or not all(isinstance(d, int) for d in shape):
+        return None
+    return tuple(int(d) for d in shape)  # type: ignore[arg-type]
+
+
+def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
+    """Return the value of a tensor that is an initializer or a Constant node's output."""
+    if tensor is None:
+        return None
+    if isinstance(tensor, gs.Constant):
+        return np.asarray(tensor.values)
+    if not tensor.inputs:
+        return None
+    node = tensor.inputs[0]
+    if node.op == "Identity":
+        return const_value(node.inputs[0])
+    if node.op != "Constant":
+        return None
+    (name, value), *_ = node.attrs.items()
+    if isinstance(value, gs.Constant):
+        return np.asarray(value.values)
+    kinds = {"value_float": np.float32, "value_floats": np.float32}
+    return np.asarray(value, kinds.get(name, np.int64 if "int" in name else None))
+
+
+def type_proto(tensor: Tensor) -> TypeProto:
+    """Return the ONNX type of a tensor: element type and as much of the shape as is known."""
+    dtype = dtype_of(tensor)
+    number = TensorProto.UNDEFINED if dtype is None else elem_type(dtype)
+    return helper.make_tensor_type_proto(number, shape_of(tensor))
+
+
+class Emitter:
+    """Writes nodes into a graph: ``op.Name(*inputs, **attributes) -> Tensor``.
+
+    Inputs are tensors of the graph, NumPy arrays (kept as they are), Python numbers and lists
+    (they take the dtype that the schema asks for) or None (an omitted optional input). A
+    keyword names an attribute or an input, whichever it is in the graph's opset. Two keywords
+    are the emitter's own: ``_outputs`` (how many outputs; a tuple is returned when it is more
+    than one) and ``_domain``. The same node is not written twice.
+
+    Attributes:
+        graph: The graph (or subgraph) that is written to.
+        opsets: Opset version by domain.
+        nodes: The nodes written so far, in an order that can be run.
+    """
+
+    def __init__(
+        self, graph: gs.Graph, opsets: Mapping[str, int], *, parent: Emitter | None = None
+    ) -> None:
+        self.graph = graph
+        self.opsets = dict(opsets)
+        self.parent = parent
+        self.nodes: list[gs.Node] = []
+        self._seen: dict[Any, tuple[Tensor, ...]] = {}
+        self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
+        if parent is not None:
+            self._root: Emitter = parent._root
+            self.hoist = True
+            self._local: set[int] = set()
+            return
+        self._root = self
+        self.hoist = False
+        self._names = _all_names(graph)
+        self._counts: Counter[str] = Counter()
+        self._types: dict[int, TypeProto] = {}
+        self._constants: dict[Any, Tensor] = {}
+        self._scope: list[str] = [NAMESPACE]
+
+    # ---- names and scopes
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Put the names of what is emitted inside the block under ``name/``."""
+        self._root._scope.append(name.strip("/") or "unnamed")
+        try:
+            yield
+        finally:
+            self._root._scope.pop()
+
+    def fresh(self, name: str) -> str:
+        """Return a name that no tensor or node of the model has, from the scope and ``name``."""
+        root = self._root
+        stem = "/".join([*root._scope, name])
+        while True:
+            count = root._counts[stem]
+            root._counts[stem] += 1
+            candidate = f"{stem}_{count}" if count else stem
+            if candidate not in root._names:
+                root._names.add(candidate)
+                return candidate
+
+    def reserve(self, name: str) -> bool:
+        """Take exactly this name; False when it is taken already."""
+        if name in self._root._names:
+            return False
+        self._root._names.add(name)
+        return True
+
+    # ---- constants and shapes
+
+    def const(self, value: Any, dtype: Any = None) -> Tensor:
+        """Return a constant; equal constants are the same tensor.
+
+        Args:
+            value: Number, nested list or array.
+            dtype: NumPy dtype; None keeps that of ``value``.
+        """
+        array = np.asarray(value) if dtype is None else np.asarray(value).astype(dtype)
+        root = self._root
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if array.nbytes > 4096 or key not in root._constants:
+            tensor = gs.Constant(self.fresh("const"), np.ascontiguousarray(array))
+            if array.nbytes > 4096:
+                return tensor
+            root._constants[key] = tensor
+        return root._constants[key]
+
+    def shape(self, x: Tensor) -> Tensor:
+        """Return the shape of ``x`` as an int64 [rank] tensor: a constant where it is static."""
+        static = static_shape(x)
+        return self.Shape(x) if static is None else self.const(np.array(static, np.int64))
+
+    def dim(self, x: Tensor, axis: int) -> int | Tensor:
+        """Return one dimension of ``x``: an int where it is known, else an int64 [1] tensor."""
+        shape = shape_of(x)
+        if shape is not None and isinstance(shape[axis], int):
+            return int(shape[axis])  # type: ignore[arg-type]
+        end = axis + 1 or None
+        if "start" in self.schema("Shape").attributes:
+            return self.Shape(x, start=axis, end=end)
+        last = np.iinfo(np.int64).max if end is None else end
+        return self.Slice(self.Shape(x), starts=[axis], ends=[last], axes=[0])
+
+    def dims(self, *parts: int | Tensor | Sequence[int]) -> Tensor:
+        """Join ints, int lists and int64 [n] tensors into one int64 vector."""
+        vectors: list[Any] = []
+        for part in parts:
+            if isinstance(part, _AnyTensor):
+                vectors.append(part)
+                continue
+            numbers = list(np.atleast_1d(part))
+            if vectors and isinstance(vectors[-1], list):
+                vectors[-1] += numbers
+            else:
+                vectors.append(numbers)
+        tensors = [
+            self.const(np.array(v, np.int64)) if isinstance(v, list) else v for v in vectors
+        ]
+        return tensors[0] if len(tensors) == 1 else self.Concat(*tensors, axis=0)
+
+    def zeros_like(self, x: Tensor, dtype: Any = None) -> Tensor:
+        """Return zeros of the shape of ``x`` and its dtype (or another)."""
+        kind = np.dtype(dtype or dtype_of(x) or np.float32)
+        static = static_shape(x)
+        if static is not None and int(np.prod(static)) <= 256:
+            return self.const(np.zeros(static, kind))
+        value = gs.Constant("", np.zeros(1, kind))
+        return self.ConstantOfShape(self.shape(x), value=value)
+
+    def cast(self, x: Tensor, like: Tensor | np.dtype[Any] | type) -> Tensor:
+        """Return ``x`` in the dtype of ``like`` (a tensor or a dtype); itself where it is so."""
+        target = dtype_of(like) if isinstance(like, _AnyTensor) else np.dtype(like)
+        if target is None or dtype_of(x) == target:
+            return x
+        return self.Cast(x, to=elem_type(target))
+
+    def typed(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """Stamp the shape of ``like`` on a tensor whose own inferred shape says less."""
+        if isinstance(tensor, gs.Variable) and static_shape(tensor) is None:
+            known = shape_of(like)
+            if known is not None:
+                tensor.shape = list(known)
+                self._root._types.pop(id(tensor), None)
+        return tensor
+
+    # ---- nodes
+
+    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+        """Return the function that emits a node of this operator type."""
+        if op_type.startswith("_"):
+            raise AttributeError(op_type)
+
+        def emit(
+            *inputs: Value, _outputs: int | None = None, _domain: str = "", **named: Any
+        ) -> Any:
+            return self.call(op_type, inputs, named, outputs=_outputs, domain=_domain)
+
+        return emit
+
+    def call(
+        self,
+        op_type: str,
+        inputs: Sequence[Value],
+        named: Mapping[str, Any],
+        *,
+        outputs: int | None = None,
+        domain: str = "",
+    ) -> Any:
+        """Emit one node; see the class for what the arguments may be.
+
+        Raises:
+            UnsupportedOp: The operator does not exist in the graph's opset.
+        """
+        schema = self.schema(op_type, domain)
+        values, attributes = _assign(schema, list(inputs), named)
+        tensors = self._tensors(schema, values)
+        home = self._home(tensors)
+        key = _key(op_type, domain, tensors, attributes, outputs)
+        if key is not None and key in home._seen:
+            made = home._seen[key]
+        else:
+            made = home._write(schema, domain, tensors, attributes, outputs)
+            if key is not None:
+                home._seen[key] = made
+        return made[0] if len(made) == 1 else made
+
+    def schema(self, op_type: str, domain: str = "") -> OpSchema:
+        """Return the schema of an operator in the graph's opset."""
+        opset = self.opsets.get(domain, 1)
+        try:
+            return onnx.defs.get_schema(op_type, opset, domain)
+        except onnx.defs.SchemaError:
+            raise UnsupportedOp(
+                f"{domain or 'ai.onnx'}::{op_type} does not exist in opset {opset}, but the "
+                "gradient needs it",
+                "raise the model to a newer opset with onnx.version_converter",
+            ) from None
+
+    def body(self, inputs: Sequence[Tensor], *, name: str = "body") -> Emitter:
+        """Return the emitter of a new subgraph (of Scan, Loop) with these inputs.
+
+        What does not depend on the inputs is written outside, once. See ``hoist``.
+        """
+        graph = gs.Graph(nodes=[], inputs=list(inputs), outputs=[], name=self.fresh(name))
+        child = Emitter(graph, self.opsets, parent=self)
+        child._local.update(id(t) for t in inputs)
+        child._keep.extend(inputs)
+        return child
+
+    def variable(self, name: str, dtype: Any, shape: Sequence[Dim] | None) -> Tensor:
+        """Return a new tensor without a producer (a graph or subgraph input)."""
+        return gs.Variable(self.fresh(name), dtype=np.dtype(dtype), shape=_listed(shape))
+
+    def _home(self, tensors: Sequence[Tensor | None]) -> Emitter:
+        """Return the outermost scope in which all of these tensors exist."""
+        home = self
+        while home.parent is not None and home.hoist:
+            if any(t is not None and id(t) in home._local for t in tensors):
+                break
+            home = home.parent
+        return home
+
+    def _tensors(self, schema: OpSchema, values: Sequence[Value]) -> list[Tensor | None]:
+        known: dict[str, np.dtype[Any]] = {}
+        formals = [_formal(schema, i) for i in range(len(values))]
+        for formal, value in zip(formals, values, strict=True):
+            if isinstance(value, _AnyTensor | np.ndarray):
+                dtype = dtype_of(value)
+                if dtype is not None:
+                    known.setdefault(formal.type_str, dtype)
+        out: list[Tensor | None] = []
+        for formal, value in zip(formals, values, strict=True):
+            if value is None or isinstance(value, _AnyTensor):
+                out.append(value)
+            elif isinstance(value, np.ndarray | np.generic):
+                out.append(self.const(value))
+            else:
+                out.append(self.const(value, _literal_dtype(schema, formal, known)))
+        return out
+
+    def _write(
+        self,
+        schema: OpSchema,
+        domain: str,
+        inputs: Sequence[Tensor | None],
+        attributes: dict[str, Any],
+        outputs: int | None,
+    ) -> tuple[Tensor, ...]:
+        count = outputs or max(schema.min_output, 1)
+        name = self.fresh(schema.name)
+        made = [
+            gs.Variable(name if count == 1 else self.fresh(f"{schema.name}.{i}"))
+            for i in range(count)
+        ]
+        node = gs.Node(
+            schema.name,
+            name=name,
+            attrs=attributes,
+            inputs=[gs.Variable.empty() if t is None else t for t in inputs],
+            outputs=made,
+            domain=domain or None,
+        )
+        self._infer(schema, node)
+        self.nodes.append(node)
+        self.graph.nodes.append(node)
+        self._keep.extend(t for t in inputs if t is not None)
+        if self.parent is not None:
+            self._local.update(id(t) for t in made)
+        return tuple(made)
+
+    def _infer(self, schema: OpSchema, node: gs.Node) -> None:
+        if any(isinstance(a, gs.Graph) for a in node.attrs.values()):
+            return
+        types, data = {}, {}
+        for tensor in node.inputs:
+            if not tensor.name:
+                continue
+            types[tensor.name] = self._type(tensor)
+            if isinstance(tensor, gs.Constant) and tensor.values.size <= _INFERENCE_DATA_LIMIT:
+                data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema,
+            node_proto(node),
+            types,
+            data,
+            opset_imports=[helper.make_opsetid(d, v) for d, v in self.opsets.items()],
+            ir_version=onnx.IR_VERSION,
+        )
+        for tensor in node.outputs:
+            kind = inferred.get(tensor.name)
+            if kind is None or not kind.HasField("tensor_type"):
+                continue
+            self._root._types[id(tensor)] = kind
+            tensor.dtype = np_dtype(kind.tensor_type.elem_type)
+            tensor.shape = proto_shape(kind)
+
+    def _type(self, tensor: Tensor) -> TypeProto:
+        types = self._root._types
+        if id(tensor) not in types:
+            types[id(tensor)] = type_proto(tensor)
+            self._root._keep.append(tensor)
+        return types[id(tensor)]
+
+
+def proto_shape(kind: TypeProto) -> list[Dim] | None:
+    """Return the shape in a tensor's TypeProto, None where it has none."""
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    dims: list[Dim] = []
+    for dim in kind.tensor_type.shape.dim:
+        if dim.HasField("dim_value"):
+            dims.append(dim.dim_value)
+        else:
+            dims.append(dim.dim_param or None)
+    return dims
+
+
+def node_proto(node: gs.Node) -> onnx.NodeProto:
+    """Return the NodeProto of a node; attributes keep their order."""
+    proto = helper.make_node(
+        node.op,
+        [t.name for t in node.inputs],
+        [t.name for t in node.outputs],
+        name=node.name,
+        domain=node.domain,
+    )
+    proto.attribute.extend(_attribute(k, v) for k, v in node.attrs.items())
+    return proto
+
+
+def graph_proto(graph: gs.Graph) -> onnx.GraphProto:
+    """Return the GraphProto of an emitted subgraph. Its constants live in the main graph."""
+    return helper.make_graph(
+        [node_proto(n) for n in graph.nodes],
+        graph.name,
+        [value_info(t) for t in graph.inputs],
+        [value_info(t) for t in graph.outputs],
+    )
+
+
+def value_info(tensor: Tensor) -> onnx.ValueInfoProto:
+    """Return name, dtype and shape of a tensor as ONNX writes them; no type where none is known."""
+    if dtype_of(tensor) is None:
+        return helper.make_empty_tensor_value_info(tensor.name)
+    return helper.make_value_info(tensor.name, type_proto(tensor))
+
+
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    if isinstance(value, gs.Constant):
+        return helper.make_attribute(name, numpy_helper.from_array(value.values, value.name))
+    if isinstance(value, gs.Graph):
+        return helper.make_attribute(name, graph_proto(value))
+    return helper.make_attribute(name, value)
+
+
+def _all_names(graph: gs.Graph) -> set[str]:
+    names = set(graph.tensors())
+    for tensor in [*graph.inputs, *graph.outputs]:
+        names.add(tensor.name)
+    for node in graph.nodes:
+        names.add(node.name)
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                names |= _all_names(value)
+    return names
+
+
+def _listed(shape: Sequence[Dim] | None) -> list[Dim] | None:
+    return None if shape is None else list(shape)
+
+
+def _assign(
+    schema: OpSchema, inputs: list[Value], named: Mapping[str, Any]
+) -> tuple[list[Value], dict[str, Any]]:
+    """Sort keywords into attributes and inputs as this version of the operator has them."""
+    attributes: dict[str, Any] = {}
+    positions = {formal.name: i for i, formal in enumerate(schema.inputs)}
+    for name, value in named.items():
+        if value is None:
+            continue
+        if name in schema.attributes:
+            attributes[name] = value
+        elif name in positions:
+            place = positions[name]
+            inputs += [None] * (place + 1 - len(inputs))
+            inputs[place] = value
+        else:
+            raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
+    extra = len(inputs) - schema.max_input
+    if extra > 0:  # an input that was an attribute in this opset
+        raise TypeError(f"{schema.name}-{schema.since_version} takes {schema.max_input} inputs")
+    return inputs, attributes
+
+
+def _formal(schema: OpSchema, index: int) -> OpSchema.FormalParameter:
+    return schema.inputs[min(index, len(schema.inputs) - 1)]
+
+
+def _literal_dtype(
+    schema: OpSchema, formal: OpSchema.FormalParameter, known: Mapping[str, np.dtype[Any]]
+) -> np.dtype[Any]:
+    if formal.type_str in known:
+        return known[formal.type_str]
+    allowed = set(formal.types)
+    if "tensor(float)" not in allowed:
+        return np.dtype(np.int64 if "tensor(int64)" in allowed else np.bool_)
+    floats = [d for d in known.values() if d.kind == "f" or d.name == "bfloat16"]
+    return floats[0] if floats else np.dtype(np.float32)
+
+
+def _key(
+    op_type: str,
+    domain: str,
+    tensors: Sequence[Tensor | None],
+    attributes: Mapping[str, Any],
+    outputs: int | None,
+) -> Any:
+    if op_type in _IMPURE:
+        return None
+    frozen = []
+    for name, value in sorted(attributes.items()):
+        if isinstance(value, gs.Graph):
+            return None
+        array = value.values if isinstance(value, gs.Constant) else np.asarray(value)
+        frozen.append((name, array.dtype.str, array.shape, array.tobytes()))
+    return op_type, domain, tuple(map(id, tensors)), tuple(frozen), outputs

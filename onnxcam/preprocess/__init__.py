@@ -1,0 +1,29 @@
+"""Files and arrays -> the model's input tensor, by one description: `InputSpec`.
+
+`resolve` finds the description (option, sidecar file, the model's metadata, Hugging Face's
+files) and checks it against the model's own input; `prepare` turns a picture or a ready
+array into the tensor. Nothing is guessed: where nothing says how the pixels become numbers,
+`resolve` raises.
+"""
+
+from __future__ import annotations
+
+from onnxcam.labels import load_labels
+from onnxcam.preprocess.files import read_toml, to_metadata, write_toml
+from onnxcam.preprocess.prepare import Prepared, prepare
+from onnxcam.preprocess.resolve import resolve
+from onnxcam.preprocess.spec import PRESETS, InputSpec, ModelInput, presets
+
+__all__ = [
+    "PRESETS",
+    "InputSpec",
+    "ModelInput",
+    "Prepared",
+    "load_labels",
+    "prepare",
+    "presets",
+    "read_toml",
+    "resolve",
+    "to_metadata",
+    "write_toml",
+]

@@ -1,0 +1,307 @@
+"""Find the description of a model's input, and fill it in from the input itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from onnxcam.errors import UsageError
+from onnxcam.preprocess.fields import CHANNELS, unknown
+from onnxcam.preprocess.files import read_image_metadata, read_metadata, read_names, read_toml
+from onnxcam.preprocess.huggingface import read_id2label, read_preprocessor
+from onnxcam.preprocess.spec import PRESETS, InputSpec, ModelInput, show_shape
+
+# These fields say together how pixels become numbers, so they come from one place.
+RULE = frozenset(
+    {"resize", "resize_size", "interpolation", "channels", "scale", "mean", "std", "pictures"}
+)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """The fields that one place says."""
+
+    where: str
+    fields: Mapping[str, Any]
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it says how pixels become numbers."""
+        return not RULE.isdisjoint(self.fields)
+
+
+def resolve(
+    model_input: ModelInput,
+    *,
+    model_path: Path | None,
+    metadata: Mapping[str, str],
+    option: str | PathLike[str] | InputSpec | None,
+) -> InputSpec:
+    """Find how a model wants its input, and check that against the input it declares.
+
+    The places, first to last: `option`; the sidecar (`model.onnx` -> `model.toml`); the
+    metadata (`onnxcam.input.<field>`, then ONNX's own `Image.*`); Hugging Face's
+    `preprocessor_config.json` beside the model. How pixels become numbers (resizing, channels,
+    scale, mean, std) comes from the first place that says anything of it, as a whole: two
+    halves of different recipes make a third that nobody meant. `layout`, `size`, `dtype` and
+    `labels` come each from the first that says it (labels also from YOLO's `names` and Hugging
+    Face's `config.json`); then from the input's own shape and type.
+
+    Args:
+        model_input: The input as the model declares it.
+        model_path: The model's file; None for one in memory.
+        metadata: The model's `metadata_props`.
+        option: A preset's name, a TOML file, a description, or None.
+
+    Returns:
+        The description with layout, dtype and channels filled in, `size` too where the height
+        and width are known. An input that is no picture gives `pictures = False`.
+
+    Raises:
+        UsageError: Nothing says how a picture becomes this input; a description is wrong in
+            itself or contradicts the model.
+        InputError: The `id2label` in `config.json` is broken.
+    """
+    said = list(_places(model_path, metadata, option))
+    if not any(place.is_rule for place in said):
+        said += _hugging_face(model_path)
+    if not any("labels" in place.fields for place in said):
+        said += _more_labels(model_path, metadata)
+    fields, source = _merge(said)
+    preset = PRESETS.get(option) if isinstance(option, str) else None
+    completion = _Completion(model_input, fields, source, preset)
+    if not any(place.is_rule for place in said):
+        completion.without_rule(model_path)
+    elif fields.get("pictures", True):
+        completion.picture()
+    completion.types()
+    return InputSpec(**completion.fields, source=source)
+
+
+def _places(
+    model_path: Path | None,
+    metadata: Mapping[str, str],
+    option: str | PathLike[str] | InputSpec | None,
+) -> Iterator[_Said]:
+    """Yield what the option, the sidecar and the metadata say."""
+    if isinstance(option, InputSpec):
+        yield _Said("the given InputSpec", option.said())
+    elif option is not None and str(option) in PRESETS:
+        preset = PRESETS[str(option)].said()
+        rule = {name: value for name, value in preset.items() if name in RULE}
+        yield _Said(f"preset {option}", rule)
+    elif option is not None:
+        yield _Said(str(option), read_toml(_toml_path(option)))
+    if model_path is not None and (sidecar := model_path.with_suffix(".toml")).is_file():
+        yield _Said(sidecar.name, read_toml(sidecar))
+    yield _Said("metadata onnxcam.input.*", read_metadata(metadata))
+    yield _Said("metadata Image.*", read_image_metadata(metadata))
+
+
+def _toml_path(option: str | PathLike[str]) -> Path:
+    """Return the file that an option names, which is no preset."""
+    path = Path(option)
+    if path.suffix.lower() != ".toml" and not path.is_file():
+        raise unknown("--preprocess: no preset and no TOML file is called", str(option), PRESETS)
+    return path
+
+
+def _hugging_face(model_path: Path | None) -> list[_Said]:
+    """Return what the nearest `preprocessor_config.json` says, if there is one."""
+    for folder in _folders(model_path):
+        if (path := folder / "preprocessor_config.json").is_file():
+            return [_Said(path.name, read_preprocessor(path))]
+    return []
+
+
+def _more_labels(model_path: Path | None, metadata: Mapping[str, str]) -> list[_Said]:
+    """Return labels from places that say nothing else."""
+    said = [("metadata names", read_names(metadata))]
+    for folder in _folders(model_path):
+        if (path := folder / "config.json").is_file():
+            said.append((path.name, read_id2label(path)))
+    return [_Said(where, {"labels": labels}) for where, labels in said if labels]
+
+
+def _folders(model_path: Path | None) -> list[Path]:
+    """Return the model's folder, and the one above where the hub's layout has an `onnx` folder."""
+    if model_path is None:
+        return []
+    folder = model_path.absolute().parent
+    return [folder, folder.parent] if folder.name == "onnx" else [folder]
+
+
+def _merge(said: list[_Said]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the fields that win, and where each was said."""
+    rule = next((place for place in said if place.is_rule), None)
+    fields: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for place in said:
+        for name, value in place.fields.items():
+            if name not in fields and (name not in RULE or place is rule):
+                fields[name] = value
+                source[name] = place.where
+    return fields, source
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """Fills `fields` and `source` (in place) from the model's own input, or raises."""
+
+    model_input: ModelInput
+    fields: dict[str, Any]
+    source: dict[str, str]
+    preset: InputSpec | None
+
+    def without_rule(self, model_path: Path | None) -> None:
+        """Take ready arrays only, where the input cannot be a picture; else nothing is known."""
+        layout = self._layout()
+        rank = len(self.model_input.shape)
+        if (layout is None and rank == 4) or (layout and self._is_picture(layout)):
+            beside = "" if model_path is None else f", no {model_path.with_suffix('.toml').name}"
+            raise UsageError(
+                f"Nothing says how a picture becomes input {self.model_input}: no --preprocess"
+                f"{beside}, no onnxcam.input.* metadata, no preprocessor_config.json",
+                f"See `onnxcam inputs MODEL IMAGE`, then pass --preprocess {'|'.join(PRESETS)} "
+                "or a TOML file (none: only ready .npy arrays)",
+            )
+        self._set("pictures", False, "an input that is no picture")
+
+    def picture(self) -> None:
+        """Fill in layout, channels and size of a picture."""
+        layout = self._layout()
+        if layout is None or not self._is_picture(layout):
+            what = f"layout {layout}" if layout else "a layout that nothing says"
+            raise self._contradiction(
+                "scale" if self.preset is None else "pictures",
+                f"describes pictures, but input {self.model_input} has {what}",
+                'Say layout = "NCHW" or "NHWC" in a TOML file, or pass --preprocess none '
+                "and a ready .npy array",
+            )
+        dims = dict(zip(layout, self.model_input.shape, strict=True))
+        self._channels(dims)
+        self._size(dims.get("H"), dims.get("W"))
+
+    def types(self) -> None:
+        """Fill in the element type; a description cannot ask for fractions of an integer type."""
+        model_dtype = self.model_input.dtype.name
+        if self.fields.get("dtype", model_dtype) != model_dtype:
+            raise self._contradiction(
+                "dtype", f"says {self.fields['dtype']}, but input {self.model_input} is not"
+            )
+        self._set("dtype", model_dtype, "the model")
+        mean, std = self.fields.get("mean", (0.0,)), self.fields.get("std", (1.0,))
+        whole = self.fields.get("scale", 1.0) == 1 and set(std) == {1.0}
+        if self.model_input.dtype.kind in "iub" and not (whole and all(m == int(m) for m in mean)):
+            raise self._contradiction(
+                "scale",
+                f"gives fractions, but input {self.model_input} takes whole numbers",
+                "Such models normalise inside: try --preprocess raw",
+            )
+
+    def _layout(self) -> str | None:
+        """Return the layout, said or seen in the shape of a picture with 1 or 3 channels."""
+        shape = self.model_input.shape
+        layout = self.fields.get("layout")
+        if layout is not None and len(layout) != len(shape):
+            raise self._contradiction(
+                "layout",
+                f"says layout {layout} ({len(layout)} axes), but input {self.model_input} "
+                f"has {len(shape)}",
+            )
+        if layout is None and self.model_input.layout is not None:
+            layout = self._set("layout", self.model_input.layout, "the model")
+        if layout is None and len(shape) == 4:
+            fits = [name for name, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in (1, 3)]
+            if len(fits) == 1:
+                layout = self._set("layout", fits[0], f"the shape {show_shape(shape)}")
+        return layout
+
+    def _is_picture(self, layout: str) -> bool:
+        """Whether a layout is one of a picture, with 1, 3 or an unknown number of channels."""
+        channels = dict(zip(layout, self.model_input.shape, strict=True)).get("C")
+        pictured = {"H", "W"} <= set(layout) <= {"N", "C", "H", "W"}
+        return pictured and (not isinstance(channels, int) or channels in (1, 3))
+
+    def _channels(self, dims: Mapping[str, int | str | None]) -> None:
+        """Fill in `channels`, and hold it, mean and std against the model's number of them."""
+        declared = dims.get("C", 1)
+        count = declared if isinstance(declared, int) else None
+        said = self.fields.get("channels")
+        if said is not None and count not in (None, CHANNELS[said]):
+            raise self._contradiction(
+                "channels",
+                f"says {said} ({CHANNELS[said]} channels), but input {self.model_input} has {count}",
+                "Describe this model's input in a TOML file, or choose another preset",
+            )
+        default = "GRAY" if count == 1 else "RGB"
+        count = CHANNELS[self._set("channels", default, "the model's channels")]
+        for name in ("mean", "std"):
+            if len(self.fields.get(name, (0.0,))) not in (1, count):
+                raise self._contradiction(
+                    name,
+                    f"gives {len(self.fields[name])} numbers for {name}, but the tensor has "
+                    f"{count} channel(s)",
+                )
+
+    def _size(self, height: int | str | None, width: int | str | None) -> None:
+        """Fill in `size`, and hold it against the model's; without one, take pictures as they are."""
+        own = tuple(dim if isinstance(dim, int) else None for dim in (height, width))
+        if None not in own:
+            self._set("size", own, "the model")
+        elif own == (None, None) and self.preset is not None and self.preset.size is not None:
+            self._set("size", self.preset.size, self.source["resize"])
+        size = self.fields.get("size")
+        if size is None:
+            self._free_size(own)
+            return
+        if any(dim not in (None, said) for dim, said in zip(own, size, strict=True)):
+            raise self._contradiction(
+                "size", f"says size {list(size)}, but input {self.model_input} is another"
+            )
+        if self.preset is not None and self.preset.size and self.preset.resize_size:
+            ratio = self.preset.resize_size / min(self.preset.size)
+            self.fields["resize_size"] = round(min(size) * ratio)
+        self._check_resize()
+
+    def _free_size(self, own: tuple[int | None, ...]) -> None:
+        """Settle a picture without a size: only inputs free in both directions take any."""
+        if own != (None, None):
+            raise self._contradiction(
+                "resize",
+                f"says no size, and input {self.model_input} fixes only one side",
+                "Say size = [height, width] in a TOML file",
+            )
+        if self.fields.get("resize", "stretch") == "stretch" and "resize_size" not in self.fields:
+            self.fields["resize"] = "none"
+            self.source["resize"] = "no size is said or fixed: pictures as they are"
+        self._check_resize()
+
+    def _check_resize(self) -> None:
+        """Hold `resize` and `resize_size` against each other."""
+        rule, pixels = self.fields.get("resize", "stretch"), self.fields.get("resize_size")
+        if rule == "shortest" and pixels is None:
+            raise self._contradiction(
+                "resize", 'says resize = "shortest" without resize_size', "Add resize_size = 256"
+            )
+        if rule == "none" and pixels is not None:
+            raise self._contradiction(
+                "resize_size", f'says resize = "none" and resize_size = {pixels}', "Drop one"
+            )
+
+    def _set(self, name: str, value: Any, where: str) -> Any:  # noqa: ANN401 - any field
+        """Set a field that nothing said, and return what the field now is."""
+        if name not in self.fields:
+            self.fields[name] = value
+            self.source[name] = where
+        return self.fields[name]
+
+    def _contradiction(self, name: str, what: str, hint: str = "") -> UsageError:
+        """Return the error for what the place that said a field says."""
+        where = self.source.get(name) or next(
+            (self.source[rule] for rule in sorted(RULE) if rule in self.source), "The description"
+        )
+        return UsageError(f"{where} {what}", hint or "Correct it, or pass another --preprocess")

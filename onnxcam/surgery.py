@@ -1,0 +1,185 @@
+"""Surgery: read a model's graph, write nodes behind it, get a new model. The old one stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import ModelProto, numpy_helper
+
+from onnxcam.emit import Emitter, Tensor, dtype_of, node_proto, value_info
+from onnxcam.errors import UsageError
+from onnxcam.model import Model, opsets
+
+
+class Draft:
+    """A new model in the making: the old one's graph to read, an emitter to add to it.
+
+    The nodes, weights, inputs and outputs of the old model are taken over byte for byte; what
+    the emitter wrote and a new output needs is appended to them.
+
+    Attributes:
+        graph: The model as an onnx-graphsurgeon graph. Read it; write through ``op``.
+        op: The emitter.
+    """
+
+    def __init__(self, model: Model | ModelProto) -> None:
+        self._proto = model.proto if isinstance(model, Model) else model
+        self.graph = _imported(self._proto)
+        self.op = Emitter(self.graph, opsets(self._proto))
+        self._named = dict(self.graph.tensors())
+        for tensor in [*self.graph.inputs, *self.graph.outputs]:
+            self._named.setdefault(tensor.name, tensor)
+        self._inputs: list[tuple[Tensor, Any]] = []
+        self._outputs: list[Tensor] = []
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor of the model by its name.
+
+        Raises:
+            UsageError: There is none of this name; close names are in the hint.
+        """
+        if name not in self._named:
+            raise UsageError(f"the model has no tensor {name!r}", suggestion(name, self._named))
+        return self._named[name]
+
+    def input(self, name: str, dtype: Any, shape: Sequence[Any] | None, default: Any = None) -> Tensor:
+        """Add an input; with ``default`` (an array) callers need not feed it."""
+        self._claim(name)
+        tensor = gs.Variable(name, dtype=dtype, shape=None if shape is None else list(shape))
+        self._inputs.append((tensor, default))
+        return tensor
+
+    def output(self, tensor: Tensor, name: str | None = None) -> None:
+        """Make a tensor an output, under its own name or (copied) under another."""
+        if name is not None and name != tensor.name:
+            self._claim(name)
+            source, tensor = tensor, self.op.Identity(tensor)
+            tensor.name = tensor.inputs[0].name = name
+            tensor.dtype = tensor.dtype or dtype_of(source)
+        self._outputs.append(tensor)
+
+    def build(self, metadata: dict[str, str] | None = None) -> ModelProto:
+        """Return the new model.
+
+        Args:
+            metadata: Entries to add to ``metadata_props``; same keys are replaced.
+        """
+        proto = ModelProto()
+        proto.CopyFrom(self._proto)
+        graph = proto.graph
+        present = {v.name for v in graph.output}
+        added = [t for t in self._outputs if t.name not in present]
+        nodes = _needed(self.op.nodes, self._outputs)
+        graph.node.extend(node_proto(n) for n in nodes)
+        own = {t.name for t in graph.initializer}
+        for constant in _constants(nodes):
+            if constant.name not in own:
+                own.add(constant.name)
+                graph.initializer.append(numpy_helper.from_array(constant.values, constant.name))
+        for tensor, default in self._inputs:
+            graph.input.append(value_info(tensor))
+            if default is not None:
+                graph.initializer.append(numpy_helper.from_array(default, tensor.name))
+        graph.output.extend(value_info(t) for t in added)
+        _set_metadata(proto, metadata or {})
+        return proto
+
+    def _claim(self, name: str) -> None:
+        if name in self._named or not self.op.reserve(name):
+            raise UsageError(
+                f"the model already has a tensor {name!r}",
+                "it seems to be explained already: start from the original model",
+            )
+
+
+def expose(model: Model, names: Iterable[str]) -> ModelProto:
+    """Return the model with these tensors as extra outputs, the old outputs first.
+
+    Args:
+        model: The model.
+        names: Tensors of its main graph; what is an output already stays one.
+    """
+    draft = Draft(model)
+    for name in names:
+        draft.output(draft.tensor(name))
+    return draft.build()
+
+
+def cut(model: Model, outputs: Sequence[str]) -> ModelProto:
+    """Return the part of the model that computes these tensors, with them as its outputs.
+
+    Args:
+        model: The model.
+        outputs: Names of tensors of the main graph.
+    """
+    draft = Draft(model)
+    wanted = [draft.tensor(name) for name in outputs]
+    needed = {n.name for n in _needed(draft.graph.nodes, wanted)} | {
+        t.name for n in _needed(draft.graph.nodes, wanted) for t in n.outputs
+    }
+    proto = ModelProto()
+    proto.CopyFrom(draft._proto)
+    graph = proto.graph
+    kept = [n for n in graph.node if any(o and o in needed for o in n.output)]
+    del graph.node[:], graph.output[:]
+    graph.node.extend(kept)
+    graph.output.extend(value_info(t) for t in wanted)
+    return proto
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the names that look most like ``name``."""
+    import difflib
+
+    close = difflib.get_close_matches(name, [k for k in known if k], n=3, cutoff=0.4)
+    listed = ", ".join(repr(c) for c in close)
+    return f"did you mean {listed}?" if close else "`onnxcam layers MODEL` lists the tensors"
+
+
+def captured(graph: gs.Graph) -> Iterator[Tensor]:
+    """Yield the tensors that a subgraph (at any depth) uses, its own among them."""
+    for node in graph.nodes:
+        yield from node.inputs
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from captured(value)
+    yield from graph.outputs
+
+
+def _imported(proto: ModelProto) -> gs.Graph:
+    # graphsurgeon renames a tensor's proto when it exports; onnxcam never exports through it.
+    return gs.import_onnx(proto)
+
+
+def _needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node]:
+    """Return the nodes that the outputs depend on, in the order given."""
+    wanted = {id(t) for t in outputs}
+    kept: list[gs.Node] = []
+    for node in reversed(nodes):
+        if not any(id(t) in wanted for t in node.outputs):
+            continue
+        kept.append(node)
+        wanted.update(id(t) for t in node.inputs)
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                value.nodes[:] = _needed(list(value.nodes), value.outputs)
+                wanted.update(id(t) for t in captured(value))
+    return kept[::-1]
+
+
+def _constants(nodes: Iterable[gs.Node]) -> Iterator[gs.Constant]:
+    for node in nodes:
+        yield from (t for t in node.inputs if isinstance(t, gs.Constant))
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from (t for t in captured(value) if isinstance(t, gs.Constant))
+
+
+def _set_metadata(proto: ModelProto, metadata: dict[str, str]) -> None:
+    kept = [p for p in proto.metadata_props if p.key not in metadata]
+    entries = [*kept, *(onnx.StringStringEntryProto(key=k, value=v) for k, v in metadata.items())]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(entries)
