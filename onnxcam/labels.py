@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def parse_json(text: str, path: Path) -> Any:  # noqa: ANN401 - JSON can be anything
+def parse_json(text: str, path: Path) -> Any:
     """Parse JSON.
 
     Raises:

@@ -9,10 +9,10 @@ array into the tensor. Nothing is guessed: where nothing says how the pixels bec
 from __future__ import annotations
 
 from onnxcam.labels import load_labels
+from onnxcam.preprocess.completion import resolve
 from onnxcam.preprocess.files import read_toml, to_metadata, write_toml
-from onnxcam.preprocess.prepare import Prepared, prepare
-from onnxcam.preprocess.resolve import resolve
 from onnxcam.preprocess.spec import PRESETS, InputSpec, ModelInput, presets
+from onnxcam.preprocess.tensor import Prepared, prepare
 
 __all__ = [
     "PRESETS",

@@ -19,10 +19,6 @@ INTERPOLATION: Mapping[str, Resampling] = {
     "nearest": Resampling.NEAREST,
     "lanczos": Resampling.LANCZOS,
 }
-DTYPES = (
-    *("float32", "float16", "bfloat16", "float64", "uint8", "int8"),
-    *("uint16", "int16", "uint32", "int32", "uint64", "int64", "bool"),
-)
 
 
 def check_fields(said: Mapping[str, object], where: str) -> dict[str, Any]:
@@ -36,7 +32,8 @@ def check_fields(said: Mapping[str, object], where: str) -> dict[str, Any]:
         The same fields, lists made tuples and numbers made floats where that is the field's type.
 
     Raises:
-        UsageError: A field is unknown (the nearest names are given) or has a wrong value.
+        UsageError: A field is unknown (the nearest names are given) or has a wrong value, or
+            `resize` and `resize_size` do not go together.
     """
     checked: dict[str, Any] = {}
     for name, value in said.items():
@@ -47,6 +44,14 @@ def check_fields(said: Mapping[str, object], where: str) -> dict[str, Any]:
             checked[name] = check(value)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{where}: {name} = {value!r} is wrong", f"Give {expected}") from error
+    rule, has_pixels = checked.get("resize"), "resize_size" in checked
+    if rule == "shortest" and not has_pixels:
+        raise UsageError(f'{where}: resize = "shortest" without resize_size', "Say resize_size too")
+    if rule in (None, "none") and has_pixels:
+        raise UsageError(
+            f"{where}: resize_size without a resize that uses it",
+            'Say resize = "shortest" (keeps the aspect) or "stretch", or drop resize_size',
+        )
     return checked
 
 
@@ -75,6 +80,13 @@ def _one_of(allowed: Mapping[str, object] | tuple[str, ...]) -> Callable[[object
         return value
 
     return check
+
+
+def _dtype(value: object) -> str:
+    """Check the form of a type's name; which one it may be is the model's to say."""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise ValueError
+    return value
 
 
 def _count(value: object) -> int:
@@ -149,7 +161,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "scale": ("a number other than 0, such as 0.00392156862745098 for 1/255", _nonzero),
     "mean": ("one number, or a list of three (one a channel)", _numbers(_number)),
     "std": ("one number other than 0, or a list of three", _numbers(_nonzero)),
-    "dtype": (_words(DTYPES), _one_of(DTYPES)),
+    "dtype": ('the name of a NumPy type, such as "float32" or "uint8"', _dtype),
     "labels": ("a list of names, or in TOML the name of a file beside it", _labels),
     "pictures": ("true, or false where only ready arrays are taken", _truth),
 }

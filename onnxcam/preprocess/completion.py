@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import UsageError
-from onnxcam.preprocess.fields import CHANNELS, unknown
-from onnxcam.preprocess.files import read_image_metadata, read_metadata, read_names, read_toml
-from onnxcam.preprocess.huggingface import read_id2label, read_preprocessor
+from onnxcam.preprocess.fields import CHANNELS
+from onnxcam.preprocess.places import RULE, gather
 from onnxcam.preprocess.spec import PRESETS, InputSpec, ModelInput, show_shape
-
-# These fields say together how pixels become numbers, so they come from one place.
-RULE = frozenset(
-    {"resize", "resize_size", "interpolation", "channels", "scale", "mean", "std", "pictures"}
-)
-
-
-@dataclass(frozen=True)
-class _Said:
-    """The fields that one place says."""
-
-    where: str
-    fields: Mapping[str, Any]
-
-    @property
-    def is_rule(self) -> bool:
-        """Whether it says how pixels become numbers."""
-        return not RULE.isdisjoint(self.fields)
 
 
 def resolve(
@@ -65,89 +46,20 @@ def resolve(
             itself or contradicts the model.
         InputError: The `id2label` in `config.json` is broken.
     """
-    said = list(_places(model_path, metadata, option))
-    if not any(place.is_rule for place in said):
-        said += _hugging_face(model_path)
-    if not any("labels" in place.fields for place in said):
-        said += _more_labels(model_path, metadata)
-    fields, source = _merge(said)
-    preset = PRESETS.get(option) if isinstance(option, str) else None
+    fields, source = gather(model_path, metadata, option)
+    preset = None if isinstance(option, InputSpec) else PRESETS.get(str(option))
     completion = _Completion(model_input, fields, source, preset)
-    if not any(place.is_rule for place in said):
-        completion.without_rule(model_path)
+    layout = completion.layout()
+    if RULE.isdisjoint(fields):
+        completion.without_rule(layout, model_path)
     elif fields.get("pictures", True):
-        completion.picture()
+        completion.picture(layout)
     completion.types()
-    return InputSpec(**completion.fields, source=source)
+    unsaid = dict.fromkeys(sorted(RULE - source.keys()), "default")
+    return InputSpec(**completion.fields, source={**source, **unsaid})
 
 
-def _places(
-    model_path: Path | None,
-    metadata: Mapping[str, str],
-    option: str | PathLike[str] | InputSpec | None,
-) -> Iterator[_Said]:
-    """Yield what the option, the sidecar and the metadata say."""
-    if isinstance(option, InputSpec):
-        yield _Said("the given InputSpec", option.said())
-    elif option is not None and str(option) in PRESETS:
-        preset = PRESETS[str(option)].said()
-        rule = {name: value for name, value in preset.items() if name in RULE}
-        yield _Said(f"preset {option}", rule)
-    elif option is not None:
-        yield _Said(str(option), read_toml(_toml_path(option)))
-    if model_path is not None and (sidecar := model_path.with_suffix(".toml")).is_file():
-        yield _Said(sidecar.name, read_toml(sidecar))
-    yield _Said("metadata onnxcam.input.*", read_metadata(metadata))
-    yield _Said("metadata Image.*", read_image_metadata(metadata))
-
-
-def _toml_path(option: str | PathLike[str]) -> Path:
-    """Return the file that an option names, which is no preset."""
-    path = Path(option)
-    if path.suffix.lower() != ".toml" and not path.is_file():
-        raise unknown("--preprocess: no preset and no TOML file is called", str(option), PRESETS)
-    return path
-
-
-def _hugging_face(model_path: Path | None) -> list[_Said]:
-    """Return what the nearest `preprocessor_config.json` says, if there is one."""
-    for folder in _folders(model_path):
-        if (path := folder / "preprocessor_config.json").is_file():
-            return [_Said(path.name, read_preprocessor(path))]
-    return []
-
-
-def _more_labels(model_path: Path | None, metadata: Mapping[str, str]) -> list[_Said]:
-    """Return labels from places that say nothing else."""
-    said = [("metadata names", read_names(metadata))]
-    for folder in _folders(model_path):
-        if (path := folder / "config.json").is_file():
-            said.append((path.name, read_id2label(path)))
-    return [_Said(where, {"labels": labels}) for where, labels in said if labels]
-
-
-def _folders(model_path: Path | None) -> list[Path]:
-    """Return the model's folder, and the one above where the hub's layout has an `onnx` folder."""
-    if model_path is None:
-        return []
-    folder = model_path.absolute().parent
-    return [folder, folder.parent] if folder.name == "onnx" else [folder]
-
-
-def _merge(said: list[_Said]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the fields that win, and where each was said."""
-    rule = next((place for place in said if place.is_rule), None)
-    fields: dict[str, Any] = {}
-    source: dict[str, str] = {}
-    for place in said:
-        for name, value in place.fields.items():
-            if name not in fields and (name not in RULE or place is rule):
-                fields[name] = value
-                source[name] = place.where
-    return fields, source
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Completion:
     """Fills `fields` and `source` (in place) from the model's own input, or raises."""
 
@@ -156,9 +68,26 @@ class _Completion:
     source: dict[str, str]
     preset: InputSpec | None
 
-    def without_rule(self, model_path: Path | None) -> None:
+    def layout(self) -> str | None:
+        """Return the layout, said or seen in the shape of a picture with 1 or 3 channels."""
+        shape = self.model_input.shape
+        layout = self.fields.get("layout")
+        if layout is not None and len(layout) != len(shape):
+            raise self._contradiction(
+                "layout",
+                f"says layout {layout} ({len(layout)} axes), but input {self.model_input} "
+                f"has {len(shape)}",
+            )
+        if layout is None and self.model_input.layout is not None:
+            layout = self._set("layout", self.model_input.layout, "the model")
+        if layout is None and len(shape) == 4:
+            fits = [name for name, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in (1, 3)]
+            if len(fits) == 1:
+                layout = self._set("layout", fits[0], f"the shape {show_shape(shape)}")
+        return layout
+
+    def without_rule(self, layout: str | None, model_path: Path | None) -> None:
         """Take ready arrays only, where the input cannot be a picture; else nothing is known."""
-        layout = self._layout()
         rank = len(self.model_input.shape)
         if (layout is None and rank == 4) or (layout and self._is_picture(layout)):
             beside = "" if model_path is None else f", no {model_path.with_suffix('.toml').name}"
@@ -170,13 +99,12 @@ class _Completion:
             )
         self._set("pictures", False, "an input that is no picture")
 
-    def picture(self) -> None:
-        """Fill in layout, channels and size of a picture."""
-        layout = self._layout()
+    def picture(self, layout: str | None) -> None:
+        """Fill in channels and size of a picture."""
         if layout is None or not self._is_picture(layout):
             what = f"layout {layout}" if layout else "a layout that nothing says"
             raise self._contradiction(
-                "scale" if self.preset is None else "pictures",
+                "pictures",
                 f"describes pictures, but input {self.model_input} has {what}",
                 'Say layout = "NCHW" or "NHWC" in a TOML file, or pass --preprocess none '
                 "and a ready .npy array",
@@ -202,24 +130,6 @@ class _Completion:
                 "Such models normalise inside: try --preprocess raw",
             )
 
-    def _layout(self) -> str | None:
-        """Return the layout, said or seen in the shape of a picture with 1 or 3 channels."""
-        shape = self.model_input.shape
-        layout = self.fields.get("layout")
-        if layout is not None and len(layout) != len(shape):
-            raise self._contradiction(
-                "layout",
-                f"says layout {layout} ({len(layout)} axes), but input {self.model_input} "
-                f"has {len(shape)}",
-            )
-        if layout is None and self.model_input.layout is not None:
-            layout = self._set("layout", self.model_input.layout, "the model")
-        if layout is None and len(shape) == 4:
-            fits = [name for name, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in (1, 3)]
-            if len(fits) == 1:
-                layout = self._set("layout", fits[0], f"the shape {show_shape(shape)}")
-        return layout
-
     def _is_picture(self, layout: str) -> bool:
         """Whether a layout is one of a picture, with 1, 3 or an unknown number of channels."""
         channels = dict(zip(layout, self.model_input.shape, strict=True)).get("C")
@@ -234,7 +144,7 @@ class _Completion:
         if said is not None and count not in (None, CHANNELS[said]):
             raise self._contradiction(
                 "channels",
-                f"says {said} ({CHANNELS[said]} channels), but input {self.model_input} has {count}",
+                f"says {said}, but input {self.model_input} has {count} channel(s)",
                 "Describe this model's input in a TOML file, or choose another preset",
             )
         default = "GRAY" if count == 1 else "RGB"
@@ -248,7 +158,7 @@ class _Completion:
                 )
 
     def _size(self, height: int | str | None, width: int | str | None) -> None:
-        """Fill in `size`, and hold it against the model's; without one, take pictures as they are."""
+        """Fill in `size`, and hold it against the model's."""
         own = tuple(dim if isinstance(dim, int) else None for dim in (height, width))
         if None not in own:
             self._set("size", own, "the model")
@@ -260,12 +170,12 @@ class _Completion:
             return
         if any(dim not in (None, said) for dim, said in zip(own, size, strict=True)):
             raise self._contradiction(
-                "size", f"says size {list(size)}, but input {self.model_input} is another"
+                "size",
+                f"says size {list(size)}, but input {self.model_input} has {show_shape(own)}",
             )
         if self.preset is not None and self.preset.size and self.preset.resize_size:
             ratio = self.preset.resize_size / min(self.preset.size)
             self.fields["resize_size"] = round(min(size) * ratio)
-        self._check_resize()
 
     def _free_size(self, own: tuple[int | None, ...]) -> None:
         """Settle a picture without a size: only inputs free in both directions take any."""
@@ -278,21 +188,8 @@ class _Completion:
         if self.fields.get("resize", "stretch") == "stretch" and "resize_size" not in self.fields:
             self.fields["resize"] = "none"
             self.source["resize"] = "no size is said or fixed: pictures as they are"
-        self._check_resize()
 
-    def _check_resize(self) -> None:
-        """Hold `resize` and `resize_size` against each other."""
-        rule, pixels = self.fields.get("resize", "stretch"), self.fields.get("resize_size")
-        if rule == "shortest" and pixels is None:
-            raise self._contradiction(
-                "resize", 'says resize = "shortest" without resize_size', "Add resize_size = 256"
-            )
-        if rule == "none" and pixels is not None:
-            raise self._contradiction(
-                "resize_size", f'says resize = "none" and resize_size = {pixels}', "Drop one"
-            )
-
-    def _set(self, name: str, value: Any, where: str) -> Any:  # noqa: ANN401 - any field
+    def _set(self, name: str, value: Any, where: str) -> Any:
         """Set a field that nothing said, and return what the field now is."""
         if name not in self.fields:
             self.fields[name] = value
