@@ -1,3 +1,22 @@
 """Explain any ONNX model with nothing but ONNX Runtime."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxcam.explain import Explainer
+    from onnxcam.explanation import Explanation
+
 __version__ = "0.1.0.dev0"
+__all__ = ["Explainer", "Explanation", "__version__"]
+
+_HOMES = {"Explainer": "onnxcam.explain", "Explanation": "onnxcam.explanation"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used: `import onnxcam` stays cheap."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'onnxcam' has no attribute {name!r}")

@@ -308,6 +308,20 @@ class Emitter:
         child._keep.extend(inputs)
         return child
 
+    def named(self, tensor: Tensor, name: str) -> Tensor:
+        """Return a copy of a tensor under exactly this (reserved) name."""
+        copy = self._inside("Identity", tensor)
+        copy.name = copy.inputs[0].name = name
+        copy.dtype = copy.dtype or dtype_of(tensor)
+        return copy
+
+    def local(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of this subgraph: itself, or a copy of one from outside."""
+        return tensor if id(tensor) in self._local else self._inside("Identity", tensor)
+
+    def _inside(self, op_type: str, *inputs: Tensor) -> Tensor:
+        return self._write(self.schema(op_type), "", inputs, {}, None)[0]
+
     def variable(self, name: str, dtype: Any, shape: Sequence[Dim] | None) -> Tensor:
         """Return a new tensor without a producer (a graph or subgraph input)."""
         return gs.Variable(self.fresh(name), dtype=np.dtype(dtype), shape=_listed(shape))

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, numpy_helper
 
-from onnxcam.emit import Emitter, Tensor, dtype_of, node_proto, value_info
+from onnxcam.emit import Emitter, Tensor, node_proto, value_info
 from onnxcam.errors import UsageError
 from onnxcam.model import Model, opsets
 
@@ -56,9 +56,7 @@ class Draft:
         """Make a tensor an output, under its own name or (copied) under another."""
         if name is not None and name != tensor.name:
             self._claim(name)
-            source, tensor = tensor, self.op.Identity(tensor)
-            tensor.name = tensor.inputs[0].name = name
-            tensor.dtype = tensor.dtype or dtype_of(source)
+            tensor = self.op.named(tensor, name)
         self._outputs.append(tensor)
 
     def build(self, metadata: dict[str, str] | None = None) -> ModelProto:

@@ -1,0 +1,380 @@
+"""The whole way for one input or a batch: :class:`Explainer` and what it does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from onnx import ModelProto
+
+from onnxcam import convert, layers, methods
+from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+from onnxcam.explanation import Explanation
+from onnxcam.layout import Layout
+from onnxcam.model import Model, Port, load
+from onnxcam.preprocess import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
+from onnxcam.session import Device, Session
+from onnxcam.targets import resolve_target
+from onnxcam.upsample import upsample
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Target: TypeAlias = "int | str | None"
+Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
+_FETCH = [convert.MAP, convert.CLASS, convert.SIGNED, convert.SCORE, convert.STEEPEST]
+
+
+class Explainer:
+    """Explains one model; loads it once.
+
+    Args:
+        model: Path, bytes or proto of an ONNX model.
+        method: Name of the method, see :func:`onnxcam.methods.names`.
+        feature_layer: Name of the tensor that the map is made of; None takes the default.
+        reduction_layer: Name of the tensor with the scores; None takes the logits.
+        device: "auto", "cpu" or "gpu".
+        preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
+            :class:`InputSpec`; None looks beside and into the model.
+        labels: Names of the classes, or a file with them; None takes those of the description.
+        upsampling: How the map comes to the input's size.
+        batch_size: Inputs per run where the model's batch is dynamic.
+        threads: Threads of ONNX Runtime; None lets it decide.
+
+    Attributes:
+        model: The loaded model.
+        catalog: Its layers.
+        feature: The feature layer.
+        provider: Where it runs and why.
+
+    Raises:
+        OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | ModelProto | Model,
+        method: str = "gradcam",
+        *,
+        feature_layer: str | None = None,
+        reduction_layer: str | None = None,
+        device: Device = "auto",
+        preprocess: str | os.PathLike[str] | InputSpec | None = None,
+        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        upsampling: Upsampling = "bicubic",
+        batch_size: int = 8,
+        threads: int | None = None,
+    ) -> None:
+        if upsampling not in ("bicubic", "nearest", "none"):
+            raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
+        self.method = methods.find(method)
+        self.model = load(model)
+        self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
+        self.feature = convert.default_feature(self.catalog, feature_layer)
+        self.upsampling = upsampling
+        self.batch_size = batch_size
+        self._device, self._threads = device, threads
+        self._preprocess = preprocess
+        self._spec: InputSpec | None = None
+        self._labels = _labels(labels)
+        self._sessions: dict[bool, tuple[convert.Explained, Session]] = {}
+        self.provider = self._session(several=False)[1].provider
+
+    @property
+    def input(self) -> ModelInput:
+        """The input that the maps are laid over."""
+        return model_input(self.model, self.catalog)
+
+    @property
+    def spec(self) -> InputSpec:
+        """How a picture becomes the input tensor.
+
+        Raises:
+            UsageError: Nothing says; the hint shows what to type.
+        """
+        if self._spec is None:
+            self._spec = resolve(
+                self.input,
+                model_path=self.model.path,
+                metadata=self.model.metadata,
+                option=self._preprocess,
+            )
+        return self._spec
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes, None where nothing says them."""
+        if self._labels is None:
+            try:
+                self._labels = self.spec.labels
+            except UsageError:
+                return None  # ready arrays need no description, and then there are no labels
+        return self._labels
+
+    def __call__(
+        self,
+        x: Any,
+        target: Target | Sequence[Target] = None,
+        *,
+        extra_inputs: Mapping[str, Array] | None = None,
+    ) -> Any:
+        """Explain one input or a list of them.
+
+        Args:
+            x: Path, PIL image, uint8 picture [H, W, 3] or ready tensor; or a list of these.
+            target: Class index or label, None for the top class; or a list of these.
+            extra_inputs: Ready arrays for the model's other inputs, by name.
+
+        Returns:
+            One :class:`Explanation`; a list of them when ``target`` is a list; for a list of
+            inputs a list with one of these per input.
+
+        Raises:
+            OnnxcamError: The input or the target cannot be used.
+        """
+        several = isinstance(x, list | tuple)
+        results = []
+        for _, result in self.stream(x if several else [x], target, extra_inputs=extra_inputs):
+            if isinstance(result, OnnxcamError):
+                raise result
+            results.append(result)
+        return results if several else results[0]
+
+    def stream(
+        self,
+        inputs: Iterable[Any],
+        target: Target | Sequence[Target] = None,
+        *,
+        extra_inputs: Mapping[str, Array] | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Explain many inputs, in batches where the model's batch is dynamic.
+
+        Yields:
+            (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
+            input that could not be explained. The order is that of ``inputs``.
+        """
+        listed = isinstance(target, list | tuple)
+        wanted = self._targets(list(target) if listed else [target])  # type: ignore[arg-type]
+        limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
+        waiting: list[tuple[Any, Prepared | OnnxcamError]] = []
+        for x in inputs:
+            waiting.append((x, self._prepared(x)))
+            if len(waiting) >= limit:
+                yield from self._flush(waiting, wanted, listed, extra_inputs)
+                waiting = []
+        yield from self._flush(waiting, wanted, listed, extra_inputs)
+
+    def _targets(self, targets: Sequence[Target]) -> list[int]:
+        classes = self.catalog.reduction.classes
+        names = self.labels if any(isinstance(t, str) for t in targets) else None
+        if not targets:
+            raise UsageError("no target is given", "give a class, or None for the top class")
+        return [resolve_target(t, classes, names) for t in targets]
+
+    def _prepared(self, x: Any) -> Prepared | OnnxcamError:
+        try:
+            spec = InputSpec(pictures=False) if _is_ready(x, self.input) else self.spec
+            return prepare(x, spec, self.input)
+        except OnnxcamError as error:
+            return error
+
+    def _flush(
+        self,
+        waiting: Sequence[tuple[Any, Prepared | OnnxcamError]],
+        targets: Sequence[int],
+        listed: bool,
+        extra: Mapping[str, Array] | None,
+    ) -> Iterator[tuple[Any, Any]]:
+        results: list[Any] = [p if isinstance(p, OnnxcamError) else None for _, p in waiting]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, (_, prepared) in enumerate(waiting):
+            if isinstance(prepared, Prepared):
+                groups.setdefault(prepared.tensor.shape, []).append(i)
+        for members in groups.values():
+            batch = [p for i in members if isinstance(p := waiting[i][1], Prepared)]
+            try:
+                explained = self._explain(batch, targets, extra or {})
+            except OnnxcamError as error:
+                explained = [error] * len(batch)  # type: ignore[list-item]
+            for i, found in zip(members, explained, strict=True):
+                results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
+        yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
+
+    def _session(self, *, several: bool) -> tuple[convert.Explained, Session]:
+        if several not in self._sessions:
+            explained = convert.explain_graph(
+                self.model,
+                self.catalog,
+                self.method,
+                feature=self.feature,
+                targets=None if several else 1,
+                diagnose=True,
+            )
+            session = Session(explained.proto, device=self._device, threads=self._threads)
+            self._sessions[several] = explained, session
+        return self._sessions[several]
+
+    def _explain(
+        self, batch: Sequence[Prepared], targets: Sequence[int], extra: Mapping[str, Array]
+    ) -> list[list[Explanation]]:
+        _, session = self._session(several=len(targets) > 1)
+        feeds = {self.input.name: np.concatenate([p.tensor for p in batch])}
+        feeds.update(self._others(extra))
+        maps, classes, signed, scores, steepest = session.run(
+            {**feeds, convert.TARGET: np.array(targets, np.int64)}, _FETCH
+        )
+        if len(maps) != len(batch):
+            raise ModelError(
+                f"the model turned {len(batch)} inputs into {len(maps)} maps",
+                "explain them one by one (batch_size=1)",
+            )
+        self._check_classes(targets, scores.shape[1])
+        return [
+            [
+                self._explanation(
+                    p, maps[n, k], signed[n, k], scores[n], int(classes[n, k]), steepest[n, k]
+                )
+                for k in range(len(targets))
+            ]
+            for n, p in enumerate(batch)
+        ]
+
+    def _check_classes(self, targets: Sequence[int], classes: int) -> None:
+        for target in targets:
+            resolve_target(target, classes, None)
+
+    def _others(self, extra: Mapping[str, Array]) -> dict[str, Array]:
+        needed = [p for p in self.model.inputs if p.name != self.input.name]
+        missing = [p for p in needed if p.name not in extra]
+        if missing:
+            listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
+            raise InputError(
+                f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
+            )
+        return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
+
+    def _explanation(
+        self,
+        prepared: Prepared,
+        raw: Array,
+        signed: Array,
+        scores: Array,
+        target: int,
+        steepest: float,
+    ) -> Explanation:
+        layout = self.catalog.input_layout
+        size = _spatial_size(prepared.tensor, layout, raw.ndim)
+        method = self.upsampling if size is not None else "none"
+        large = upsample(raw, size or raw.shape, method)
+        labels = self.labels
+        return Explanation(
+            map=large,
+            raw_map=raw,
+            signed_map=signed,
+            scores=scores,
+            target=target,
+            label=labels[target] if labels and target < len(labels) else None,
+            probability=self._probability(scores, target),
+            feature_layer=self.feature.name,
+            reduction_layer=self.catalog.reduction.name,
+            method=self.method.name,
+            parameters={"upsampling": method},
+            diagnosis=_diagnose(raw, signed, scores, steepest),
+            source=prepared.source,
+            picture=prepared.picture,
+            box=prepared.box,
+            tensor=prepared.tensor[0],
+            layout=_unbatched(layout),
+            model_sha256=self.model.sha256,
+            provider=self.provider.name,
+            labels=labels,
+        )
+
+    def _probability(self, scores: Array, target: int) -> float | None:
+        return probability(scores, target, self.catalog.reduction)
+
+
+def probability(scores: Array, target: int, reduction: layers.Reduction) -> float | None:
+    """Return the probability of a class, None where the scores are no scores of classes.
+
+    Args:
+        scores: [C] values of the reduction layer.
+        target: Class index.
+        reduction: What they are; logits without a final Softmax are taken as a Softmax's.
+    """
+    values = scores.astype(np.float64)
+    if reduction.positions:
+        return None
+    if reduction.kind == "probabilities":
+        return float(values[target])
+    if reduction.kind != "logits":
+        return None
+    if reduction.final == "Sigmoid":
+        return float(1 / (1 + np.exp(-values[target])))
+    if len(values) == 1:
+        return None
+    if reduction.final is None and abs(values.sum() - 1) < 1e-3 and (values >= 0).all():
+        return float(values[target])
+    powers = np.exp(values - values.max())
+    return float(powers[target] / powers.sum())
+
+
+def model_input(model: Model, catalog: layers.Catalog) -> ModelInput:
+    """Return the input that maps are laid over, as the preprocessing wants it described."""
+    port = next(p for p in model.inputs if p.name == catalog.input)
+    return _described(port, catalog.input_layout)
+
+
+def _described(port: Port, layout: Layout | None) -> ModelInput:
+    if port.shape is None or port.dtype is None or not port.shape:
+        raise ModelError(
+            f"the input {port.name!r} is no tensor with axes", "name another --reduction-layer"
+        )
+    axes = layout.axes if layout is not None and "?" not in layout.axes else None
+    return ModelInput(port.name, port.shape, port.dtype, axes)
+
+
+def _labels(
+    labels: Sequence[str] | str | os.PathLike[str] | None,
+) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str | os.PathLike):
+        return load_labels(Path(labels))
+    return tuple(labels)
+
+
+def _is_ready(x: Any, declared: ModelInput) -> bool:
+    """Tell whether an input is a ready tensor, which needs no description."""
+    if isinstance(x, str | os.PathLike):
+        return Path(x).suffix.lower() in (".npy", ".npz")
+    if not isinstance(x, np.ndarray):
+        return False
+    return x.dtype.kind == "f" or x.ndim >= len(declared.shape)
+
+
+def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
+    """Return the spatial size of the input that a map of this rank is laid over."""
+    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
+        return None
+    return tuple(tensor.shape[i] for i in layout.space)
+
+
+def _unbatched(layout: Layout | None) -> str | None:
+    return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")
+
+
+def _diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple[str, ...]:
+    found = []
+    if not np.isfinite(scores).all():
+        found.append("the scores are not finite: look at the input's scaling")
+    if not np.isfinite(signed).all() or not np.isfinite(steepest):
+        found.append("the map is not finite")
+    elif steepest == 0:
+        found.append("the gradient is zero: saturated (explain the logit), or a dead layer")
+    elif not raw.any() and (signed < 0).any():
+        found.append("all negative: nothing at this layer speaks for the class")
+    elif raw.size > 1 and raw.min() == raw.max():
+        found.append("the map is constant")
+    return tuple(found)

@@ -1,0 +1,20 @@
+"""Class activation mapping."""
+
+from __future__ import annotations
+
+from onnxcam.emit import Emitter, Tensor
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "cam",
+    needs=("activation", "weights"),
+    cite="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 2",
+    rectify=False,
+)
+def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
+    """M = sum_k w_k A_k, with the classifier's weights w behind global average pooling.
+
+    Signed, as in the paper: what speaks against the class is negative. The bias is left out.
+    """
+    return op.ReduceSum(op.Mul(w, a), axes=[axes.channel], keepdims=1)

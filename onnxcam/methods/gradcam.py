@@ -1,0 +1,20 @@
+"""Grad-CAM."""
+
+from __future__ import annotations
+
+from onnxcam.emit import Emitter, Tensor
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "gradcam",
+    needs=("activation", "gradient"),
+    cite="Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2",
+)
+def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
+    """L = relu(sum_k alpha_k A_k), alpha_k = mean over positions of dy/dA_k.
+
+    The paper's Z is the number of positions; MATLAB and pytorch-grad-cam take the same mean.
+    """
+    alpha = op.ReduceMean(da, axes=list(axes.space), keepdims=1)
+    return op.ReduceSum(op.Mul(alpha, a), axes=[axes.channel], keepdims=1)

@@ -1,0 +1,181 @@
+"""ONNX Runtime: the only place that imports it. Providers, sessions, thread counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+
+Device: TypeAlias = Literal["auto", "cpu", "gpu"]
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_PROTOBUF_LIMIT = 1_900_000_000  # bytes: above it a model is handed over as a file with weights
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a model runs.
+
+    Attributes:
+        name: ONNX Runtime's name of the execution provider.
+        why: Why it was taken.
+    """
+
+    name: str
+    why: str
+
+
+def runtime() -> Any:
+    """Return the onnxruntime module.
+
+    Raises:
+        OnnxcamError: Neither of its two builds is installed.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - it costs 0.1 s and `--help` needs none of it
+    except ImportError as error:
+        raise OnnxcamError(
+            f"ONNX Runtime is not installed ({error})",
+            "install one of its two builds: pip install 'onnxcam[cpu]' or 'onnxcam[gpu]'",
+        ) from None
+    return onnxruntime
+
+
+def choose_provider(device: Device) -> Provider:
+    """Choose where to run.
+
+    Args:
+        device: "gpu" (CUDA, or an error), "cpu", or "auto" (CUDA where it can be used).
+
+    Raises:
+        UsageError: The device is unknown, or "gpu" is asked for and CUDA cannot be used.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"no device {device!r}", "choose auto, cpu or gpu")
+    if device == "cpu":
+        return Provider(_CPU, "asked for")
+    problem = _cuda_problem()
+    if problem is None:
+        return Provider(_CUDA, "asked for" if device == "gpu" else "a CUDA device is usable")
+    if device == "gpu":
+        raise UsageError(
+            f"no usable CUDA device: {problem}", "pip install 'onnxcam[gpu]', or use --device cpu"
+        )
+    return Provider(_CPU, f"no usable CUDA device: {problem}")
+
+
+def _cuda_problem() -> str | None:
+    """Return why CUDA cannot be used, None when it can: a session is made to see."""
+    ort = runtime()
+    if _CUDA not in ort.get_available_providers():
+        return "this onnxruntime is built without CUDA"
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "probe",
+        [value],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    try:
+        session = ort.InferenceSession(
+            model.SerializeToString(), _options(ort, None, True), providers=[_CUDA]
+        )
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+        return " ".join(str(error).split())[:160]
+    return None if _CUDA in session.get_providers() else "the CUDA libraries cannot be loaded"
+
+
+class Session:
+    """A model loaded into ONNX Runtime.
+
+    Args:
+        proto: The model.
+        device: See :func:`choose_provider`.
+        threads: Threads inside one operator; None lets ONNX Runtime decide.
+        optimise: False turns ONNX Runtime's graph optimisations off.
+
+    Attributes:
+        provider: Where it runs and why.
+        outputs: Names of the outputs.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(
+        self,
+        proto: ModelProto,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        optimise: bool = True,
+    ) -> None:
+        ort = runtime()
+        self.provider = choose_provider(device)
+        providers = list(dict.fromkeys([self.provider.name, _CPU]))
+        options = _options(ort, threads, optimise)
+        try:
+            self._session = _load(ort, proto, options, providers)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+            raise ModelError(
+                f"ONNX Runtime cannot load the model: {_line(error)}",
+                "check that the original runs; its message names the node",
+            ) from error
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Run the model.
+
+        Args:
+            feeds: Arrays by input name.
+            outputs: Names of the outputs wanted, None for all.
+
+        Raises:
+            InputError: ONNX Runtime refuses the input or fails on it.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        try:
+            return list(self._session.run(names, dict(feeds)))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+            raise InputError(
+                f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
+            ) from error
+
+
+def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong comes as an exception
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _load(ort: Any, proto: ModelProto, options: Any, providers: list[str]) -> Any:
+    if proto.ByteSize() < _PROTOBUF_LIMIT:
+        return ort.InferenceSession(proto.SerializeToString(), options, providers=providers)
+    with TemporaryDirectory(prefix="onnxcam-") as folder:
+        path = Path(folder) / "model.onnx"
+        copy = ModelProto()
+        copy.CopyFrom(proto)
+        onnx.save_model(copy, str(path), save_as_external_data=True, location="model.data")
+        return ort.InferenceSession(str(path), options, providers=providers)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
