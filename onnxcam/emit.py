@@ -55,9 +55,12 @@ def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
 
 
 def is_float(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds floating point (or complex) values; unknown counts as float."""
+    """Tell whether a tensor holds floating point (or complex) values; unknown counts as float.
+
+    The formats of quantised values (float8 and smaller) count as integers.
+    """
     dtype = dtype_of(tensor)
-    return dtype is None or dtype.kind in "fc" or dtype.name.startswith(("bfloat", "float"))
+    return dtype is None or dtype.kind in "fc" or dtype.name == "bfloat16"
 
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
@@ -113,6 +116,8 @@ class Emitter:
         graph: The graph (or subgraph) that is written to.
         opsets: Opset version by domain.
         nodes: The nodes written so far, in an order that can be run.
+        straight_through: Operators whose rounding some gradient written so far ignores; where
+            it is empty the gradients are exact.
     """
 
     def __init__(
@@ -126,10 +131,12 @@ class Emitter:
         self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
         if parent is not None:
             self._root: Emitter = parent._root
+            self.straight_through: set[str] = parent.straight_through
             self.hoist = True
             self._local: set[int] = set()
             return
         self._root = self
+        self.straight_through = set()
         self.hoist = False
         self._names = _all_names(graph)
         self._counts: Counter[str] = Counter()

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto
 
 from onnxcam.autodiff.engine import Overrides, vjp
-from onnxcam.emit import dtype_of, shape_of
+from onnxcam.emit import Emitter, dtype_of, is_float, shape_of
 from onnxcam.errors import UsageError
 from onnxcam.model import load
 from onnxcam.surgery import Draft
@@ -38,7 +38,9 @@ def vjp_model(
         The model with every input and output it had, one input ``ct::<output>`` per
         differentiated output (its dtype and shape) and one output ``grad::<wrt>`` per ``wrt``
         (its dtype and shape): sum over outputs of cotangent times Jacobian, zeros where no output
-        depends on the tensor.
+        depends on the tensor. The derivative with respect to the value of an integer (a quantised
+        number) is a float. ``onnxcam.gradient`` in the metadata tells whether the gradient is
+        exact or passes straight through a rounding.
 
     Raises:
         UsageError: There is no tensor of that name.
@@ -51,10 +53,21 @@ def vjp_model(
     for name in outputs:
         y = draft.tensor(name)
         shape = shape_of(y)
-        dtype = dtype_of(y) or np.dtype(np.float32)
+        dtype = (is_float(y) and dtype_of(y)) or np.dtype(np.float32)
         pairs.append((y, draft.input(COTANGENT + name, dtype, shape)))
     targets = [draft.tensor(name) for name in wrt]
     grads = vjp(draft.op, pairs, targets, overrides=overrides)
     for x, dx in zip(targets, grads, strict=True):
-        draft.output(draft.op.zeros_like(x) if dx is None else dx, GRADIENT + x.name)
-    return draft.build()
+        kind = None if is_float(x) else np.float32
+        draft.output(draft.op.zeros_like(x, kind) if dx is None else dx, GRADIENT + x.name)
+    return draft.build({"onnxcam.gradient": provenance(draft.op)})
+
+
+def provenance(op: Emitter) -> str:
+    """Return how true the gradients are that were written so far.
+
+    Returns:
+        "exact", or "straight-through (...)" with the operators whose rounding was ignored.
+    """
+    rounding = ", ".join(sorted(op.straight_through))
+    return f"straight-through ({rounding})" if rounding else "exact"

@@ -25,6 +25,7 @@ def vjp(
     wrt: Sequence[Tensor],
     *,
     overrides: Overrides | None = None,
+    stops: Sequence[Tensor] = (),
 ) -> list[Tensor | None]:
     """Write the vector-Jacobian products of a graph and return them.
 
@@ -33,6 +34,7 @@ def vjp(
         outputs: Pairs of a tensor and its cotangent (same shape and dtype).
         wrt: Tensors to differentiate with respect to; nothing before them is walked.
         overrides: Other rules, by operator type or by the name of one node.
+        stops: Further tensors that nothing is walked before; they count as constant.
 
     Returns:
         One gradient per ``wrt`` tensor with its shape and dtype (summed over the outputs); None
@@ -41,7 +43,7 @@ def vjp(
     Raises:
         UnsupportedOp: A differentiated value flows through an operator without a rule.
     """
-    return _Walk(op, outputs, wrt, overrides or {}).run()
+    return _Walk(op, outputs, wrt, overrides or {}, stops).run()
 
 
 class _Walk:
@@ -51,12 +53,13 @@ class _Walk:
         outputs: Sequence[tuple[Tensor, Tensor]],
         wrt: Sequence[Tensor],
         overrides: Overrides,
+        stops: Sequence[Tensor],
     ) -> None:
         self.op, self.wrt, self.overrides = op, wrt, overrides
         self.parts: dict[int, list[Tensor]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
-        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in wrt}))
+        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in [*wrt, *stops]}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
         self.active = self._forward()
 
@@ -98,14 +101,29 @@ class _Walk:
         view._wanted = {
             i for i, t in enumerate(view.inputs) if t is not None and id(t) in self.active
         }
+        view.overrides = self.overrides
         entry = self._entry(view)
+        if entry.straight_through:
+            self.op.straight_through.add(view.op_type)
+        sources = list(view.inputs)
+        self._as_floats(view, dys)
         with self.op.scope(view.name):
             grads = entry.rule(self.op, view, *dys)
             grads = grads if isinstance(grads, tuple | list) else (grads,)
             _check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
-                    self._accumulate(view, i, dx, entry.broadcasts)
+                    self._accumulate(sources[i], view, i, dx, entry.broadcasts)
+
+    def _as_floats(self, view: NodeView, dys: Sequence[Tensor | None]) -> None:
+        """Show a rule the quantised values that carry a gradient as floats."""
+        kind = next(dy for dy in dys if dy is not None)
+        for i, x in enumerate(view.inputs):
+            if view.wants(i) and not is_float(x):
+                view.inputs[i] = self.op.cast(x, kind)
+        for i, y in enumerate(view.outputs):
+            if dys[i] is not None and not is_float(y):
+                view.outputs[i] = self.op.cast(y, kind)
 
     def _entry(self, view: NodeView) -> Entry:
         for key in (view.raw.name, view.op_type):
@@ -116,8 +134,9 @@ class _Walk:
             raise unsupported(view)
         return entry
 
-    def _accumulate(self, view: NodeView, index: int, dx: Tensor, broadcasts: bool) -> None:
-        x = view.inputs[index]
+    def _accumulate(
+        self, x: Tensor, view: NodeView, index: int, dx: Tensor, broadcasts: bool
+    ) -> None:
         if broadcasts:
             dx = unbroadcast(self.op, dx, x)
         _check_gradient(view, index, dx)

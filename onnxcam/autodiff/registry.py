@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -135,6 +135,7 @@ class NodeView:
         outputs: Output tensors, None where one is omitted.
         captures: Outer tensors that the subgraphs of the node use.
         raw: The onnx-graphsurgeon node.
+        overrides: Other rules that are in force, for rules that differentiate graphs themselves.
     """
 
     def __init__(self, node: gs.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
@@ -147,6 +148,7 @@ class NodeView:
         self.explicit = len(node.inputs)
         self.captures = list(captures)
         self.inputs = [t if t.name else None for t in node.inputs] + self.captures
+        self.overrides: Mapping[str, Rule] = {}
         self._wanted: set[int] = set()
 
     def input(self, index: int) -> Tensor | None:
