@@ -205,6 +205,7 @@ def _pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
     Raises:
         UsageError: The head is not global average pooling and one linear layer.
     """
+
     def refuse(reason: str) -> UsageError:
         return UsageError(
             f"CAM needs global average pooling and a linear classifier behind {a.name!r}: {reason}",
@@ -224,9 +225,7 @@ def _pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
         tensor = node.outputs[0]
 
 
-def _checked_head(
-    pooled: Tensor, score: Tensor, refuse: Callable[[str], UsageError]
-) -> Tensor:
+def _checked_head(pooled: Tensor, score: Tensor, refuse: Callable[[str], UsageError]) -> Tensor:
     tensor, linear = pooled, 0
     while tensor is not score:
         nodes = [n for n in tensor.outputs if n.op != "Shape"]
@@ -276,4 +275,3 @@ def default_feature(catalog: Catalog, name: str | None) -> Candidate:
             "`onnxcam layers MODEL --all` shows every tensor; name one with --feature-layer",
         )
     return catalog.feature
-

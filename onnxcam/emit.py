@@ -221,9 +221,7 @@ class Emitter:
                 vectors[-1] += numbers
             else:
                 vectors.append(numbers)
-        tensors = [
-            self.const(np.array(v, np.int64)) if isinstance(v, list) else v for v in vectors
-        ]
+        tensors = [self.const(np.array(v, np.int64)) if isinstance(v, list) else v for v in vectors]
         return tensors[0] if len(tensors) == 1 else self.Concat(*tensors, axis=0)
 
     def zeros_like(self, x: Tensor, dtype: Any = None) -> Tensor:

@@ -154,8 +154,8 @@ class Explainer:
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        listed = isinstance(target, list | tuple)
-        wanted = self._targets(list(target) if listed else [target])  # type: ignore[arg-type]
+        listed = not (target is None or isinstance(target, int | str))
+        wanted = self._targets(_listed(target))
         limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
         waiting: list[tuple[Any, Prepared | OnnxcamError]] = []
         for x in inputs:
@@ -173,8 +173,9 @@ class Explainer:
         return [resolve_target(t, classes, names) for t in targets]
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
+        # A missing description is no fault of this input: it stops the whole call.
+        spec = InputSpec(pictures=False) if _is_ready(x, self.input) else self.spec
         try:
-            spec = InputSpec(pictures=False) if _is_ready(x, self.input) else self.spec
             return prepare(x, spec, self.input)
         except OnnxcamError as error:
             return error
@@ -333,6 +334,10 @@ def _described(port: Port, layout: Layout | None) -> ModelInput:
         )
     axes = layout.axes if layout is not None and "?" not in layout.axes else None
     return ModelInput(port.name, port.shape, port.dtype, axes)
+
+
+def _listed(target: Target | Sequence[Target]) -> list[Target]:
+    return [target] if target is None or isinstance(target, int | str) else list(target)
 
 
 def _labels(

@@ -97,7 +97,7 @@ class Explanation:
             options: See :func:`onnxcam.render.figure`.
         """
         options = {"title": self.title, "subtitle": self._subtitle(), **options}
-        signed = bool((self.map < 0).any())
+        signed = bool((self.raw_map < 0).any())  # bicubic undershoot is no sign
         if self.map.ndim == 1:
             return render.figure_1d(self._signal(), self.map, signed=signed, **options)
         if self.map.ndim == 3:
@@ -156,7 +156,9 @@ class Explanation:
         elif kind == ".json":
             write_whole(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=False).encode())
         else:
-            raise UsageError(f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json")
+            raise UsageError(
+                f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
+            )
 
     def _npz(self) -> bytes:
         buffer = io.BytesIO()
@@ -193,7 +195,7 @@ class Explanation:
         image = np.moveaxis(self.tensor.astype(np.float32), self.layout.index("C"), -1)
         image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
         low, high = float(image.min()), float(image.max())
-        return np.uint8((image - low) / (high - low or 1) * 255)
+        return ((image - low) / (high - low or 1) * 255).astype(np.uint8)
 
     def _signal(self) -> Array:
         if self.layout is not None and "C" in self.layout:
@@ -202,7 +204,7 @@ class Explanation:
 
     def _volume(self) -> Array:
         axis = (self.layout or "CDHW").index("C")
-        return np.moveaxis(self.tensor, axis, 0)[0]
+        return np.asarray(np.moveaxis(self.tensor, axis, 0)[0])
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -187,9 +187,7 @@ def _unwrapped(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _described(
-    tensor: Tensor, kind: str, output: str, reason: str, axis: int | None
-) -> Reduction:
+def _described(tensor: Tensor, kind: str, output: str, reason: str, axis: int | None) -> Reduction:
     shape = shape_of(tensor)
     if shape is None:
         raise ModelError(
@@ -247,9 +245,7 @@ def _ancestors(tensor: Tensor) -> Iterator[Tensor]:
                     stack.extend(t for t in captured(value) if t.name)
 
 
-def _path(
-    graph: gs.Graph, score: Tensor, known: dict[int, Layout]
-) -> tuple[list[gs.Node], Tensor]:
+def _path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list[gs.Node], Tensor]:
     """Return the nodes between the main input and the score in graph order, and that input."""
     above = {id(t) for t in _ancestors(score)}
     inputs = [t for t in graph.inputs if id(t) in above and is_float(t)]

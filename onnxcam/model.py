@@ -138,7 +138,9 @@ def _port(info: ValueInfoProto) -> Port:
 # ---- reading
 
 
-def _read(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelProto, str, Path | None]:
+def _read(
+    source: str | os.PathLike[str] | bytes | ModelProto,
+) -> tuple[ModelProto, str, Path | None]:
     if isinstance(source, ModelProto):
         proto = ModelProto()
         proto.CopyFrom(source)

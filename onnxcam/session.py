@@ -41,7 +41,7 @@ def runtime() -> Any:
         OnnxcamError: Neither of its two builds is installed.
     """
     try:
-        import onnxruntime  # noqa: PLC0415 - it costs 0.1 s and `--help` needs none of it
+        import onnxruntime
     except ImportError as error:
         raise OnnxcamError(
             f"ONNX Runtime is not installed ({error})",
@@ -87,7 +87,9 @@ def _cuda_problem() -> str | None:
         [value],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
     )
-    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    model = onnx.helper.make_model(
+        graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
+    )
     try:
         session = ort.InferenceSession(
             model.SerializeToString(), _options(ort, None, True), providers=[_CUDA]
@@ -128,7 +130,7 @@ class Session:
         options = _options(ort, threads, optimise)
         try:
             self._session = _load(ort, proto, options, providers)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+        except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot load the model: {_line(error)}",
                 "check that the original runs; its message names the node",
@@ -148,7 +150,7 @@ class Session:
         names = list(self.outputs if outputs is None else outputs)
         try:
             return list(self._session.run(names, dict(feeds)))
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+        except Exception as error:
             raise InputError(
                 f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
             ) from error

@@ -45,7 +45,9 @@ class Draft:
             raise UsageError(f"the model has no tensor {name!r}", suggestion(name, self._named))
         return self._named[name]
 
-    def input(self, name: str, dtype: Any, shape: Sequence[Any] | None, default: Any = None) -> Tensor:
+    def input(
+        self, name: str, dtype: Any, shape: Sequence[Any] | None, default: Any = None
+    ) -> Tensor:
         """Add an input; with ``default`` (an array) callers need not feed it."""
         self._claim(name)
         tensor = gs.Variable(name, dtype=dtype, shape=None if shape is None else list(shape))

@@ -1,0 +1,87 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from onnxcam.inputs import Trial
+from onnxcam.layers import Candidate, Catalog
+from onnxcam.model import Model
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; piped output is not cut to 80 columns."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
+def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> None:
+    """Print the catalog of a model, the default feature layer marked."""
+    out = console()
+    out.print(_facts(model, catalog))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "feature layer", "op", "shape", "axes", "reason"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        default = catalog.feature is not None and row.name == catalog.feature.name
+        table.add_row(
+            "*" if default else "",
+            escape(row.name),
+            row.op,
+            shape_text(row.shape),
+            row.layout.axes if row.layout else "?",
+            escape(row.reason),
+            style="bold green" if default else None if row.usable else "dim",
+        )
+    out.print(table)
+
+
+def _facts(model: Model, catalog: Catalog) -> Table:
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    reduction = catalog.reduction
+    layout = f" ({catalog.input_layout.axes})" if catalog.input_layout else ""
+    shape = next(p.shape for p in model.inputs if p.name == catalog.input)
+    facts.add_row("input", escape(f"{catalog.input}{layout} {shape_text(shape)}"))
+    feature = catalog.feature.name if catalog.feature else "none"
+    facts.add_row("feature layer", escape(f"{feature}: {catalog.feature_reason}"))
+    classes = f", {reduction.classes} classes" if reduction.classes else ""
+    facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
+    for note in model.notes:
+        facts.add_row("note", escape(note))
+    return facts
+
+
+def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
+    """Print what every preset makes of a picture."""
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("preset", "top class", "probability", "second", "what it does"):
+        table.add_column(name, overflow="fold")
+    for trial in trials:
+        probability = "" if trial.probability is None else f"{100 * trial.probability:.1f} %"
+        table.add_row(
+            trial.preset,
+            escape(trial.top),
+            probability,
+            escape(trial.second),
+            escape(trial.problem or trial.summary),
+        )
+    out.print(table)
+    if saved is not None:
+        out.print(f"written: {escape(str(saved))}")
+    else:
+        out.print("Take the one that names what is in the picture: add --save PRESET.")
+
+
+def shape_text(shape: Sequence[int | str | None] | None) -> str:
+    """Return a shape as people write it, "?" for what is unknown."""
+    return "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape)
