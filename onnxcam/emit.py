@@ -33,6 +33,10 @@ _IMPURE = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
      "Multinomial", "Dropout"}
 )  # fmt: skip
+_PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
+    {"Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
+     "SequenceAt", "SequenceErase", "SequenceInsert", "Split", "Squeeze", "Expand"}
+)  # fmt: skip
 _INFERENCE_DATA_LIMIT = 64  # elements: shapes, axes and pads are smaller, weights are not
 
 
@@ -96,11 +100,17 @@ def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
     return np.asarray(value, kinds.get(name, np.int64 if "int" in name else None))
 
 
+def is_sequence(tensor: Tensor) -> bool:
+    """Tell whether a value is a sequence of tensors; its dtype and shape are its elements'."""
+    return isinstance(tensor, gs.Variable) and tensor.type == "sequence_type"
+
+
 def type_proto(tensor: Tensor) -> TypeProto:
     """Return the ONNX type of a tensor: element type and as much of the shape as is known."""
     dtype = dtype_of(tensor)
     number = TensorProto.UNDEFINED if dtype is None else elem_type(dtype)
-    return helper.make_tensor_type_proto(number, shape_of(tensor))
+    kind = helper.make_tensor_type_proto(number, shape_of(tensor))
+    return helper.make_sequence_type_proto(kind) if is_sequence(tensor) else kind
 
 
 class Emitter:
@@ -280,15 +290,28 @@ class Emitter:
         schema = self.schema(op_type, domain)
         values, attributes = _assign(schema, list(inputs), named)
         tensors = self._tensors(schema, values)
-        home = self._home(tensors)
-        key = _key(op_type, domain, tensors, attributes, outputs)
-        if key is not None and key in home._seen:
-            made = home._seen[key]
-        else:
-            made = home._write(schema, domain, tensors, attributes, outputs)
-            if key is not None:
-                home._seen[key] = made
+        count = outputs or max(schema.min_output, 1)
+        home = self if _has_body(attributes) else self._home(tensors)
+        made = home._once(op_type, domain, tensors, attributes, count)
         return made[0] if len(made) == 1 else made
+
+    def again(
+        self, node: gs.Node, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]
+    ) -> tuple[Tensor, ...]:
+        """Write a node of the model once more, whatever its domain.
+
+        What could fail stays in this subgraph, which may never run. A node that does not fit the
+        types of its inputs, as in a branch for another rank, gets outputs of unknown type.
+
+        Args:
+            node: The node.
+            inputs: Its new inputs.
+            attributes: All its attributes.
+        """
+        fixed = node.op in _PARTIAL | _IMPURE or _has_body(attributes)
+        home = self if fixed else self._home(inputs)
+        count, domain = len(node.outputs), node.domain or ""
+        return home._once(node.op, domain, inputs, dict(attributes), count, lenient=True)
 
     def schema(self, op_type: str, domain: str = "") -> OpSchema:
         """Return the schema of an operator in the graph's opset."""
@@ -325,11 +348,14 @@ class Emitter:
         return tensor if id(tensor) in self._local else self._inside("Identity", tensor)
 
     def _inside(self, op_type: str, *inputs: Tensor) -> Tensor:
-        return self._write(self.schema(op_type), "", inputs, {}, None)[0]
+        return self._write(op_type, "", inputs, {}, 1)[0]
 
-    def variable(self, name: str, dtype: Any, shape: Sequence[Dim] | None) -> Tensor:
-        """Return a new tensor without a producer (a graph or subgraph input)."""
-        return gs.Variable(self.fresh(name), dtype=np.dtype(dtype), shape=_listed(shape))
+    def variable(
+        self, name: str, dtype: Any, shape: Sequence[Dim] | None, *, sequence: bool = False
+    ) -> Tensor:
+        """Return a new tensor (or sequence) without a producer: a graph or subgraph input."""
+        kind = "sequence_type" if sequence else "tensor_type"
+        return gs.Variable(self.fresh(name), np.dtype(dtype), _listed(shape), kind)
 
     def _home(self, tensors: Sequence[Tensor | None]) -> Emitter:
         """Return the outermost scope in which all of these tensors exist."""
@@ -358,29 +384,52 @@ class Emitter:
                 out.append(self.const(value, _literal_dtype(schema, formal, known)))
         return out
 
-    def _write(
+    def _once(
         self,
-        schema: OpSchema,
+        op_type: str,
         domain: str,
         inputs: Sequence[Tensor | None],
         attributes: dict[str, Any],
-        outputs: int | None,
+        count: int,
+        *,
+        lenient: bool = False,
     ) -> tuple[Tensor, ...]:
-        count = outputs or max(schema.min_output, 1)
-        name = self.fresh(schema.name)
+        """Write a node here, or return the outputs of the same node if it was written before."""
+        key = _key(op_type, domain, inputs, attributes, count)
+        if key is None:
+            return self._write(op_type, domain, inputs, attributes, count, lenient=lenient)
+        if key not in self._seen:
+            made = self._write(op_type, domain, inputs, attributes, count, lenient=lenient)
+            self._seen[key] = made
+        return self._seen[key]
+
+    def _write(
+        self,
+        op_type: str,
+        domain: str,
+        inputs: Sequence[Tensor | None],
+        attributes: dict[str, Any],
+        count: int,
+        *,
+        lenient: bool = False,
+    ) -> tuple[Tensor, ...]:
+        name = self.fresh(op_type)
         made = [
-            gs.Variable(name if count == 1 else self.fresh(f"{schema.name}.{i}"))
-            for i in range(count)
+            gs.Variable(name if count == 1 else self.fresh(f"{op_type}.{i}")) for i in range(count)
         ]
         node = gs.Node(
-            schema.name,
+            op_type,
             name=name,
             attrs=attributes,
             inputs=[gs.Variable.empty() if t is None else t for t in inputs],
             outputs=made,
             domain=domain or None,
         )
-        self._infer(schema, node)
+        try:
+            self._infer(node)
+        except onnx.shape_inference.InferenceError:
+            if not lenient:
+                raise
         self.nodes.append(node)
         self.graph.nodes.append(node)
         self._keep.extend(t for t in inputs if t is not None)
@@ -388,8 +437,10 @@ class Emitter:
             self._local.update(id(t) for t in made)
         return tuple(made)
 
-    def _infer(self, schema: OpSchema, node: gs.Node) -> None:
-        if any(isinstance(a, gs.Graph) for a in node.attrs.values()):
+    def _infer(self, node: gs.Node) -> None:
+        domain = node.domain or ""
+        known = onnx.defs.has(node.op, self.opsets.get(domain, 1), domain)
+        if not known or _has_body(node.attrs):
             return
         types, data = {}, {}
         for tensor in node.inputs:
@@ -399,7 +450,7 @@ class Emitter:
             if isinstance(tensor, gs.Constant) and tensor.values.size <= _INFERENCE_DATA_LIMIT:
                 data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
         inferred = onnx.shape_inference.infer_node_outputs(
-            schema,
+            self.schema(node.op, domain),
             node_proto(node),
             types,
             data,
@@ -408,11 +459,9 @@ class Emitter:
         )
         for tensor in node.outputs:
             kind = inferred.get(tensor.name)
-            if kind is None or not kind.HasField("tensor_type"):
-                continue
-            self._root._types[id(tensor)] = kind
-            tensor.dtype = np_dtype(kind.tensor_type.elem_type)
-            tensor.shape = proto_shape(kind)
+            if kind is not None:
+                self._root._types[id(tensor)] = kind
+                stamp(tensor, kind)
 
     def _type(self, tensor: Tensor) -> TypeProto:
         types = self._root._types
@@ -420,6 +469,15 @@ class Emitter:
             types[id(tensor)] = type_proto(tensor)
             self._root._keep.append(tensor)
         return types[id(tensor)]
+
+
+def stamp(tensor: Tensor, kind: TypeProto) -> None:
+    """Write an ONNX type on a tensor, where it is that of a tensor or of a sequence of tensors."""
+    if kind.HasField("sequence_type"):
+        tensor.type, kind = "sequence_type", kind.sequence_type.elem_type
+    if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
+        tensor.dtype = np_dtype(kind.tensor_type.elem_type)
+        tensor.shape = proto_shape(kind)
 
 
 def proto_shape(kind: TypeProto) -> list[Dim] | None:
@@ -528,12 +586,16 @@ def _literal_dtype(
     return floats[0] if floats else np.dtype(np.float32)
 
 
+def _has_body(attributes: Mapping[str, Any]) -> bool:
+    return any(isinstance(a, gs.Graph) for a in attributes.values())
+
+
 def _key(
     op_type: str,
     domain: str,
     tensors: Sequence[Tensor | None],
     attributes: Mapping[str, Any],
-    outputs: int | None,
+    outputs: int,
 ) -> Any:
     if op_type in _IMPURE:
         return None
