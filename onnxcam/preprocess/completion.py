@@ -48,7 +48,8 @@ def resolve(
     """
     fields, source = gather(model_path, metadata, option)
     preset = None if isinstance(option, InputSpec) else PRESETS.get(str(option))
-    completion = _Completion(model_input, fields, source, preset)
+    rule_place = next((source[name] for name in fields if name in RULE), "")
+    completion = _Completion(model_input, fields, source, preset, rule_place)
     layout = completion.layout()
     if RULE.isdisjoint(fields):
         completion.without_rule(layout, model_path)
@@ -67,6 +68,7 @@ class _Completion:
     fields: dict[str, Any]
     source: dict[str, str]
     preset: InputSpec | None
+    rule_place: str
 
     def layout(self) -> str | None:
         """Return the layout, said or seen in the shape of a picture with 1 or 3 channels."""
@@ -198,7 +200,5 @@ class _Completion:
 
     def _contradiction(self, name: str, what: str, hint: str = "") -> UsageError:
         """Return the error for what the place that said a field says."""
-        where = self.source.get(name) or next(
-            (self.source[rule] for rule in sorted(RULE) if rule in self.source), "The description"
-        )
+        where = self.source[name] if name in self.fields else self.rule_place
         return UsageError(f"{where} {what}", hint or "Correct it, or pass another --preprocess")
