@@ -32,7 +32,8 @@ def vjp(
     Args:
         op: Emitter of the graph (or of a subgraph that sees it).
         outputs: Pairs of a tensor and its cotangent (same shape and dtype).
-        wrt: Tensors to differentiate with respect to; nothing before them is walked.
+        wrt: Tensors to differentiate with respect to. One may lie before another; nothing is
+            differentiated that lies before all of them.
         overrides: Other rules, by operator type or by the name of one node.
         stops: Further tensors that nothing is walked before; they count as constant.
 
@@ -59,7 +60,7 @@ class _Walk:
         self.parts: dict[int, list[Tensor]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
-        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in [*wrt, *stops]}))
+        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
         self.active = self._forward()
 
