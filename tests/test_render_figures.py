@@ -14,7 +14,7 @@ from PIL import Image
 from onnxcam.errors import InputError, UsageError
 from onnxcam.render import draw, figure, figure_1d, figure_3d, overlay
 from onnxcam.render.colour import colormap, colours
-from onnxcam.render.draw import ALARM, GAP, INK, MARGIN, colour_bar, face, plain, wrap
+from onnxcam.render.draw import ALARM, GAP, INK, MARGIN, MUTED, colour_bar, face, plain, wrap
 from onnxcam.render.signals import _round_step
 
 Pixels = NDArray[Any]
@@ -91,6 +91,14 @@ def test_a_box_is_scaled_with_its_picture() -> None:
     white = np.argwhere((result[:, :400] == 255).all(axis=-1))
     assert white.min(axis=0).tolist() == [100, 200]
     assert white.max(axis=0).tolist() == [399, 299]
+
+
+def test_a_box_on_a_picture_of_one_row_is_not_scaled_away() -> None:
+    picture = np.full((1, 3000, 3), 100, np.uint8)
+    result = figure(
+        picture, np.ones((1, 1)), box=(0, 0, 3000, 1), alpha=0, layout="overlay", **BARE
+    )
+    assert (pixels(result) == 100).all()
 
 
 def test_a_colour_bar_runs_from_end_to_end_and_names_its_limits() -> None:
@@ -241,6 +249,14 @@ def test_each_channel_has_its_lane_scale_and_label() -> None:
 def test_odd_signals_are_drawn() -> None:
     for signal in (np.zeros(1), np.full((2, 5), np.nan), np.array([np.inf, 1, np.nan, 2])):
         assert figure_1d(signal, np.array([np.nan, 1.0]), title="odd", rate=100.0).width > 960
+
+
+@pytest.mark.parametrize("rate", [None, 100.0])
+def test_the_time_axis_counts_samples_or_seconds(rate: float | None) -> None:
+    # 200 samples on 400 columns, a tick every 50: that is every half second.
+    shown = pixels(figure_1d(np.zeros(200), np.zeros(2), rate=rate, size=400, **BARE))
+    ticks = np.flatnonzero((shown[162] == MUTED).all(axis=-1))
+    assert ticks.tolist() == [1, 101, 201, 301]
 
 
 @pytest.mark.parametrize(
