@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, numpy_helper
 
-from onnxcam.emit import Emitter, Tensor, node_proto, value_info
+from onnxcam.emit import Emitter, Tensor, node_proto, stamp, value_info
 from onnxcam.errors import UsageError
 from onnxcam.model import Model, opsets
 
@@ -31,6 +31,8 @@ class Draft:
         self.op = Emitter(self.graph, opsets(self._proto))
         self._named = dict(self.graph.tensors())
         for tensor in [*self.graph.inputs, *self.graph.outputs]:
+            self._named.setdefault(tensor.name, tensor)
+        for tensor in _constants(self.graph.nodes):  # a weight may be used in a subgraph alone
             self._named.setdefault(tensor.name, tensor)
         self._inputs: list[tuple[Tensor, Any]] = []
         self._outputs: list[Tensor] = []
@@ -151,7 +153,25 @@ def captured(graph: gs.Graph) -> Iterator[Tensor]:
 
 def _imported(proto: ModelProto) -> gs.Graph:
     # graphsurgeon renames a tensor's proto when it exports; onnxcam never exports through it.
-    return gs.import_onnx(proto)
+    graph = gs.import_onnx(proto)
+    _stamp_sequences(graph, proto.graph)
+    return graph
+
+
+def _stamp_sequences(graph: gs.Graph, proto: onnx.GraphProto) -> None:
+    """Give sequences their elements' dtype and shape, which graphsurgeon does not read."""
+    kinds = {
+        info.name: info.type
+        for info in [*proto.input, *proto.output, *proto.value_info]
+        if info.type.HasField("sequence_type")
+    }
+    for tensor in [*graph.inputs, *graph.outputs, *(t for n in graph.nodes for t in n.outputs)]:
+        if tensor.name in kinds:
+            stamp(tensor, kinds[tensor.name])
+    for node, source in zip(graph.nodes, proto.node, strict=True):
+        for attribute in source.attribute:
+            if attribute.HasField("g"):
+                _stamp_sequences(node.attrs[attribute.name], attribute.g)
 
 
 def _needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node]:

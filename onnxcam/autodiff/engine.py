@@ -98,7 +98,8 @@ class _Walk:
         dys = [self._total(t) if t.name and id(t) in self.active else None for t in node.outputs]
         if all(dy is None for dy in dys):
             return
-        view = NodeView(node, self._opset(node), self.captures.get(id(node), ()))
+        captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
+        view = NodeView(node, self._opset(node), captured)
         view._wanted = {
             i for i, t in enumerate(view.inputs) if t is not None and id(t) in self.active
         }
@@ -193,7 +194,7 @@ def _one() -> gs.Constant:
 
 
 def captures(node: gs.Node) -> list[Tensor]:
-    """Return the outer tensors that the subgraphs of a node use, each once."""
+    """Return the outer tensors and weights that the subgraphs of a node use, each once."""
     found: dict[int, Tensor] = {}
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):
@@ -207,13 +208,13 @@ def _free(graph: gs.Graph, bound: set[int]) -> Iterator[Tensor]:
     bound |= {id(t) for n in graph.nodes for t in n.outputs}
     for node in graph.nodes:
         for tensor in node.inputs:
-            if tensor.name and id(tensor) not in bound and not isinstance(tensor, gs.Constant):
+            if tensor.name and id(tensor) not in bound:
                 yield tensor
         for value in node.attrs.values():
             if isinstance(value, gs.Graph):
                 yield from _free(value, bound)
     for tensor in graph.outputs:
-        if id(tensor) not in bound and not isinstance(tensor, gs.Constant):
+        if id(tensor) not in bound:
             yield tensor
 
 

@@ -131,9 +131,9 @@ class NodeView:
         opset: Version of that domain in the model.
         name: Node name, or that of its first output.
         inputs: Input tensors, None where an optional one is omitted. For nodes with subgraphs
-            the captured outer tensors that are differentiated follow (see ``captures``).
+            the ``captures`` follow.
         outputs: Output tensors, None where one is omitted.
-        captures: Outer tensors that the subgraphs of the node use.
+        captures: Outer tensors that the subgraphs of the node use and that are differentiated.
         raw: The onnx-graphsurgeon node.
         overrides: Other rules that are in force, for rules that differentiate graphs themselves.
     """
