@@ -426,7 +426,7 @@ class Emitter:
             domain=domain or None,
         )
         try:
-            self._infer(node)
+            self.infer(node)
         except onnx.shape_inference.InferenceError:
             if not lenient:
                 raise
@@ -437,7 +437,12 @@ class Emitter:
             self._local.update(id(t) for t in made)
         return tuple(made)
 
-    def _infer(self, node: gs.Node) -> None:
+    def infer(self, node: gs.Node) -> None:
+        """Stamp the dtypes and shapes that ONNX infers on the outputs of a node.
+
+        Raises:
+            onnx.shape_inference.InferenceError: The node does not fit its inputs.
+        """
         domain = node.domain or ""
         known = onnx.defs.has(node.op, self.opsets.get(domain, 1), domain)
         if not known or _has_body(node.attrs):

@@ -19,8 +19,10 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
+from onnxcam.contrib import annotated, disguised, restored
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
+from onnxcam.lift import lift_weights
 
 TARGET_OPSET = 20
 _MIN_IR = 9  # the IR version that came with opset 20
@@ -90,8 +92,9 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
             It is never modified.
 
     Returns:
-        The model: local functions inlined, raised to opset 20 when below, kept at its own opset
-        with a note when the converter fails, shapes inferred.
+        The model: local functions inlined, weights of subgraphs moved to the main graph, raised
+        to opset 20 when below, kept at its own opset with a note when the converter fails, shapes
+        inferred.
 
     Raises:
         ModelError: It is missing, no ONNX model, truncated, invalid, or its external data is
@@ -104,11 +107,15 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     notes: list[str] = []
     weights = _Weights(proto)
-    _check(proto, path)
-    light = _inlined(proto, notes)
+    light = disguised(proto)
+    _check(light, path)
+    light = _inlined(light, notes)
+    lifted = lift_weights(light)
+    if lifted:
+        notes.append(f"{lifted} weights moved from subgraphs to the main graph")
     light = _raised(light, notes)
     light = _modern_ir(light, notes)
-    light = _inferred(light, notes)
+    light = _inferred(restored(light), notes)
     weights.attach(light)
     return Model(light, sha256, path, tuple(notes))
 
@@ -313,11 +320,15 @@ def _modern_ir(proto: ModelProto, notes: list[str]) -> ModelProto:
 
 
 def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
-    try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        notes.append(f"shape inference failed: {_line(error)}")
-        return proto
+    known: ModelProto | None = proto
+    while known is not None:
+        try:
+            proto = onnx.shape_inference.infer_shapes(known, data_prop=True)
+        except onnx.shape_inference.InferenceError as error:
+            notes.append(f"shape inference failed: {_line(error)}")
+            return proto
+        known = annotated(proto)
+    return proto
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,12 @@
+"""ONNX Runtime's own operators, each defined once in standard operators.
+
+ONNX Runtime's optimiser and quantiser write operators of the domain ``com.microsoft`` that onnx
+knows nothing about. Each file here defines some of them: a function that emits the operator again
+from standard ones. The definition is what shape inference and the gradient go by; the forward
+node itself stays in the model.
+"""
+
+from onnxcam.contrib.definitions import MICROSOFT, defined, is_defined, lower
+from onnxcam.contrib.shapes import annotated, disguised, restored
+
+__all__ = ["MICROSOFT", "annotated", "defined", "disguised", "is_defined", "lower", "restored"]

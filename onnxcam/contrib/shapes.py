@@ -1,0 +1,121 @@
+"""Shapes and dtypes of tensors behind operators that only ONNX Runtime knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+from onnx import GraphProto, ModelProto, TensorProto, helper
+
+from onnxcam.contrib.definitions import is_defined, lower
+from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, value_info
+from onnxcam.errors import UnsupportedOp
+
+_DISGUISE = "onnxcam.disguise"
+# Operators of the standard domain that are ONNX Runtime's alone: onnx's passes stop at them.
+_STRAY = frozenset(
+    {"SimplifiedLayerNormalization", "Affine", "Crop", "DynamicSlice", "GRUUnit",
+     "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"}
+)  # fmt: skip
+
+
+def disguised(proto: ModelProto) -> ModelProto:
+    """Move operators of ONNX Runtime out of the standard domain, in place.
+
+    onnx's checker and version converter stop at an unknown operator of the standard domain but
+    pass by those of other domains.
+
+    Args:
+        proto: A model.
+
+    Returns:
+        The same model; ``restored`` undoes it.
+    """
+    strays = [n for n in _nodes(proto.graph) if not n.domain and n.op_type in _STRAY]
+    for node in strays:
+        node.domain = _DISGUISE
+    if strays:
+        proto.opset_import.append(helper.make_opsetid(_DISGUISE, 1))
+    return proto
+
+
+def restored(proto: ModelProto) -> ModelProto:
+    """Undo ``disguised``, in place."""
+    for node in _nodes(proto.graph):
+        if node.domain == _DISGUISE:
+            node.domain = ""
+    kept = [o for o in proto.opset_import if o.domain != _DISGUISE]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    return proto
+
+
+def annotated(proto: ModelProto) -> ModelProto | None:
+    """Return the model with the types of what ONNX Runtime's operators put out.
+
+    Args:
+        proto: A model after onnx's shape inference; weights may be detached.
+
+    Returns:
+        A copy with more value_info, or None where nothing new was found.
+    """
+    if not any(is_defined(n.domain, n.op_type) for n in proto.graph.node):
+        return None
+    graph = gs.import_onnx(_with_weights_as_inputs(proto))
+    op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
+                         for o in proto.opset_import})  # fmt: skip
+    outputs = {v.name for v in proto.graph.output}
+    found: dict[str, Tensor] = {}
+    for node in list(graph.nodes):
+        missing = [t for t in node.outputs if t.name and shape_of(t) is None]
+        if missing and _stamp(op, node):
+            found.update({t.name: t for t in missing if dtype_of(t) is not None})
+    old = {v.name: v for v in proto.graph.value_info}
+    new = {name: value_info(t) for name, t in found.items() if name not in outputs}
+    if all(old.get(name) == info for name, info in new.items()):
+        return None
+    out = ModelProto()
+    out.CopyFrom(proto)
+    del out.graph.value_info[:]
+    out.graph.value_info.extend({**old, **new}.values())
+    return out
+
+
+def _stamp(op: Emitter, node: gs.Node) -> bool:
+    """Give the outputs of a node their dtypes and shapes; False where they are not known."""
+    try:
+        if not is_defined(node.domain, node.op):
+            op.infer(node)
+            return True
+        for tensor, like in zip(node.outputs, lower(op, node), strict=True):
+            if like is not None:
+                tensor.dtype, tensor.shape = like.dtype, like.shape
+    except (UnsupportedOp, onnx.shape_inference.InferenceError):
+        return False
+    return True
+
+
+def _with_weights_as_inputs(proto: ModelProto) -> ModelProto:
+    """Return the model with detached initializers as inputs, which need no bytes."""
+    out = ModelProto()
+    out.CopyFrom(proto)
+    given = {v.name for v in out.graph.input}
+    for tensor in list(out.graph.initializer):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            out.graph.initializer.remove(tensor)
+            if tensor.name not in given:
+                info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                out.graph.input.append(info)
+    return out
+
+
+def _nodes(graph: GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+            for body in attribute.graphs:
+                yield from _nodes(body)
