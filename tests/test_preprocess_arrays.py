@@ -28,6 +28,19 @@ def test_ready_arrays_pass_untouched(tmp_path):
         assert result.source == ("array" if given is BATCH else str(given))
 
 
+def test_tensors_are_contiguous_for_the_runtime():
+    turned = np.asarray(BATCH.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2))
+    assert not turned.flags.c_contiguous
+    assert prepare(turned, READY, NCHW).tensor.flags.c_contiguous
+    assert prepare(photo(5, 4), READY, NCHW).tensor.flags.c_contiguous
+
+
+def test_layout_without_a_batch_axis_gets_none():
+    into = model_input(4, 5, 1, layout="HWC")
+    with pytest.raises(InputError, match=r"shape \[4, 5\]"):
+        prepare(np.zeros((4, 5), "f4"), described(into, "none"), into)
+
+
 def test_missing_batch_axis_is_added_where_the_layout_has_it():
     np.testing.assert_array_equal(prepare(BATCH[1], READY, NCHW).tensor, BATCH[1:])
     into = model_input(12, "n", "t", layout="CNT")

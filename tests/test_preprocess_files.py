@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from preprocess_cases import described, model_input, photo
 
@@ -138,6 +138,7 @@ SPECS = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(SPECS)
+@example(InputSpec(labels=('\x7f\0\n\t"\\ #', "größer ねこ")))
 def test_written_description_reads_back_the_same(tmp_path_factory, spec):
     path = tmp_path_factory.mktemp("toml") / "m.toml"
     write_toml(spec, path)

@@ -86,6 +86,11 @@ CONFIGS = {
          "size": 288},
         shortest(288, 256, channels="BGR", scale=1 / 255),
     ),
+    "MobileViT that leaves its defaults out": (
+        {"image_processor_type": "MobileViTImageProcessor", "crop_size": 256, "resample": 2,
+         "size": {"shortest_edge": 288}},
+        shortest(288, 256, channels="BGR", scale=1 / 255),
+    ),
     "PoolFormer": (
         {"feature_extractor_type": "PoolFormerFeatureExtractor", "crop_pct": 0.9,
          "do_center_crop": True, "crop_size": square(224), "do_normalize": True,

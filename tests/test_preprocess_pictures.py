@@ -11,7 +11,7 @@ from PIL import Image
 from preprocess_cases import described, model_input, photo
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.preprocess import InputSpec, prepare
+from onnxcam.preprocess import InputSpec, prepare, tensor
 
 INTO = model_input("n", "h", "w", 3)
 SPEC = described(INTO, "raw")
@@ -160,6 +160,15 @@ def test_strip_that_would_grow_without_bound_is_refused():
     into = model_input(1, 3, 224, 224)
     with pytest.raises(InputError, match="resized from 1 x 50000 to 256 x 12800000 pixels"):
         prepare(photo(1, 50000), described(into, "imagenet"), into)
+
+
+def test_large_picture_that_is_not_resized_is_taken(monkeypatch):
+    monkeypatch.setattr(tensor, "_MOST_PIXELS", 100)
+    assert pixels_of(photo(30, 30)).shape == (30, 30, 3)
+    with pytest.raises(InputError, match="resized from 30 x 30 to 11 x 10"):
+        prepare(
+            photo(30, 30), InputSpec(**{**SPEC.said(), "resize": "stretch", "size": (10, 11)}), INTO
+        )
 
 
 @pytest.mark.parametrize(

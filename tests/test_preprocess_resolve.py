@@ -116,6 +116,22 @@ def test_free_height_and_width_take_the_picture_as_it_is_or_the_size_said(tmp_pa
     assert prepare(image, shortest, into).tensor.shape == (1, 3, 44, 62)
 
 
+def test_first_labels_and_size_win(tmp_path):
+    (tmp_path / "model.toml").write_text('labels = ["cat"]\nsize = [8, 8]\nscale = 3')
+    (tmp_path / "mine.toml").write_text('labels = ["dog"]\nsize = [9, 9]')
+    into = model_input(1, 3, "h", "w")
+    spec = described(into, tmp_path / "mine.toml", path=tmp_path / "model.onnx")
+    assert (spec.labels, spec.size, spec.scale) == (("dog",), (9, 9), 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong"), [((1, 3, 8, 3), "a layout"), ((1, 3, "h", 224), "one")]
+)
+def test_presets_do_not_guess_layout_or_half_a_size(shape, wrong):
+    with pytest.raises(UsageError, match=f"preset imagenet .*{wrong}"):
+        described(model_input(*shape), "imagenet")
+
+
 CONTRADICTIONS = [
     ((1, 3, 8, 8), "size = [8, 9]\nscale = 1", "size [8, 9], but input 'x' float32[1, 3, 8, 8]"),
     ((1, 3, "h", 8), "scale = 1", "fixes only one side"),
