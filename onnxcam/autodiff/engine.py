@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
@@ -60,15 +61,19 @@ class _Walk:
         self.parts: dict[int, list[Tensor]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
-        self.order = list(_topological([t for t, _ in outputs], {id(t) for t in stops}))
+        self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
         self.active = self._forward()
 
     def run(self) -> list[Tensor | None]:
         for node in reversed(self.order):
-            if any(id(t) in self.active for t in self._sources(node)):
+            if self.moving(node):
                 self._backward(node)
         return [self._total(t) for t in self.wrt]
+
+    def moving(self, node: gs.Node) -> set[int]:
+        """Return the ids of what the gradient of a node may flow to."""
+        return set() if self._is_zero(node) else {id(t) for t in self._sources(node)} & self.active
 
     def _sources(self, node: gs.Node) -> list[Tensor]:
         return [*node.inputs, *self.captures.get(id(node), ())]
@@ -181,16 +186,12 @@ def unbroadcast(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
 def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
     """Sum where the input's dimension is 1 at run time (a no-op where the output's is 1 too)."""
     rank = op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x)))
-    padded = op.Concat(op.ConstantOfShape(rank, value=_one()), op.Shape(x), axis=0)
+    padded = op.Concat(
+        op.ConstantOfShape(rank, value=gs.Constant("", np.ones(1, np.int64))), op.Shape(x), axis=0
+    )
     axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
     summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)
     return op.Reshape(summed, op.Shape(x))
-
-
-def _one() -> gs.Constant:
-    import numpy as np
-
-    return gs.Constant("", np.ones(1, np.int64))
 
 
 def captures(node: gs.Node) -> list[Tensor]:
@@ -222,7 +223,24 @@ def _has_body(node: gs.Node) -> bool:
     return any(isinstance(v, gs.Graph) for v in node.attrs.values())
 
 
-def _topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]:
+def path(
+    op: Emitter, outputs: Sequence[Tensor], wrt: Sequence[Tensor], stops: Sequence[Tensor] = ()
+) -> tuple[list[gs.Node], set[int]]:
+    """Return the nodes that a gradient passes, producers first, and the ids of what carries it.
+
+    The arguments are those of ``vjp``; ``wrt`` and ``outputs`` are among the ids where they do.
+    """
+    walk = _Walk(op, [(t, t) for t in outputs], wrt, {}, stops)
+    carrying = {id(t) for t in outputs} & walk.active
+    nodes = []
+    for node in reversed(walk.order):
+        if walk.moving(node) and any(id(t) in carrying for t in node.outputs):
+            nodes.append(node)
+            carrying |= walk.moving(node)
+    return nodes[::-1], carrying
+
+
+def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]:
     """Yield the nodes that the outputs depend on, producers first, nothing before ``stops``."""
     done: set[int] = set()
     stack: list[tuple[Any, bool]] = [(t, False) for t in reversed(outputs)]
