@@ -332,9 +332,41 @@ class Emitter:
         """
         graph = gs.Graph(nodes=[], inputs=list(inputs), outputs=[], name=self.fresh(name))
         child = Emitter(graph, self.opsets, parent=self)
-        child._local.update(id(t) for t in inputs)
-        child._keep.extend(inputs)
+        child._own(inputs)
         return child
+
+    def enter(self, *inputs: Tensor) -> None:
+        """Add inputs to this subgraph."""
+        self.graph.inputs.extend(inputs)
+        self._own(inputs)
+
+    def close(self, outputs: Sequence[Tensor]) -> gs.Graph:
+        """Make these the outputs of this subgraph, and return it.
+
+        What is no node's output here (a tensor from outside, an input) or comes twice is copied.
+        """
+        taken = {id(t) for t in self.graph.inputs}
+        for tensor in outputs:
+            fresh = id(tensor) in self._local and id(tensor) not in taken
+            result = tensor if fresh else self._inside("Identity", tensor)
+            taken.add(id(result))
+            self.graph.outputs.append(result)
+        return self.graph
+
+    def learn(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """Add to a tensor's type what is known of an equal tensor's; symbols are not taken over."""
+        if not isinstance(tensor, gs.Variable) or isinstance(like, gs.Constant):
+            return tensor
+        if dtype_of(tensor) is None:
+            tensor.dtype, tensor.type = like.dtype, like.type
+        known = [d if isinstance(d, int) else None for d in shape_of(like) or ()]
+        if tensor.shape is None and like.shape is not None:
+            tensor.shape = known
+        elif tensor.shape is not None and len(tensor.shape) == len(known):
+            pairs = zip(tensor.shape, known, strict=True)
+            tensor.shape = [k if k is not None and not isinstance(d, int) else d for d, k in pairs]
+        self._root._types.pop(id(tensor), None)
+        return tensor
 
     def named(self, tensor: Tensor, name: str) -> Tensor:
         """Return a copy of a tensor under exactly this (reserved) name."""
@@ -355,7 +387,12 @@ class Emitter:
     ) -> Tensor:
         """Return a new tensor (or sequence) without a producer: a graph or subgraph input."""
         kind = "sequence_type" if sequence else "tensor_type"
-        return gs.Variable(self.fresh(name), np.dtype(dtype), _listed(shape), kind)
+        known = None if dtype is None else np.dtype(dtype)
+        return gs.Variable(self.fresh(name), known, _listed(shape), kind)
+
+    def _own(self, tensors: Sequence[Tensor]) -> None:
+        self._local.update(id(t) for t in tensors)
+        self._keep.extend(tensors)
 
     def _home(self, tensors: Sequence[Tensor | None]) -> Emitter:
         """Return the outermost scope in which all of these tensors exist."""

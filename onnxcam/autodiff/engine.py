@@ -48,11 +48,26 @@ def vjp(
     return _Walk(op, outputs, wrt, overrides or {}, stops).run()
 
 
+def moved(
+    op: Emitter,
+    outputs: Sequence[Tensor],
+    wrt: Sequence[Tensor],
+    *,
+    overrides: Overrides | None = None,
+    stops: Sequence[Tensor] = (),
+) -> set[int]:
+    """Return the ids of the tensors, of those the outputs need, that a change of ``wrt`` moves.
+
+    The arguments are those of :func:`vjp`.
+    """
+    return _Walk(op, [(t, None) for t in outputs], wrt, overrides or {}, stops).active
+
+
 class _Walk:
     def __init__(
         self,
         op: Emitter,
-        outputs: Sequence[tuple[Tensor, Tensor]],
+        outputs: Sequence[tuple[Tensor, Tensor | None]],
         wrt: Sequence[Tensor],
         overrides: Overrides,
         stops: Sequence[Tensor],
@@ -199,9 +214,13 @@ def captures(node: gs.Node) -> list[Tensor]:
     found: dict[int, Tensor] = {}
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):
-            for tensor in _free(value, set()):
-                found.setdefault(id(tensor), tensor)
+            found.update((id(t), t) for t in free(value))
     return list(found.values())
+
+
+def free(graph: gs.Graph) -> list[Tensor]:
+    """Return the tensors from outside that a subgraph uses, each once."""
+    return list({id(t): t for t in _free(graph, set())}.values())
 
 
 def _free(graph: gs.Graph, bound: set[int]) -> Iterator[Tensor]:
