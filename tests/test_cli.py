@@ -1,0 +1,148 @@
+"""The command line as a user types it, in its own process and in-process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from onnxcam.cli import main
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model, two pictures and names of classes; it is the current folder."""
+    (tmp_path / "m.onnx").write_bytes(nets.cnn(channels=3).SerializeToString())
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(rng.integers(0, 255, (9, 12, 3), dtype=np.uint8)).save(
+            tmp_path / f"{name}.png"
+        )
+    (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(w) for w in words])
+
+
+def _fine(*words: object) -> str:
+    result = _run(*words)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_help_of_every_command() -> None:
+    for command in ([], ["layers"], ["inputs"], ["explain"]):
+        assert "Usage:" in _fine(*command, "--help")
+
+
+def test_layers_marks_the_default(desk: Path) -> None:
+    output = _fine("layers", "m.onnx")
+    assert "* " in output and "relu" in output and "spatial map of 6 x 6" in output
+    assert "pool" not in [line.split()[0] for line in output.splitlines() if line.split()]
+    assert "spatial extent is 1 x 1" in _fine("layers", "m.onnx", "--all")
+    said = json.loads(_fine("layers", "m.onnx", "--json"))
+    assert said["feature_layer"] == "relu" and said["reduction_layer"] == "logits"
+
+
+def test_inputs_shows_every_preset_and_saves_one(desk: Path) -> None:
+    output = _fine("inputs", "m.onnx", "a.png")
+    for preset in ("imagenet", "keras-tf", "keras-caffe", "unit", "raw"):
+        assert preset in output
+    _fine("inputs", "m.onnx", "a.png", "--save", "unit", "--labels", "labels.txt")
+    assert (desk / "m.toml").is_file()
+    again = _run("inputs", "m.onnx", "a.png", "--save", "raw")
+    assert again.exit_code == 2 and "m.toml exists" in again.output
+    assert "found" in _fine("inputs", "m.onnx", "a.png")
+    assert "dog" in _fine("explain", "m.onnx", "a.png", "--target", "dog")
+
+
+def test_explain_writes_a_figure(desk: Path) -> None:
+    output = _fine("explain", "m.onnx", "a.png", "--preprocess", "unit")
+    assert "a.gradcam.png" in output
+    with Image.open(desk / "a.gradcam.png") as figure:
+        assert figure.width > 100
+
+
+def test_explain_many_targets_many_inputs(desk: Path) -> None:
+    _fine(
+        "explain", "m.onnx", "a.png", "b.png", "--preprocess", "unit", "--labels", "labels.txt",
+        "--target", "dog", "--target", "0", "-o", "out", "--save-map", "maps", "--method", "cam",
+    )  # fmt: skip
+    names = {p.name for p in (desk / "out").iterdir()}
+    assert names == {"a.cam.1.png", "a.cam.0.png", "b.cam.1.png", "b.cam.0.png"}
+    with np.load(desk / "maps" / "b.cam.1.npz") as saved:
+        assert saved["raw_map"].shape == (6, 6)
+
+
+def test_json_is_only_json(desk: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "onnxcam.cli", "explain", "m.onnx", "a.png", "nothing.png",
+         "--preprocess", "unit", "--json", "-o", "out"],
+        capture_output=True, text=True, check=False, cwd=desk,
+    )  # fmt: skip
+    assert result.returncode == 1
+    said = json.loads(result.stdout)
+    assert [e["input"] for e in said["explanations"]] == ["a.png"]
+    assert said["errors"][0]["input"] == "nothing.png"
+    assert "nothing.png" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_one_unreadable_file_is_skipped(desk: Path) -> None:
+    (desk / "bad.png").write_text("no picture")
+    result = _run("explain", "m.onnx", "a.png", "bad.png", "b.png", "--preprocess", "unit",
+                  "-o", "out")  # fmt: skip
+    assert result.exit_code == 1
+    assert "bad.png" in result.output
+    assert {p.name for p in (desk / "out").iterdir()} == {"a.gradcam.png", "b.gradcam.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("layers nothing.onnx", 1, "no such file"),
+        ("layers labels.txt", 1, "not an ONNX model"),
+        ("explain m.onnx a.png", 2, "onnxcam inputs MODEL IMAGE"),
+        ("explain m.onnx a.png --preprocess imagnet", 2, "imagnet"),
+        ("explain m.onnx a.png --preprocess unit --target 7", 2, "out of range"),
+        ("explain m.onnx a.png --preprocess unit --target dog", 2, "no labels"),
+        ("explain m.onnx a.png --preprocess unit --method lime", 2, "no method"),
+        ("explain m.onnx a.png --preprocess unit --feature-layer pool", 2, "1 x 1"),
+        ("explain m.onnx a.png --preprocess unit --feature-layer x7", 2, "no feature layer"),
+        ("explain m.onnx a.png --preprocess unit --reduction-layer x7", 2, "no tensor 'x7'"),
+        ("explain m.onnx a.png --preprocess unit -o no/such/a.png", 1, "no such folder"),
+        ("explain m.onnx a.png b.png --preprocess unit -o one.png", 2, "several explanations"),
+        ("explain m.onnx labels.txt --preprocess unit", 1, "labels.txt"),
+        ("explain m.onnx", 2, "Missing argument"),
+        ("inputs m.onnx a.png --save imagnet", 2, "no preset"),
+    ],
+)
+def test_bad_input_is_one_line_and_an_exit_code(
+    desk: Path, words: str, code: int, said: str
+) -> None:
+    before = {p.name for p in desk.iterdir()}
+    result = _run(*words.split())
+    assert said in result.output
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert {p.name for p in desk.iterdir()} == before
+
+
+def test_debug_shows_the_traceback(desk: Path) -> None:
+    result = _run("--debug", "layers", "nothing.onnx")
+    assert result.exit_code == 1 and "Traceback" in result.output
+
+
+def test_an_output_folder_that_cannot_be_written(desk: Path) -> None:
+    (desk / "file").write_text("")
+    result = _run("explain", "m.onnx", "a.png", "--preprocess", "unit", "-o", "file/sub")
+    assert result.exit_code == 1 and "cannot be created" in result.output

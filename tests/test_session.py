@@ -1,0 +1,99 @@
+"""Sessions: the provider is said, and what fails says why."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+import nets
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+from onnxcam.session import Session, choose_provider, runtime
+
+
+def _has_cuda() -> bool:
+    return choose_provider("auto").name.startswith("CUDA")
+
+
+def test_cpu_is_taken_when_asked_for() -> None:
+    assert choose_provider("cpu").name == "CPUExecutionProvider"
+
+
+def test_auto_says_why() -> None:
+    provider = choose_provider("auto")
+    assert provider.why
+    assert provider.name in ("CPUExecutionProvider", "CUDAExecutionProvider")
+
+
+def test_gpu_without_cuda_is_an_error() -> None:
+    if _has_cuda():
+        pytest.skip("a CUDA device is here")
+    with pytest.raises(UsageError, match="no usable CUDA device.*onnxcam\\[gpu\\]"):
+        choose_provider("gpu")
+
+
+@pytest.mark.cuda
+def test_gpu_runs_on_cuda() -> None:
+    if not _has_cuda():
+        pytest.skip("no CUDA device")
+    session = Session(nets.cnn(), device="gpu")
+    assert session.provider.name == "CUDAExecutionProvider"
+    assert session.run({"x": np.ones((1, 2, 6, 6), "f4")})[0].shape == (1, 3)
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="no device 'tpu'"):
+        choose_provider("tpu")  # type: ignore[arg-type]
+
+
+def test_without_onnxruntime_both_builds_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "onnxruntime":
+            raise ImportError("No module named 'onnxruntime'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(OnnxcamError, match=r"onnxcam\[cpu\].*onnxcam\[gpu\]"):
+        runtime()
+
+
+def test_a_model_that_cannot_run_is_an_error() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"], domain="com.nowhere")
+    value = [helper.make_tensor_value_info(n, 1, [1]) for n in "xy"]
+    graph = helper.make_graph([node], "g", value[:1], value[1:])
+    proto = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.nowhere", 1)],
+        ir_version=9,
+    )
+    with pytest.raises(ModelError, match="cannot load the model"):
+        Session(proto, device="cpu")
+
+
+def test_a_wrong_input_is_an_error() -> None:
+    session = Session(nets.cnn(), device="cpu")
+    with pytest.raises(InputError, match="ONNX Runtime failed"):
+        session.run({"x": np.ones((1, 7, 6, 6), "f4")})
+    with pytest.raises(InputError, match="ONNX Runtime failed"):
+        session.run({"nothing": np.ones((1, 2, 6, 6), "f4")})
+
+
+def test_a_model_with_its_weights_apart_runs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above protobuf's 2 GB a model is handed over as a file: here with the limit set low."""
+    x = np.ones((1, 2, 6, 6), "f4")
+    proto = nets.cnn()
+    want = Session(proto, device="cpu").run({"x": x})[0]
+    monkeypatch.setattr("onnxcam.session._PROTOBUF_LIMIT", 10)
+    before = proto.SerializeToString(deterministic=True)
+    got = Session(proto, device="cpu").run({"x": x})[0]
+    np.testing.assert_array_equal(got, want)
+    assert proto.SerializeToString(deterministic=True) == before
+    assert isinstance(proto, onnx.ModelProto)
