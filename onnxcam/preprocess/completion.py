@@ -23,13 +23,12 @@ def resolve(
 ) -> InputSpec:
     """Find how a model wants its input, and check that against the input it declares.
 
-    The places, first to last: `option`; the sidecar (`model.onnx` -> `model.toml`); the
-    metadata (`onnxcam.input.<field>`, then ONNX's own `Image.*`); Hugging Face's
-    `preprocessor_config.json` beside the model. How pixels become numbers (resizing, channels,
-    scale, mean, std) comes from the first place that says anything of it, as a whole: two
-    halves of different recipes make a third that nobody meant. `layout`, `size`, `dtype` and
-    `labels` come each from the first that says it (labels also from YOLO's `names` and Hugging
-    Face's `config.json`); then from the input's own shape and type.
+    The places, first to last: `option`; the sidecar (`model.onnx` -> `model.toml`); the metadata
+    (`onnxcam.input.<field>`, ONNX's own `Image.*`); `preprocessor_config.json` beside the model.
+    How pixels become numbers comes as a whole from the first that says anything of it: halves of
+    two recipes make a third that nobody meant. `layout`, `size`, `dtype` and `labels` come each
+    from the first that says it (labels also from YOLO's `names` and Hugging Face's
+    `config.json`), then from the input's own shape and type.
 
     Args:
         model_input: The input as the model declares it.
@@ -38,12 +37,11 @@ def resolve(
         option: A preset's name, a TOML file, a description, or None.
 
     Returns:
-        The description with layout, dtype and channels filled in, `size` too where the height
-        and width are known. An input that is no picture gives `pictures = False`.
+        The description, filled in (`size` stays None where height and width are free); with
+        `pictures = False` for an input that is no picture.
 
     Raises:
-        UsageError: Nothing says how a picture becomes this input; a description is wrong in
-            itself or contradicts the model.
+        UsageError: Nothing says how, or a description is wrong or contradicts the model.
         InputError: The `id2label` in `config.json` is broken.
     """
     fields, source = gather(model_path, metadata, option)
