@@ -26,9 +26,8 @@ def resolve(
     The places, first to last: `option`; the sidecar (`model.onnx` -> `model.toml`); the metadata
     (`onnxcam.input.<field>`, ONNX's own `Image.*`); `preprocessor_config.json` beside the model.
     How pixels become numbers comes as a whole from the first that says anything of it: halves of
-    two recipes make a third that nobody meant. `layout`, `size`, `dtype` and `labels` come each
-    from the first that says it (labels also from YOLO's `names` and Hugging Face's
-    `config.json`), then from the input's own shape and type.
+    two recipes make a third. `layout`, `size`, `dtype` and `labels` come each from the first that
+    says it (labels also from `names` and `config.json`), then from the input's shape and type.
 
     Args:
         model_input: The input as the model declares it.
@@ -54,8 +53,7 @@ def resolve(
     elif fields.get("pictures", True):
         completion.picture(layout)
     completion.types()
-    unsaid = dict.fromkeys(sorted(RULE - source.keys()), "default")
-    return InputSpec(**completion.fields, source={**source, **unsaid})
+    return InputSpec(**fields, source={**dict.fromkeys(RULE, "default"), **source})
 
 
 @dataclass
