@@ -161,7 +161,7 @@ def inputs_command(
     _PREPROCESS,
     _LABELS,
     click.option(
-        "--colormap", default=None, help="Colours of the map (inferno, viridis, jet, ...)."
+        "--colormap", metavar="NAME", help="ember, marine, gray, blush, bluered or jet."
     ),
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
     click.option(

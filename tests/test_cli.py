@@ -146,3 +146,12 @@ def test_an_output_folder_that_cannot_be_written(desk: Path) -> None:
     (desk / "file").write_text("")
     result = _run("explain", "m.onnx", "a.png", "--preprocess", "unit", "-o", "file/sub")
     assert result.exit_code == 1 and "cannot be created" in result.output
+
+
+def test_the_help_names_every_colour_map(desk: Path) -> None:
+    from onnxcam.render import COLORMAPS
+
+    words = " ".join(_fine("explain", "--help").split())
+    assert all(name in words for name in COLORMAPS)
+    result = _run("explain", "m.onnx", "a.png", "--preprocess", "unit", "--colormap", "viridiss")
+    assert result.exit_code == 2 and "viridiss" in result.output

@@ -42,9 +42,7 @@ def evaluate(
         for name, value in zip(
             node.output, out if isinstance(out, tuple) else (out,), strict=False
         ):
-            if name == leaf:
-                value = value.detach().requires_grad_()
-            values[name] = value
+            values[name] = value.detach().requires_grad_() if name == leaf else value
     return values
 
 
