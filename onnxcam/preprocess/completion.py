@@ -53,7 +53,7 @@ def resolve(
     elif fields.get("pictures", True):
         completion.picture(layout)
     completion.types()
-    return InputSpec(**fields, source={**dict.fromkeys(RULE, "default"), **source})
+    return InputSpec(**fields, source={**dict.fromkeys(sorted(RULE), "default"), **source})
 
 
 @dataclass
