@@ -1,0 +1,237 @@
+"""Conv and ConvTranspose against differences, and a sweep of settings against torch in double."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference_repairs  # noqa: F401
+import torch
+import torch.nn.functional as F  # noqa: N812
+from gradcheck import check_gradient, run
+from onnx import ModelProto
+from second_order import check_second_order
+from variants import node_model, symbolic
+
+from onnxcam.autodiff import vjp_model
+
+CONV = [torch.nn.functional.conv1d, F.conv2d, F.conv3d]
+TRANSPOSED = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
+
+# (x, w, attributes): the corners, one each
+CONV_CASES = {
+    "1x1": ((2, 3, 4, 4), (5, 3, 1, 1), {}),
+    "3x3 same": ((1, 2, 5, 5), (3, 2, 3, 3), dict(pads=[1, 1, 1, 1])),
+    "1-D": ((2, 2, 9), (3, 2, 4), dict(strides=[2], pads=[1, 2])),
+    "3-D": ((1, 1, 4, 5, 3), (2, 1, 2, 3, 1), dict(strides=[1, 2, 1], pads=[0, 1, 0, 1, 0, 0])),
+    "k9 s4 p4": ((1, 1, 17), (1, 1, 9), dict(strides=[4], pads=[4, 4])),
+    "stride above kernel": ((1, 2, 11), (2, 2, 2), dict(strides=[4])),
+    "dilated": ((1, 2, 9, 7), (2, 2, 3, 2), dict(dilations=[2, 3], strides=[1, 2])),
+    "pads above kernel": ((1, 1, 4), (1, 1, 2), dict(pads=[3, 2])),
+    "depthwise": ((2, 4, 5, 5), (4, 1, 3, 3), dict(group=4, pads=[1] * 4)),
+    "depthwise stride 2": ((1, 4, 6, 6), (4, 1, 3, 3), dict(group=4, pads=[1] * 4, strides=[2, 2])),
+    "depth multiplier": ((1, 3, 4, 4), (6, 1, 3, 3), dict(group=3)),
+    "groups": ((2, 4, 5, 4), (6, 2, 3, 2), dict(group=2)),
+    "groups stride 2": ((2, 4, 5, 4), (6, 2, 3, 2), dict(group=2, strides=[2, 2])),
+    "same upper": ((1, 2, 6, 7), (2, 2, 3, 4), dict(auto_pad="SAME_UPPER", strides=[2, 2])),
+    "same lower": ((1, 2, 6, 7), (2, 2, 3, 4), dict(auto_pad="SAME_LOWER", strides=[2, 2])),
+    "same, stride above kernel": ((1, 2, 7), (2, 2, 2), dict(auto_pad="SAME_UPPER", strides=[3])),
+    "same lower stride 1": ((1, 2, 8), (2, 2, 4), dict(auto_pad="SAME_LOWER")),
+    "valid": ((1, 2, 6), (2, 2, 3), dict(auto_pad="VALID", strides=[2])),
+}
+TRANSPOSE_CASES = {
+    "plain": ((2, 2, 3, 3), (2, 3, 2, 2), {}),
+    "1-D": ((1, 2, 4), (2, 1, 3), dict(strides=[2], pads=[1, 0])),
+    "3-D": ((1, 1, 2, 2, 3), (1, 2, 2, 1, 3), dict(strides=[2, 1, 2])),
+    "groups": ((1, 4, 3, 3), (4, 2, 3, 3), dict(group=2, strides=[2, 2])),
+    "output_padding": ((1, 2, 3), (2, 2, 3), dict(strides=[3], output_padding=[2])),
+    "output_shape": ((1, 2, 4), (2, 2, 4), dict(strides=[2], output_shape=[7])),
+    "output_shape above": ((1, 2, 4), (2, 2, 4), dict(strides=[2], output_shape=[11])),
+    "output_shape upper": (
+        (1, 2, 4), (2, 2, 4), dict(strides=[2], output_shape=[7], auto_pad="SAME_UPPER")),
+    "same upper": ((1, 2, 4), (2, 2, 3), dict(strides=[2], auto_pad="SAME_UPPER")),
+    "same lower": ((1, 2, 4), (2, 2, 3), dict(strides=[2], auto_pad="SAME_LOWER")),
+    "valid": ((1, 2, 4), (2, 2, 3), dict(strides=[2], auto_pad="VALID")),
+}  # fmt: skip
+
+
+def _feeds(seed, x, w, bias, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    feeds = {"x": rng.standard_normal(x), "w": rng.standard_normal(w)}
+    if bias:
+        feeds["b"] = rng.standard_normal(bias)
+    return {k: v.astype(dtype) for k, v in feeds.items()}
+
+
+@pytest.mark.parametrize("dims", ["static", "symbolic"])
+@pytest.mark.parametrize("name", CONV_CASES)
+def test_conv(name, dims):
+    x, w, settings = CONV_CASES[name]
+    feeds = _feeds(0, x, w, w[0])
+    model = node_model("Conv", feeds, **settings)
+    report = check_gradient(model, feeds, symbolic=dims == "symbolic")
+    assert report.runtime
+    assert report.skipped == 0
+
+
+@pytest.mark.parametrize("dims", ["static", "symbolic"])
+@pytest.mark.parametrize("name", TRANSPOSE_CASES)
+def test_conv_transpose(name, dims):
+    x, w, settings = TRANSPOSE_CASES[name]
+    feeds = _feeds(1, x, w, w[1] * settings.get("group", 1))
+    model = node_model("ConvTranspose", feeds, **settings)
+    if "output_shape" in settings and "auto_pad" not in settings:
+        # The reference evaluator refuses these; torch below is the judge.
+        _check_with_torch("ConvTranspose", feeds, settings, dims == "symbolic")
+        return
+    report = check_gradient(model, feeds, symbolic=dims == "symbolic")
+    assert report.runtime
+    assert report.skipped == 0
+
+
+@pytest.mark.parametrize("constant", [["w"], ["x"], ["w", "b"]])
+def test_conv_with_constants(constant):
+    feeds = _feeds(2, (1, 4, 5, 5), (4, 4, 3, 3), 4)
+    check_gradient(node_model("Conv", feeds, pads=[1] * 4), feeds, constant=constant)
+    check_gradient(node_model("ConvTranspose", feeds, strides=[2, 2]), feeds, constant=constant)
+
+
+@pytest.mark.parametrize("dtype", [np.float16])
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+def test_half(op_type, dtype):
+    feeds = _feeds(3, (1, 2, 5, 5), (2, 2, 3, 3), 2, dtype)
+    assert check_gradient(node_model(op_type, feeds, strides=[2, 2]), feeds).runtime
+
+
+@pytest.mark.parametrize("opset", [1, 7, 11])
+def test_old_opset(opset):
+    feeds = _feeds(4, (1, 2, 7), (2, 2, 3), 2)
+    for settings in (dict(pads=[1, 1]), dict(strides=[2])):
+        model = node_model("Conv", feeds, opset=opset, **settings)
+        check_gradient(model, feeds, keep_opset=True)
+
+
+@pytest.mark.parametrize("settings", [{}, dict(strides=[2]), dict(group=2, strides=[2])])
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+def test_second_order(op_type, settings):
+    w = (2, 2 // settings.get("group", 1), 3)
+    feeds = _feeds(5, (1, 2, 7), w, 0)
+    check_second_order(node_model(op_type, feeds, **settings), feeds, ["x", "w"], ["y"])
+
+
+# ---- the sweep
+
+
+def _settings(rng, op_type):
+    """Draw shapes and attributes of a convolution whose output is not empty."""
+    n = int(rng.choice([1, 1, 2, 2, 3]))
+    group = int(rng.choice([1, 1, 2, 4]))
+    inner = 1 if group == 4 else int(rng.integers(1, 3))
+    outer = int(rng.integers(1, 3))
+    kernel = rng.integers(1, [10, 6, 4][n - 1], n)
+    strides = rng.integers(1, 5, n)
+    dilations = rng.integers(1, 4, n) if rng.random() < 0.4 else np.ones(n, int)
+    settings = dict(strides=strides.tolist(), dilations=dilations.tolist(), group=group)
+    reach = (kernel - 1) * dilations + 1
+    kind = rng.choice(["NOTSET", "NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"])
+    pads = rng.integers(0, reach.max() + 1, (2, n)) if kind == "NOTSET" else np.zeros((2, n), int)
+    if kind != "NOTSET":
+        settings["auto_pad"] = str(kind)
+    if op_type == "Conv" and kind.startswith("SAME"):  # ONNX Runtime allows no dilation there
+        settings["dilations"] = [1] * n
+    low = reach - pads.sum(0) if op_type == "Conv" else 1 + -(-(pads.sum(0) - reach) // strides)
+    size = np.maximum(low, 1) + rng.integers(1, 7, n)
+    if kind == "NOTSET":
+        settings["pads"] = pads.ravel().tolist()
+    if op_type == "ConvTranspose" and kind in ("NOTSET", "VALID") and rng.random() < 0.5:
+        settings["output_padding"] = rng.integers(0, strides).tolist()
+    batch = int(rng.integers(1, 3))
+    x = (batch, group * inner, *size.tolist())
+    w = (group * outer, inner, *kernel.tolist())
+    if op_type == "ConvTranspose":
+        w = (group * inner, outer, *kernel.tolist())
+    return x, w, settings
+
+
+def _same_pads(settings, size, kernel, op_type):
+    """Return (begin, end) per axis of auto_pad, and of output_shape, by the text of the spec."""
+    n = len(size)
+    s, d = (settings.get(k, [1] * n) for k in ("strides", "dilations"))
+    extra, shape = (settings.get(k) for k in ("output_padding", "output_shape"))
+    pads = []
+    for i in range(n):
+        reach = (kernel[i] - 1) * d[i] + 1
+        if op_type == "Conv":
+            total = (-(-size[i] // s[i]) - 1) * s[i] + reach - size[i]
+        else:
+            natural = (size[i] - 1) * s[i] + reach + (extra[i] if extra else 0)
+            total = natural - (shape[i] if shape else size[i] * s[i])
+        total = max(total, 0)
+        small, big = total // 2, total - total // 2
+        pads.append((small, big) if settings.get("auto_pad") == "SAME_UPPER" else (big, small))
+    return pads
+
+
+def _pads(settings, size, kernel, op_type):
+    n = len(size)
+    kind = settings.get("auto_pad", "NOTSET")
+    if kind.startswith("SAME") or "output_shape" in settings:
+        return _same_pads(settings, size, kernel, op_type)
+    pads = settings.get("pads", [0] * 2 * n)
+    return list(zip(pads[:n], pads[n:], strict=True))
+
+
+def _torch_forward(op_type, x, w, b, settings):
+    n = x.ndim - 2
+    pads = _pads(settings, x.shape[2:], w.shape[2:], op_type)
+    s, d = (settings.get(k, [1] * n) for k in ("strides", "dilations"))
+    group = settings.get("group", 1)
+    if op_type == "Conv":
+        x = F.pad(x, [p for pair in pads[::-1] for p in pair])
+        return CONV[n - 1](x, w, b, stride=s, dilation=d, groups=group)
+    full = TRANSPOSED[n - 1](x, w, None, stride=s, dilation=d, groups=group)
+    extra = list(settings.get("output_padding", [0] * n))
+    for i, size in enumerate(settings.get("output_shape", [])):
+        extra[i] = max(extra[i], size - full.shape[2 + i])
+    full = F.pad(full, [p for e in extra[::-1] for p in (0, e)])
+    for i, (begin, end) in enumerate(pads):
+        full = full.narrow(2 + i, begin, full.shape[2 + i] - begin - end)
+    return full + b.reshape(-1, *[1] * n)
+
+
+def _check_with_torch(op_type, feeds, settings, forget):
+    model: ModelProto = node_model(op_type, feeds, **settings)
+    grad = vjp_model(symbolic(model) if forget else model, list(feeds), ["y"])
+    tensors = {
+        k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in feeds.items()
+    }
+    y = _torch_forward(op_type, *(tensors[k] for k in "xwb"), settings)
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y.backward(dy)
+    got = run(grad, {**feeds, "ct::y": dy.numpy().astype(np.float32)})
+    np.testing.assert_allclose(got["y"], y.detach(), rtol=0, atol=1e-4)
+    for name, tensor in tensors.items():
+        want = tensor.grad.numpy()
+        scale = max(1, np.abs(want).max())
+        np.testing.assert_allclose(
+            got[f"grad::{name}"], want, rtol=0, atol=1e-5 * scale, err_msg=f"{name} {settings}"
+        )
+
+
+def _sweep(op_type, seed):
+    rng = np.random.default_rng([seed, op_type == "Conv"])
+    x, w, settings = _settings(rng, op_type)
+    outer = w[0] if op_type == "Conv" else w[1] * settings["group"]
+    _check_with_torch(op_type, _feeds(seed, x, w, outer), settings, bool(rng.random() < 0.4))
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+def test_sweep(op_type, seed):
+    _sweep(op_type, seed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+def test_long_sweep(op_type):
+    for seed in range(100, 1600):
+        _sweep(op_type, seed)
