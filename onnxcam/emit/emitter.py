@@ -1,116 +1,30 @@
-"""The only maker of nodes: ``op.Relu(x)`` writes one ONNX node into a graph.
-
-Python numbers and lists become constants of the dtype that the operator's schema asks for, a
-keyword is an attribute or an input as the opset wants it, and every emitted tensor knows its
-dtype and, as far as ONNX's shape inference can tell, its shape.
-"""
+"""The only maker of nodes: ``op.Relu(x)`` writes one ONNX node into a graph."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx import TypeProto, helper, numpy_helper
 from onnx.defs import OpSchema
 from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
-from onnx_graphsurgeon.logger import G_LOGGER
 
+from onnxcam.emit.arguments import IMPURE, assign, formal_of, has_body, literal_dtype, node_key
+from onnxcam.emit.protos import node_proto, stamp, type_proto
+from onnxcam.emit.tensors import Dim, Tensor, Value, dtype_of, elem_type, shape_of, static_shape
 from onnxcam.errors import UnsupportedOp
 
-Tensor: TypeAlias = Any  # gs.Variable | gs.Constant; graphsurgeon ships no types
-Dim: TypeAlias = "int | str | None"
-Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
-
-G_LOGGER.severity = G_LOGGER.ERROR
-
 NAMESPACE = "onnxcam"
-_IMPURE = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
-     "Multinomial", "Dropout"}
-)  # fmt: skip
-_PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
+PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
     {"Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
      "SequenceAt", "SequenceErase", "SequenceInsert", "Split", "Squeeze", "Expand"}
 )  # fmt: skip
 _INFERENCE_DATA_LIMIT = 64  # elements: shapes, axes and pads are smaller, weights are not
-
-
-def np_dtype(elem_type: int) -> np.dtype[Any]:
-    """Return the NumPy (or ml_dtypes) dtype of an ONNX element type."""
-    return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
-
-
-def elem_type(dtype: Any) -> int:
-    """Return the ONNX element type of a NumPy dtype; ONNX's own numbers pass through."""
-    return dtype if isinstance(dtype, int) else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-
-
-def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
-    """Return the dtype of a tensor, or None where it is not known."""
-    dtype = tensor.dtype
-    if dtype is None or dtype == 0:
-        return None
-    return np_dtype(dtype) if isinstance(dtype, int) else np.dtype(dtype)
-
-
-def is_float(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds floating point (or complex) values; unknown counts as float.
-
-    The formats of quantised values (float8 and smaller) count as integers.
-    """
-    dtype = dtype_of(tensor)
-    return dtype is None or dtype.kind in "fc" or dtype.name == "bfloat16"
-
-
-def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
-    """Return the shape with ints, symbol names and None, or None where the rank is unknown."""
-    return None if tensor.shape is None else tuple(tensor.shape)
-
-
-def static_shape(tensor: Tensor) -> tuple[int, ...] | None:
-    """Return the shape when every dimension of it is known, else None."""
-    shape = shape_of(tensor)
-    if shape is None or not all(isinstance(d, int) for d in shape):
-        return None
-    return tuple(int(d) for d in shape)  # type: ignore[arg-type]
-
-
-def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
-    """Return the value of a tensor that is an initializer or a Constant node's output."""
-    if tensor is None:
-        return None
-    if isinstance(tensor, gs.Constant):
-        return np.asarray(tensor.values)
-    if not tensor.inputs:
-        return None
-    node = tensor.inputs[0]
-    if node.op == "Identity":
-        return const_value(node.inputs[0])
-    if node.op != "Constant":
-        return None
-    (name, value), *_ = node.attrs.items()
-    if isinstance(value, gs.Constant):
-        return np.asarray(value.values)
-    kinds = {"value_float": np.float32, "value_floats": np.float32}
-    return np.asarray(value, kinds.get(name, np.int64 if "int" in name else None))
-
-
-def is_sequence(tensor: Tensor) -> bool:
-    """Tell whether a value is a sequence of tensors; its dtype and shape are its elements'."""
-    return isinstance(tensor, gs.Variable) and tensor.type == "sequence_type"
-
-
-def type_proto(tensor: Tensor) -> TypeProto:
-    """Return the ONNX type of a tensor: element type and as much of the shape as is known."""
-    dtype = dtype_of(tensor)
-    number = TensorProto.UNDEFINED if dtype is None else elem_type(dtype)
-    kind = helper.make_tensor_type_proto(number, shape_of(tensor))
-    return helper.make_sequence_type_proto(kind) if is_sequence(tensor) else kind
 
 
 class Emitter:
@@ -148,7 +62,7 @@ class Emitter:
         self._root = self
         self.straight_through = set()
         self.hoist = False
-        self._names = _all_names(graph)
+        self._names = all_names(graph)
         self._counts: Counter[str] = Counter()
         self._types: dict[int, TypeProto] = {}
         self._constants: dict[Any, Tensor] = {}
@@ -288,10 +202,10 @@ class Emitter:
             UnsupportedOp: The operator does not exist in the graph's opset.
         """
         schema = self.schema(op_type, domain)
-        values, attributes = _assign(schema, list(inputs), named)
+        values, attributes = assign(schema, list(inputs), named)
         tensors = self._tensors(schema, values)
         count = outputs or max(schema.min_output, 1)
-        home = self if _has_body(attributes) else self._home(tensors)
+        home = self if has_body(attributes) else self._home(tensors)
         made = home._once(op_type, domain, tensors, attributes, count)
         return made[0] if len(made) == 1 else made
 
@@ -308,7 +222,7 @@ class Emitter:
             inputs: Its new inputs.
             attributes: All its attributes.
         """
-        fixed = node.op in _PARTIAL | _IMPURE or _has_body(attributes)
+        fixed = node.op in PARTIAL | IMPURE or has_body(attributes)
         home = self if fixed else self._home(inputs)
         count, domain = len(node.outputs), node.domain or ""
         return home._once(node.op, domain, inputs, dict(attributes), count, lenient=True)
@@ -405,7 +319,7 @@ class Emitter:
 
     def _tensors(self, schema: OpSchema, values: Sequence[Value]) -> list[Tensor | None]:
         known: dict[str, np.dtype[Any]] = {}
-        formals = [_formal(schema, i) for i in range(len(values))]
+        formals = [formal_of(schema, i) for i in range(len(values))]
         for formal, value in zip(formals, values, strict=True):
             if isinstance(value, _AnyTensor | np.ndarray):
                 dtype = dtype_of(value)
@@ -418,7 +332,7 @@ class Emitter:
             elif isinstance(value, np.ndarray | np.generic):
                 out.append(self.const(value))
             else:
-                out.append(self.const(value, _literal_dtype(schema, formal, known)))
+                out.append(self.const(value, literal_dtype(schema, formal, known)))
         return out
 
     def _once(
@@ -432,7 +346,7 @@ class Emitter:
         lenient: bool = False,
     ) -> tuple[Tensor, ...]:
         """Write a node here, or return the outputs of the same node if it was written before."""
-        key = _key(op_type, domain, inputs, attributes, count)
+        key = node_key(op_type, domain, inputs, attributes, count)
         if key is None:
             return self._write(op_type, domain, inputs, attributes, count, lenient=lenient)
         if key not in self._seen:
@@ -482,7 +396,7 @@ class Emitter:
         """
         domain = node.domain or ""
         known = onnx.defs.has(node.op, self.opsets.get(domain, 1), domain)
-        if not known or _has_body(node.attrs):
+        if not known or has_body(node.attrs):
             return
         types, data = {}, {}
         for tensor in node.inputs:
@@ -513,67 +427,8 @@ class Emitter:
         return types[id(tensor)]
 
 
-def stamp(tensor: Tensor, kind: TypeProto) -> None:
-    """Write an ONNX type on a tensor, where it is that of a tensor or of a sequence of tensors."""
-    if kind.HasField("sequence_type"):
-        tensor.type, kind = "sequence_type", kind.sequence_type.elem_type
-    if kind.HasField("tensor_type") and kind.tensor_type.elem_type:
-        tensor.dtype = np_dtype(kind.tensor_type.elem_type)
-        tensor.shape = proto_shape(kind)
-
-
-def proto_shape(kind: TypeProto) -> list[Dim] | None:
-    """Return the shape in a tensor's TypeProto, None where it has none."""
-    if not kind.tensor_type.HasField("shape"):
-        return None
-    dims: list[Dim] = []
-    for dim in kind.tensor_type.shape.dim:
-        if dim.HasField("dim_value"):
-            dims.append(dim.dim_value)
-        else:
-            dims.append(dim.dim_param or None)
-    return dims
-
-
-def node_proto(node: gs.Node) -> onnx.NodeProto:
-    """Return the NodeProto of a node; attributes keep their order."""
-    proto = helper.make_node(
-        node.op,
-        [t.name for t in node.inputs],
-        [t.name for t in node.outputs],
-        name=node.name,
-        domain=node.domain,
-    )
-    proto.attribute.extend(_attribute(k, v) for k, v in node.attrs.items())
-    return proto
-
-
-def graph_proto(graph: gs.Graph) -> onnx.GraphProto:
-    """Return the GraphProto of an emitted subgraph. Its constants live in the main graph."""
-    return helper.make_graph(
-        [node_proto(n) for n in graph.nodes],
-        graph.name,
-        [value_info(t) for t in graph.inputs],
-        [value_info(t) for t in graph.outputs],
-    )
-
-
-def value_info(tensor: Tensor) -> onnx.ValueInfoProto:
-    """Return name, dtype and shape of a tensor as ONNX writes them; no type where none is known."""
-    if dtype_of(tensor) is None:
-        return helper.make_empty_tensor_value_info(tensor.name)
-    return helper.make_value_info(tensor.name, type_proto(tensor))
-
-
-def _attribute(name: str, value: Any) -> onnx.AttributeProto:
-    if isinstance(value, gs.Constant):
-        return helper.make_attribute(name, numpy_helper.from_array(value.values, value.name))
-    if isinstance(value, gs.Graph):
-        return helper.make_attribute(name, graph_proto(value))
-    return helper.make_attribute(name, value)
-
-
-def _all_names(graph: gs.Graph) -> set[str]:
+def all_names(graph: gs.Graph) -> set[str]:
+    """Return the names of all tensors and nodes of a graph and its subgraphs."""
     names = set(graph.tensors())
     for tensor in [*graph.inputs, *graph.outputs]:
         names.add(tensor.name)
@@ -581,70 +436,9 @@ def _all_names(graph: gs.Graph) -> set[str]:
         names.add(node.name)
         for value in node.attrs.values():
             if isinstance(value, gs.Graph):
-                names |= _all_names(value)
+                names |= all_names(value)
     return names
 
 
 def _listed(shape: Sequence[Dim] | None) -> list[Dim] | None:
     return None if shape is None else list(shape)
-
-
-def _assign(
-    schema: OpSchema, inputs: list[Value], named: Mapping[str, Any]
-) -> tuple[list[Value], dict[str, Any]]:
-    """Sort keywords into attributes and inputs as this version of the operator has them."""
-    attributes: dict[str, Any] = {}
-    positions = {formal.name: i for i, formal in enumerate(schema.inputs)}
-    for name, value in named.items():
-        if value is None:
-            continue
-        if name in schema.attributes:
-            attributes[name] = value
-        elif name in positions:
-            place = positions[name]
-            inputs += [None] * (place + 1 - len(inputs))
-            inputs[place] = value
-        else:
-            raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
-    extra = len(inputs) - schema.max_input
-    if extra > 0:  # an input that was an attribute in this opset
-        raise TypeError(f"{schema.name}-{schema.since_version} takes {schema.max_input} inputs")
-    return inputs, attributes
-
-
-def _formal(schema: OpSchema, index: int) -> OpSchema.FormalParameter:
-    return schema.inputs[min(index, len(schema.inputs) - 1)]
-
-
-def _literal_dtype(
-    schema: OpSchema, formal: OpSchema.FormalParameter, known: Mapping[str, np.dtype[Any]]
-) -> np.dtype[Any]:
-    if formal.type_str in known:
-        return known[formal.type_str]
-    allowed = set(formal.types)
-    if "tensor(float)" not in allowed:
-        return np.dtype(np.int64 if "tensor(int64)" in allowed else np.bool_)
-    floats = [d for d in known.values() if d.kind == "f" or d.name == "bfloat16"]
-    return floats[0] if floats else np.dtype(np.float32)
-
-
-def _has_body(attributes: Mapping[str, Any]) -> bool:
-    return any(isinstance(a, gs.Graph) for a in attributes.values())
-
-
-def _key(
-    op_type: str,
-    domain: str,
-    tensors: Sequence[Tensor | None],
-    attributes: Mapping[str, Any],
-    outputs: int,
-) -> Any:
-    if op_type in _IMPURE:
-        return None
-    frozen = []
-    for name, value in sorted(attributes.items()):
-        if isinstance(value, gs.Graph):
-            return None
-        array = value.values if isinstance(value, gs.Constant) else np.asarray(value)
-        frozen.append((name, array.dtype.str, array.shape, array.tobytes()))
-    return op_type, domain, tuple(map(id, tensors)), tuple(frozen), outputs
