@@ -16,6 +16,7 @@ from onnxcam.explanation import Explanation
 from onnxcam.layout import Layout
 from onnxcam.model import Model, Port, load
 from onnxcam.preprocess import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
+from onnxcam.scores import diagnose, probability
 from onnxcam.session import Device, Session
 from onnxcam.targets import resolve_target
 from onnxcam.upsample import upsample
@@ -276,12 +277,12 @@ class Explainer:
             scores=scores,
             target=target,
             label=labels[target] if labels and target < len(labels) else None,
-            probability=self._probability(scores, target),
+            probability=probability(scores, target, self.catalog.reduction),
             feature_layer=self.feature.name,
             reduction_layer=self.catalog.reduction.name,
             method=self.method.name,
             parameters={"upsampling": method},
-            diagnosis=_diagnose(raw, signed, scores, steepest),
+            diagnosis=diagnose(raw, signed, scores, steepest),
             source=prepared.source,
             picture=prepared.picture,
             box=prepared.box,
@@ -291,34 +292,6 @@ class Explainer:
             provider=self.provider.name,
             labels=labels,
         )
-
-    def _probability(self, scores: Array, target: int) -> float | None:
-        return probability(scores, target, self.catalog.reduction)
-
-
-def probability(scores: Array, target: int, reduction: layers.Reduction) -> float | None:
-    """Return the probability of a class, None where the scores are no scores of classes.
-
-    Args:
-        scores: [C] values of the reduction layer.
-        target: Class index.
-        reduction: What they are; logits without a final Softmax are taken as a Softmax's.
-    """
-    values = scores.astype(np.float64)
-    if reduction.positions:
-        return None
-    if reduction.kind == "probabilities":
-        return float(values[target])
-    if reduction.kind != "logits":
-        return None
-    if reduction.final == "Sigmoid":
-        return float(1 / (1 + np.exp(-values[target])))
-    if len(values) == 1:
-        return None
-    if reduction.final is None and abs(values.sum() - 1) < 1e-3 and (values >= 0).all():
-        return float(values[target])
-    powers = np.exp(values - values.max())
-    return float(powers[target] / powers.sum())
 
 
 def model_input(model: Model, catalog: layers.Catalog) -> ModelInput:
@@ -368,18 +341,3 @@ def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int,
 
 def _unbatched(layout: Layout | None) -> str | None:
     return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")
-
-
-def _diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple[str, ...]:
-    found = []
-    if not np.isfinite(scores).all():
-        found.append("the scores are not finite: look at the input's scaling")
-    if not np.isfinite(signed).all() or not np.isfinite(steepest):
-        found.append("the map is not finite")
-    elif steepest == 0:
-        found.append("the gradient is zero: saturated (explain the logit), or a dead layer")
-    elif not raw.any() and (signed < 0).any():
-        found.append("all negative: nothing at this layer speaks for the class")
-    elif raw.size > 1 and raw.min() == raw.max():
-        found.append("the map is constant")
-    return tuple(found)

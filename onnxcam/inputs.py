@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.explain import model_input, probability
+from onnxcam.explain import model_input
 from onnxcam.layers import catalog
 from onnxcam.model import Model, load
 from onnxcam.preprocess import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
+from onnxcam.scores import probability
 from onnxcam.session import Session
 from onnxcam.surgery import expose
 

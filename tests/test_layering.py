@@ -24,6 +24,7 @@ ORDER = [
     "labels",
     "session",
     "convert",
+    "scores",
     "methods",
     "targets",
     "autodiff",
