@@ -9,7 +9,7 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, TensorProto, helper
 
-from onnxcam.contrib.definitions import is_defined, lower
+from onnxcam.contrib.definitions import MICROSOFT, is_defined, lower
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, value_info
 from onnxcam.errors import UnsupportedOp
 
@@ -61,7 +61,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(is_defined(n.domain, n.op_type) for n in proto.graph.node):
+    if not any(n.domain == MICROSOFT or n.op_type in _STRAY for n in proto.graph.node):
         return None
     graph = gs.import_onnx(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
@@ -86,9 +86,11 @@ def annotated(proto: ModelProto) -> ModelProto | None:
 def _stamp(op: Emitter, node: gs.Node) -> bool:
     """Give the outputs of a node their dtypes and shapes; False where they are not known."""
     try:
-        if not is_defined(node.domain, node.op):
+        if onnx.defs.has(node.op, op.opsets.get(node.domain or "", 1), node.domain or ""):
             op.infer(node)
             return True
+        if not is_defined(node.domain, node.op):
+            return False
         for tensor, like in zip(node.outputs, lower(op, node), strict=True):
             if like is not None:
                 tensor.dtype, tensor.shape = like.dtype, like.shape

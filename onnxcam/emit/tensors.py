@@ -40,7 +40,9 @@ def is_float(tensor: Tensor) -> bool:
     The formats of quantised values (float8 and smaller) count as integers.
     """
     dtype = dtype_of(tensor)
-    return dtype is None or dtype.kind in "fc" or dtype.name == "bfloat16"
+    if dtype is None or dtype.name == "bfloat16":
+        return True
+    return dtype.kind in "fc" and not dtype.name.startswith("float8")
 
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:

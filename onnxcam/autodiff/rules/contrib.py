@@ -6,7 +6,7 @@ from typing import Any
 
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.contrib import defined, lower
+from onnxcam.contrib import MICROSOFT, defined, lower
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.errors import UnsupportedOp
 
@@ -58,4 +58,5 @@ def through(
 
 
 for _domain, _name, _definition in defined():
-    vjp(_name, domain=_domain, straight_through=_definition.rounds)(by_definition)
+    if not _definition.rounds and (_domain, _name) != (MICROSOFT, "DequantizeLinear"):
+        vjp(_name, domain=_domain)(by_definition)

@@ -1,0 +1,115 @@
+"""Quantisation: the rounding counts as the identity inside the range (straight-through).
+
+The cotangent of a quantised tensor is the derivative with respect to its integer value, in the
+floating-point dtype of the scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from onnxcam.autodiff.engine import unbroadcast
+from onnxcam.autodiff.engine import vjp as differentiate
+from onnxcam.autodiff.registry import MICROSOFT, NodeView, vjp
+from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+
+
+@vjp("QuantizeLinear", straight_through=True)
+@vjp("QuantizeLinear", domain=MICROSOFT, straight_through=True)
+def quantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """dx = dy / scale, dscale = -dx x / scale, dzero = dy, where y is not saturated, else 0.
+
+    What lies exactly half a step outside the range counts as saturated.
+    """
+    x, scale = node.inputs[0], op.cast(_spread(op, node, 1), dy)
+    zero = None if node.input(2) is None else _spread(op, node, 2)
+    inside = op.cast(_in_range(op, node, scale, zero), dy)
+    dx = op.Mul(_divided(op, dy, scale), inside)
+    grads: list[Tensor | None] = [dx, None, None]
+    if node.wants(1):
+        grads[1] = _collected(op, node, 1, op.Neg(op.Div(op.Mul(dx, op.cast(x, dy)), scale)))
+    if zero is not None and node.wants(2):
+        grads[2] = _collected(op, node, 2, op.Mul(dy, inside))
+    return tuple(grads[: len(node.inputs)])
+
+
+@vjp("DequantizeLinear")
+@vjp("DequantizeLinear", domain=MICROSOFT)
+def dequantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """dx = dy scale, dscale = dy (x - zero), dzero = -dx."""
+    scale = op.cast(_spread(op, node, 1), dy)
+    dx = op.Mul(dy, scale)
+    grads: list[Tensor | None] = [dx, None, None]
+    if node.wants(1):
+        steps = op.Div(op.cast(node.outputs[0], dy), scale)
+        grads[1] = _collected(op, node, 1, op.Mul(dy, steps))
+    if node.input(2) is not None and node.wants(2):
+        grads[2] = _collected(op, node, 2, op.Neg(dx))
+    return tuple(grads[: len(node.inputs)])
+
+
+@vjp("DynamicQuantizeLinear", straight_through=True)
+def dynamic_quantize_linear(
+    op: Emitter, node: NodeView, dy: Tensor, *_: Tensor | None
+) -> Tensor | None:
+    """dx = dy / scale; scale and zero point, which follow the range of x, count as constants."""
+    return None if dy is None else op.Div(dy, node.raw.outputs[1])
+
+
+def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the values between which a number does not saturate when it is quantised."""
+    if dtype.name.startswith(("int", "uint")):
+        whole = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+        return int(whole.min) - 0.5, int(whole.max) + 0.5
+    top = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    return -top, top
+
+
+def _in_range(op: Emitter, node: NodeView, scale: Tensor, zero: Tensor | None) -> Tensor:
+    """Tell where x does not saturate: between the limits of y's dtype, brought into x's units."""
+    x = node.inputs[0]
+    low, high = limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8))
+    bottom, top = (limit if zero is None else op.Sub(limit, zero) for limit in (low, high))
+    above = op.Greater(x, op.cast(op.Mul(scale, bottom), x))
+    return op.And(above, op.Less(x, op.cast(op.Mul(scale, top), x)))
+
+
+def _spread(op: Emitter, node: NodeView, index: int) -> Tensor:
+    """Return a scale or zero point as floats in a shape that broadcasts against x.
+
+    It is a scalar, a vector along ``axis``, or has one entry per block of ``block_size``.
+    """
+    x, p = node.raw.inputs[0], node.raw.inputs[index]
+    p = p if is_float(p) else op.cast(p, node.raw.inputs[1])
+    rank, block = len(shape_of(x) or ()), int(node.attr("block_size", 0) or 0)
+    axis = int(node.attr("axis", 1)) % max(rank, 1)
+    if block:
+        length = op.dim(x, axis)
+        if isinstance(length, int):
+            return op.Gather(p, np.arange(length) // block, axis=axis)
+        ends = op.Squeeze(length, axes=[0])
+        steps = op.Range(op.const(np.int64(0)), ends, op.const(np.int64(1)))
+        return op.Gather(p, op.Div(steps, block), axis=axis)
+    if len(shape_of(p) or ()) != 1 or axis == rank - 1:
+        return p
+    return op.Unsqueeze(p, axes=list(range(1, rank - axis)))
+
+
+def _collected(op: Emitter, node: NodeView, index: int, d: Tensor) -> Tensor | None:
+    """Bring the gradient of a spread-out scale or zero point back to its own shape."""
+    spread = _spread(op, node, index)
+    return differentiate(op, [(spread, unbroadcast(op, d, spread))], [node.raw.inputs[index]])[0]
+
+
+def _divided(op: Emitter, dy: Tensor, scale: Tensor) -> Tensor:
+    """Return dy / scale; where dy is a product with the same scale, drop that instead.
+
+    A QuantizeLinear is mostly followed by a DequantizeLinear of the same scale.
+    """
+    maker = dy.inputs[0] if dy.inputs else None
+    if maker is not None and maker.op == "Mul" and maker.inputs[1] is scale:
+        return maker.inputs[0]
+    return op.Div(dy, scale)
