@@ -74,7 +74,7 @@ class Draft:
         graph = proto.graph
         present = {v.name for v in graph.output}
         added = [t for t in self._outputs if t.name not in present]
-        nodes = _needed(self.op.nodes, self._outputs)
+        nodes = needed(self.op.nodes, self._outputs)
         graph.node.extend(node_proto(n) for n in nodes)
         own = {t.name for t in graph.initializer}
         for constant in _constants(nodes):
@@ -119,13 +119,11 @@ def cut(model: Model, outputs: Sequence[str]) -> ModelProto:
     """
     draft = Draft(model)
     wanted = [draft.tensor(name) for name in outputs]
-    needed = {n.name for n in _needed(draft.graph.nodes, wanted)} | {
-        t.name for n in _needed(draft.graph.nodes, wanted) for t in n.outputs
-    }
+    made = {t.name for n in needed(draft.graph.nodes, wanted) for t in n.outputs if t.name}
     proto = ModelProto()
     proto.CopyFrom(draft._proto)
     graph = proto.graph
-    kept = [n for n in graph.node if any(o and o in needed for o in n.output)]
+    kept = [n for n in graph.node if made.intersection(n.output)]
     del graph.node[:], graph.output[:]
     graph.node.extend(kept)
     graph.output.extend(value_info(t) for t in wanted)
@@ -174,7 +172,7 @@ def _stamp_sequences(graph: gs.Graph, proto: onnx.GraphProto) -> None:
                 _stamp_sequences(node.attrs[attribute.name], attribute.g)
 
 
-def _needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node]:
+def needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node]:
     """Return the nodes that the outputs depend on, in the order given."""
     wanted = {id(t) for t in outputs}
     kept: list[gs.Node] = []
@@ -185,7 +183,7 @@ def _needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node
         wanted.update(id(t) for t in node.inputs)
         for value in node.attrs.values():
             if isinstance(value, gs.Graph):
-                value.nodes[:] = _needed(list(value.nodes), value.outputs)
+                value.nodes[:] = needed(list(value.nodes), value.outputs)
                 wanted.update(id(t) for t in captured(value))
     return kept[::-1]
 
