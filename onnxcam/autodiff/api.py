@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto
 
+from onnxcam.autodiff import ort_training
 from onnxcam.autodiff.engine import Overrides, vjp
 from onnxcam.emit import Emitter, dtype_of, is_float, shape_of
 from onnxcam.errors import UsageError
@@ -32,7 +33,8 @@ def vjp_model(
         wrt: Names of the tensors to differentiate with respect to (inputs, weights, internal).
         outputs: Names of the tensors that are differentiated.
         overrides: Other gradient rules, by operator type or node name.
-        builder: Who builds the gradient: ``native`` or ``ort-training``.
+        builder: Who builds the gradient: ``native`` or ``ort-training`` (see
+            docs/ort-training.md; without overrides).
 
     Returns:
         The model with every input and output it had, one input ``ct::<output>`` per
@@ -46,8 +48,10 @@ def vjp_model(
         UsageError: There is no tensor of that name.
         UnsupportedOp: A differentiated value flows through an operator without a rule.
     """
-    if builder != "native":
+    if builder not in ("native", "ort-training"):
         raise UsageError(f"gradient builder {builder!r} is not there", "use builder='native'")
+    if overrides and builder != "native":
+        raise UsageError(f"overrides do not reach into {builder}", "use builder='native'")
     draft = Draft(load(model))
     pairs = []
     for name in outputs:
@@ -56,7 +60,10 @@ def vjp_model(
         dtype = (is_float(y) and dtype_of(y)) or np.dtype(np.float32)
         pairs.append((y, draft.input(COTANGENT + name, dtype, shape)))
     targets = [draft.tensor(name) for name in wrt]
-    grads = vjp(draft.op, pairs, targets, overrides=overrides)
+    if builder == "native":
+        grads = vjp(draft.op, pairs, targets, overrides=overrides)
+    else:
+        grads = ort_training.vjp(draft.op, pairs, targets)
     for x, dx in zip(targets, grads, strict=True):
         kind = None if is_float(x) else np.float32
         draft.output(draft.op.zeros_like(x, kind) if dx is None else dx, GRADIENT + x.name)

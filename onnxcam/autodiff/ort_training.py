@@ -1,0 +1,162 @@
+"""The second gradient builder: onnxruntime-training's, in a Python environment of its own.
+
+onnxruntime-training installs a module ``onnxruntime`` that cannot live beside the real one, and it
+can abort the process: it is run in a subprocess. What it builds is lowered to standard operators,
+so the result runs in a stock ONNX Runtime. See docs/ort-training.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import ModelProto
+
+from onnxcam.autodiff.lower import lower
+from onnxcam.autodiff.prepare import Prepared, prepare
+from onnxcam.autodiff.rewrites import refused
+from onnxcam.emit import Emitter, Tensor
+from onnxcam.errors import UsageError
+
+VERSION = "1.19.2"
+PYTHON_VARIABLE = "ONNXCAM_ORT_TRAINING_PYTHON"
+_OPSETS = range(11, 22)
+_SECONDS = 600
+# Runs in the other environment; only its own onnxruntime and the standard library are there.
+_WORKER = """
+import json, sys
+from onnxruntime.capi import onnxruntime_pybind11_state as training
+folder, job = sys.argv[1], json.loads(sys.argv[2])
+training.set_default_logger_severity(3)
+try:
+    with open(folder + "/in.onnx", "rb") as file:
+        model = file.read()
+    builder = training.GradientGraphBuilder(model, set(job["outputs"]), set(job["wrt"]), "")
+    builder.build()
+    with open(folder + "/out.onnx", "wb") as file:
+        file.write(builder.get_model())
+except RuntimeError as error:
+    sys.exit(str(error))
+"""
+
+
+def vjp(
+    op: Emitter,
+    outputs: Sequence[tuple[Tensor, Tensor]],
+    wrt: Sequence[Tensor],
+    *,
+    python: str | os.PathLike[str] | None = None,
+) -> list[Tensor | None]:
+    """Write the vector-Jacobian products of a graph, as ``engine.vjp`` does, and return them.
+
+    Args:
+        op: Emitter of the graph.
+        outputs: Pairs of a tensor and its cotangent (same shape and dtype).
+        wrt: Tensors to differentiate with respect to.
+        python: Interpreter of the environment with onnxruntime-training; default see
+            ``interpreter``.
+
+    Returns:
+        One gradient per ``wrt`` tensor with its shape and dtype (summed over the outputs); None
+        where no output depends on it.
+
+    Raises:
+        UnsupportedOp: onnxruntime-training has no gradient, or a wrong one, for an operator.
+        UsageError: There is no environment with onnxruntime-training.
+    """
+    prepared = prepare(op, outputs, wrt)
+    if prepared is None:
+        return [None] * len(wrt)
+    executable = interpreter() if python is None else Path(python)
+    built = _build(_at_its_opset(prepared.proto), prepared, executable)
+    return lower(op, gs.import_onnx(built), prepared)
+
+
+def default_environment() -> Path:
+    """Return where ``tools/ort_training_env.py`` makes the environment unless told otherwise."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "onnxcam" / f"ort-training-{VERSION}"
+
+
+def environment_python(environment: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    windows = os.name == "nt"
+    return environment / ("Scripts/python.exe" if windows else "bin/python")
+
+
+def interpreter() -> Path:
+    """Return the Python of the environment with onnxruntime-training.
+
+    It is what ONNXCAM_ORT_TRAINING_PYTHON names, else that of the default environment.
+
+    Raises:
+        UsageError: It is not there.
+    """
+    named = os.environ.get(PYTHON_VARIABLE)
+    python = Path(named) if named else environment_python(default_environment())
+    if not python.is_file():
+        raise UsageError(
+            f"the ort-training gradient builder needs a Python environment of its own; {python} "
+            "is not there",
+            f"make it with `python tools/ort_training_env.py`, or name its Python in "
+            f"{PYTHON_VARIABLE}",
+        )
+    return python
+
+
+def _at_its_opset(proto: ModelProto) -> ModelProto:
+    """Return the model at an opset that onnxruntime-training knows."""
+    opset = next(o.version for o in proto.opset_import if o.domain == "")
+    if opset in _OPSETS:
+        return proto
+    if opset < _OPSETS[0]:
+        raise refused(f"it starts at opset {_OPSETS[0]}, and this model could not be raised")
+    try:
+        return onnx.version_converter.convert_version(proto, _OPSETS[-1])
+    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise refused(f"it ends at opset {_OPSETS[-1]}, not {opset} ({words})") from None
+
+
+def _build(proto: ModelProto, prepared: Prepared, python: Path) -> ModelProto:
+    job = {"outputs": sorted(prepared.seeds), "wrt": sorted({w for w in prepared.wrt if w})}
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder:
+        onnx.save(proto, Path(folder, "in.onnx"))
+        command = [str(python), "-I", "-c", _WORKER, folder, json.dumps(job)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise refused(f"it did not come back within {_SECONDS} s") from None
+        if done.returncode:
+            words = done.stderr.decode(errors="replace")
+            raise refused(_in_our_names(_told(words, done.returncode), prepared))
+        return onnx.load(Path(folder, "out.onnx"))
+
+
+def _told(words: str, code: int) -> str:
+    """Return what the subprocess had to say, without source lines and signatures."""
+    if code < 0:
+        return f"its process died of {signal.Signals(-code).name} ({_line(words)})"
+    said = re.split(r" was false\. |\[ONNXRuntimeError\] : \d+ : \w+ : ", words)[-1]
+    return _line(said)
+
+
+def _line(words: str) -> str:
+    return " ".join(words.split())[-400:]
+
+
+def _in_our_names(words: str, prepared: Prepared) -> str:
+    """Put the names of the model's tensors for the sent ones."""
+    return re.sub(
+        r"\bt\d+\b",
+        lambda m: prepared.tensors[m[0]].name if m[0] in prepared.tensors else m[0],
+        words,
+    )
