@@ -1,0 +1,1 @@
+"""How each file in models/ is made: one module a model, and the places they come from."""
