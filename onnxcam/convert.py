@@ -126,10 +126,8 @@ class _Build:
 
     def _one(self, op: Emitter, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return signed map [N, ...space] and steepest gradient [N] of one class per input."""
-        classes = self.op.dim(self.score, 1)
-        depth = classes if not isinstance(classes, int) else self.op.const([classes], np.int64)
         kind = dtype_of(self.score) or np.dtype(np.float32)
-        seed = op.OneHot(index, depth, np.array([0, 1], kind), axis=1)
+        seed = op.one_hot(index, self.op.dim(self.score, 1), kind)
         if "weights" in self.method.needs:
             slope = self._weights(op, seed)
         else:

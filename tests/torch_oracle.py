@@ -122,7 +122,7 @@ def _batch_norm(x: Any, scale: Any, bias: Any, mean: Any, var: Any, **a: Any) ->
 
 def _reshape(x: Any, shape: Any = None, **a: Any) -> Any:
     sizes = a.get("shape") or shape.tolist()
-    return x.reshape([x.shape[i] if s == 0 else s for i, s in enumerate(sizes)])
+    return x.reshape(tuple(x.shape[i] if s == 0 else s for i, s in enumerate(sizes)))
 
 
 def _softmax(x: Any, *, opset: int, **a: Any) -> Any:

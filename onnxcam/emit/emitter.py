@@ -66,6 +66,7 @@ class Emitter:
         self._counts: Counter[str] = Counter()
         self._types: dict[int, TypeProto] = {}
         self._constants: dict[Any, Tensor] = {}
+        self._one_hots: dict[int, Tensor] = {}
         self._scope: list[str] = [NAMESPACE]
 
     # ---- names and scopes
@@ -156,6 +157,25 @@ class Emitter:
             return self.const(np.zeros(static, kind))
         value = gs.Constant("", np.zeros(1, kind))
         return self.ConstantOfShape(self.shape(x), value=value)
+
+    def one_hot(self, index: Tensor, depth: int | Tensor, dtype: Any) -> Tensor:
+        """Return rows [N, depth] that are 1 at ``index`` (int64 [N], in range) and 0 elsewhere.
+
+        A rule that multiplies with them may pick rows instead, see :meth:`index_of`.
+        """
+        size = self.const([depth], np.int64) if isinstance(depth, int) else depth
+        rows = self.OneHot(index, size, np.array([0, 1], dtype), axis=-1)
+        self._root._one_hots[id(rows)] = index
+        return rows
+
+    def index_of(self, rows: Tensor) -> Tensor | None:
+        """Return the index that :meth:`one_hot` made these rows of; None for any other tensor."""
+        return self._root._one_hots.get(id(rows))
+
+    def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Return the mean over axes, which stay as 1; free where ``x`` was expanded over them."""
+        source = _expanded(x, axes)
+        return self.ReduceMean(x, axes=list(axes), keepdims=1) if source is None else source
 
     def cast(self, x: Tensor, like: Tensor | np.dtype[Any] | type) -> Tensor:
         """Return ``x`` in the dtype of ``like`` (a tensor or a dtype); itself where it is so."""
@@ -438,6 +458,21 @@ def all_names(graph: gs.Graph) -> set[str]:
             if isinstance(value, gs.Graph):
                 names |= all_names(value)
     return names
+
+
+def _expanded(x: Tensor, axes: Sequence[int]) -> Tensor | None:
+    """Return the tensor that ``x`` is the expansion of, over just these axes."""
+    if not x.inputs or x.inputs[0].op != "Expand":
+        return None
+    source = x.inputs[0].inputs[0]
+    large, small = shape_of(x), shape_of(source)
+    if large is None or small is None or len(large) != len(small):
+        return None
+    same = all(
+        s == 1 if i in axes else s == big and s is not None
+        for i, (big, s) in enumerate(zip(large, small, strict=True))
+    )
+    return source if same else None
 
 
 def _listed(shape: Sequence[Dim] | None) -> list[Dim] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import Axes, graph_method, weighted_sum
 
 
 @graph_method(
@@ -17,4 +17,4 @@ def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
 
     Signed, as in the paper: what speaks against the class is negative. The bias is left out.
     """
-    return op.ReduceSum(op.Mul(w, a), axes=[axes.channel], keepdims=1)
+    return weighted_sum(op, w, a, axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import Axes, graph_method, weighted_sum
 
 
 @graph_method(
@@ -16,5 +16,5 @@ def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
 
     The paper's Z is the number of positions; MATLAB and pytorch-grad-cam take the same mean.
     """
-    alpha = op.ReduceMean(da, axes=list(axes.space), keepdims=1)
-    return op.ReduceSum(op.Mul(alpha, a), axes=[axes.channel], keepdims=1)
+    alpha = op.mean(da, axes.space)
+    return weighted_sum(op, alpha, a, axes)

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Literal, TypeAlias
 
+from onnxcam.emit import Emitter, Tensor
 from onnxcam.errors import UsageError
 
 Need: TypeAlias = Literal["activation", "gradient", "weights"]
@@ -85,3 +86,26 @@ def _load() -> None:
     package = import_module("onnxcam.methods")
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
+
+
+def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
+    """Return sum_k w_k A_k over the channels, which stay as an axis of 1.
+
+    Args:
+        op: Emitter.
+        weights: One weight per input and channel: the rank of ``a``, 1 along its space.
+        a: Feature tensor.
+        axes: Its axes.
+    """
+    rank = len(axes.space) + 2
+    if axes.channel not in (1, rank - 1) or 0 in (axes.channel, *axes.space):
+        return op.ReduceSum(op.Mul(weights, a), axes=[axes.channel], keepdims=1)
+    # A matrix product per input is faster than a product and a sum: [1, C] [C, space].
+    if axes.channel == 1:
+        row = op.Reshape(weights, [0, 1, -1])
+        product = op.MatMul(row, op.Reshape(a, [0, 0, -1]))
+        return op.Reshape(product, op.dims(op.dim(a, 0), 1, *(op.dim(a, i) for i in axes.space)))
+    column = op.Reshape(weights, op.dims(op.dim(a, 0), -1, 1))
+    flat = op.Reshape(a, op.dims(op.dim(a, 0), -1, op.dim(a, rank - 1)))
+    product = op.MatMul(flat, column)
+    return op.Reshape(product, op.dims(op.dim(a, 0), *(op.dim(a, i) for i in axes.space), 1))

@@ -7,13 +7,15 @@ from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.emit import Emitter, Tensor, shape_of
 
 
-@vjp("Gemm")
-def gemm(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
+@vjp("Gemm", broadcasts=True)
+def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """y = alpha A' B' + beta C: dA' = alpha dy B'^T, dB' = alpha A'^T dy, dC = beta dy."""
-    a, b, c = node.inputs[0], node.inputs[1], node.input(2)
+    a, b = node.inputs[:2]
     ta, tb = int(node.attr("transA")), int(node.attr("transB"))
     alpha, beta = node.attr("alpha"), node.attr("beta")
-    if ta:
+    if op.index_of(dy) is not None and not ta and alpha == 1:
+        da = _picked(op, dy, b, axis=0 if tb else 1)
+    elif ta:
         da = op.Gemm(b, dy, alpha=alpha, transA=tb, transB=1)
     else:
         da = op.Gemm(dy, b, alpha=alpha, transB=1 - tb)
@@ -21,10 +23,8 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
         db = op.Gemm(dy, a, alpha=alpha, transA=1, transB=ta)
     else:
         db = op.Gemm(a, dy, alpha=alpha, transA=1 - ta)
-    if c is None:
-        return da, db, None
     dc = dy if beta == 1 else op.Mul(dy, beta)
-    return da, db, unbroadcast(op, dc, c)
+    return [da, db, dc][: len(node.inputs)]
 
 
 @vjp("MatMul")
@@ -38,8 +38,14 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
         dy = op.Unsqueeze(dy, axes=[-1])
     if rank_a == 1:
         dy = op.Unsqueeze(dy, axes=[-2])
-    da = unbroadcast(op, op.MatMul(dy, _transposed(op, right)), left)
-    db = unbroadcast(op, op.MatMul(_transposed(op, left), dy), right)
+    if op.index_of(dy) is not None and rank_a == rank_b == 2:
+        da = _picked(op, dy, b, axis=1)
+    else:
+        da = unbroadcast(op, op.MatMul(dy, _transposed(op, right)), left)
+    if rank_b == 2 and rank_a > 2:  # one product over all rows, not one for each batch entry
+        db = op.MatMul(_transposed(op, _rows(op, left)), _rows(op, dy))
+    else:
+        db = unbroadcast(op, op.MatMul(_transposed(op, left), dy), right)
     if rank_a == 1:
         da = op.Reshape(da, op.shape(a))
     if rank_b == 1:
@@ -47,6 +53,17 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
     return da, db
 
 
+def _picked(op: Emitter, dy: Tensor, weights: Tensor, *, axis: int) -> Tensor:
+    """Return dy W for a one-hot dy: the weights of one class, without reading the others."""
+    picked = op.Gather(weights, op.index_of(dy), axis=axis)
+    return op.Transpose(picked, perm=[1, 0]) if axis else picked
+
+
 def _transposed(op: Emitter, x: Tensor) -> Tensor:
     rank = len(shape_of(x) or ())
     return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+def _rows(op: Emitter, x: Tensor) -> Tensor:
+    """Return a stack of matrices as one: [..., n, k] -> [?, k]."""
+    return op.Reshape(x, op.dims(-1, op.dim(x, -1)))
