@@ -112,7 +112,7 @@ class Emitter:
         root = self._root
         key = (str(array.dtype), array.shape, array.tobytes())
         if array.nbytes > 4096 or key not in root._constants:
-            tensor = gs.Constant(self.fresh("const"), np.ascontiguousarray(array))
+            tensor = gs.Constant(self.fresh("const"), np.asarray(array, order="C"))
             if array.nbytes > 4096:
                 return tensor
             root._constants[key] = tensor
