@@ -55,13 +55,13 @@ def gradcam(
     target: int,
     channel: int = 1,
 ) -> np.ndarray:
-    """Return Grad-CAM by its definition, [N, ...space], with torch's autograd."""
+    """Return Grad-CAM before its ReLU by its definition, [N, ...space], with torch's autograd."""
     values = evaluate(model, feeds, leaf=feature)
     z, a = values[score], values[feature]
     (da,) = torch.autograd.grad(z.reshape(len(z), -1)[:, target].sum(), a)
     a, da = (t.detach().double().movedim(channel, 1) for t in (a, da))
     alpha = da.flatten(2).mean(2)
-    return torch.einsum("nk,nk...->n...", alpha, a).relu().numpy()
+    return torch.einsum("nk,nk...->n...", alpha, a).numpy()
 
 
 def _pads(pads: list[int] | None, auto_pad: bytes, x: Any, k: Any, s: Any, d: Any) -> list[int]:
@@ -141,7 +141,24 @@ def _pad(x: Any, pads: Any = None, value: Any = None, **a: Any) -> Any:
     pads = a.get("pads") or pads.tolist()
     rank = x.ndim
     flat = [p for i in reversed(range(rank)) for p in (pads[i], pads[i + rank])]
-    return F.pad(x, flat, value=0 if value is None else float(value))
+    return F.pad(x, flat, value=0 if value is None else float(value.reshape(())))
+
+
+def _slice(x: Any, starts: Any, ends: Any, axes: Any, steps: Any = None, **_: Any) -> Any:
+    spec = [slice(None)] * x.ndim
+    steps = [1] * len(axes) if steps is None else steps.tolist()
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        size = x.shape[int(axis)]
+        spec[int(axis)] = slice(*slice(int(start), int(end), step).indices(size))
+        if step < 0:
+            keep = list(range(*slice(int(start), int(end), step).indices(size)))
+            return torch.index_select(x, int(axis), torch.tensor(keep))
+    return x[tuple(spec)]
+
+
+def _filled(shape: Any, **a: Any) -> Any:
+    value = numpy_helper.to_array(a["value"]) if "value" in a else np.zeros(1, "f4")
+    return torch.from_numpy(np.full(shape.tolist(), value))
 
 
 def _constant(**a: Any) -> Any:
@@ -167,10 +184,10 @@ _OPS: dict[str, Callable[..., Any]] = {
     "Transpose": lambda x, *, perm, **_: x.permute(perm),
     "Concat": lambda *xs, axis, **_: torch.cat(xs, axis),
     "Constant": _constant,
+    "ConstantOfShape": _filled,
+    "Slice": _slice,
     "Shape": lambda x, *, start=0, end=None, **_: torch.tensor(x.shape[start:end]),
-    "Gather": lambda x, i, *, axis=0, **_: torch.index_select(x, axis, i.reshape(-1)).reshape(
-        *x.shape[:axis], *i.shape, *x.shape[axis + 1 :]
-    ),
+    "Gather": lambda x, i, *, axis=0, **_: x[(slice(None),) * axis + (i,)],
     "Unsqueeze": lambda x, axes=None, **a: x.unsqueeze(*(a.get("axes") or axes.tolist())),
     "Cast": lambda x, *, to, **_: x.to(_dtype(to)),
     "Conv": _conv,
