@@ -20,9 +20,11 @@ from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
 @vjp("QuantizeLinear", straight_through=True)
 @vjp("QuantizeLinear", domain=MICROSOFT, straight_through=True)
 def quantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
-    """dx = dy / scale, dscale = -dx x / scale, dzero = dy, where y is not saturated, else 0.
+    """dx = dy / scale, dscale = -dx x / scale, dzero = dy, where x is in range, else 0.
 
-    What lies exactly half a step outside the range counts as saturated.
+    The range ends at the smallest and the largest number that y can hold, both inside. (Half a
+    step more would round to them too, but let gradients through where a float model's ReLU has
+    none: in a MobileNetV2 the norm of the input's gradient was 1.3 times the float model's.)
     """
     x, scale = node.inputs[0], op.cast(_spread(op, node, 1), dy)
     zero = None if node.input(2) is None else _spread(op, node, 2)
@@ -60,21 +62,21 @@ def dynamic_quantize_linear(
 
 
 def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the values between which a number does not saturate when it is quantised."""
+    """Return the smallest and the largest number of a dtype."""
     if dtype.name.startswith(("int", "uint")):
         whole = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
-        return int(whole.min) - 0.5, int(whole.max) + 0.5
+        return int(whole.min), int(whole.max)
     top = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
     return -top, top
 
 
 def _in_range(op: Emitter, node: NodeView, scale: Tensor, zero: Tensor | None) -> Tensor:
-    """Tell where x does not saturate: between the limits of y's dtype, brought into x's units."""
+    """Tell where x lies between the limits of y's dtype, which are brought into x's units."""
     x = node.inputs[0]
     low, high = limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8))
     bottom, top = (limit if zero is None else op.Sub(limit, zero) for limit in (low, high))
-    above = op.Greater(x, op.cast(op.Mul(scale, bottom), x))
-    return op.And(above, op.Less(x, op.cast(op.Mul(scale, top), x)))
+    below = op.Less(x, op.cast(op.Mul(scale, bottom), x))
+    return op.Not(op.Or(below, op.Greater(x, op.cast(op.Mul(scale, top), x))))
 
 
 def _spread(op: Emitter, node: NodeView, index: int) -> Tensor:
