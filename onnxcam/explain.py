@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam import convert, layers, methods
+from onnxcam import compose, layers, methods
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.explanation import Explanation
 from onnxcam.layout import Layout
@@ -24,7 +24,7 @@ from onnxcam.upsample import upsample
 Array: TypeAlias = np.ndarray[Any, Any]
 Target: TypeAlias = "int | str | None"
 Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
-_FETCH = [convert.MAP, convert.CLASS, convert.SIGNED, convert.SCORE, convert.STEEPEST]
+_FETCH = [compose.MAP, compose.CLASS, compose.SIGNED, compose.SCORE, compose.STEEPEST]
 
 
 class Explainer:
@@ -72,14 +72,14 @@ class Explainer:
         self.method = methods.find(method)
         self.model = load(model)
         self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
-        self.feature = convert.default_feature(self.catalog, feature_layer)
+        self.feature = compose.default_feature(self.catalog, feature_layer)
         self.upsampling = upsampling
         self.batch_size = batch_size
         self._device, self._threads = device, threads
         self._preprocess = preprocess
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
-        self._sessions: dict[bool, tuple[convert.Explained, Session]] = {}
+        self._sessions: dict[bool, tuple[compose.Explained, Session]] = {}
         self.provider = self._session(several=False)[1].provider
 
     @property
@@ -203,9 +203,9 @@ class Explainer:
                 results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
         yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
 
-    def _session(self, *, several: bool) -> tuple[convert.Explained, Session]:
+    def _session(self, *, several: bool) -> tuple[compose.Explained, Session]:
         if several not in self._sessions:
-            explained = convert.explain_graph(
+            explained = compose.explain_graph(
                 self.model,
                 self.catalog,
                 self.method,
@@ -224,7 +224,7 @@ class Explainer:
         feeds = {self.input.name: np.concatenate([p.tensor for p in batch])}
         feeds.update(self._others(extra))
         maps, classes, signed, scores, steepest = session.run(
-            {**feeds, convert.TARGET: np.array(targets, np.int64)}, _FETCH
+            {**feeds, compose.TARGET: np.array(targets, np.int64)}, _FETCH
         )
         if len(maps) != len(batch):
             raise ModelError(

@@ -198,7 +198,7 @@ def test_saved_files_hold_the_explanation(tmp_path: Path, batch: np.ndarray) -> 
 def test_scores_stay_those_of_the_plain_model(shared_models: Path) -> None:
     """Bit for bit with optimisations off, rounding of the dtype with them on."""
     rng = np.random.default_rng(0)
-    from onnxcam.convert import SCORE, default_feature, explain_graph
+    from onnxcam.compose import SCORE, default_feature, explain_graph
     from onnxcam.layers import catalog
     from onnxcam.methods import find
 

@@ -24,6 +24,7 @@ ORDER = [
     "labels",
     "session",
     "convert",
+    "compose",
     "scores",
     "methods",
     "targets",

@@ -1,4 +1,4 @@
-"""Model + method + target -> the explained model: one ONNX file that predicts and explains."""
+"""Model + method + target -> one graph that predicts and explains."""
 
 from __future__ import annotations
 
