@@ -1,0 +1,88 @@
+"""Run ONNX models in double: ONNX's reference evaluator with torch's convolutions and pools.
+
+The evaluator's own are loops in Python; these take milliseconds, and double comes from torch
+where ONNX Runtime has single precision only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own habit
+
+Array = np.ndarray[Any, Any]
+
+
+class Conv(OpRun):
+    def _run(self, x: Array, w: Array, b: Array | None = None, **a: Any) -> tuple[Array]:
+        _only_explicit_pads(a)
+        n = x.ndim - 2
+        run = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
+        padded = _padded(torch.from_numpy(x), a["pads"] or [0] * 2 * n, 0.0)
+        bias = None if b is None else torch.from_numpy(b)
+        y = run(
+            padded, torch.from_numpy(w), bias, a["strides"] or 1, 0, a["dilations"] or 1,
+            a["group"] or 1,
+        )  # fmt: skip
+        return (y.numpy(),)
+
+
+class ConvTranspose(OpRun):
+    def _run(self, x: Array, w: Array, b: Array | None = None, **a: Any) -> tuple[Array]:
+        _only_explicit_pads(a)
+        n = x.ndim - 2
+        run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
+        pads = a["pads"] or [0] * 2 * n
+        extra = a["output_padding"] or [0] * n
+        bias = None if b is None else torch.from_numpy(b)
+        # torch pads less than a stride on top; here pads and padding are cut and added by hand.
+        y = run(
+            torch.from_numpy(x), torch.from_numpy(w), bias, a["strides"] or 1, 0, 0,
+            a["group"] or 1, a["dilations"] or 1,
+        )  # fmt: skip
+        assert b is None or not any(extra), "a bias reaches into the output padding"
+        ends = [e - p for e, p in zip(extra, pads[n:], strict=True)]
+        return (_padded(y, [*(-p for p in pads[:n]), *ends], 0.0).numpy(),)
+
+
+class MaxPool(OpRun):
+    def _run(self, x: Array, **a: Any) -> tuple[Array, ...]:
+        _only_explicit_pads(a)
+        n = x.ndim - 2
+        run = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[n - 1]
+        kernel, strides, dilations = a["kernel_shape"], a["strides"] or 1, a["dilations"] or 1
+        pads = list(a["pads"] or [0] * 2 * n)
+        if len(self.onnx_node.output) > 1:
+            raise NotImplementedError("indices of a MaxPool")
+        t = torch.from_numpy(x)
+        if a["ceil_mode"]:  # padded to the size that torch's rounding would give
+            assert pads[:n] == pads[n:] and dilations in (1, [1] * n)
+            return (run(t, kernel, strides, pads[:n], ceil_mode=True).numpy(),)
+        return (run(_padded(t, pads, -np.inf), kernel, strides, 0, dilations).numpy(),)
+
+
+def run(model: ModelProto, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    """Return outputs of a model, computed in the dtypes that it states."""
+    session = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MaxPool])
+    with np.errstate(all="ignore"):
+        return [np.asarray(y) for y in session.run(list(outputs), dict(feeds))]
+
+
+def _padded(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
+    """Pad by ONNX's list (all begins, all ends); negative numbers cut."""
+    n = len(pads) // 2
+    pairs = [p for i in reversed(range(n)) for p in (pads[i], pads[n + i])]
+    return F.pad(x, pairs, value=value) if any(pairs) else x
+
+
+def _only_explicit_pads(attributes: Mapping[str, Any]) -> None:
+    kind = attributes["auto_pad"]
+    assert kind in (None, "NOTSET", "VALID"), f"auto_pad {kind}"
+    assert not attributes.get("output_shape"), "output_shape"
