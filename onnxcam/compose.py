@@ -32,16 +32,21 @@ class Explained:
     """An explained model and what it holds.
 
     Attributes:
-        proto: The model.
+        model: The model; it shares the weights of the one that it explains.
         feature: Its feature layer.
         method: Its method.
         letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
     """
 
-    proto: ModelProto
+    model: Model
     feature: Candidate
     method: GraphMethod
     letters: str
+
+    @property
+    def proto(self) -> ModelProto:
+        """A full copy of the model, weights and all."""
+        return self.model.proto
 
 
 def explain_graph(
@@ -86,8 +91,8 @@ def explain_graph(
         draft.output(steepest, STEEPEST)
     layout = feature.layout
     assert layout is not None
-    proto = draft.build(_provenance(model, catalog, method, feature))
-    return Explained(proto, feature, method, _letters(layout))
+    explained = draft.finish(_provenance(model, catalog, method, feature))
+    return Explained(explained, feature, method, _letters(layout))
 
 
 class _Build:

@@ -213,7 +213,7 @@ class Explainer:
                 targets=None if several else 1,
                 diagnose=True,
             )
-            session = Session(explained.proto, device=self._device, threads=self._threads)
+            session = Session(explained.model, device=self._device, threads=self._threads)
             self._sessions[several] = explained, session
         return self._sessions[several]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.external_data_helper
 import onnx.shape_inference
 import onnx.version_converter
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
@@ -23,10 +22,22 @@ from onnxcam.contrib import annotated, disguised, restored
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
+from onnxcam.weights import (
+    SMALL,
+    Bytes,
+    Weights,
+    byte_size,
+    detached,
+    digest,
+    fill,
+    is_light,
+    lighten,
+    mapped,
+    parse,
+)
 
 TARGET_OPSET = 20
 _MIN_IR = 9  # the IR version that came with opset 20
-_SMALL = 4096  # bytes: what the version converter and the shape inference may want to read
 _DOMAINS = ("", "ai.onnx")
 
 
@@ -50,38 +61,45 @@ class Model:
     """An ONNX model, ready to be read; nothing in onnxcam changes one after it was made.
 
     Attributes:
-        proto: Checked, functions inlined, at opset 20 or above where possible, with inferred
-            shapes. Treat as read-only.
+        light: Checked, functions inlined, at opset 20 or above where possible, with inferred
+            shapes; its large initializers are in ``weights``. Treat as read-only.
+        weights: Bytes of the large initializers.
         sha256: Of the bytes that were loaded (the file; external data excluded).
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
     """
 
-    proto: ModelProto = field(repr=False)
+    light: ModelProto = field(repr=False)
+    weights: Weights = field(repr=False)
     sha256: str
     path: Path | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def proto(self) -> ModelProto:
+        """A full copy of the model, weights and all."""
+        return self.weights.attached(self.light)
+
     @cached_property
     def inputs(self) -> tuple[Port, ...]:
         """The inputs that a caller must feed."""
-        given = {t.name for t in self.proto.graph.initializer}
-        return tuple(_port(v) for v in self.proto.graph.input if v.name not in given)
+        given = {t.name for t in self.light.graph.initializer}
+        return tuple(_port(v) for v in self.light.graph.input if v.name not in given)
 
     @cached_property
     def outputs(self) -> tuple[Port, ...]:
         """The outputs."""
-        return tuple(_port(v) for v in self.proto.graph.output)
+        return tuple(_port(v) for v in self.light.graph.output)
 
     @property
     def opset(self) -> int:
         """Version of the standard operator set."""
-        return standard_opset(self.proto)
+        return standard_opset(self.light)
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """The model's ``metadata_props``."""
-        return {p.key: p.value for p in self.proto.metadata_props}
+        return {p.key: p.value for p in self.light.metadata_props}
 
 
 def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
@@ -102,11 +120,10 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
     """
     if isinstance(source, Model):
         return source
-    proto, sha256, path = _read(source)
+    proto, weights, sha256, path = _read(source)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     notes: list[str] = []
-    weights = _Weights(proto)
     light = disguised(proto)
     _check(light, path)
     light = _inlined(light, notes)
@@ -116,8 +133,7 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
     light = _raised(light, notes)
     light = _modern_ir(light, notes)
     light = _inferred(restored(light), notes)
-    weights.attach(light)
-    return Model(light, sha256, path, tuple(notes))
+    return Model(light, weights, sha256, path, tuple(notes))
 
 
 def standard_opset(proto: ModelProto) -> int:
@@ -147,81 +163,81 @@ def _port(info: ValueInfoProto) -> Port:
 
 def _read(
     source: str | os.PathLike[str] | bytes | ModelProto,
-) -> tuple[ModelProto, str, Path | None]:
+) -> tuple[ModelProto, Weights, str, Path | None]:
     if isinstance(source, ModelProto):
-        proto = ModelProto()
-        proto.CopyFrom(source)
-        # Hashing the proto by parts keeps models above 2 GB possible.
-        return proto, _digest(proto), None
+        light, weights = detached(source)
+        return light, weights, _digest(light, weights), None
     if isinstance(source, bytes):
-        return _parse(source, "the bytes"), hashlib.sha256(source).hexdigest(), None
+        light, weights = _parsed(source, "the bytes")
+        return light, weights, digest(source), None
     path = Path(source)
     if path.is_dir():
         raise ModelError(f"{path}: is a folder", "give the .onnx file")
     try:
-        data = path.read_bytes()
+        data = mapped(path)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", "check the path") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
-    proto = _parse(data, str(path))
-    sha256 = hashlib.sha256(data).hexdigest()
-    del data
-    _load_external(proto, path)
-    return proto, sha256, path
+    light, weights = _parsed(data, str(path))
+    return light, Weights({**weights, **_external(light, path)}), digest(data), path
 
 
-def _digest(proto: ModelProto) -> str:
-    """Hash a proto piece by piece: as one string it may exceed protobuf's 2 GB."""
-    digest = hashlib.sha256()
-    for tensor in proto.graph.initializer:
-        digest.update(tensor.SerializeToString(deterministic=True))
-    for node in proto.graph.node:
-        digest.update(node.SerializeToString(deterministic=True))
-    for info in [*proto.graph.input, *proto.graph.output, *proto.opset_import]:
-        digest.update(info.SerializeToString(deterministic=True))
-    return digest.hexdigest()
-
-
-def _parse(data: bytes, name: str) -> ModelProto:
-    proto = ModelProto()
+def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
     if not data:
         raise ModelError(f"{name}: is empty", "export or copy the model again")
-    try:
-        proto.ParseFromString(data)
-    except DecodeError:
-        raise ModelError(
-            f"{name}: not an ONNX model, or truncated", "export or copy the model again"
-        ) from None
-    return proto
+    return parse(data, name)
 
 
-def _load_external(proto: ModelProto, path: Path) -> None:
-    folder = path.resolve().parent
+def _digest(light: ModelProto, weights: Weights) -> str:
+    """Hash a proto piece by piece: as one string it may exceed protobuf's 2 GB."""
+    found = hashlib.sha256(light.SerializeToString(deterministic=True))
+    for name in sorted(weights):
+        found.update(weights[name].data)
+    return found.hexdigest()
+
+
+def _external(proto: ModelProto, path: Path) -> dict[str, Bytes]:
+    """Map the external data of a model; small tensors and those of nodes are read."""
+    found = {}
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL and not is_light(tensor):
+            data = _external_bytes(tensor, path)
+            if data.nbytes > SMALL:
+                found[tensor.name] = data
+                lighten(tensor)
+            else:
+                fill(tensor, data)
     for tensor in _tensors(proto.graph):
-        if tensor.data_location != TensorProto.EXTERNAL:
-            continue
-        location = {e.key: e.value for e in tensor.external_data}.get("location", "")
-        target = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
-            raise ModelError(
-                f"{path}: the data of {tensor.name!r} lies outside the model's folder ({location})",
-                "save the model with its external data in one folder",
-            )
-        if not target.is_file():
-            raise ModelError(
-                f"{path}: the external data {location} (tensor {tensor.name!r}) is missing",
-                "copy it beside the model",
-            )
-        try:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        except (ValueError, OSError, onnx.checker.ValidationError) as error:
-            raise ModelError(
-                f"{path}: the external data {location} cannot be read ({_line(error)})",
-                "copy the data file again",
-            ) from None
-        tensor.data_location = TensorProto.DEFAULT
-        del tensor.external_data[:]
+        if tensor.data_location == TensorProto.EXTERNAL and not is_light(tensor):
+            fill(tensor, _external_bytes(tensor, path))
+    return found
+
+
+def _external_bytes(tensor: TensorProto, path: Path) -> Bytes:
+    folder = path.resolve().parent
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    target = (folder / location).resolve()
+    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+        raise ModelError(
+            f"{path}: the data of {tensor.name!r} lies outside the model's folder ({location})",
+            "save the model with its external data in one folder",
+        )
+    if not target.is_file():
+        raise ModelError(
+            f"{path}: the external data {location} (tensor {tensor.name!r}) is missing",
+            "copy it beside the model",
+        )
+    size = byte_size(tensor)
+    start = int(entries.get("offset", 0))
+    whole = np.frombuffer(mapped(target), np.uint8)
+    if int(entries.get("length", size)) != size or start < 0 or start + size > whole.nbytes:
+        raise ModelError(
+            f"{path}: the external data {location} is too short for tensor {tensor.name!r}",
+            "copy the data file again",
+        )
+    return whole[start : start + size]
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -232,32 +248,6 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
                 yield attribute.t
             if attribute.HasField("g"):
                 yield from _tensors(attribute.g)
-
-
-class _Weights:
-    """Large initializers, set aside while a model passes through onnx's C++ passes.
-
-    Those passes serialise the whole model (2 GB at most, and slow) but only need the dtype and
-    dimensions of a weight; its bytes are put back afterwards.
-    """
-
-    def __init__(self, proto: ModelProto) -> None:
-        self._bytes: dict[str, bytes] = {}
-        for tensor in proto.graph.initializer:
-            if len(tensor.raw_data) > _SMALL:
-                self._bytes[tensor.name] = tensor.raw_data
-                tensor.ClearField("raw_data")
-                tensor.data_location = TensorProto.EXTERNAL
-                tensor.external_data.add(key="location", value="detached")
-
-    def attach(self, proto: ModelProto) -> None:
-        """Put the bytes back, in place."""
-        for tensor in proto.graph.initializer:
-            if tensor.name in self._bytes:
-                tensor.ClearField("external_data")
-                tensor.ClearField("data_location")
-                tensor.raw_data = self._bytes.pop(tensor.name)
-        assert not self._bytes, f"weights lost on the way: {sorted(self._bytes)[:3]}"
 
 
 # ---- passes

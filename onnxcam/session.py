@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+from onnxcam.model import Model
+from onnxcam.weights import detached, is_light
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-_PROTOBUF_LIMIT = 1_900_000_000  # bytes: above it a model is handed over as a file with weights
+_SHAREABLE = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64,
+     TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16,
+     TensorProto.UINT16, TensorProto.BOOL}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Session:
     """A model loaded into ONNX Runtime.
 
     Args:
-        proto: The model.
+        model: The model.
         device: See :func:`choose_provider`.
         threads: Threads inside one operator; None lets ONNX Runtime decide.
         optimise: False turns ONNX Runtime's graph optimisations off.
@@ -118,7 +122,7 @@ class Session:
 
     def __init__(
         self,
-        proto: ModelProto,
+        model: Model | ModelProto,
         *,
         device: Device = "auto",
         threads: int | None = None,
@@ -129,7 +133,8 @@ class Session:
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         options = _options(ort, threads, optimise)
         try:
-            self._session = _load(ort, proto, options, providers)
+            # ONNX Runtime borrows the weights: they must live as long as the session.
+            self._session, self._weights = _load(ort, model, options, providers)
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot load the model: {_line(error)}",
@@ -168,15 +173,19 @@ def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
     return options
 
 
-def _load(ort: Any, proto: ModelProto, options: Any, providers: list[str]) -> Any:
-    if proto.ByteSize() < _PROTOBUF_LIMIT:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=providers)
-    with TemporaryDirectory(prefix="onnxcam-") as folder:
-        path = Path(folder) / "model.onnx"
-        copy = ModelProto()
-        copy.CopyFrom(proto)
-        onnx.save_model(copy, str(path), save_as_external_data=True, location="model.data")
-        return ort.InferenceSession(str(path), options, providers=providers)
+def _load(
+    ort: Any, model: Model | ModelProto, options: Any, providers: list[str]
+) -> tuple[Any, list[Any]]:
+    """Hand the graph over as bytes and the large weights as they lie in memory."""
+    light, weights = (model.light, model.weights) if isinstance(model, Model) else detached(model)
+    tensors = [t for t in light.graph.initializer if is_light(t)]
+    if any(t.data_type not in _SHAREABLE for t in tensors):  # NumPy knows no bfloat16
+        full = weights.attached(light)
+        return ort.InferenceSession(full.SerializeToString(), options, providers=providers), []
+    values = [ort.OrtValue.ortvalue_from_numpy(weights.array(t)) for t in tensors]
+    options.add_external_initializers([t.name for t in tensors], values)
+    session = ort.InferenceSession(light.SerializeToString(), options, providers=providers)
+    return session, values
 
 
 def _line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from onnx import ModelProto, numpy_helper
 from onnxcam.emit import Emitter, Tensor, node_proto, stamp, value_info
 from onnxcam.errors import UsageError
 from onnxcam.model import Model, opsets
+from onnxcam.weights import Weights
 
 
 class Draft:
@@ -26,9 +27,11 @@ class Draft:
     """
 
     def __init__(self, model: Model | ModelProto) -> None:
-        self._proto = model.proto if isinstance(model, Model) else model
-        self.graph = _imported(self._proto)
-        self.op = Emitter(self.graph, opsets(self._proto))
+        self._source = model if isinstance(model, Model) else Model(model, Weights(), "")
+        self._light = self._source.light
+        self.graph = _imported(self._light)
+        self._source.weights.deferred(self.graph, self._light)
+        self.op = Emitter(self.graph, opsets(self._light))
         self._named = dict(self.graph.tensors())
         for tensor in [*self.graph.inputs, *self.graph.outputs]:
             self._named.setdefault(tensor.name, tensor)
@@ -48,11 +51,18 @@ class Draft:
         return self._named[name]
 
     def input(
-        self, name: str, dtype: Any, shape: Sequence[Any] | None, default: Any = None
+        self,
+        name: str,
+        dtype: Any,
+        shape: Sequence[Any] | None,
+        default: Any = None,
+        *,
+        sequence: bool = False,
     ) -> Tensor:
         """Add an input; with ``default`` (an array) callers need not feed it."""
         self._claim(name)
-        tensor = gs.Variable(name, dtype=dtype, shape=None if shape is None else list(shape))
+        kind = "sequence_type" if sequence else "tensor_type"
+        tensor = gs.Variable(name, dtype, None if shape is None else list(shape), kind)
         self._inputs.append((tensor, default))
         return tensor
 
@@ -64,13 +74,17 @@ class Draft:
         self._outputs.append(tensor)
 
     def build(self, metadata: dict[str, str] | None = None) -> ModelProto:
-        """Return the new model.
+        """Return the new model, weights and all; see :meth:`finish`."""
+        return self.finish(metadata).proto
+
+    def finish(self, metadata: dict[str, str] | None = None) -> Model:
+        """Return the new model; it shares the weights of the old one.
 
         Args:
             metadata: Entries to add to ``metadata_props``; same keys are replaced.
         """
         proto = ModelProto()
-        proto.CopyFrom(self._proto)
+        proto.CopyFrom(self._light)
         graph = proto.graph
         present = {v.name for v in graph.output}
         added = [t for t in self._outputs if t.name not in present]
@@ -87,7 +101,7 @@ class Draft:
                 graph.initializer.append(numpy_helper.from_array(default, tensor.name))
         graph.output.extend(value_info(t) for t in added)
         _set_metadata(proto, metadata or {})
-        return proto
+        return Model(proto, self._source.weights, self._source.sha256)
 
     def _claim(self, name: str) -> None:
         if name in self._named or not self.op.reserve(name):
@@ -120,8 +134,7 @@ def cut(model: Model, outputs: Sequence[str]) -> ModelProto:
     draft = Draft(model)
     wanted = [draft.tensor(name) for name in outputs]
     made = {t.name for n in needed(draft.graph.nodes, wanted) for t in n.outputs if t.name}
-    proto = ModelProto()
-    proto.CopyFrom(draft._proto)
+    proto = model.proto
     graph = proto.graph
     kept = [n for n in graph.node if made.intersection(n.output)]
     del graph.node[:], graph.output[:]

@@ -33,6 +33,8 @@ ORDER = [
     "layout",
     "surgery",
     "model",
+    "weights",
+    "wire",
     "lift",
     "contrib",
     "emit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -423,7 +424,8 @@ class Emitter:
             if not tensor.name:
                 continue
             types[tensor.name] = self._type(tensor)
-            if isinstance(tensor, gs.Constant) and tensor.values.size <= _INFERENCE_DATA_LIMIT:
+            small = math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT
+            if isinstance(tensor, gs.Constant) and small:
                 data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
         inferred = onnx.shape_inference.infer_node_outputs(
             self.schema(node.op, domain),
