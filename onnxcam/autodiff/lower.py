@@ -49,7 +49,7 @@ def lower(op: Emitter, built: gs.Graph, prepared: Prepared) -> list[Tensor | Non
 class _Lowering:
     def __init__(self, op: Emitter, built: gs.Graph, prepared: Prepared) -> None:
         self.op, self.prepared = op, prepared
-        self.built = built.tensors()
+        self.built, self.built_nodes = built.tensors(), built.nodes
         self.values = dict(prepared.tensors)
         self.values |= {name + _SUFFIX: seed for name, seed in prepared.seeds.items()}
         self.wanted = {id(prepared.tensors[name]) for name in prepared.uses}
@@ -57,6 +57,9 @@ class _Lowering:
     def run(self) -> list[Tensor | None]:
         names = [None if w is None else w + _SUFFIX for w in self.prepared.wrt]
         known = {id(t) for name, t in self.built.items() if name in self.values}
+        for node in self.built_nodes:  # what was added to a forward node, as MaxPool's indices
+            if any(id(t) in known for t in node.outputs):
+                known |= {id(t) for t in node.outputs}
         with self.op.scope("ort-training"):
             for node in topological([self.built[n] for n in names if n], known):
                 for tensor, value in zip(node.outputs, self._outputs(node), strict=False):
@@ -65,11 +68,11 @@ class _Lowering:
         return [None if n is None else self.values[n] for n in names]
 
     def _outputs(self, node: gs.Node) -> Sequence[Tensor | None]:
+        if _BY_RULE.fullmatch(node.op):
+            return self._by_rule(node)
         inputs = [self._value(t) for t in node.inputs]
         if node.op in _LOWERINGS:
             return _LOWERINGS[node.op](self.op, inputs, node.attrs)
-        if _BY_RULE.fullmatch(node.op):
-            return self._by_rule(node)
         if node.domain not in (None, "", "ai.onnx"):
             raise refused(f"{node.domain}::{node.op} in its gradient cannot be lowered")
         count = len(node.outputs)

@@ -25,6 +25,7 @@ from onnxcam.autodiff.prepare import Prepared, prepare
 from onnxcam.autodiff.rewrites import refused
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.errors import UsageError
+from onnxcam.model import standard_opset
 
 VERSION = "1.19.2"
 PYTHON_VARIABLE = "ONNXCAM_ORT_TRAINING_PYTHON"
@@ -32,19 +33,17 @@ _OPSETS = range(11, 22)
 _SECONDS = 600
 # Runs in the other environment; only its own onnxruntime and the standard library are there.
 _WORKER = """
-import json, sys
-from onnxruntime.capi import onnxruntime_pybind11_state as training
-folder, job = sys.argv[1], json.loads(sys.argv[2])
-training.set_default_logger_severity(3)
+import json, pathlib, sys
+from onnxruntime.capi.onnxruntime_pybind11_state import GradientGraphBuilder
+folder, job = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+model = (folder / "in.onnx").read_bytes()
 try:
-    with open(folder + "/in.onnx", "rb") as file:
-        model = file.read()
-    builder = training.GradientGraphBuilder(model, set(job["outputs"]), set(job["wrt"]), "")
+    builder = GradientGraphBuilder(model, set(job["outputs"]), set(job["wrt"]), "")
     builder.build()
-    with open(folder + "/out.onnx", "wb") as file:
-        file.write(builder.get_model())
 except RuntimeError as error:
-    sys.exit(str(error))
+    (folder / "error.txt").write_text(str(error), encoding="utf-8")
+else:
+    (folder / "out.onnx").write_bytes(builder.get_model())
 """
 
 
@@ -114,7 +113,7 @@ def interpreter() -> Path:
 
 def _at_its_opset(proto: ModelProto) -> ModelProto:
     """Return the model at an opset that onnxruntime-training knows."""
-    opset = next(o.version for o in proto.opset_import if o.domain == "")
+    opset = standard_opset(proto)
     if opset in _OPSETS:
         return proto
     if opset < _OPSETS[0]:
@@ -128,35 +127,36 @@ def _at_its_opset(proto: ModelProto) -> ModelProto:
 
 def _build(proto: ModelProto, prepared: Prepared, python: Path) -> ModelProto:
     job = {"outputs": sorted(prepared.seeds), "wrt": sorted({w for w in prepared.wrt if w})}
-    with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder:
-        onnx.save(proto, Path(folder, "in.onnx"))
-        command = [str(python), "-I", "-c", _WORKER, folder, json.dumps(job)]
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as name:
+        folder = Path(name)
+        onnx.save(proto, folder / "in.onnx")
+        command = [str(python), "-I", "-c", _WORKER, name, json.dumps(job)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise refused(f"it did not come back within {_SECONDS} s") from None
-        if done.returncode:
-            words = done.stderr.decode(errors="replace")
-            raise refused(_in_our_names(_told(words, done.returncode), prepared))
-        return onnx.load(Path(folder, "out.onnx"))
+        if (folder / "out.onnx").is_file():
+            return onnx.load(folder / "out.onnx")
+        if (folder / "error.txt").is_file():
+            words = _without_source((folder / "error.txt").read_text(encoding="utf-8"))
+            raise refused(_in_our_names(words, prepared))
+        last = " ".join(done.stderr.decode(errors="replace").split())[-400:]
+        how = signal.Signals(-done.returncode).name if done.returncode < 0 else done.returncode
+        raise refused(f"its process ended with {how}: {last or 'no word'}")
 
 
-def _told(words: str, code: int) -> str:
-    """Return what the subprocess had to say, without source lines and signatures."""
-    if code < 0:
-        return f"its process died of {signal.Signals(-code).name} ({_line(words)})"
-    said = re.split(r" was false\. |\[ONNXRuntimeError\] : \d+ : \w+ : ", words)[-1]
-    return _line(said)
-
-
-def _line(words: str) -> str:
-    return " ".join(words.split())[-400:]
+def _without_source(words: str) -> str:
+    """Return what an error of onnxruntime says, without its source lines and signatures."""
+    words = " ".join(words.split())
+    said = re.split(r" was false\. |\[ONNXRuntimeError\] : \d+ : \w+ : |Impl\(\) const ", words)[-1]
+    return re.sub(r"^/\S+\.(cc|h):\d+ ", "", said or words)[:400].rstrip(" .")
 
 
 def _in_our_names(words: str, prepared: Prepared) -> str:
     """Put the names of the model's tensors for the sent ones."""
-    return re.sub(
-        r"\bt\d+\b",
-        lambda m: prepared.tensors[m[0]].name if m[0] in prepared.tensors else m[0],
-        words,
-    )
+
+    def ours(match: re.Match[str]) -> str:
+        tensor = prepared.tensors.get(match[1])
+        return match[0] if tensor is None else f"{tensor.name}{match[2] or ''}"
+
+    return re.sub(r"\b(t\d+)(_grad)?\b", ours, words)

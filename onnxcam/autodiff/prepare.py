@@ -73,12 +73,13 @@ def prepare(
     """
     nodes, carrying = path(op, [y for y, _ in outputs], wrt)
     parcel = Parcel(op, carrying)
-    found = [parcel.carry(x).name if id(x) in carrying else None for x in wrt]
+    names = [parcel.carry(x).name if id(x) in carrying else None for x in wrt]
     for node in nodes:
         parcel.send(node)
     for y, cotangent in outputs:
         if id(y) in carrying:
             parcel.leaf(y, cotangent)
+    found = [name if name and parcel.uses[name] else None for name in names]
     if not any(found):
         return None
     return Prepared(parcel.proto(), found, parcel.seeds, parcel.tensors, parcel.uses)
