@@ -17,7 +17,9 @@ from torch import Tensor, nn
 INPUT, OUTPUT, FEATURE = "input", "output", "feature"
 
 
-def export(net: nn.Module, x: Tensor, *, dynamo: bool, feature: bool = True) -> ModelProto:
+def export(
+    net: nn.Module, x: Tensor, *, dynamo: bool, feature: bool = True, dynamic: bool = True
+) -> ModelProto:
     """Return the network as a model: ``input`` -> ``output`` and ``feature``.
 
     Args:
@@ -25,19 +27,20 @@ def export(net: nn.Module, x: Tensor, *, dynamo: bool, feature: bool = True) -> 
         x: An input; a batch of 2 or more, since exporters take 1 for a constant.
         dynamo: By torch's new exporter, else by TorchScript.
         feature: Keep the second output.
+        dynamic: Leave the batch open.
     """
     outputs = [OUTPUT, FEATURE] if feature else [OUTPUT]
     net = net if feature else _OutputOnly(net).eval()
     with _quiet():
         if dynamo:
-            shapes = ({0: torch.export.Dim("batch")},)
+            shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
             program = torch.onnx.export(
                 net, (x,), dynamo=True, input_names=[INPUT], output_names=outputs,
                 dynamic_shapes=shapes, verbose=False,
             )  # fmt: skip
             return program.model_proto
         data = io.BytesIO()
-        axes = {name: {0: "batch"} for name in (INPUT, *outputs)}
+        axes = {name: {0: "batch"} for name in (INPUT, *outputs) if dynamic}
         torch.onnx.export(
             net, (x,), data, dynamo=False, input_names=[INPUT], output_names=outputs,
             dynamic_axes=axes,

@@ -1,0 +1,123 @@
+"""How much longer a model takes that explains itself, and one that returns its input's gradient.
+
+Plain inference and the other run in turns in one process, by default on one thread that does
+not spin; what counts is the median of the ratios of neighbouring calls, with its bootstrap
+interval. Prints a table and, on request, writes JSON.
+
+    python tools/bench.py gradcam models/mobilenetv2.onnx --limit 1.05
+    python tools/bench.py gradient models/squeezenet1.1.onnx --batch 4
+    python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
+
+The networks of --arch (random weights, exported on the spot) need the extra `test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import comparisons, report
+from bench.comparisons import Comparison, Settings
+from bench.subjects import EXPORTERS, Subject, architectures, export, from_file
+from bench.timing import CLOCKS
+from rich.console import Console
+
+from onnxcam.errors import OnnxcamError, UsageError
+
+_ARCH = "a network with random weights, exported on the spot; repeatable; `list` shows them"
+_CLOCK = "wall, or the processor's time, steadier on a busy machine [%(default)s]"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    add = common.add_argument
+    add("model", nargs="*", type=Path, metavar="MODEL", help="ONNX files")
+    add("--arch", action="append", default=[], metavar="NAME", help=_ARCH)
+    add("--exporter", choices=EXPORTERS, default="dynamo", help="torch's, for --arch [%(default)s]")
+    add("--static", action="store_true", help="export --arch with a fixed batch of 1")
+    add("--batch", type=int, default=1, help="inputs per call, if the model lets choose [1]")
+    add("--dim", action="append", default=[], metavar="NAME=N", help="another dynamic dimension")
+    add("--runs", type=int, default=30, help="pairs of timed calls [30]")
+    add("--warmup", type=int, default=3, help="calls before [3]")
+    add("--threads", type=int, default=1, help="threads of ONNX Runtime [1]")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="[%(default)s]")
+    add("--clock", choices=tuple(CLOCKS), default="wall", help=_CLOCK)
+    add("--seed", type=int, default=0, help="of inputs and bootstrap [0]")
+    add("--limit", type=float, help="exit with 1 where a ratio is above it")
+    add("--json", type=Path, metavar="FILE", help="write the results")
+    made = argparse.ArgumentParser(
+        prog="bench.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = made.add_subparsers(dest="command", required=True)
+    cam = commands.add_parser("gradcam", parents=[common], help="the explained model, top class")
+    cam.add_argument("--method", default="gradcam", help="graph method [%(default)s]")
+    cam.add_argument("--feature-layer", metavar="TENSOR", help="[onnxcam's choice]")
+    full = commands.add_parser("gradient", parents=[common], help="the gradient of the input")
+    full.add_argument("--wrt", metavar="TENSOR", help="[the first float input]")
+    full.add_argument("--output", metavar="TENSOR", help="[the first float output]")
+    full.add_argument("--no-cost", action="store_true", help="do not measure the building")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; return the exit code."""
+    options = parser().parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
+    if "list" in options.arch:
+        console.print(" ".join(architectures()))
+        return 0
+    settings = Settings(
+        options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
+    )
+    try:
+        results = [_measure(s, settings, options) for s in _subjects(options)]
+    except OnnxcamError as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        return 2
+    report.show(settings, results, console)
+    if options.json is not None:
+        text = json.dumps(report.as_dict(settings, results), indent=2)
+        options.json.write_text(text + "\n")
+    return 0 if all(r.passed for r in results) else 1
+
+
+def _measure(subject: Subject, settings: Settings, options: argparse.Namespace) -> Comparison:
+    if options.command == "gradcam":
+        return comparisons.gradcam(
+            subject, settings, method=options.method, feature_layer=options.feature_layer,
+            limit=options.limit,
+        )  # fmt: skip
+    return comparisons.gradient(
+        subject, settings, wrt=options.wrt, output=options.output, cost=not options.no_cost,
+        limit=options.limit,
+    )  # fmt: skip
+
+
+def _subjects(options: argparse.Namespace) -> Iterator[Subject]:
+    """Yield the files, then the networks; a network's file is gone when the next one comes."""
+    if not options.model and not options.arch:
+        raise UsageError("nothing to measure", "give a MODEL or --arch")
+    dims = dict(_dim(text) for text in options.dim)
+    for path in options.model:
+        yield from_file(path, batch=options.batch, dims=dims, seed=options.seed)
+    for name in options.arch:
+        with TemporaryDirectory(prefix="bench-") as folder:
+            path = export(name, Path(folder), exporter=options.exporter, dynamic=not options.static)
+            label = f"{name} ({options.exporter})"
+            yield from_file(path, batch=options.batch, dims=dims, seed=options.seed, name=label)
+
+
+def _dim(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdecimal():
+        raise UsageError(f"--dim {text!r}", "write NAME=NUMBER")
+    return name, int(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Results as a table and as JSON, with the machine and the versions that made them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.comparisons import Comparison, Settings
+
+PACKAGES = ("onnxcam", "onnxruntime", "onnxruntime-gpu", "onnx", "onnx-graphsurgeon", "numpy",
+            "torch")  # fmt: skip
+_MB = 1_000_000
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, cores, load, operating system and Python."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that matter and are there."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def as_dict(settings: Settings, results: Sequence[Comparison]) -> dict[str, Any]:
+    """Return everything for JSON."""
+    rows = [
+        {
+            **asdict(r),
+            "passed": r.passed,
+            "emitted_per_node": r.emitted / r.nodes,
+            "peak_per_file": r.build and r.build.peak_per_file,
+        }
+        for r in results
+    ]
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "settings": asdict(settings),
+        "results": rows,
+    }
+
+
+def show(settings: Settings, results: Sequence[Comparison], console: Console) -> None:
+    """Print the table and, below it, machine, versions and settings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("model", "compared", "plain ms", "with ms", "ratio", "95 %", "limit", "nodes",
+                 "added", "load s", "build s", "memory / file"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("model", "compared") else "right")
+    for r in results:
+        table.add_row(*_cells(r), style=None if r.passed else "red")
+    console.print(table)
+    facts = machine()
+    console.print(
+        f"{facts['cpu']}, {facts['cores']} cores (load {facts['load']:.1f}), "
+        f"{settings.threads} thread(s), {settings.runs} pairs, {settings.clock} clock, "
+        f"{results[0].provider}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
+        style="dim",
+    )
+
+
+def _cells(r: Comparison) -> list[str]:
+    cells = [
+        escape(r.subject),
+        r.what,
+        f"{r.plain_ms:.2f}",
+        f"{r.other_ms:.2f}",
+        f"{r.ratio.median:.3f}",
+        f"{r.ratio.low:.3f} .. {r.ratio.high:.3f}",
+        "" if r.limit is None else f"{r.limit:g}",
+        str(r.nodes),
+        f"{r.emitted} ({r.emitted / r.nodes:.1f}x)",
+    ]
+    if r.build is None:
+        return [*cells, "", "", ""]
+    build = r.build
+    grown = f"{(build.peak_bytes - build.idle_bytes) / _MB:.0f} / {build.file_bytes / _MB:.0f} MB"
+    return [
+        *cells,
+        f"{build.load_s:.2f}",
+        f"{build.build_s:.2f}",
+        f"{grown} = {build.peak_per_file:.2f}",
+    ]
