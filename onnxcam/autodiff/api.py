@@ -10,7 +10,8 @@ from onnx import ModelProto
 
 from onnxcam.autodiff import ort_training
 from onnxcam.autodiff.engine import Overrides, vjp
-from onnxcam.emit import Emitter, dtype_of, is_float, shape_of
+from onnxcam.autodiff.sequences import zeros
+from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
 from onnxcam.errors import UsageError
 from onnxcam.model import load
 from onnxcam.surgery import Draft
@@ -58,16 +59,20 @@ def vjp_model(
         y = draft.tensor(name)
         shape = shape_of(y)
         dtype = (is_float(y) and dtype_of(y)) or np.dtype(np.float32)
-        pairs.append((y, draft.input(COTANGENT + name, dtype, shape)))
+        pairs.append((y, draft.input(COTANGENT + name, dtype, shape, sequence=is_sequence(y))))
     targets = [draft.tensor(name) for name in wrt]
     if builder == "native":
         grads = vjp(draft.op, pairs, targets, overrides=overrides)
     else:
         grads = ort_training.vjp(draft.op, pairs, targets)
     for x, dx in zip(targets, grads, strict=True):
-        kind = None if is_float(x) else np.float32
-        draft.output(draft.op.zeros_like(x, kind) if dx is None else dx, GRADIENT + x.name)
+        draft.output(_zeros(draft.op, x) if dx is None else dx, GRADIENT + x.name)
     return draft.build({"onnxcam.gradient": provenance(draft.op)})
+
+
+def _zeros(op: Emitter, x: Tensor) -> Tensor:
+    """Return the gradient of what nothing depends on; that of an integer is a float."""
+    return zeros(op, x) if is_float(x) else op.zeros_like(x, np.float32)
 
 
 def provenance(op: Emitter) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
+from onnxcam.autodiff.sequences import add
+from onnxcam.bodies import captures
 from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.errors import UnsupportedOp
 
@@ -172,7 +174,7 @@ class _Walk:
         if not parts:
             return None
         while len(parts) > 1:
-            parts[:2] = [self.op.typed(self.op.Add(parts[0], parts[1]), tensor)]
+            parts[:2] = [self.op.typed(add(self.op, parts[0], parts[1]), tensor)]
         return parts[0]
 
 
@@ -207,35 +209,6 @@ def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
     axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
     summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)
     return op.Reshape(summed, op.Shape(x))
-
-
-def captures(node: gs.Node) -> list[Tensor]:
-    """Return the outer tensors and weights that the subgraphs of a node use, each once."""
-    found: dict[int, Tensor] = {}
-    for value in node.attrs.values():
-        if isinstance(value, gs.Graph):
-            found.update((id(t), t) for t in free(value))
-    return list(found.values())
-
-
-def free(graph: gs.Graph) -> list[Tensor]:
-    """Return the tensors from outside that a subgraph uses, each once."""
-    return list({id(t): t for t in _free(graph, set())}.values())
-
-
-def _free(graph: gs.Graph, bound: set[int]) -> Iterator[Tensor]:
-    bound = bound | {id(t) for t in graph.inputs}
-    bound |= {id(t) for n in graph.nodes for t in n.outputs}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            if tensor.name and id(tensor) not in bound:
-                yield tensor
-        for value in node.attrs.values():
-            if isinstance(value, gs.Graph):
-                yield from _free(value, bound)
-    for tensor in graph.outputs:
-        if id(tensor) not in bound:
-            yield tensor
 
 
 def _has_body(node: gs.Node) -> bool:

@@ -1,0 +1,34 @@
+"""If backwards."""
+
+from __future__ import annotations
+
+from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.sequences import zeros
+from onnxcam.autodiff.subgraphs import Differentiable, finish, results
+from onnxcam.bodies import kind_of
+from onnxcam.emit import Emitter, Tensor
+
+
+@vjp("If")
+def if_(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:
+    """dx = an If of the gradients of both branches, which compute again what they need."""
+    sources, branches = node.captures, {}
+    for name in ("then_branch", "else_branch"):
+        child = op.body([], name=name)
+        child.hoist = False
+        branch = Differentiable(node, child, node.attr(name), {})
+        branches[name] = child, branch.vjp(dys, sources)
+    moving = [
+        i for i in range(len(sources)) if any(dx[i] is not None for _, dx in branches.values())
+    ]
+    grads: list[Tensor | None] = [None] * (node.explicit + len(sources))
+    if not moving:
+        return grads
+    bodies = {}
+    for name, (child, dxs) in branches.items():
+        outputs = [dxs[i] if dxs[i] is not None else zeros(child, sources[i]) for i in moving]
+        bodies[name] = finish(child, outputs, node)
+    made = op.If(node.inputs[0], _outputs=len(moving), **bodies)
+    for i, dx in zip(moving, results(made, [kind_of(sources[i]) for i in moving]), strict=True):
+        grads[node.explicit + i] = dx
+    return grads
