@@ -18,7 +18,7 @@ import onnx.version_converter
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
-from onnxcam.contrib import annotated, disguised, restored
+from onnxcam.contrib import annotated, disguised, restored, withdrawn
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
@@ -102,12 +102,15 @@ class Model:
         return {p.key: p.value for p in self.light.metadata_props}
 
 
-def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
+def load(
+    source: str | os.PathLike[str] | bytes | ModelProto | Model, *, borrow: bool = False
+) -> Model:
     """Load a model.
 
     Args:
         source: Path of an ONNX file (with its external data beside it), its bytes, or a proto.
             It is never modified.
+        borrow: Do not copy the weights of a proto; it must not change while the model is used.
 
     Returns:
         The model: local functions inlined, weights of subgraphs moved to the main graph, raised
@@ -120,7 +123,7 @@ def load(source: str | os.PathLike[str] | bytes | ModelProto | Model) -> Model:
     """
     if isinstance(source, Model):
         return source
-    proto, weights, sha256, path = _read(source)
+    proto, weights, sha256, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     notes: list[str] = []
@@ -162,10 +165,10 @@ def _port(info: ValueInfoProto) -> Port:
 
 
 def _read(
-    source: str | os.PathLike[str] | bytes | ModelProto,
+    source: str | os.PathLike[str] | bytes | ModelProto, borrow: bool
 ) -> tuple[ModelProto, Weights, str, Path | None]:
     if isinstance(source, ModelProto):
-        light, weights = detached(source)
+        light, weights = detached(source, borrow=borrow)
         return light, weights, _digest(light, weights), None
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
@@ -284,6 +287,10 @@ def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
 def _raised(proto: ModelProto, notes: list[str]) -> ModelProto:
     opset = standard_opset(proto)
     if opset >= TARGET_OPSET:
+        return proto
+    stuck = withdrawn(proto)
+    if stuck:
+        notes.append(f"kept at opset {opset}: ONNX withdrew {', '.join(stuck)}")
         return proto
     try:
         raised = onnx.version_converter.convert_version(proto, TARGET_OPSET)

@@ -32,14 +32,18 @@ _PACKED = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 
 
 class Weights(Mapping[str, Bytes]):
-    """The bytes of large initializers by name: uint8 arrays over a mapped file or a buffer."""
+    """The bytes of large initializers by name: uint8 arrays over a mapped file or a buffer.
 
-    def __init__(self, found: Mapping[str, Bytes] | None = None) -> None:
+    A TensorProto stands for its own ``raw_data``, read when it is asked for.
+    """
+
+    def __init__(self, found: Mapping[str, Bytes | TensorProto] | None = None) -> None:
         self._found = dict(found or {})
 
     def __getitem__(self, name: str) -> Bytes:
         """Return the raw bytes of a weight, little endian as ONNX has them."""
-        return self._found[name]
+        found = self._found[name]
+        return np.frombuffer(found.raw_data, np.uint8) if isinstance(found, TensorProto) else found
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
@@ -52,7 +56,7 @@ class Weights(Mapping[str, Bytes]):
     @property
     def nbytes(self) -> int:
         """How many bytes they have together."""
-        return sum(w.nbytes for w in self._found.values())
+        return sum(self[name].nbytes for name in self)
 
     def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
         """Return the values of a light initializer; a view of the bytes where that is possible."""
@@ -122,9 +126,15 @@ def fill(tensor: TensorProto, data: Bytes) -> None:
     tensor.raw_data = data.tobytes()
 
 
-def detached(proto: ModelProto) -> tuple[ModelProto, Weights]:
-    """Return a light copy of a model and its weights; the model is not changed."""
-    light, found = ModelProto(), {}
+def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, Weights]:
+    """Return a light copy of a model and its weights; the model is not changed.
+
+    Args:
+        proto: A full model.
+        borrow: Do not copy the weights; the model must not change while they are used.
+    """
+    light = ModelProto()
+    found: dict[str, Bytes | TensorProto] = {}
     for field, value in proto.ListFields():
         if field.name != "graph":
             _copy_field(light, field, value)
@@ -137,7 +147,7 @@ def detached(proto: ModelProto) -> tuple[ModelProto, Weights]:
         if len(data) <= SMALL:
             light.graph.initializer.append(tensor)
             continue
-        found[tensor.name] = np.frombuffer(data, np.uint8)
+        found[tensor.name] = tensor if borrow else np.frombuffer(data, np.uint8)
         copy = light.graph.initializer.add()
         copy.name, copy.data_type, copy.doc_string = (
             tensor.name,
