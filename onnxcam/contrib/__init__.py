@@ -1,12 +1,21 @@
-"""ONNX Runtime's own operators, each defined once in standard operators.
+"""Operators from outside the standard set, each defined once in standard operators.
 
 ONNX Runtime's optimiser and quantiser write operators of the domain ``com.microsoft`` that onnx
-knows nothing about. Each file here defines some of them: a function that emits the operator again
-from standard ones. The definition is what shape inference and the gradient go by; the forward
-node itself stays in the model.
+knows nothing about. Each file here defines some of them (and some quantised, classical and
+withdrawn ones): a function that emits the operator again from standard ones. The definition is
+what shape inference and the gradient go by; the forward node itself stays in the model.
 """
 
 from onnxcam.contrib.definitions import MICROSOFT, defined, is_defined, lower
-from onnxcam.contrib.shapes import annotated, disguised, restored
+from onnxcam.contrib.shapes import annotated, disguised, restored, withdrawn
 
-__all__ = ["MICROSOFT", "annotated", "defined", "disguised", "is_defined", "lower", "restored"]
+__all__ = [
+    "MICROSOFT",
+    "annotated",
+    "defined",
+    "disguised",
+    "is_defined",
+    "lower",
+    "restored",
+    "withdrawn",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxcam.contrib.activation import quick_gelu
 from onnxcam.contrib.conv import to_channels_first, to_channels_last
 from onnxcam.contrib.definitions import define, rank_of
+from onnxcam.contrib.quantized import real
 from onnxcam.emit import Emitter, Tensor
 
 Outputs = tuple[Tensor | None, ...]
@@ -113,6 +114,25 @@ def embed_layer_norm(
     else:
         index = op.ReduceSum(mask, axes=[1], keepdims=0)
     return layer_norm(op, total, gamma, beta, epsilon)[0], index, total
+
+
+@define("QEmbedLayerNormalization")
+def qembed_layer_norm(
+    op: Emitter, input_ids: Tensor, segment_ids: Tensor | None, word: Tensor, position: Tensor,
+    segment: Tensor | None, gamma: Tensor, beta: Tensor, mask: Tensor | None, *scales_and_zeros:
+    Tensor | None, epsilon: float = 1e-12,
+) -> Outputs:  # fmt: skip
+    """The same of dequantised tables; five scales follow the mask, then five zero points."""
+    half = len(scales_and_zeros) // 2
+    triples = zip(
+        (word, position, segment, gamma, beta), scales_and_zeros[:half], scales_and_zeros[half:],
+        strict=True,
+    )  # fmt: skip
+    tables = [None if x is None else real(op, x, scale, zero) for x, scale, zero in triples]
+    made: Outputs = embed_layer_norm(
+        op, input_ids, segment_ids, *tables, mask, epsilon=epsilon
+    )
+    return made[:2]
 
 
 @define("GroupNorm")

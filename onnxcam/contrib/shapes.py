@@ -9,15 +9,16 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, TensorProto, helper
 
-from onnxcam.contrib.definitions import MICROSOFT, is_defined, lower
+from onnxcam.contrib.definitions import is_defined, lower
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, value_info
 from onnxcam.errors import UnsupportedOp
 
 _DISGUISE = "onnxcam.disguise"
 # Operators of the standard domain that are ONNX Runtime's alone: onnx's passes stop at them.
-_STRAY = frozenset(
-    {"SimplifiedLayerNormalization", "Affine", "Crop", "DynamicSlice", "GRUUnit",
-     "GivenTensorFill", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"}
+# All but the first are experiments that ONNX withdrew with opset 10.
+_STRAY = (
+    "SimplifiedLayerNormalization", "Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill",
+    "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh",
 )  # fmt: skip
 
 
@@ -41,6 +42,12 @@ def disguised(proto: ModelProto) -> ModelProto:
     return proto
 
 
+def withdrawn(proto: ModelProto) -> list[str]:
+    """Return the operators of a disguised model that no newer opset has."""
+    found = {n.op_type for n in _nodes(proto.graph) if n.domain == _DISGUISE}
+    return sorted(found - {_STRAY[0]})
+
+
 def restored(proto: ModelProto) -> ModelProto:
     """Undo ``disguised``, in place."""
     for node in _nodes(proto.graph):
@@ -61,7 +68,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(n.domain == MICROSOFT or n.op_type in _STRAY for n in proto.graph.node):
+    if not any(is_defined(n.domain, n.op_type) for n in proto.graph.node):
         return None
     graph = gs.import_onnx(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
@@ -86,14 +93,12 @@ def annotated(proto: ModelProto) -> ModelProto | None:
 def _stamp(op: Emitter, node: gs.Node) -> bool:
     """Give the outputs of a node their dtypes and shapes; False where they are not known."""
     try:
-        if onnx.defs.has(node.op, op.opsets.get(node.domain or "", 1), node.domain or ""):
-            op.infer(node)
-            return True
+        op.infer(node)
         if not is_defined(node.domain, node.op):
-            return False
+            return True
         for tensor, like in zip(node.outputs, lower(op, node), strict=True):
-            if like is not None:
-                tensor.dtype, tensor.shape = like.dtype, like.shape
+            if like is not None and shape_of(tensor) is None:
+                tensor.dtype, tensor.shape = tensor.dtype or like.dtype, like.shape
     except (UnsupportedOp, onnx.shape_inference.InferenceError):
         return False
     return True
