@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from onnxcam.autodiff.engine import vjp as differentiate
-from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.registry import NodeView, nondiff, refuse, vjp
 from onnxcam.contrib import MICROSOFT, defined, lower
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.contrib.ml import ML
+from onnxcam.emit import Emitter, Tensor, shape_of
 from onnxcam.errors import UnsupportedOp
 
 
@@ -60,3 +61,40 @@ def through(
 for _domain, _name, _definition in defined():
     if not _definition.rounds and (_domain, _name) != (MICROSOFT, "DequantizeLinear"):
         vjp(_name, domain=_domain)(by_definition)
+
+
+@vjp("Inverse", domain=MICROSOFT)
+def inverse(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
+    """dx = -y^T dy y^T."""
+    y = node.outputs[0]
+    rank = len(shape_of(dy) or ())
+    y_t = op.Transpose(y, perm=[*range(rank - 2), rank - 1, rank - 2])
+    return op.Neg(op.MatMul(y_t, op.MatMul(dy, y_t)))
+
+
+nondiff(
+    "IsAllFinite", "MurmurHash3", "NGramHashMapping", "NGramRepeatBlock", "BifurcationDetector",
+    "Range", "Tokenizer", "VarlenNGramHashMapping",
+    domain=MICROSOFT, why="the output does not change with small changes of the input",
+)  # fmt: skip
+refuse(
+    "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReorderInput",
+    "ReorderOutput", "Upsample",
+    domain="com.microsoft.nchwc",
+    why="this file was optimised for one processor: take the original, or optimise it again at "
+    "level 'extended'",
+)  # fmt: skip
+refuse("EPContext", domain=MICROSOFT, why="it holds a compiled network: take the original model")
+refuse(
+    "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch",
+    domain=MICROSOFT, why="it generates text step by step: explain the decoder inside it",
+)  # fmt: skip
+refuse("MoE", "QMoE", domain=MICROSOFT, why="the choice of experts has no gradient")
+_SAMPLE = "its output is a step function of its input: use a sampling method, such as RISE"
+refuse("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", domain=ML, why=_SAMPLE)
+refuse("SVMClassifier", domain=ML, why="its scores are votes: use a sampling method, such as RISE")
+nondiff(
+    "Binarizer", "CastMap", "CategoryMapper", "DictVectorizer", "LabelEncoder", "OneHotEncoder",
+    domain=ML, why="the output does not change with small changes of the input",
+)  # fmt: skip
+refuse("ZipMap", domain=ML, why="its output is no tensor: explain its input, the scores")
