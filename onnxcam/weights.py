@@ -27,6 +27,7 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 LOCATION = "onnxcam"
 SMALL = 4096  # bytes: what the version converter and the shape inference may want to read
+_ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 _PACKED = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 
@@ -116,7 +117,7 @@ def byte_size(tensor: TensorProto) -> int:
     count = math.prod(tensor.dims)
     if tensor.data_type in _PACKED:
         return (count + 1) // 2
-    return count * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+    return int(count * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
 
 
 def fill(tensor: TensorProto, data: Bytes) -> None:
@@ -268,12 +269,39 @@ def write(light: ModelProto, weights: Weights, file: IO[bytes]) -> None:
         _write_all(file, [tag, head, raw_tag, data.data])
 
 
+def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) -> None:
+    """Write a model of any size: the graph to one file, its weights to another beside it.
+
+    Args:
+        light: Light model.
+        weights: Its weights.
+        path: File for the graph.
+        data: File for the weights, in the same folder; it must not be one that they come from.
+    """
+    proto = ModelProto()
+    proto.CopyFrom(light)
+    with data.open("wb") as file:
+        for tensor in proto.graph.initializer:
+            if is_light(tensor):
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                entries = {
+                    "location": data.name,
+                    "offset": file.tell(),
+                    "length": weights[tensor.name].nbytes,
+                }
+                del tensor.external_data[:]
+                for key, value in entries.items():
+                    tensor.external_data.add(key=key, value=str(value))
+                file.write(weights[tensor.name].data)
+    path.write_bytes(proto.SerializeToString())
+
+
 def _head(tensor: TensorProto) -> bytes:
     head = TensorProto()
     head.CopyFrom(tensor)
     head.ClearField("external_data")
     head.ClearField("data_location")
-    return head.SerializeToString()
+    return bytes(head.SerializeToString())
 
 
 def _write_all(file: IO[bytes], parts: Iterable[bytes | memoryview]) -> None:
