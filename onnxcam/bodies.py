@@ -172,6 +172,24 @@ def enter(
 # ---- types of inputs and outputs
 
 
+def infer(op: Emitter, node: gs.Node) -> None:
+    """Stamp on the outputs of If, Loop, Scan and SequenceMap what their bodies tell of them.
+
+    Args:
+        op: Emitter of the graph that the node is in; it is only used to look.
+        node: The node; any other is left as it is.
+    """
+    inputs = [t if t.name else None for t in node.inputs]
+    insides = [enter(op, node, inputs, body, {}) for body in bodies(node).values()]
+    kinds = output_kinds(node, inputs, insides) if insides else []
+    sources = [t for t in [*inputs, *captures(node)] if t is not None]
+    symbols = {d for t in sources for d in shape_of(t) or ()}  # others were made up on the way
+    for tensor, kind in zip(node.outputs, kinds, strict=False):
+        if tensor.name and shape_of(tensor) is None and kind.shape is not None:
+            known = (d if isinstance(d, int) or d in symbols else None for d in kind.shape)
+            stamp(tensor, replace(kind, shape=tuple(known)))
+
+
 def input_kinds(
     op: Emitter, node: gs.Node, inputs: Sequence[Tensor | None], body: gs.Graph
 ) -> list[Kind]:

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, numpy_helper
 
-from onnxcam.emit import Emitter, Tensor, node_proto, stamp, value_info
+from onnxcam.emit import Emitter, Tensor, imported, node_proto, value_info
 from onnxcam.errors import UsageError
 from onnxcam.model import Model, opsets
 from onnxcam.weights import Weights
@@ -29,7 +29,7 @@ class Draft:
     def __init__(self, model: Model | ModelProto) -> None:
         self._source = model if isinstance(model, Model) else Model(model, Weights(), "")
         self._light = self._source.light
-        self.graph = _imported(self._light)
+        self.graph = imported(self._light)
         self._source.weights.deferred(self.graph, self._light)
         self.op = Emitter(self.graph, opsets(self._light))
         self._named = dict(self.graph.tensors())
@@ -160,29 +160,6 @@ def captured(graph: gs.Graph) -> Iterator[Tensor]:
             if isinstance(value, gs.Graph):
                 yield from captured(value)
     yield from graph.outputs
-
-
-def _imported(proto: ModelProto) -> gs.Graph:
-    # graphsurgeon renames a tensor's proto when it exports; onnxcam never exports through it.
-    graph = gs.import_onnx(proto)
-    _stamp_sequences(graph, proto.graph)
-    return graph
-
-
-def _stamp_sequences(graph: gs.Graph, proto: onnx.GraphProto) -> None:
-    """Give sequences their elements' dtype and shape, which graphsurgeon does not read."""
-    kinds = {
-        info.name: info.type
-        for info in [*proto.input, *proto.output, *proto.value_info]
-        if info.type.HasField("sequence_type")
-    }
-    for tensor in [*graph.inputs, *graph.outputs, *(t for n in graph.nodes for t in n.outputs)]:
-        if tensor.name in kinds:
-            stamp(tensor, kinds[tensor.name])
-    for node, source in zip(graph.nodes, proto.node, strict=True):
-        for attribute in source.attribute:
-            if attribute.HasField("g"):
-                _stamp_sequences(node.attrs[attribute.name], attribute.g)
 
 
 def needed(nodes: Sequence[gs.Node], outputs: Sequence[Tensor]) -> list[gs.Node]:

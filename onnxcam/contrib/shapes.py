@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import onnx
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from onnxcam.bodies import infer
 from onnxcam.contrib.definitions import is_defined, lower
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, value_info
+from onnxcam.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
 from onnxcam.errors import UnsupportedOp
 
 _DISGUISE = "onnxcam.disguise"
@@ -60,7 +61,9 @@ def restored(proto: ModelProto) -> ModelProto:
 
 
 def annotated(proto: ModelProto) -> ModelProto | None:
-    """Return the model with the types of what ONNX Runtime's operators put out.
+    """Return the model with the types of what onnx's shape inference leaves open.
+
+    These are the outputs of ONNX Runtime's own operators and of control flow.
 
     Args:
         proto: A model after onnx's shape inference; weights may be detached.
@@ -68,9 +71,9 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(is_defined(n.domain, n.op_type) for n in proto.graph.node):
+    if not any(is_defined(n.domain, n.op_type) or _has_body(n) for n in proto.graph.node):
         return None
-    graph = gs.import_onnx(_with_weights_as_inputs(proto))
+    graph = imported(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
                          for o in proto.opset_import})  # fmt: skip
     outputs = {v.name for v in proto.graph.output}
@@ -94,6 +97,7 @@ def _stamp(op: Emitter, node: gs.Node) -> bool:
     """Give the outputs of a node their dtypes and shapes; False where they are not known."""
     try:
         op.infer(node)
+        infer(op, node)
         if not is_defined(node.domain, node.op):
             return True
         for tensor, like in zip(node.outputs, lower(op, node), strict=True):
@@ -102,6 +106,10 @@ def _stamp(op: Emitter, node: gs.Node) -> bool:
     except (UnsupportedOp, onnx.shape_inference.InferenceError):
         return False
     return True
+
+
+def _has_body(node: NodeProto) -> bool:
+    return any(attribute.HasField("g") for attribute in node.attribute)
 
 
 def _with_weights_as_inputs(proto: ModelProto) -> ModelProto:

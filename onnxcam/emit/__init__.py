@@ -8,6 +8,7 @@ dtype and, as far as ONNX's shape inference can tell, its shape.
 from onnxcam.emit.emitter import Emitter
 from onnxcam.emit.protos import (
     graph_proto,
+    imported,
     node_proto,
     proto_shape,
     stamp,
@@ -37,6 +38,7 @@ __all__ = [
     "dtype_of",
     "elem_type",
     "graph_proto",
+    "imported",
     "is_float",
     "is_sequence",
     "node_proto",

@@ -450,10 +450,10 @@ class Emitter:
 
 
 def all_names(graph: gs.Graph) -> set[str]:
-    """Return the names of all tensors and nodes of a graph and its subgraphs."""
-    names = set(graph.tensors())
-    for tensor in [*graph.inputs, *graph.outputs]:
-        names.add(tensor.name)
+    """Return the names of all tensors, nodes and dimensions of a graph and its subgraphs."""
+    tensors = [*graph.tensors().values(), *graph.inputs, *graph.outputs]
+    names = {t.name for t in tensors}
+    names |= {d for t in tensors for d in shape_of(t) or () if isinstance(d, str)}
     for node in graph.nodes:
         names.add(node.name)
         for value in node.attrs.values():

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
 from onnxcam.emit.tensors import Dim, Tensor, dtype_of, elem_type, is_sequence, np_dtype, shape_of
 
@@ -17,6 +17,29 @@ def type_proto(tensor: Tensor) -> TypeProto:
     number = TensorProto.UNDEFINED if dtype is None else elem_type(dtype)
     kind = helper.make_tensor_type_proto(number, shape_of(tensor))
     return helper.make_sequence_type_proto(kind) if is_sequence(tensor) else kind
+
+
+def imported(proto: ModelProto) -> gs.Graph:
+    """Return the graph of a model; it is read only, never exported through graphsurgeon."""
+    graph = gs.import_onnx(proto)
+    _stamp_sequences(graph, proto.graph)
+    return graph
+
+
+def _stamp_sequences(graph: gs.Graph, proto: GraphProto) -> None:
+    """Give sequences their elements' dtype and shape, which graphsurgeon does not read."""
+    kinds = {
+        info.name: info.type
+        for info in [*proto.input, *proto.output, *proto.value_info]
+        if info.type.HasField("sequence_type")
+    }
+    for tensor in [*graph.inputs, *graph.outputs, *(t for n in graph.nodes for t in n.outputs)]:
+        if tensor.name in kinds:
+            stamp(tensor, kinds[tensor.name])
+    for node, source in zip(graph.nodes, proto.node, strict=True):
+        for attribute in source.attribute:
+            if attribute.HasField("g"):
+                _stamp_sequences(node.attrs[attribute.name], attribute.g)
 
 
 def stamp(tensor: Tensor, kind: TypeProto) -> None:
