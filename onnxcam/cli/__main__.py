@@ -1,0 +1,5 @@
+"""`python -m onnxcam.cli` is `onnxcam`."""
+
+from onnxcam.cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""`onnxcam explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxcam.cli.group import main
+from onnxcam.cli.options import (
+    DEVICE,
+    JSON,
+    LABELS,
+    MODEL,
+    PREPROCESS,
+    REDUCTION,
+    options,
+    print_json,
+)
+
+
+@main.command("explain", short_help="Explain what a model sees in pictures.")
+@options(
+    MODEL,
+    click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE_OR_DIR",
+        help="A .png, .npz or .json file for one explanation, else a folder "
+        "[default: <input>.<method>.png in the current folder].",
+    ),
+    click.option("--method", default="gradcam", show_default=True, help="gradcam or cam."),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="IDX|LABEL",
+        help="Class to explain [default: the top class]; repeatable.",
+    ),
+    click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of."),
+    REDUCTION,
+    click.option(
+        "--upsampling",
+        type=click.Choice(["bicubic", "nearest", "none"]),
+        default="bicubic",
+        show_default=True,
+        help="How the map comes to the input's size.",
+    ),
+    DEVICE,
+    PREPROCESS,
+    LABELS,
+    click.option("--colormap", metavar="NAME", help="ember, marine, gray, blush, bluered or jet."),
+    click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
+    click.option(
+        "--save-map",
+        type=click.Path(path_type=Path),
+        metavar="FILE.npz",
+        help="Also write the raw map (.npz).",
+    ),
+    JSON,
+)
+def explain_command(**options: Any) -> None:
+    """Explain what MODEL sees in each INPUT (pictures, or .npy/.npz arrays)."""
+    from onnxcam.batch import Job, run
+
+    job = Job(**options)
+    outcome = run(job)
+    if job.as_json:
+        print_json(outcome.as_dict())
+    sys.exit(1 if outcome.failed else 0)

@@ -1,0 +1,34 @@
+"""The `onnxcam` command itself."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import click
+
+from onnxcam import __version__
+from onnxcam.errors import OnnxcamError, UsageError
+
+
+class _Commands(click.Group):
+    """Turns the package's own errors into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OnnxcamError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            click.echo(f"onnxcam: {error}", err=True)
+            ctx.exit(2 if isinstance(error, UsageError) else 1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="onnxcam")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Explain any ONNX model with nothing but ONNX Runtime."""

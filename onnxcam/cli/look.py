@@ -1,0 +1,97 @@
+"""`onnxcam layers`, `onnxcam inputs` and `onnxcam ops`: look at a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnxcam.cli.group import main
+from onnxcam.cli.options import JSON, LABELS, MODEL, REDUCTION, options, print_json
+
+if TYPE_CHECKING:
+    from onnxcam.layers import Candidate, Catalog
+
+
+@main.command("layers", short_help="List the layers that can be explained.")
+@options(
+    MODEL,
+    REDUCTION,
+    click.option("--all", "everything", is_flag=True, help="Also what cannot be used, and why."),
+    JSON,
+)
+def layers_command(
+    model: Path, reduction_layer: str | None, everything: bool, as_json: bool
+) -> None:
+    """List the layers of MODEL that can be explained; the default is marked."""
+    from onnxcam.layers import catalog
+    from onnxcam.model import load
+
+    loaded = load(model)
+    found = catalog(loaded, reduction_layer=reduction_layer)
+    rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
+    if as_json:
+        print_json({"notes": loaded.notes, **_catalog_json(found, rows)})
+    else:
+        from onnxcam import report
+
+        report.print_layers(loaded, found, rows)
+
+
+@main.command("inputs", short_help="Find out how a model wants its pictures.")
+@options(
+    MODEL,
+    click.argument("image", type=click.Path(path_type=Path)),
+    click.option("--save", metavar="PRESET", help="Write this preset as <model>.toml."),
+    click.option("--force", is_flag=True, help="Replace a <model>.toml that is there."),
+    LABELS,
+    JSON,
+)
+def inputs_command(
+    model: Path, image: Path, save: str | None, force: bool, labels: Path | None, as_json: bool
+) -> None:
+    """Find out how MODEL wants its pictures: what IMAGE is taken for under every preset."""
+    from onnxcam import report
+    from onnxcam.inputs import save_preset, try_presets
+
+    trials = try_presets(model, image, labels=labels)
+    saved = save_preset(model, save, labels=labels, force=force) if save else None
+    if as_json:
+        print_json({"presets": [t.as_dict() for t in trials], "saved": saved and str(saved)})
+    else:
+        report.print_trials(trials, saved)
+
+
+def _is_layer(candidate: Candidate, catalog: Catalog) -> bool:
+    """Hide what only moves values; show what a person would call a layer."""
+    if catalog.feature is not None and candidate.name == catalog.feature.name:
+        return True
+    moves = "Cast|Reshape|Transpose|Identity|QuantizeLinear|Dropout|Squeeze|Unsqueeze|Pad|Shape"
+    return re.fullmatch(moves, candidate.op) is None
+
+
+def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]:
+    reduction = catalog.reduction
+    return {
+        "input": catalog.input,
+        "input_layout": catalog.input_layout and catalog.input_layout.axes,
+        "feature_layer": catalog.feature and catalog.feature.name,
+        "feature_reason": catalog.feature_reason,
+        "reduction_layer": reduction.name,
+        "reduction_reason": reduction.reason,
+        "classes": reduction.classes,
+        "layers": [
+            {
+                "name": c.name,
+                "op": c.op,
+                "shape": c.shape,
+                "layout": c.layout and c.layout.axes,
+                "usable": c.usable,
+                "reason": c.reason,
+            }
+            for c in rows
+        ],
+    }
