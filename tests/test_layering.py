@@ -41,6 +41,7 @@ ORDER = [
     "emit",
     "errors",
 ]
+GRAPH_KEEPERS = {"emit", "surgery", "layers", "layout", "autodiff", "contrib", "weights", "bodies"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
