@@ -1,0 +1,104 @@
+"""What the rules of operators that only move values have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxcam.autodiff.registry import NodeView
+from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+
+Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
+
+
+def alone(node: NodeView, dx: Tensor | None) -> list[Tensor | None]:
+    """Return the gradients of a node whose first input alone has one."""
+    return [dx, *[None] * (len(node.inputs) - 1)]
+
+
+def reshaped(op: Emitter, x: Tensor, shape: Tensor) -> Tensor:
+    """Reshape to a whole shape without -1; an empty dimension stays empty."""
+    allowzero = 1 if "allowzero" in op.schema("Reshape").attributes else None
+    static = static_shape(x)
+    if static is not None and 0 not in static:
+        allowzero = None
+    return op.Reshape(x, shape, allowzero=allowzero)
+
+
+def like(op: Emitter, dy: Tensor, x: Tensor) -> Tensor:
+    """Reshape to the shape of x."""
+    return op.typed(reshaped(op, dy, op.shape(x)), x)
+
+
+def flat(op: Emitter, x: Tensor) -> Tensor:
+    """Return all elements of x in one dimension."""
+    return op.Reshape(x, [-1])
+
+
+def arange(op: Emitter, size: Size) -> Tensor:
+    """Return 0, 1, ... size - 1 as int64."""
+    limit = op.const(size, np.int64) if isinstance(size, int) else size
+    return op.Range(0, op.Squeeze(limit) if shape_of(limit) != () else limit, 1)
+
+
+def count(op: Emitter, x: Tensor) -> int | Tensor:
+    """Return how many elements x has: an int where it is known, else an int64 scalar."""
+    static = static_shape(x)
+    return op.Size(x) if static is None else int(np.prod(static))
+
+
+def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:
+    """Return zeros of a shape, in the dtype of another tensor."""
+    value = np.zeros(1, dtype_of(kind) or np.float32)
+    return op.ConstantOfShape(shape, value=gs.Constant("", value))
+
+
+def padded(op: Emitter, x: Tensor, pads: Sequence[Size]) -> Tensor:
+    """Return x between zeros; ``pads`` as Pad has them: all befores, then all afters."""
+    static = all(isinstance(p, int) for p in pads)
+    if static and not any(pads):
+        return x
+    return op.Pad(x, pads=list(pads) if static else op.dims(*pads))
+
+
+def scatter_add(op: Emitter, op_type: str, zeros: Tensor, *where: Any, **named: Any) -> Tensor:
+    """Add updates into zeros; half precision goes by float32, which ONNX Runtime can add in.
+
+    Args:
+        op: Emitter.
+        op_type: ScatterElements or ScatterND.
+        zeros: What to add to; its dtype is that of the result.
+        where: Indices and updates.
+        named: Attributes.
+    """
+    kind = dtype_of(zeros)
+    indices, updates = where
+    if kind is not None and kind.itemsize < 4:
+        zeros, updates = (op.cast(t, np.dtype(np.float32)) for t in (zeros, updates))
+    total = op.call(op_type, [zeros, indices, updates], {**named, "reduction": "add"})
+    return total if kind is None else op.cast(total, kind)
+
+
+def put_back(op: Emitter, node: NodeView, dy: Tensor, *rest: Any, unique: bool = False) -> Tensor:
+    """Return dx of a node that only moves the elements of its first input, by moving positions.
+
+    The node itself, fed with the position of each element instead of its value, tells where
+    every element of the output came from.
+
+    Args:
+        op: Emitter.
+        node: The node.
+        dy: Gradient of its output.
+        rest: Its other inputs.
+        unique: No element is moved to two places.
+    """
+    x = node.inputs[0]
+    positions = reshaped(op, arange(op, count(op, x)), op.shape(x))
+    origin = flat(op, node.emit_forward(op, [positions, *rest]))
+    zeros = flat(op, op.zeros_like(x, dtype_of(dy)))
+    if unique:
+        return like(op, op.ScatterElements(zeros, origin, flat(op, dy), axis=0), x)
+    return like(op, scatter_add(op, "ScatterElements", zeros, origin, flat(op, dy), axis=0), x)
