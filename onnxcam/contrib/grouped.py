@@ -74,7 +74,8 @@ def group_query_attention(
     hidden = op.Where(visible, x, op.const(lowest(x), dtype_of(x) or np.float32))
     p = _softmax(op, hidden, head_sink, smooth_softmax)
     qk = (None, op.Mul(x, op.cast(visible, x)), p)[qk_output]
-    return _grouped_values(op, p, v, num_heads, kv_num_heads), k, v, qk
+    y = _grouped_values(op, p, v, num_heads, kv_num_heads)
+    return (y if key is None else op.typed(y, query)), k, v, qk
 
 
 def _heads(

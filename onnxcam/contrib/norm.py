@@ -16,6 +16,8 @@ def layer_norm(
 ) -> Outputs:
     """Return y = (x - mean) / sqrt(var + eps) * gamma + beta over the last axis, mean, 1 / std."""
     if op.opsets[""] >= 17:
+        # ONNX Runtime 1.31's SkipLayerNormFusion dies of a LayerNormalization without a bias.
+        beta = op.zeros_like(gamma) if beta is None else beta
         made: Outputs = op.LayerNormalization(x, gamma, beta, epsilon=epsilon, axis=-1, _outputs=3)
         return made
     mean = op.ReduceMean(x, axes=[-1])

@@ -36,7 +36,8 @@ def gather_nd(op: Emitter, data: Tensor, indices: Tensor) -> Tensor:
 @define("ExpandDims")
 def expand_dims(op: Emitter, x: Tensor, axis: Tensor) -> Tensor:
     """X with one more axis of length 1."""
-    return op.Unsqueeze(x, op.Reshape(op.Cast(axis, to=7), op.dims([1])))
+    axis = op.Cast(axis, to=7)
+    return op.Unsqueeze(x, axis if rank_of(axis) else op.Unsqueeze(axis, axes=[0]))
 
 
 @define("GridSample")
