@@ -25,10 +25,10 @@ class Conv(OpRun):
         _only_explicit_pads(a)
         n = x.ndim - 2
         run = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
-        padded = _padded(torch.from_numpy(x), a["pads"] or [0] * 2 * n, 0.0)
-        bias = None if b is None else torch.from_numpy(b)
+        padded = _padded(_tensor(x), a["pads"] or [0] * 2 * n, 0.0)
+        bias = None if b is None else _tensor(b)
         y = run(
-            padded, torch.from_numpy(w), bias, a["strides"] or 1, 0, a["dilations"] or 1,
+            padded, _tensor(w), bias, a["strides"] or 1, 0, a["dilations"] or 1,
             a["group"] or 1,
         )  # fmt: skip
         return (y.numpy(),)
@@ -41,10 +41,10 @@ class ConvTranspose(OpRun):
         run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
         pads = a["pads"] or [0] * 2 * n
         extra = a["output_padding"] or [0] * n
-        bias = None if b is None else torch.from_numpy(b)
+        bias = None if b is None else _tensor(b)
         # torch pads less than a stride on top; here pads and padding are cut and added by hand.
         y = run(
-            torch.from_numpy(x), torch.from_numpy(w), bias, a["strides"] or 1, 0, 0,
+            _tensor(x), _tensor(w), bias, a["strides"] or 1, 0, 0,
             a["group"] or 1, a["dilations"] or 1,
         )  # fmt: skip
         assert b is None or not any(extra), "a bias reaches into the output padding"
@@ -61,7 +61,7 @@ class MaxPool(OpRun):
         pads = list(a["pads"] or [0] * 2 * n)
         if len(self.onnx_node.output) > 1:
             raise NotImplementedError("indices of a MaxPool")
-        t = torch.from_numpy(x)
+        t = _tensor(x)
         if a["ceil_mode"]:  # padded to the size that torch's rounding would give
             assert pads[:n] == pads[n:] and dilations in (1, [1] * n)
             return (run(t, kernel, strides, pads[:n], ceil_mode=True).numpy(),)
@@ -73,6 +73,10 @@ def run(model: ModelProto, feeds: Mapping[str, Array], outputs: Sequence[str]) -
     session = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MaxPool])
     with np.errstate(all="ignore"):
         return [np.asarray(y) for y in session.run(list(outputs), dict(feeds))]
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _padded(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
