@@ -169,7 +169,7 @@ def _broadcast_axes(op: Emitter, inputs: Sequence[Tensor], attrs: Attributes) ->
     Where both are 1 an axis is among them too: a sum along it changes nothing.
     """
     ranks = [op.dim(shape, 0) for shape in inputs]
-    longest = op.Max(*(op.dims(rank) for rank in ranks))
+    longest = op.ReduceMax(op.dims(*ranks), axes=[0], keepdims=1)
     axes = []
     for shape, rank in zip(inputs, ranks, strict=True):
         missing = op.Sub(longest, op.dims(rank))

@@ -29,6 +29,7 @@ from onnxcam.emit import (
     dtype_of,
     graph_proto,
     is_float,
+    is_sequence,
     shape_of,
     value_info,
 )
@@ -109,6 +110,8 @@ class Parcel:
     def carry(self, tensor: Tensor) -> gs.Variable:
         """Return what stands for a tensor that carries a gradient, everywhere the same."""
         if id(tensor) not in self._sent:
+            if is_sequence(tensor):
+                raise refused(f"it gives no gradient for sequences, as {tensor.name!r} is one")
             if not is_float(tensor):
                 raise refused(f"it gives no gradient for integers, as {tensor.name!r} is one")
             self._sent[id(tensor)] = self._variable(tensor)

@@ -137,16 +137,13 @@ def _layer_normalization(parcel: Parcel, node: NodeView) -> None:
 @_rewrite("Split")
 def _split(parcel: Parcel, node: NodeView) -> None:
     """The gradient of an output that leads nowhere is left out there: it gets a zero here."""
-    op = parcel.op
-    omitted = any(y is None for y in node.outputs)
-    whole = node.emit_forward(op, node.inputs) if omitted else node.outputs
-    outputs = [y if y is not None else t for y, t in zip(node.outputs, whole, strict=True)]
-    dead = [y for y in outputs if id(y) not in parcel.carrying]
+    if any(y is None for y in node.outputs):
+        raise refused(f"Split node {node.name!r} leaves out an output")
+    dead = [y for y in node.outputs if id(y) not in parcel.carrying]
     parcel.carrying |= {id(y) for y in dead}
-    node.outputs = outputs
     parcel.add(node, node.inputs)
     for y in dead:
-        parcel.leaf(y, op.zeros_like(y))
+        parcel.leaf(y, parcel.op.zeros_like(y))
 
 
 @_rewrite("MatMul")

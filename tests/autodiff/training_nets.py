@@ -20,6 +20,10 @@ def conv_bn(cin: int, cout: int, kernel: int = 3, stride: int = 1, groups: int =
     return nn.Sequential(conv, nn.BatchNorm2d(cout))
 
 
+def dense(cin: int, cout: int) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm2d(cin), nn.ReLU(), nn.Conv2d(cin, cout, 3, 1, 1))
+
+
 class Plus(nn.Module):
     """x + f(x)."""
 
@@ -172,8 +176,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Sizes]] = {
         nn.Linear(8, 5), nn.LogSoftmax(1)), IMAGE),
     "densenet": (lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
-        Joined(nn.Identity(), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1))),
-        Joined(nn.Identity(), nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1))),
+        Joined(nn.Identity(), dense(4, 4)), Joined(nn.Identity(), dense(8, 4)),
         nn.Conv2d(12, 6, 1), nn.AvgPool2d(2), nn.AvgPool2d(3, 2, 1, count_include_pad=False),
         *head(6)), IMAGE),
     "squeeze-excite": (lambda: nn.Sequential(

@@ -1,0 +1,417 @@
+"""The second gradient builder against the native one, and against torch in double.
+
+What onnxruntime-training cannot do or does wrongly is in docs/ort-training.md; each entry there
+has a case here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from gradcheck import run
+from onnx import ModelProto, helper, numpy_helper, parser
+from training_nets import NETS, exported, network
+
+from onnxcam.autodiff import ort_training, vjp_model
+from onnxcam.autodiff.prepare import Prepared, prepare
+from onnxcam.errors import UnsupportedOp, UsageError
+from onnxcam.model import Model, load
+from onnxcam.surgery import Draft
+from onnxcam.weights import Weights
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "ort_training_env.py"
+DOMAINS = {"", "ai.onnx"}
+
+
+@pytest.fixture(scope="module")
+def training() -> Path:
+    """The Python of the environment with onnxruntime-training."""
+    try:
+        return ort_training.interpreter()
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
+def relative(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.linalg.norm(got - np.float64(want)) / max(np.linalg.norm(want), 1e-30))
+
+
+def both(
+    model: ModelProto | Model, feeds: dict[str, Any], wrt: list[str], outputs: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the gradients of the native builder and of the other, by name of ``wrt``."""
+    grads = []
+    for builder in ("native", "ort-training"):
+        grad = vjp_model(model, wrt, outputs, builder=builder)
+        onnx.checker.check_model(grad, full_check=True)
+        assert {node.domain for node in grad.graph.node} <= DOMAINS
+        given = {v.name for v in grad.graph.input}
+        made = run(grad, {k: v for k, v in feeds.items() if k in given})
+        grads.append({name: made[f"grad::{name}"] for name in wrt})
+    return grads[0], grads[1]
+
+
+# ---- architectures
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", NETS)
+def test_builders_agree_on_an_architecture(training: Path, name: str, dynamic: bool) -> None:
+    net, x = network(name)
+    model = exported(net, x, dynamic=dynamic)
+    initializers = {t.name for t in model.graph.initializer}
+    weights = {k: p for k, p in net.named_parameters() if k in initializers and p.ndim > 1}
+    middle = [n.output[0] for n in model.graph.node if n.op_type in ("Conv", "MatMul", "Relu")]
+    wrt = ["x", *weights, middle[len(middle) // 2]]
+    x.requires_grad_()
+    y = net(x)
+    ct = torch.randn_like(y)
+    exact = torch.autograd.grad((y * ct).sum(), [x, *weights.values()])
+    feeds = {"x": x.detach().float().numpy(), "ct::y": ct.float().numpy()}
+
+    native, other = both(model, feeds, wrt, ["y"])
+
+    for key in wrt:
+        assert relative(other[key], native[key]) <= 1e-5, key
+    for key, want in zip(["x", *weights], exact, strict=True):
+        assert relative(other[key], want.numpy()) <= 1e-5, key
+
+
+# ---- what onnxruntime-training alone does wrongly, or not at all
+
+I64 = np.int64
+MASK = np.array([[1, 0, 1], [0, 1, 1]], bool)
+IMAGE = "float[N,2,5,5] x, float[2,2,3,3] w) => (float[N,2,a,b] y"
+CASES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # graph, feeds, wrt, outputs
+    "conv-same": (f"({IMAGE}) {{ y = Conv<auto_pad='SAME_UPPER', strides=[2,2]>(x, w) }}",
+                  {"x": (3, 2, 5, 5), "w": (2, 2, 3, 3)}, "x w", "y"),
+    "conv-transpose-same": (
+        f"({IMAGE}) {{ y = ConvTranspose<auto_pad='SAME_LOWER', strides=[2,2]>(x, w) }}",
+        {"x": (3, 2, 5, 5), "w": (2, 2, 3, 3)}, "x w", "y"),
+    "average-pool-batch": (
+        "(float[N,2,6,6] x) => (float[N,2,a,b] y)"
+        " { y = AveragePool<kernel_shape=[3,3], auto_pad='SAME_UPPER', strides=[2,2]>(x) }",
+        {"x": (3, 2, 6, 6)}, "x", "y"),
+    "average-pool-space": (
+        "(float[1,2,H,W] x) => (float[1,2,a,b] y)"
+        " { y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x) }",
+        {"x": (1, 2, 6, 6)}, "x", "y"),
+    "gelu-tanh": ("(float[5] x) => (float[5] y) { y = Gelu<approximate='tanh'>(x) }",
+                  {"x": (5,)}, "x", "y"),
+    "split-unused": ("(float[2,6] x) => (float[2,3] y) { y, z = Split<axis=1, num_outputs=2>(x) }",
+                     {"x": (2, 6)}, "x", "y"),
+    "add-symbolic": ("(float[N,M] x, float[3] b) => (float[N,3] y) { y = Add(x, b) }",
+                     {"x": (2, 1), "b": (3,)}, "x b", "y"),
+    "mul-symbolic": ("(float[N,M] x, float[K] b) => (float[N,L] y) { y = Mul(x, b) }",
+                     {"x": (2, 1), "b": (3,)}, "x b", "y"),
+    "max-symbolic": ("(float[N] x, float[M] z) => (float[K] y) { y = Max(x, z) }",
+                     {"x": (1,), "z": (4,)}, "x z", "y"),
+    "matmul-symbolic": ("(float[N,2,3] a, float[M,3,4] b) => (float[K,2,4] y) { y = MatMul(a, b) }",
+                        {"a": (1, 2, 3), "b": (5, 3, 4)}, "a b", "y"),
+    "gemm-symbolic": (
+        "(float[2,3] a, float[3,4] b, float[M] c) => (float[2,4] y) { y = Gemm(a, b, c) }",
+        {"a": (2, 3), "b": (3, 4), "c": (1,)}, "a b c", "y"),
+    "expand-symbolic": ("(float[N,M] x, int64[2] s) => (float[2,K] y) { y = Expand(x, s) }",
+                        {"x": (1, 3), "s": I64([2, 3])}, "x", "y"),
+    "where-broadcast": (
+        "(bool[2,3] c, float[3] x, float[M,1] z) => (float[2,3] y) { y = Where(c, x, z) }",
+        {"c": MASK, "x": (3,), "z": (2, 1)}, "x z", "y"),
+    "pow-broadcast": ("(float[3] x, float[2,1] e) => (float[2,3] y) { a = Abs(x) y = Pow(a, e) }",
+                      {"x": (3,), "e": (2, 1)}, "x", "y"),
+    "pow-integer": ("(float[N] x, int64[1] e) => (float[N] y) { y = Pow(x, e) }",
+                    {"x": (3,), "e": I64([3])}, "x", "y"),
+    "pad-axes": ("(float[2,3] x, int64[2] p, int64[1] a) => (float[2,M] y) { y = Pad(x, p, , a) }",
+                 {"x": (2, 3), "p": I64([1, 2]), "a": I64([-1])}, "x", "y"),
+    "mul-twice": ("(float[3] x) => (float[3] y) { y = Mul(x, x) }", {"x": (3,)}, "x", "y"),
+    "concat-twice": ("(float[3] x) => (float[9] y) { y = Concat<axis=0>(x, x, x) }",
+                     {"x": (3,)}, "x", "y"),
+    "matmul-twice": ("(float[3,3] x) => (float[3,3] y) { y = MatMul(x, x) }",
+                     {"x": (3, 3)}, "x", "y"),
+    "matmul-vector": ("(float[N,3,4] a, float[4] b) => (float[N,3] y) { y = MatMul(a, b) }",
+                      {"a": (2, 3, 4), "b": (4,)}, "a b", "y"),
+    "matmul-vectors": ("(float[4] a, float[4] b) => (float y) { y = MatMul(a, b) }",
+                       {"a": (4,), "b": (4,)}, "a b", "y"),
+    "layer-norm-no-bias": (
+        "(float[N,3] x, float[3] s) => (float[N,3] z)"
+        " { y = LayerNormalization(x, s) z = LayerNormalization(y, s) }",
+        {"x": (2, 3), "s": (3,)}, "x s", "z"),
+    "output-inside-output": ("(float[3] x) => (float[3] a, float[3] y) { a = Exp(x) y = Sin(a) }",
+                             {"x": (3,)}, "x a", "a y"),
+    "wrt-before-wrt": (
+        "(float[3] x) => (float[3] y) { a = Exp(x) b = Sin(a) y = Mul(b, x) }",
+        {"x": (3,)}, "a x y", "y"),
+    "its-own-names": (
+        "(float[3] t0, float[3] t1_grad) => (float[3] t0_grad)"
+        " { t1 = Exp(t0) t0_grad = Mul(t1, t1_grad) }",
+        {"t0": (3,), "t1_grad": (3,)}, "t0 t1_grad t1", "t0_grad"),
+    "independent": (
+        "(float[3] x, float[2] z) => (float[3] y, float[2] u) { y = Exp(x) u = Sin(z) }",
+        {"x": (3,), "z": (2,)}, "x z", "y"),
+    "nothing-depends": (
+        "(float[3] x) => (float[3] y) { s = Shape(x) y = ConstantOfShape(s) }",
+        {"x": (3,)}, "x", "y"),
+    "flat-branch": (
+        "(float[3] x) => (float[3] y) { a = Round(x) b = Exp(a) c = Sin(x) y = Add(b, c) }",
+        {"x": (3,)}, "x", "y"),
+    "batch-norm-weights": (
+        "(float[N,3,H] x, float[3] s, float[3] b, float[3] m, float[3] v) => (float[N,3,H] y)"
+        " { y = BatchNormalization(x, s, b, m, v) }",
+        {"x": (2, 3, 4), "s": (3,), "b": (3,), "m": (3,), "v": np.float32([1, 2, 3])},
+        "x s b m v", "y"),
+    "sum-mean": (
+        "(float[N,3] x, float[1,3] z) => (float[N,3] y)"
+        " { a = Sum(x, z, x) b = Mean(a, z) c = Sum(b) y = HardSigmoid(c) }",
+        {"x": (2, 3), "z": (1, 3)}, "x z", "y"),
+}  # fmt: skip
+
+
+def parsed(text: str, opset: int = 20) -> ModelProto:
+    text = text.replace("'", '"')
+    return parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]>\ngraph {text}')
+
+
+def kept(model: ModelProto) -> Model:
+    """Return a model that is not raised to opset 20."""
+    return Model(onnx.shape_inference.infer_shapes(model), Weights(), "")
+
+
+def fed(
+    model: ModelProto, values: dict[str, Any], outputs: list[str], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return the inputs, random where only a shape is given, and cotangents."""
+    rng = np.random.default_rng(seed)
+    feeds = {k: v if isinstance(v, np.ndarray) else rng.normal(size=v) for k, v in values.items()}
+    feeds = {k: v.astype("f4") if v.dtype == np.float64 else v for k, v in feeds.items()}
+    for name, y in run(model, feeds, outputs).items():
+        feeds[f"ct::{name}"] = rng.normal(size=y.shape).astype(y.dtype)
+    return feeds
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_builders_agree_where_onnxruntime_training_alone_is_wrong(
+    training: Path, name: str
+) -> None:
+    text, values, wrt, outputs = CASES[name]
+    model = parsed(text)
+
+    native, other = both(model, fed(model, values, outputs.split()), wrt.split(), outputs.split())
+
+    for key, want in native.items():
+        assert other[key].shape == want.shape, key
+        np.testing.assert_allclose(other[key], want, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 22, 25])
+def test_opsets_above_its_limit_are_converted_down(training: Path, opset: int) -> None:
+    axes = "<axes=[1]>(b)" if opset < 18 else "(b, i)"
+    model = parsed(
+        "(float[N,6,4] x, int64[1] i) => (float[N,1,4] y)"
+        f" {{ a = Relu(x) b = Softmax(a) y = ReduceMean{axes} }}",
+        opset,
+    )
+    feeds = fed(model, {"x": (2, 6, 4), "i": I64([1])}, ["y"])
+
+    native, other = both(kept(model), feeds, ["x"], ["y"])
+
+    assert relative(other["x"], native["x"]) <= 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float", "double"])
+def test_dtypes(training: Path, dtype: str) -> None:
+    model = parsed(
+        f"({dtype}[N,3] x, {dtype}[3,2] w) => ({dtype}[N,2] y)"
+        " { a = Sum(x, x) b = MatMul(a, w) c = Sum(b, b) y = Softmax(c) }"
+    )
+    kind = helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
+    rng = np.random.default_rng(1)
+    feeds = {"x": (4, 3), "w": (3, 2), "ct::y": (4, 2)}
+    native, other = both(
+        model, {k: rng.normal(size=v).astype(kind) for k, v in feeds.items()}, ["x", "w"], ["y"]
+    )
+    for key, want in native.items():
+        assert other[key].dtype == kind
+        assert relative(other[key], want) <= {2: 3e-3, 4: 1e-6, 8: 1e-14}[kind.itemsize]
+
+
+def test_its_gradient_can_be_differentiated_again(training: Path) -> None:
+    model = parsed(
+        "(float[N,3] x) => (float[N,3] y)"
+        " { h = Identity(x) a = Tanh(h) b = Mul(a, h) c = Relu(b) y = Softmax(c) }"
+    )
+    feeds = fed(model, {"x": (2, 3)}, ["y"])
+    feeds["ct::grad::h"] = np.random.default_rng(3).normal(size=(2, 3)).astype("f4")
+    seconds = []
+    for builder in ("native", "ort-training"):
+        first = vjp_model(model, ["h"], ["y"], builder=builder)
+        seconds.append(run(vjp_model(first, ["x"], ["grad::h"]), feeds)["grad::x"])
+    assert np.linalg.norm(seconds[0]) > 0.01
+    assert relative(seconds[1], seconds[0]) <= 1e-6
+
+
+# ---- refusals
+
+REFUSED: dict[str, tuple[str, str, str]] = {  # graph, wrt, words
+    "unregistered": (
+        "(float[2,3] x) => (float[2,2] y) { y = Einsum<equation='ij,kj->ik'>(x, x) }", "x",
+        "has not been registered: Einsum for node product"),
+    "pow-left-out": ("(float[3] x) => (float[3] y) { e = Exp(x) y = Pow(x, e) }", "x",
+                     "of 2 gradients that flow to 'x' .* it gives 1"),
+    "its-own-words": ("(float[4] x, int64[2] p) => (float[6] y) { y = Pad<mode='reflect'>(x, p) }", "x",
+             "model: Pad gradient currently supports constant mode only"),
+    "its-own-names": ("(float[3] x, float lo) => (float[3] y) { y = Clip(x, lo) }", "lo",
+                      "Cannot compute the partial derivative for 'lo'"),
+    "log-sum-exp": ("(float[2,3] x) => (float y) { y = ReduceLogSumExp<keepdims=0>(x) }", "x",
+                    "Unsqueezed_Output"),
+    "clip-left-out": (
+        "(float[3] x, float lo) => (float[3] y) { a = Sin(lo) c = Clip(x, lo) y = Add(c, a) }",
+        "lo", "of 2 gradients that flow to 'lo' .* it gives 1"),
+    "pad-left-out": (
+        "(float[3] x, int64[2] p, float v) => (float[5] y) { c = Pad(x, p, v) y = Add(c, v) }",
+        "v", "of 2 gradients that flow to 'v' .* it gives 1"),
+    "rounding": (
+        "(float[3] x, float s, int8 z) => (float[3] y)"
+        " { q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = Add(d, x) }", "x",
+        "no gradient for integers, as 'q' is one"),
+    "scatter-nd": (
+        "(float[4] x, int64[2,1] i, float[2] u) => (float[4] y)"
+        " { y = ScatterND<reduction='add'>(x, i, u) }", "x", "ScatterND node 'product'"),
+    "scatter-elements": (
+        "(float[4] x, int64[2] i, float[2] u) => (float[4] y)"
+        " { y = ScatterElements<reduction='mul'>(x, i, u) }", "x", "without a reduction"),
+    "layer-norm-statistics": (
+        "(float[2,3] x, float[3] s) => (float[2,3] y)"
+        " { a, mean, inv = LayerNormalization(x, s) y = Mul(a, inv) }", "x",
+        "Mean or InvStdDev"),
+    "training-batch-norm": (
+        "(float[2,3] x, float[3] s) => (float[2,3] y)"
+        " { y, m, v = BatchNormalization<training_mode=1>(x, s, s, s, s) }", "x",
+        "training mode"),
+    "training-dropout": (
+        "(float[3] x, float r, bool t) => (float[3] y) { y = Dropout(x, r, t) }", "x",
+        "may be in training mode"),
+    "split-omitted": (
+        "(float[6] x) => (float[3] y) { , y = Split<num_outputs=2>(x) }", "x", "leaves out"),
+    "too-new": ("(float[3] x) => (float[3] y) { y = Swish(x) }", "x", "ends at opset 21, not 24"),
+    "subgraph": (
+        "(bool c, float[3] x) => (float[3] y)"
+        " { y = If(c) <then_branch = t () => (float[3] a) { a = Exp(x) },"
+        " else_branch = e () => (float[3] b) { b = Sin(x) }> }", "x", "no gradient for If"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_it_gets_wrong_is_refused_in_words(training: Path, name: str) -> None:
+    text, wrt, words = REFUSED[name]
+    model = parsed(text, 24 if name == "too-new" else 20)
+    model.graph.node[-1 if len(model.graph.node) == 1 else 0].name = "product"
+    with pytest.raises(UnsupportedOp, match=words) as caught:
+        vjp_model(model, [wrt], ["y"], builder="ort-training")
+    assert "/onnxruntime_src" not in str(caught.value)
+    assert caught.value.hint == "use the native gradient builder"
+
+
+def test_models_below_opset_11_are_refused() -> None:
+    model = kept(parsed("(float[3] x) => (float[3] y) { y = Relu(x) }", 9))
+    with pytest.raises(UnsupportedOp, match="starts at opset 11"):
+        vjp_model(model, ["x"], ["y"], builder="ort-training")
+
+
+def test_overrides_do_not_reach_into_it() -> None:
+    model = parsed("(float[3] x) => (float[3] y) { y = Relu(x) }")
+    with pytest.raises(UsageError, match="overrides"):
+        vjp_model(
+            model, ["x"], ["y"], builder="ort-training", overrides={"Relu": lambda op, n, dy: dy}
+        )
+
+
+# ---- the process and its environment
+
+
+def test_without_the_environment_it_says_how_to_make_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(ort_training.PYTHON_VARIABLE, str(tmp_path / "python"))
+    model = parsed("(float[3] x) => (float[3] y) { y = Relu(x) }")
+    with pytest.raises(UsageError, match=r"python is not there\. make it with .*ort_training_env"):
+        vjp_model(model, ["x"], ["y"], builder="ort-training")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo free: invalid pointer >&2; kill -SEGV $$", "SIGSEGV: free: invalid pointer"),
+        ("kill -ABRT $$", "SIGABRT: no word"),
+        ("echo No module named onnxruntime >&2; exit 3", "ended with 3: No module named onnxrun"),
+        ("sleep 60", "did not come back within 1 s"),
+    ],
+)
+def test_a_process_that_dies_becomes_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, words: str
+) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\n{script.replace('sleep', 'exec sleep')}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv(ort_training.PYTHON_VARIABLE, str(stand_in))
+    monkeypatch.setattr(ort_training, "_SECONDS", 1)
+    model = parsed("(float[3] x) => (float[3] y) { y = Relu(x) }")
+    with pytest.raises(UnsupportedOp, match=words):
+        vjp_model(model, ["x"], ["y"], builder="ort-training")
+
+
+def _prepared(model: ModelProto, wrt: str, output: str) -> Prepared | None:
+    draft = Draft(load(model))
+    y = draft.tensor(output)
+    return prepare(draft.op, [(y, draft.input("ct", np.float32, None))], [draft.tensor(wrt)])
+
+
+def test_weights_and_what_is_not_on_the_path_stay_here() -> None:
+    model = parsed(
+        "(float[N,1000] x) => (float[N,1000] y)"
+        " { a = MatMul(x, w) b = Relu(a) c = MatMul(b, w) d = Exp(x) y = Add(c, d) }"
+    )
+    weight = np.zeros((1000, 1000), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    prepared = _prepared(model, "b", "y")
+    assert prepared is not None
+    assert prepared.proto.ByteSize() < 1000
+    assert [n.op_type for n in prepared.proto.graph.node] == ["MatMul", "Add", "Identity"]
+
+
+def test_nothing_is_sent_where_nothing_depends() -> None:
+    model = parsed("(float[3] x) => (float[3] y) { y = Round(x) }")
+    assert _prepared(model, "x", "y") is None
+
+
+def test_a_forward_pass_that_it_extends_is_not_run_twice(training: Path) -> None:
+    """It asks MaxPool for its indices, and LayerNormalization for its statistics."""
+    model = parsed(
+        "(float[N,2,6,6] x) => (float[N,2,3,3] y)"
+        " { a = Relu(x) y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a) }"
+    )
+    grads = [vjp_model(model, ["x"], ["y"], builder=b) for b in ("native", "ort-training")]
+    pools = [sum(n.op_type == "MaxPool" for n in g.graph.node) for g in grads]
+    assert pools[1] == pools[0]
+
+
+def test_the_tool_keeps_an_environment_that_works(training: Path) -> None:
+    folder = training.parents[1]
+    done = subprocess.run(
+        [sys.executable, TOOL, folder], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == str(training)
+    assert not done.stderr
+
+
+def test_the_tool_says_what_failed(tmp_path: Path) -> None:
+    command = [sys.executable, TOOL, tmp_path / "environment", "--python", "false"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "failed: false -m venv" in done.stderr
