@@ -153,7 +153,7 @@ class _Walk:
         for key in (view.raw.name, view.op_type):
             if key and key in self.overrides:
                 return Entry(self.overrides[key], 1)
-        entry = lookup(view.domain, view.op_type, view.opset)
+        entry = lookup(view.domain, view.op_type, view.opset) or _expansion(view)
         if entry is None:
             raise unsupported(view)
         return entry
@@ -248,6 +248,14 @@ def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]
         stack.append((node, True))
         sources = [*node.inputs, *(captures(node) if _has_body(node) else ())]
         stack.extend((t, False) for t in reversed(sources) if t.name)
+
+
+def _expansion(view: NodeView) -> Entry | None:
+    """Return the rule by the operator's function body, where it has one and is not refused."""
+    from onnxcam.autodiff.expand import expanded, is_expandable  # which need this engine
+
+    refused = refusal(view.domain, view.op_type) is not None
+    return None if refused or not is_expandable(view) else Entry(expanded, 1)
 
 
 def unsupported(view: NodeView) -> UnsupportedOp:
