@@ -249,3 +249,16 @@ def test_peaks_lie_in_the_boxes(
         py = top + (y + 0.5) * (bottom - top) / found.map.shape[0]
         hits += any(a <= px <= a + w and b <= py <= b + h for a, b, w, h in entry["boxes"])
     assert hits >= 8
+
+
+def test_many_targets_of_a_quantised_model(shared_models: Path, shared_images: Path) -> None:
+    """ONNX Runtime aborts on subgraphs that capture a DequantizeLinear: they must not."""
+    explain = Explainer(
+        shared_models / "mobilenetv2_int8_qdq.onnx", preprocess="imagenet", device="cpu"
+    )
+    picture = shared_images / "000000000471.jpg"
+    several = explain(picture, target=[779, 3])
+    for found in several:
+        alone = explain(picture, target=found.target)
+        np.testing.assert_allclose(found.signed_map, alone.signed_map, atol=1e-5)
+    assert several[0].probability is not None and several[0].probability > 0.5

@@ -21,6 +21,9 @@ from onnxcam.emit.tensors import Dim, Tensor, Value, dtype_of, elem_type, shape_
 from onnxcam.errors import UnsupportedOp
 
 NAMESPACE = "onnxcam"
+_MOVES = frozenset(  # what ONNX Runtime moves a DequantizeLinear past
+    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Identity"}
+)
 PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
     {"Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
      "SequenceAt", "SequenceErase", "SequenceInsert", "Split", "Squeeze", "Expand"}
@@ -385,6 +388,7 @@ class Emitter:
         *,
         lenient: bool = False,
     ) -> tuple[Tensor, ...]:
+        inputs = [self._lent(t) for t in inputs]
         name = self.fresh(op_type)
         made = [
             gs.Variable(name if count == 1 else self.fresh(f"{op_type}.{i}")) for i in range(count)
@@ -408,6 +412,23 @@ class Emitter:
         if self.parent is not None:
             self._local.update(id(t) for t in made)
         return tuple(made)
+
+    def _lent(self, tensor: Tensor | None) -> Tensor | None:
+        """Return a tensor from outside as this subgraph may use it.
+
+        ONNX Runtime (1.31) aborts where a subgraph captures a DequantizeLinear's output, also a
+        reshaped one: its passes that give every consumer a DequantizeLinear of its own, or move
+        it past a reshape, look for explicit inputs only. A Sum of one in between is a copy that
+        no pass removes.
+        """
+        if tensor is None or self.parent is None or id(tensor) in self._local:
+            return tensor
+        if not _is_dequantised(tensor):
+            return tensor
+        owner: Emitter = self
+        while owner.parent is not None and id(tensor) not in owner._local:
+            owner = owner.parent
+        return owner.Sum(tensor)
 
     def infer(self, node: gs.Node) -> None:
         """Stamp the dtypes and shapes that ONNX infers on the outputs of a node.
@@ -460,6 +481,18 @@ def all_names(graph: gs.Graph) -> set[str]:
             if isinstance(value, gs.Graph):
                 names |= all_names(value)
     return names
+
+
+def _is_dequantised(tensor: Tensor) -> bool:
+    """Tell whether a tensor is a DequantizeLinear's output, or only a reshape of one."""
+    while tensor.inputs:
+        node = tensor.inputs[0]
+        if node.op == "DequantizeLinear":
+            return True
+        if node.op not in _MOVES:
+            return False
+        tensor = node.inputs[0]
+    return False
 
 
 def _expanded(x: Tensor, axes: Sequence[int]) -> Tensor | None:
