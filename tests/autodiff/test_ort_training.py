@@ -103,6 +103,10 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # graph, feeds, wrt,
         "(float[1,2,H,W] x) => (float[1,2,a,b] y)"
         " { y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x) }",
         {"x": (1, 2, 6, 6)}, "x", "y"),
+    "average-pool-dilated": (
+        "(float[1,2,9,9] x) => (float[1,2,a,b] y)"
+        " { y = AveragePool<kernel_shape=[3,3], dilations=[2,2]>(x) }",
+        {"x": (1, 2, 9, 9)}, "x", "y"),
     "gelu-tanh": ("(float[5] x) => (float[5] y) { y = Gelu<approximate='tanh'>(x) }",
                   {"x": (5,)}, "x", "y"),
     "split-unused": ("(float[2,6] x) => (float[2,3] y) { y, z = Split<axis=1, num_outputs=2>(x) }",
