@@ -88,8 +88,10 @@ def normalizer(op: Emitter, x: Tensor, *, norm: str = "MAX") -> Tensor:
     elif norm == "L1":
         size = op.ReduceSum(op.Abs(y), axes=[-1])
     else:
-        size = op.Sqrt(op.ReduceSum(op.Mul(y, y), axes=[-1]))
-    return op.Div(y, op.Where(op.Equal(size, 0.0), op.const(np.float32(1)), size))
+        size = op.ReduceSum(op.Mul(y, y), axes=[-1])
+    # A row of zeros stays: the 1 comes before the root, which has no slope at 0.
+    size = op.Where(op.Equal(size, 0.0), op.const(np.float32(1)), size)
+    return op.Div(y, op.Sqrt(size) if norm == "L2" else size)
 
 
 @define("Imputer", domain=ML)

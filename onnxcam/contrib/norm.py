@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnxcam.contrib.activation import quick_gelu
 from onnxcam.contrib.conv import to_channels_first, to_channels_last
 from onnxcam.contrib.definitions import define, rank_of
@@ -108,14 +110,18 @@ def embed_layer_norm(
     if position_ids is None:
         length = op.Squeeze(op.dims(op.dim(input_ids, 1)), axes=[0])
         position_ids = op.Range(op.const(0, "int64"), length, op.const(1, "int64"))
-    total = op.Add(op.Gather(word, input_ids), op.Gather(position, position_ids))
+    total = op.Add(_rows(op, word, input_ids), _rows(op, position, position_ids))
     if segment_ids is not None and segment is not None:
-        total = op.Add(total, op.Gather(segment, segment_ids))
+        total = op.Add(total, _rows(op, segment, segment_ids))
     if mask is None:
         index = op.Cast(op.Mul(op.ReduceSum(input_ids, axes=[1], keepdims=0), 0), to=6)
     else:
         index = op.ReduceSum(mask, axes=[1], keepdims=0)
     return layer_norm(op, total, gamma, beta, epsilon)[0], index, total
+
+
+def _rows(op: Emitter, table: Tensor, ids: Tensor) -> Tensor:
+    return op.Gather(table, op.cast(ids, np.dtype(np.int64)))
 
 
 @define("QEmbedLayerNormalization")

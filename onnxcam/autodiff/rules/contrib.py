@@ -47,7 +47,7 @@ def through(
                 "choose another output, or a feature layer behind this node",
             )
         if dy is not None:
-            pairs.append((y, dy))
+            pairs.append((y, op.typed(dy, y)))
     place = {id(x): i for i, x in reversed(list(enumerate(inputs))) if node.wants(i)}
     grads: list[Tensor | None] = [None] * len(inputs)
     found = differentiate(
