@@ -15,7 +15,9 @@ _Maybe = Tensor | None
 
 def real(op: Emitter, x: Tensor, scale: Tensor, zero: _Maybe = None, axis: int = 0) -> Tensor:
     """Return (x - zero) scale; scale and zero are scalars or vectors along ``axis``."""
-    if zero is not None and shape_of(zero) != shape_of(scale):
+    # Always with a zero point: ONNX Runtime's optimiser takes a missing one for uint8.
+    zero = op.const(0, dtype_of(x) or np.uint8) if zero is None else zero
+    if shape_of(zero) != shape_of(scale):
         zero = op.Expand(zero, op.shape(scale))
     return op.DequantizeLinear(x, scale, zero, axis=_axis(op, axis))
 

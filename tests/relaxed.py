@@ -1,0 +1,110 @@
+"""Quantised models without the rounding: what a straight-through gradient is the gradient of.
+
+Integers become reals, quantisation becomes a division and a clip. Run by ONNX's reference
+evaluator in double, with three operators replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from onnx import ModelProto
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from variants import array_in_double, in_double
+
+Array = np.ndarray
+
+
+def limits(dtype: np.dtype) -> tuple[float, float]:
+    """Return the smallest and the largest number of a dtype."""
+    try:
+        return float(ml_dtypes.iinfo(dtype).min), float(ml_dtypes.iinfo(dtype).max)
+    except ValueError:
+        return float(ml_dtypes.finfo(dtype).min), float(ml_dtypes.finfo(dtype).max)
+
+
+def spread(p: Any, x: Array, axis: int | None, block: int | None) -> Array:
+    """Return a scale or zero point in a shape that broadcasts against x."""
+    p = np.asarray(p).astype(np.float64)
+    axis = 1 if axis is None else axis
+    if block:
+        return np.take(np.repeat(p, block, axis), np.arange(x.shape[axis]), axis)
+    if p.ndim == 1 and p.size > 1:
+        return p.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+    return p.reshape(()) if p.size == 1 else p
+
+
+class QuantizeLinear(OpRun):
+    """Divide, shift and clip."""
+
+    def _run(self, x, scale, zero=None, axis=None, block_size=None, saturate=None, **_):
+        dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+        y = x / spread(scale, x, axis, block_size)
+        y = y if zero is None else y + spread(zero, x, axis, block_size)
+        return (np.clip(y, *limits(dtype)),)
+
+
+class DequantizeLinear(OpRun):
+    """Shift and multiply."""
+
+    def _run(self, x, scale, zero=None, axis=None, block_size=None, **_):
+        y = np.asarray(x).astype(np.float64)
+        y = y if zero is None else y - spread(zero, y, axis, block_size)
+        return (y * spread(scale, y, axis, block_size),)
+
+
+def dynamic(scale: float, zero: Array) -> type[OpRun]:
+    """Return DynamicQuantizeLinear with the scale and zero point that it had at one input."""
+
+    class DynamicQuantizeLinear(OpRun):
+        def _run(self, x):
+            return x / scale + float(zero), np.float64(scale), zero
+
+    return DynamicQuantizeLinear
+
+
+class Relaxed:
+    """A model of reals.
+
+    Args:
+        model: The model; its quantised inputs take reals too.
+        outputs: What it returns.
+        more: Further operators to replace.
+    """
+
+    def __init__(
+        self, model: ModelProto, outputs: Sequence[str], more: Sequence[type[OpRun]] = ()
+    ) -> None:
+        ops = [QuantizeLinear, DequantizeLinear, *more]
+        self.session = ReferenceEvaluator(in_double(model), new_ops=ops)
+        self.outputs = list(outputs)
+
+    def __call__(self, feeds: Mapping[str, Any]) -> list[Array]:
+        given = {k: array_in_double(v) for k, v in feeds.items()}
+        return [np.asarray(y, np.float64) for y in self.session.run(self.outputs, given)]
+
+    def gradient(
+        self, feeds: Mapping[str, Any], name: str, cotangents: Sequence[Array], step: float = 1e-4
+    ) -> tuple[Array, Array]:
+        """Return the derivative by central differences, and where the sides agree (no kink)."""
+        x = np.asarray(feeds[name]).astype(np.float64)
+        here = self._loss(feeds, name, x, cotangents)
+        ahead, behind = np.zeros(x.size), np.zeros(x.size)
+        for i in range(x.size):
+            v = np.zeros(x.size)
+            v[i] = step
+            v = v.reshape(x.shape)
+            ahead[i] = (self._loss(feeds, name, x + v, cotangents) - here) / step
+            behind[i] = (here - self._loss(feeds, name, x - v, cotangents)) / step
+        smooth = np.abs(ahead - behind) <= 1e-3 * np.maximum(1, np.abs(ahead))
+        return ((ahead + behind) / 2).reshape(x.shape), smooth.reshape(x.shape)
+
+    def _loss(
+        self, feeds: Mapping[str, Any], name: str, x: Array, cotangents: Sequence[Array]
+    ) -> float:
+        ys = self({**feeds, name: x})
+        return float(sum((c * y).sum() for c, y in zip(cotangents, ys, strict=True)))
