@@ -57,6 +57,27 @@ class DequantizeLinear(OpRun):
         return (y * spread(scale, y, axis, block_size),)
 
 
+class Cast(OpRun):
+    """Any number is a real one."""
+
+    def _run(self, x, to=None, **_):
+        return (np.asarray(x).astype(np.float64),)
+
+
+class Max(OpRun):
+    """The larger of reals and integers."""
+
+    def _run(self, *xs):
+        return (np.maximum.reduce([np.asarray(x, np.float64) for x in np.broadcast_arrays(*xs)]),)
+
+
+class Min(OpRun):
+    """The smaller of reals and integers."""
+
+    def _run(self, *xs):
+        return (np.minimum.reduce([np.asarray(x, np.float64) for x in np.broadcast_arrays(*xs)]),)
+
+
 def dynamic(scale: float, zero: Array) -> type[OpRun]:
     """Return DynamicQuantizeLinear with the scale and zero point that it had at one input."""
 

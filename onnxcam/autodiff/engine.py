@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
 from onnxcam.autodiff.sequences import add
 from onnxcam.bodies import captures
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, is_float, shape_of
 from onnxcam.errors import UnsupportedOp
 
 Overrides = Mapping[str, Rule]
@@ -140,14 +140,22 @@ class _Walk:
                     self._accumulate(sources[i], view, i, dx, entry.broadcasts)
 
     def _as_floats(self, view: NodeView, dys: Sequence[Tensor | None]) -> None:
-        """Show a rule the quantised values that carry a gradient as floats."""
+        """Show a rule the quantised values that carry a gradient, and their likes, as floats."""
         kind = next(dy for dy in dys if dy is not None)
+        wanted = [i for i, x in enumerate(view.inputs) if view.wants(i) and not is_float(x)]
+        types = {view.type_of(i) for i in wanted} - {None}
         for i, x in enumerate(view.inputs):
-            if view.wants(i) and not is_float(x):
-                view.inputs[i] = self.op.cast(x, kind)
+            if x is not None and (i in wanted or view.type_of(i) in types):
+                view.inputs[i] = self._as_float(x, kind)
         for i, y in enumerate(view.outputs):
             if dys[i] is not None and not is_float(y):
                 view.outputs[i] = self.op.cast(y, kind)
+
+    def _as_float(self, x: Tensor, kind: Tensor) -> Tensor:
+        value = const_value(x)
+        if value is None or value.size > 1:
+            return self.op.cast(x, kind)
+        return self.op.const(value, dtype_of(kind) or np.float32)
 
     def _entry(self, view: NodeView) -> Entry:
         for key in (view.raw.name, view.op_type):

@@ -196,6 +196,13 @@ class NodeView:
         value = const_value(tensor)
         return tensor if value is None else value
 
+    def type_of(self, index: int) -> str | None:
+        """Return the schema's type variable of an input ("T"), None where there is none."""
+        schema = self.schema
+        if schema is None or not schema.inputs or index >= self.explicit:
+            return None
+        return str(schema.inputs[min(index, len(schema.inputs) - 1)].type_str)
+
     def wants(self, index: int) -> bool:
         """Tell whether the gradient of this input is asked for."""
         return index in self._wanted
