@@ -17,7 +17,16 @@ from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
 
 from onnxcam.emit.arguments import IMPURE, assign, formal_of, has_body, literal_dtype, node_key
 from onnxcam.emit.protos import node_proto, stamp, type_proto
-from onnxcam.emit.tensors import Dim, Tensor, Value, dtype_of, elem_type, shape_of, static_shape
+from onnxcam.emit.tensors import (
+    Dim,
+    Tensor,
+    Value,
+    dtype_of,
+    elem_type,
+    is_sequence,
+    shape_of,
+    static_shape,
+)
 from onnxcam.errors import UnsupportedOp
 
 NAMESPACE = "onnxcam"
@@ -167,7 +176,8 @@ class Emitter:
 
         A rule that multiplies with them may pick rows instead, see :meth:`index_of`.
         """
-        size = self.const([depth], np.int64) if isinstance(depth, int) else depth
+        # A scalar: ONNX's reference evaluator takes no vector of one.
+        size = self.const(depth, np.int64) if isinstance(depth, int) else self.scalar(depth)
         rows = self.OneHot(index, size, np.array([0, 1], dtype), axis=-1)
         self._root._one_hots[id(rows)] = index
         return rows
@@ -175,6 +185,10 @@ class Emitter:
     def index_of(self, rows: Tensor) -> Tensor | None:
         """Return the index that :meth:`one_hot` made these rows of; None for any other tensor."""
         return self._root._one_hots.get(id(rows))
+
+    def scalar(self, x: Tensor) -> Tensor:
+        """Return a vector of one as a scalar."""
+        return self.Reshape(x, np.zeros(0, np.int64))
 
     def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         """Return the mean over axes, which stay as 1; free where ``x`` was expanded over them."""
@@ -448,14 +462,17 @@ class Emitter:
             small = math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT
             if isinstance(tensor, gs.Constant) and small:
                 data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
-        inferred = onnx.shape_inference.infer_node_outputs(
-            self.schema(node.op, domain),
-            node_proto(node),
-            types,
-            data,
-            opset_imports=[helper.make_opsetid(d, v) for d, v in self.opsets.items()],
-            ir_version=onnx.IR_VERSION,
-        )
+        try:
+            inferred = onnx.shape_inference.infer_node_outputs(
+                self.schema(node.op, domain),
+                node_proto(node),
+                types,
+                data,
+                opset_imports=[helper.make_opsetid(d, v) for d, v in self.opsets.items()],
+                ir_version=onnx.IR_VERSION,
+            )
+        except ValueError:  # an input comes from an operator that onnx does not know
+            return
         for tensor in node.outputs:
             kind = inferred.get(tensor.name)
             if kind is not None:
@@ -465,7 +482,8 @@ class Emitter:
     def _type(self, tensor: Tensor) -> TypeProto:
         types = self._root._types
         if id(tensor) not in types:
-            types[id(tensor)] = type_proto(tensor)
+            unknown = dtype_of(tensor) is None and not is_sequence(tensor)
+            types[id(tensor)] = TypeProto() if unknown else type_proto(tensor)
             self._root._keep.append(tensor)
         return types[id(tensor)]
 
