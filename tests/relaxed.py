@@ -38,14 +38,20 @@ def spread(p: Any, x: Array, axis: int | None, block: int | None) -> Array:
     return p.reshape(()) if p.size == 1 else p
 
 
+def further(end: Array) -> Array:
+    """Return an end of the range where what still rounds to it is inside; 0 stays 0."""
+    return end + 0.5 * np.sign(end)
+
+
 class QuantizeLinear(OpRun):
-    """Divide, shift and clip."""
+    """Divide, clip and shift."""
 
     def _run(self, x, scale, zero=None, axis=None, block_size=None, saturate=None, **_):
         dtype = np.dtype(np.uint8) if zero is None else zero.dtype
-        y = x / spread(scale, x, axis, block_size)
-        y = y if zero is None else y + spread(zero, x, axis, block_size)
-        return (np.clip(y, *limits(dtype)),)
+        z = np.zeros(()) if zero is None else spread(zero, x, axis, block_size)
+        low, high = (end - z for end in limits(dtype))
+        y = np.clip(x / spread(scale, x, axis, block_size), further(low), further(high))
+        return (y + z,)
 
 
 class DequantizeLinear(OpRun):

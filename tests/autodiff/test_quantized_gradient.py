@@ -12,7 +12,7 @@ from contrib_case import Case, lowered, model_of
 from gradcheck import run
 from onnx import TensorProto, helper, numpy_helper
 from quantized_cases import QUANTIZED
-from relaxed import Relaxed, dynamic, limits, spread
+from relaxed import Relaxed, dynamic, further, limits, spread
 
 from onnxcam.autodiff import vjp_model
 
@@ -126,10 +126,10 @@ def test_quantize_linear_passes_gradients_inside_its_range(key: str, dtype: type
 
     axis, block = attributes.get("axis"), attributes.get("block_size")
     s, z = spread(scale, x, axis, block), spread(zero, x, axis, block)
-    low, high = limits(np.dtype(kind))
-    steps = x.astype(np.float64) / s + z
+    low, high = (further(end - z) for end in limits(np.dtype(kind)))
+    steps = x.astype(np.float64) / s
     inside = (steps >= low) & (steps <= high)
-    assert 0.2 < inside.mean() < 0.9
+    assert 0.2 < inside.mean() < 0.97
     dx = dy * inside / s
     if np.dtype(kind) == FLOAT4:
         return  # ONNX Runtime has no kernel for it: that it builds is all
@@ -186,7 +186,7 @@ def _gradient_kind(model):
     return {p.key: p.value for p in model.metadata_props}["onnxcam.gradient"]
 
 
-def test_both_ends_of_the_range_are_inside():
+def test_what_rounds_into_the_range_is_inside_but_0_ends_a_relu():
     x = np.array([-1.0, -0.51, -0.49, 0.0, 0.3, 127.5, 255.0, 255.4, 255.6, 300.0], np.float32)
     node = helper.make_node("QuantizeLinear", ["x", "s"], ["y"])
     infos = [helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [10]), ("s", []))]
@@ -195,4 +195,4 @@ def test_both_ends_of_the_range_are_inside():
                               opset_imports=[helper.make_opsetid("", 20)])  # fmt: skip
     grad = vjp_model(model, ["x"], ["y"])
     got = run(grad, {"x": x, "s": np.array(1, np.float32), "ct::y": x * 0 + 1})
-    assert got["grad::x"].tolist() == [0, 0, 0, 1, 1, 1, 1, 0, 0, 0]
+    assert got["grad::x"].tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 0, 0]
