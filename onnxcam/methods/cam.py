@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
-from onnxcam.methods.registry import Axes, graph_method, weighted_sum
+from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.sums import weighted_sum
 
 
 @graph_method(

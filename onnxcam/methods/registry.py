@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.autodiff.registry import Rule
 from onnxcam.errors import UsageError
 
-Need: TypeAlias = Literal["activation", "gradient", "weights"]
+_FEATURE = ("activation", "gradient", "weights")
+_INPUT = ("input", "input_gradient")
+_MAP = "map:"
 _METHODS: dict[str, GraphMethod] = {}
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of a feature tensor that a method works on.
+    """The axes of a tensor that a method works on.
 
     Attributes:
         channel: Axis of the channels.
@@ -35,30 +37,61 @@ class GraphMethod:
     Attributes:
         name: What users type.
         emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1.
-        needs: The quantities that ``emit`` takes, in this order.
+        needs: The quantities that ``emit`` takes, in this order. Of the feature layer:
+            "activation", "gradient" (of the score) and "weights" (of the class, behind global
+            average pooling). Of the input: "input", "input_gradient" and "map:NAME" (the map of
+            another method at the input's size, linearly interpolated, with a channel axis of 1);
+            with one of these the map is one of the input, and so are the axes.
         rectify: Whether the map is rectified (its negative part set to 0) afterwards.
         cite: Where it comes from.
         summary: One line.
+        overrides: Other gradient rules, by operator type, for this method's gradients.
     """
 
     name: str
     emit: Callable[..., Any]
-    needs: tuple[Need, ...]
+    needs: tuple[str, ...]
     rectify: bool
     cite: str
     summary: str
+    overrides: Mapping[str, Rule] = field(default_factory=dict)
+
+    @property
+    def on_input(self) -> bool:
+        """Whether the map is one of the input, not of a feature layer."""
+        return not any(need in _FEATURE for need in self.needs)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the methods whose maps it builds on."""
+        return tuple(need.removeprefix(_MAP) for need in self.needs if need.startswith(_MAP))
+
+    @property
+    def takes_feature(self) -> bool:
+        """Whether it has a feature layer, itself or in a map that it builds on."""
+        return not self.on_input or any(find(name).takes_feature for name in self.maps)
 
 
 def graph_method(
-    name: str, *, needs: tuple[Need, ...], cite: str, rectify: bool = True
+    name: str,
+    *,
+    needs: tuple[str, ...],
+    cite: str,
+    rectify: bool = True,
+    overrides: Mapping[str, Rule] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments."""
+    of_feature = [need for need in needs if need in _FEATURE]
+    of_input = [need for need in needs if need in _INPUT or need.startswith(_MAP)]
+    if len(of_feature) + len(of_input) != len(needs) or bool(of_feature) == bool(of_input):
+        raise ValueError(f"{name!r} cannot need {needs}: see GraphMethod")
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         if name in _METHODS:
             raise ValueError(f"two methods are called {name!r}")
         summary = (emit.__doc__ or "").strip().splitlines()[0]
-        _METHODS[name] = GraphMethod(name, emit, needs, rectify, cite, summary)
+        method = GraphMethod(name, emit, needs, rectify, cite, summary, overrides or {})
+        _METHODS[name] = method
         return emit
 
     return enter
@@ -86,26 +119,3 @@ def _load() -> None:
     package = import_module("onnxcam.methods")
     for module in iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
-
-
-def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
-    """Return sum_k w_k A_k over the channels, which stay as an axis of 1.
-
-    Args:
-        op: Emitter.
-        weights: One weight per input and channel: the rank of ``a``, 1 along its space.
-        a: Feature tensor.
-        axes: Its axes.
-    """
-    rank = len(axes.space) + 2
-    if axes.channel not in (1, rank - 1) or 0 in (axes.channel, *axes.space):
-        return op.ReduceSum(op.Mul(weights, a), axes=[axes.channel], keepdims=1)
-    # A matrix product per input is faster than a product and a sum: [1, C] [C, space].
-    if axes.channel == 1:
-        row = op.Reshape(weights, [0, 1, -1])
-        product = op.MatMul(row, op.Reshape(a, [0, 0, -1]))
-        return op.Reshape(product, op.dims(op.dim(a, 0), 1, *(op.dim(a, i) for i in axes.space)))
-    column = op.Reshape(weights, op.dims(op.dim(a, 0), -1, 1))
-    flat = op.Reshape(a, op.dims(op.dim(a, 0), -1, op.dim(a, rank - 1)))
-    product = op.MatMul(flat, column)
-    return op.Reshape(product, op.dims(op.dim(a, 0), *(op.dim(a, i) for i in axes.space), 1))

@@ -1,0 +1,254 @@
+"""Model + method + target -> one graph that predicts and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from onnx import ModelProto
+
+from onnxcam import __version__
+from onnxcam.compose.quantities import Quantities, input_layer
+from onnxcam.compose.resample import normalized, resampled
+from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.errors import ModelError, UsageError
+from onnxcam.layers import Candidate, Catalog
+from onnxcam.methods import GraphMethod
+from onnxcam.model import Model
+from onnxcam.surgery import Draft
+from onnxcam.targets import TOP
+
+TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
+SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
+FEATURE, GRADIENT = "onnxcam.feature", "onnxcam.gradient"
+_PREFIX = "onnxcam."
+_DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)
+
+Upsampling = Literal["bicubic", "nearest", "none"]
+Normalization = Literal["none", "max", "minmax"]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explained model and what it holds.
+
+    Attributes:
+        model: The model; it shares the weights of the one that it explains.
+        feature: Its feature layer; the input for methods on the input.
+        method: Its method.
+        letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
+    """
+
+    model: Model
+    feature: Candidate
+    method: GraphMethod
+    letters: str
+
+    @property
+    def proto(self) -> ModelProto:
+        """A full copy of the model, weights and all."""
+        return self.model.proto
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What an explained model shall return."""
+
+    targets: int | None
+    default: Sequence[int]
+    upsampling: Upsampling
+    normalize: Normalization
+    expose: frozenset[str]
+
+    def __post_init__(self) -> None:
+        _check("upsampling", self.upsampling, get_args(Upsampling))
+        _check("normalize", self.normalize, get_args(Normalization))
+        for name in self.expose:
+            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST))
+        if self.targets is not None and len(self.default) != self.targets:
+            raise UsageError(
+                f"{len(self.default)} default targets for a model of {self.targets}",
+                "give as many, or targets=None for any number",
+            )
+
+
+def explain_graph(
+    model: Model,
+    catalog: Catalog,
+    method: GraphMethod,
+    *,
+    feature: Candidate | None = None,
+    targets: int | None = 1,
+    default: Sequence[int] | None = None,
+    upsampling: Upsampling = "none",
+    normalize: Normalization = "none",
+    expose: Sequence[str] = (),
+    diagnose: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Explained:
+    """Write a method behind a model.
+
+    Args:
+        model: The model.
+        catalog: Its layers.
+        method: The method.
+        feature: The feature layer; None takes the default. Methods on the input have none.
+        targets: How many targets a call explains: fixed when a number, None for any (int64 [K]).
+        default: The targets where a call gives none; -1 is the top class, as is None.
+        upsampling: How the map comes to the size of the input; ``none`` leaves it at that of the
+            feature layer.
+        normalize: ``max`` divides each map by its maximum, ``minmax`` brings it to 0 to 1.
+        expose: More outputs: "feature" (the feature layer), "gradient" (of the score with
+            respect to it, [N, K, ...]) and "score" [N, C].
+        diagnose: Also return ``onnxcam.signed`` (the map before rectification, at its own size),
+            ``onnxcam.score`` [N, C] and ``onnxcam.steepest`` [N, K] (largest |dy/dA|).
+        metadata: More entries for the model's metadata.
+
+    Returns:
+        The model with input ``onnxcam.target`` (int64 [K]) and outputs ``onnxcam.map``
+        (float32 [N, K, ...space]) and ``onnxcam.class`` (int64 [N, K]).
+
+    Raises:
+        UsageError: An option is unknown, or the score does not depend on the feature layer.
+        UnsupportedOp: No gradient between the two.
+    """
+    exposed = frozenset(_PREFIX + name for name in expose)
+    wish = _Wish(
+        targets,
+        default if default is not None else [TOP] * (targets or 1),
+        upsampling,
+        normalize,
+        exposed.union(_DIAGNOSTIC if diagnose else ()),
+    )
+    draft = Draft(model)
+    feature = input_layer(catalog) if not method.takes_feature else feature
+    feature = feature or default_feature(catalog, None, method)
+    quantities = Quantities(draft, catalog, method, feature)
+    outputs = _outputs(draft, quantities, wish)
+    draft.output(outputs.pop(MAP), MAP)
+    draft.output(outputs.pop(CLASS), CLASS)
+    for name in sorted(outputs):
+        draft.output(outputs[name], name)
+    entries = {**(metadata or {}), **_provenance(model, catalog, method, feature, wish)}
+    return Explained(draft.finish(entries), feature, method, quantities.place.letters)
+
+
+def _outputs(draft: Draft, quantities: Quantities, wish: _Wish) -> dict[str, Tensor]:
+    op, score = draft.op, quantities.score
+    kept = np.asarray(wish.default, np.int64)
+    wanted = draft.input(TARGET, np.int64, [wish.targets or "onnxcam.K"], kept)
+    with op.scope("target"):
+        top = op.ArgMax(score, axis=1, keepdims=1)
+        classes = op.Where(op.Less(wanted, 0), top, wanted)
+    signed, steepest, gradient = _for_each(op, classes, wish.targets, quantities.explained)
+    found = {
+        MAP: _finished(op, signed, quantities, wish),
+        CLASS: classes,
+        SIGNED: signed,
+        SCORE: score,
+        STEEPEST: steepest,
+        FEATURE: quantities.place.tensor,
+        GRADIENT: gradient,
+    }
+    return {k: v for k, v in found.items() if k in wish.expose or k in (MAP, CLASS)}
+
+
+def _finished(op: Emitter, signed: Tensor, quantities: Quantities, wish: _Wish) -> Tensor:
+    """Return the map as it is wanted: rectified, at the input's size, normalised."""
+    map = op.Relu(signed) if quantities.method.rectify else signed
+    with op.scope("map"):
+        if wish.upsampling != "none":
+            map = resampled(op, map, quantities.input_size(), wish.upsampling)
+        return map if wish.normalize == "none" else normalized(op, map, wish.normalize)
+
+
+def _for_each(
+    op: Emitter,
+    classes: Tensor,
+    targets: int | None,
+    one: Callable[[Emitter, Tensor], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """Return what ``one`` makes of each column of the classes, stacked along axis 1."""
+    if targets == 1:
+        results = one(op, op.Squeeze(classes, axes=[1]))
+        return tuple(op.Unsqueeze(r, axes=[1]) for r in results)
+    return _scan(op, classes, one)
+
+
+def _scan(
+    op: Emitter, classes: Tensor, one: Callable[[Emitter, Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    """Scan over the targets: what depends on no target is computed once, outside."""
+    shape = shape_of(classes) or (None, None)
+    index = op.variable("index", np.int64, [shape[0]])
+    body = op.body([index], name="target")
+    results = one(body, index)
+    graph = body.close(results)
+    scanned = op.Scan(
+        classes,
+        body=graph,
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[1] * len(results),
+        _outputs=len(results),
+    )
+    for tensor, result in zip(scanned, results, strict=True):
+        tensor.dtype = result.dtype
+        inner = shape_of(result)
+        tensor.shape = None if inner is None else [inner[0], shape[1], *inner[1:]]
+    return tuple(scanned)
+
+
+def default_feature(
+    catalog: Catalog, name: str | None, method: GraphMethod | None = None
+) -> Candidate:
+    """Return the feature layer of this name, or the default one for a method.
+
+    Args:
+        catalog: The layers of a model.
+        name: Name of a tensor, None for the default.
+        method: The method; one on the input has the input.
+
+    Raises:
+        ModelError: The model has no usable feature layer.
+        UsageError: The named layer cannot be used, or the method takes none.
+    """
+    if method is not None and not method.takes_feature:
+        if name is not None:
+            raise UsageError(
+                f"{method.name} explains at the input: it has no feature layer", "leave it out"
+            )
+        return input_layer(catalog)
+    if name is not None:
+        return catalog.find(name)
+    if catalog.feature is None:
+        raise ModelError(
+            f"nothing to explain: {catalog.feature_reason}",
+            "`onnxcam layers MODEL --all` shows every tensor; name one with --feature-layer",
+        )
+    return catalog.feature
+
+
+def _provenance(
+    model: Model, catalog: Catalog, method: GraphMethod, feature: Candidate, wish: _Wish
+) -> dict[str, str]:
+    return {
+        "onnxcam.version": __version__,
+        "onnxcam.source.sha256": model.sha256,
+        "onnxcam.method": method.name,
+        "onnxcam.feature_layer": feature.name,
+        "onnxcam.reduction_layer": catalog.reduction.name,
+        "onnxcam.builder": "native",
+        "onnxcam.upsampling": wish.upsampling,
+        "onnxcam.normalize": wish.normalize,
+    }
+
+
+def _check(what: str, value: str, allowed: Sequence[str]) -> None:
+    short = [a.removeprefix(_PREFIX) for a in allowed]
+    if value not in allowed:
+        raise UsageError(
+            f"no {what} {value.removeprefix(_PREFIX)!r}", f"choose one of {', '.join(short)}"
+        )

@@ -1,0 +1,82 @@
+"""Where a map is made: the axes of the feature layer or the input, and the way to a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.layout import Layout
+from onnxcam.methods.registry import Axes
+
+_END = 2**63 - 1
+_ORDER = "NTDHW"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor that maps are made of.
+
+    Attributes:
+        tensor: The tensor.
+        layout: The meaning of its axes: batch and space are known.
+        grid: Extents of the space that a token axis stands for; () where space has axes.
+    """
+
+    tensor: Tensor
+    layout: Layout
+    grid: tuple[int | Tensor, ...] = ()
+
+    @property
+    def axes(self) -> Axes:
+        """The axes of what :meth:`patches` returns."""
+        channel = self.layout.channel
+        if channel is not None:
+            return Axes(channel, self.layout.space)
+        return Axes(1, tuple(i + (i > 0) for i in self.layout.space))
+
+    @property
+    def letters(self) -> str:
+        """Names of the map's spatial axes, in order ("HW", "W", "DHW")."""
+        if self.grid:
+            return {1: "W", 2: "HW", 3: "DHW"}[len(self.grid)]
+        return "".join(c for c in "DHW" if c in self.layout.axes)
+
+    def patches(self, op: Emitter, value: Tensor) -> Tensor:
+        """Return a value of the tensor's shape without class and register tokens.
+
+        Where the tensor has no channel axis it gets one of 1, as axis 1.
+        """
+        if self.layout.channel is None:
+            return op.Unsqueeze(value, axes=[1])
+        if not self.layout.prefix:
+            return value
+        start, end = self.layout.prefix, _END
+        return op.Slice(value, starts=[start], ends=[end], axes=[self.layout.space[0]])
+
+    def as_map(self, op: Emitter, reduced: Tensor) -> Tensor:
+        """Return a value of one channel as [N, ...space], space in the order depth to width."""
+        flat = op.Squeeze(reduced, axes=[self.axes.channel])
+        letters = self.layout.axes.replace("C", "")
+        order = [letters.index(c) for c in _ORDER if c in letters]
+        turned = flat if order == sorted(order) else op.Transpose(flat, perm=order)
+        if not self.grid:
+            return turned
+        return op.Reshape(turned, op.dims(op.dim(turned, 0), *self.grid))
+
+    def as_channel(self, op: Emitter, map: Tensor) -> Tensor:
+        """Return a map [N, ...space] along the tensor's own axes, with a channel axis of 1."""
+        letters = self.layout.axes.replace("C", "")
+        ordered = [c for c in _ORDER if c in letters]
+        perm = [ordered.index(c) for c in letters]
+        turned = map if perm == sorted(perm) else op.Transpose(map, perm=perm)
+        return op.Unsqueeze(turned, axes=[self.axes.channel])
+
+    @property
+    def rank(self) -> int:
+        """How many axes a map has behind the batch."""
+        return len(self.grid) or len(self.layout.space)
+
+
+def known_rank(tensor: Tensor) -> int:
+    """Return the number of axes of a tensor, 0 where it is not known."""
+    return len(shape_of(tensor) or ())

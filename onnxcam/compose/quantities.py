@@ -1,0 +1,190 @@
+"""What methods are made of, for one class of each input: features, gradients, weights, maps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxcam.autodiff.engine import path, vjp
+from onnxcam.compose.head import pooled
+from onnxcam.compose.places import Place, known_rank
+from onnxcam.compose.resample import resampled
+from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.errors import UsageError
+from onnxcam.layers import Candidate, Catalog
+from onnxcam.methods import GraphMethod, find
+from onnxcam.surgery import Draft
+
+
+class Quantities:
+    """The quantities of a model and its layers.
+
+    Args:
+        draft: The model.
+        catalog: Its layers.
+        method: The method that they are for.
+        feature: The feature layer, the input for methods on the input.
+
+    Attributes:
+        score: The scores [N, C].
+        place: Where the map of the method is made.
+    """
+
+    def __init__(
+        self, draft: Draft, catalog: Catalog, method: GraphMethod, feature: Candidate
+    ) -> None:
+        self.op, self.method, self.catalog = draft.op, method, catalog
+        self.reduction = draft.tensor(catalog.reduction.name)
+        self.score = _scores(draft.op, self.reduction, catalog.reduction.class_axis)
+        self._feature = _place(draft, feature)
+        self._input = draft.tensor(catalog.input)
+        self._source = _place(draft, input_layer(catalog)) if method.on_input else None
+        self.place = self._at(method)
+        needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
+        self._pool = (
+            pooled(self._feature.tensor, self.reduction, self._feature.axes.space)
+            if "weights" in needs
+            else None
+        )
+
+    def _at(self, method: GraphMethod) -> Place:
+        if method.on_input:
+            assert self._source is not None
+            return self._source
+        return self._feature
+
+    def explained(self, op: Emitter, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the map of one class, how steep the score is, and its gradient.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            index: The class of each input, int64 [N].
+
+        Returns:
+            The map before rectification, float32 [N, ...space]; the largest absolute gradient of
+            the score, float32 [N]; the gradient (or weights) in the axes of the place's tensor.
+
+        Raises:
+            UsageError: The score does not depend on the layer, or nothing there is rectified.
+            UnsupportedOp: No gradient between the two.
+        """
+        kind = dtype_of(self.score) or np.dtype(np.float32)
+        seed = op.one_hot(index, self.op.dim(self.score, 1), kind)
+        slope = self._slope(op, seed, self.method)
+        with op.scope(self.method.name):
+            rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
+            steep = op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0)
+        return self._map(op, seed, self.method), op.cast(steep, np.float32), slope
+
+    def input_size(self) -> list[int | Tensor]:
+        """Return the extents of the input's space: ints where known, else int64 [1] tensors.
+
+        Raises:
+            UsageError: The input's space is not known, or not of the rank of the map.
+        """
+        layout = self.catalog.input_layout
+        if layout is None or len(layout.space) != self._feature.rank:
+            said = "unknown" if layout is None else layout.axes
+            raise UsageError(
+                f"the map of {self._feature.tensor.name!r} cannot be laid over the input "
+                f"{self.catalog.input!r} (axes {said}): it has {self._feature.rank} axes of space",
+                "use --upsampling none, or another --feature-layer",
+            )
+        return [self.op.dim(self._input, i) for i in layout.space]
+
+    def _map(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
+        place = self._at(method)
+        values = [self._value(op, seed, method, need) for need in method.needs]
+        with op.scope(method.name):
+            reduced = method.emit(op, *values, place.axes)
+            return op.cast(place.as_map(op, reduced), np.float32)
+
+    def _value(self, op: Emitter, seed: Tensor, method: GraphMethod, need: str) -> Tensor:
+        if need.startswith("map:"):
+            return self._nested(op, seed, find(need.removeprefix("map:")))
+        place = self._at(method)
+        if need in ("activation", "input"):
+            return place.patches(op, place.tensor)
+        slope = self._slope(op, seed, method)
+        return slope if need == "weights" else place.patches(op, slope)
+
+    def _slope(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
+        if "weights" in method.needs:
+            return self._weights(op, seed)
+        return self._gradient(op, seed, self._at(method).tensor, method)
+
+    def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
+        if method.overrides:
+            nodes, _ = path(op, [self.score], [wrt])
+            if not any(node.op in method.overrides for node in nodes):
+                raise UsageError(
+                    f"{method.name} changes the gradient of ReLU, but there is none between "
+                    f"{wrt.name!r} and {self.reduction.name!r}",
+                    "use --method saliency, which is the gradient as it is",
+                )
+        (gradient,) = vjp(op, [(self.score, seed)], [wrt], overrides=method.overrides)
+        if gradient is None:
+            raise UsageError(
+                f"the score {self.reduction.name!r} does not depend on {wrt.name!r}",
+                "`onnxcam layers MODEL` lists the layers that it depends on",
+            )
+        return gradient
+
+    def _weights(self, op: Emitter, seed: Tensor) -> Tensor:
+        """Return the classifier's weights of the class, in the rank of the feature tensor."""
+        assert self._pool is not None
+        weights = self._gradient(op, seed, self._pool, self.method)
+        if len(shape_of(self._pool) or ()) != len(self._feature.layout.axes):
+            weights = op.Unsqueeze(weights, axes=list(self._feature.axes.space))
+        return weights
+
+    def _nested(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
+        """Return the map of another method at the input's size, with the axes of the input."""
+        signed = self._map(op, seed, method)
+        raw = op.Relu(signed) if method.rectify else signed
+        with op.scope(self.method.name):
+            large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear")
+            return op.cast(
+                self.place.as_channel(op, op.Squeeze(large, axes=[1])), self.place.tensor
+            )
+
+
+def input_layer(catalog: Catalog) -> Candidate:
+    """Return the input as a layer, for the methods on the input."""
+    layout = catalog.input_layout
+    return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
+
+
+def _place(draft: Draft, layer: Candidate) -> Place:
+    tensor, layout = draft.tensor(layer.name), layer.layout
+    if layout is None or layout.batch is None or not layout.space or "?" in layout.axes:
+        known = "" if layout is None else f" ({layout.axes})"
+        raise UsageError(
+            f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
+            "`onnxcam layers MODEL` lists the layers with a known one",
+        )
+    if not is_float(tensor):
+        raise UsageError(
+            f"{layer.name!r} holds integers, which have no gradient",
+            "choose a --feature-layer behind it, and a method that takes one",
+        )
+    return Place(tensor, layout, tuple(_extent(draft, d) for d in layout.grid))
+
+
+def _extent(draft: Draft, dim: Dim) -> int | Tensor:
+    """Return an extent of a grid; a symbol is looked up in the shape of a tensor that has it."""
+    if isinstance(dim, int):
+        return dim
+    for tensor in draft.graph.tensors().values():
+        shape = shape_of(tensor) or ()
+        if isinstance(dim, str) and dim in shape:
+            return draft.op.dim(tensor, shape.index(dim))
+    return -1
+
+
+def _scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
+    """Return the scores as [N, C]: other axes than batch and class are summed over."""
+    shape = shape_of(z) or ()
+    if len(shape) < 2:
+        return op.Reshape(z, [-1, 1] if len(shape) == 1 else [1, 1])
+    others = [i for i in range(1, len(shape)) if i != class_axis]
+    return op.ReduceSum(z, axes=others, keepdims=0) if others else z

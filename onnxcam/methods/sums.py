@@ -1,0 +1,50 @@
+"""Sums over channels and positions that methods have in common."""
+
+from __future__ import annotations
+
+from onnxcam.emit import Emitter, Tensor
+from onnxcam.methods.registry import Axes
+
+
+def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
+    """Return sum_k w_k A_k over the channels, which stay as an axis of 1.
+
+    Args:
+        op: Emitter.
+        weights: One weight per input and channel: the rank of ``a``, 1 along its space.
+        a: Feature tensor.
+        axes: Its axes.
+    """
+    rank = len(axes.space) + 2
+    if axes.channel not in (1, rank - 1) or 0 in (axes.channel, *axes.space):
+        return channel_sum(op, op.Mul(weights, a), axes)
+    # A matrix product per input is faster than a product and a sum: [1, C] [C, space].
+    if axes.channel == 1:
+        row = op.Reshape(weights, [0, 1, -1])
+        product = op.MatMul(row, op.Reshape(a, [0, 0, -1]))
+        return op.Reshape(product, op.dims(op.dim(a, 0), 1, *(op.dim(a, i) for i in axes.space)))
+    column = op.Reshape(weights, op.dims(op.dim(a, 0), -1, 1))
+    flat = op.Reshape(a, op.dims(op.dim(a, 0), -1, op.dim(a, rank - 1)))
+    product = op.MatMul(flat, column)
+    return op.Reshape(product, op.dims(op.dim(a, 0), *(op.dim(a, i) for i in axes.space), 1))
+
+
+def channel_sum(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
+    """Return the sum over the channels, which stay as an axis of 1."""
+    return op.ReduceSum(x, axes=[axes.channel], keepdims=1)
+
+
+def space_sum(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
+    """Return the sum over the positions, which stay as axes of 1."""
+    return op.ReduceSum(x, axes=list(axes.space), keepdims=1)
+
+
+def largest(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
+    """Return the largest absolute value among the channels, which stay as an axis of 1."""
+    return op.ReduceMax(op.Abs(x), axes=[axes.channel], keepdims=1)
+
+
+def ratio(op: Emitter, above: Tensor, below: Tensor) -> Tensor:
+    """Return above / below, 0 where below is 0."""
+    zero = op.Equal(below, 0)
+    return op.Where(zero, 0, op.Div(above, op.Where(zero, 1, below)))

@@ -1,0 +1,21 @@
+"""XGrad-CAM."""
+
+from __future__ import annotations
+
+from onnxcam.emit import Emitter, Tensor
+from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.sums import ratio, space_sum, weighted_sum
+
+
+@graph_method(
+    "xgradcam",
+    needs=("activation", "gradient"),
+    cite="Fu et al., Axiom-based Grad-CAM, BMVC 2020",
+)
+def xgradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
+    """L = relu(sum_k w_k A_k), w_k = sum(A_k dy/dA_k) / sum(A_k), 0 where sum(A_k) is 0.
+
+    The paper's features are not negative. pytorch-grad-cam adds 1e-7 to the denominator.
+    """
+    weights = ratio(op, space_sum(op, op.Mul(a, da), axes), space_sum(op, a, axes))
+    return weighted_sum(op, weights, a, axes)
