@@ -285,6 +285,8 @@ def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
 
 
 def _raised(proto: ModelProto, notes: list[str]) -> ModelProto:
+    if not any(o.domain in _DOMAINS for o in proto.opset_import):
+        proto.opset_import.add(domain="", version=TARGET_OPSET)  # for what is added to it
     opset = standard_opset(proto)
     if opset >= TARGET_OPSET:
         return proto
