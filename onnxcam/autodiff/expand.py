@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import onnx
+import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TypeProto, helper
 
@@ -63,7 +65,8 @@ def _body(node: NodeView) -> gs.Graph:
         [helper.make_value_info(n, type_proto(t)) for n, t in zip(given, tensors, strict=True)],
         [helper.make_empty_tensor_value_info(n) for n in function.output],
     )
-    return imported(helper.make_model(graph, opset_imports=function.opset_import))
+    body = helper.make_model(graph, opset_imports=function.opset_import)
+    return imported(onnx.shape_inference.infer_shapes(body, data_prop=True))
 
 
 def _function(node: NodeView) -> FunctionProto:

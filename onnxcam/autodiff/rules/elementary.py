@@ -127,8 +127,6 @@ def det(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     x = node.inputs[0]
     rank = len(shape_of(x) or (None, None))
     cotangent = op.Unsqueeze(dy, axes=[rank - 2, rank - 1])
-    if op.dim(x, -1) == 1:
-        return op.Reshape(cotangent, op.shape(x))
     return op.Mul(cotangent, _cofactors(op, x, rank))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxcam.autodiff.engine import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.rules._moves import reshaped
 from onnxcam.emit import Emitter, Tensor, shape_of
 
 
@@ -31,7 +32,7 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
     """dA = dy B^T, dB = A^T dy, summed over broadcast batch dimensions; vectors as NumPy has it."""
     a, b = node.inputs
-    rank_a, rank_b = (len(shape_of(t) or ()) for t in (a, b))
+    rank_a, rank_b = _rank(a), _rank(b)
     left = op.Unsqueeze(a, axes=[0]) if rank_a == 1 else a
     right = op.Unsqueeze(b, axes=[1]) if rank_b == 1 else b
     if rank_b == 1:
@@ -42,7 +43,7 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
         da = _picked(op, dy, b, axis=1)
     else:
         da = unbroadcast(op, op.MatMul(dy, _transposed(op, right)), left)
-    if rank_b == 2 and rank_a > 2:  # one product over all rows, not one for each batch entry
+    if rank_b == 2 and (rank_a or 0) > 2:  # one product over all rows, not one for each matrix
         db = op.MatMul(_transposed(op, _rows(op, left)), _rows(op, dy))
     else:
         db = unbroadcast(op, op.MatMul(_transposed(op, left), dy), right)
@@ -59,9 +60,21 @@ def _picked(op: Emitter, dy: Tensor, weights: Tensor, *, axis: int) -> Tensor:
     return op.Transpose(picked, perm=[1, 0]) if axis else picked
 
 
+def _rank(x: Tensor) -> int | None:
+    shape = shape_of(x)
+    return None if shape is None else len(shape)
+
+
 def _transposed(op: Emitter, x: Tensor) -> Tensor:
-    rank = len(shape_of(x) or ())
-    return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+    """Swap the last two dimensions; what is of unknown rank is taken to have two."""
+    rank = _rank(x)
+    if rank is not None:
+        return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+    rows, columns = op.dim(x, -2), op.dim(x, -1)
+    batch = op.Slice(op.Shape(x), starts=[0], ends=[-2], axes=[0])
+    count = op.ReduceProd(batch, axes=[0], keepdims=1)
+    swapped = op.Transpose(reshaped(op, x, op.dims(count, rows, columns)), perm=[0, 2, 1])
+    return reshaped(op, swapped, op.dims(batch, columns, rows))
 
 
 def _rows(op: Emitter, x: Tensor) -> Tensor:
