@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.errors import UnsupportedOp
 
 Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
 
@@ -73,7 +74,15 @@ def scatter_add(op: Emitter, op_type: str, zeros: Tensor, *where: Any, **named: 
         zeros: What to add to; its dtype is that of the result.
         where: Indices and updates.
         named: Attributes.
+
+    Raises:
+        UnsupportedOp: The opset knows no scatter that adds (below 16).
     """
+    if "reduction" not in op.schema(op_type).attributes:
+        raise UnsupportedOp(
+            f"opset {op.opsets.get('', 1)} has no {op_type} that adds, but the gradient needs it",
+            "raise the model to opset 16 or newer with onnx.version_converter",
+        )
     kind = dtype_of(zeros)
     indices, updates = where
     if kind is not None and kind.itemsize < 4:
