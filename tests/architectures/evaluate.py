@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import reference_repairs  # noqa: F401 - for its effect
 import torch
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator

@@ -57,7 +57,7 @@ class _Embed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        return torch.cat([self.extra.expand(len(x), -1, -1), tokens], 1) + self.position
+        return torch.cat([self.extra.expand(x.shape[0], -1, -1), tokens], 1) + self.position
 
 
 class _Tokens(nn.Module):
