@@ -174,6 +174,8 @@ class NodeView:
             stated = schema.attributes[name].default_value
             if stated.type != onnx.AttributeProto.UNDEFINED:
                 found = onnx.helper.get_attribute_value(stated)
+                if isinstance(found, list):
+                    return [f.decode() if isinstance(f, bytes) else f for f in found]
                 return found.decode() if isinstance(found, bytes) else found
         return default
 
