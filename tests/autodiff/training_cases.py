@@ -91,6 +91,20 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # graph, feeds, wrt,
         "x s b m v", "y"),
     "dropout": ("(float[3] x, float r) => (float[3] y) { y = Dropout(x, r) }",
                 {"x": (3,), "r": np.full((), 0.5, "f4")}, "x r", "y"),
+    "moves": (
+        "(float[N,4] x, int64[1] k, int64[3,2] i, int64[2] r, int64[1] one) => (float[P,Q] y)"
+        " { a = Trilu<upper=0>(x) b, j = TopK<axis=1>(a, k) c = GatherElements<axis=1>(b, i)"
+        " d = Tile(c, r) e = Slice(d, one, k, one) f = LeakyRelu(e) g = LogSoftmax(f)"
+        " y = Reciprocal(g) }",
+        {"x": (3, 4), "k": I64([3]), "i": I64([[1, 0], [-1, 2], [2, 2]]), "r": I64([1, 3]),
+         "one": I64([1])}, "x", "y"),
+    "quotients": ("(float[N,4] x, float[4] b) => (float[N,4] y)"
+                  " { c = Div(x, x) d = Div(c, b) e = Div(b, x) f = Sub(d, e) y = Min(f, x, b) }",
+                  {"x": (3, 4), "b": (4,)}, "x b", "y"),
+    "microsoft": (
+        "(float[N,4] x, float[4] b) => (float[N,4] y) { c = com.microsoft.Gelu(x)"
+        " d = com.microsoft.FastGelu(c, b) e = com.microsoft.BiasGelu(d, b)"
+        " y = com.microsoft.QuickGelu<alpha=1.7>(e) }", {"x": (3, 4), "b": (4,)}, "x b", "y"),
     "sum-mean": (
         "(float[N,3] x, float[1,3] z) => (float[N,3] y)"
         " { a = Sum(x, z, x) b = Mean(a, z) c = Sum(b) y = HardSigmoid(c) }",
