@@ -11,7 +11,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from variants import array_in_double, in_double
@@ -46,8 +47,9 @@ def further(end: Array) -> Array:
 class QuantizeLinear(OpRun):
     """Divide, clip and shift."""
 
-    def _run(self, x, scale, zero=None, axis=None, block_size=None, saturate=None, **_):
-        dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    def _run(self, x, scale, zero=None, axis=None, block_size=None, output_dtype=None, **_):
+        number = output_dtype or TensorProto.UINT8
+        dtype = np.dtype(tensor_dtype_to_np_dtype(number)) if zero is None else zero.dtype
         z = np.zeros(()) if zero is None else spread(zero, x, axis, block_size)
         low, high = (end - z for end in limits(dtype))
         y = np.clip(x / spread(scale, x, axis, block_size), further(low), further(high))
