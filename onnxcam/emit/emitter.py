@@ -478,6 +478,21 @@ class Emitter:
             if kind is not None:
                 self._root._types[id(tensor)] = kind
                 stamp(tensor, kind)
+        self._infer_rank(node)
+
+    def _infer_rank(self, node: gs.Node) -> None:
+        """Stamp the rank on what has a computed shape of known length; onnx leaves it open."""
+        y = node.outputs[0]
+        if node.op not in ("Reshape", "Expand", "ConstantOfShape") or y.shape is not None:
+            return
+        length = (shape_of(node.inputs[-1]) or (None,))[0]
+        ranks = [length] if isinstance(length, int) else []
+        if node.op == "Expand":
+            shape = shape_of(node.inputs[0])
+            ranks = [*ranks, len(shape)] if ranks and shape is not None else []
+        if ranks and dtype_of(y) is not None:
+            y.shape = [None] * max(ranks)
+            self._root._types.pop(id(y), None)
 
     def _type(self, tensor: Tensor) -> TypeProto:
         types = self._root._types
