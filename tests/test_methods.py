@@ -8,8 +8,12 @@ import pytest
 from onnx import helper
 
 from onnxcam import Explainer, methods
+from onnxcam.compose import SIGNED, default_feature, explain_graph
 from onnxcam.errors import UsageError
+from onnxcam.layers import catalog
 from onnxcam.methods.registry import graph_method
+from onnxcam.model import load
+from onnxcam.session import Session
 
 X = np.array([[[[1, 0], [2, -1]], [[0, 3], [1, 0]]]], "f4")  # [1, 2, 2, 2]
 # relu(x): channel 0 = [[1, 0], [2, 0]], channel 1 = [[0, 3], [1, 0]]; fc = [[1, -2], [3, 4]]
@@ -65,6 +69,123 @@ def test_cam_with_reduce_mean_without_kept_axes() -> None:
     np.testing.assert_allclose(explain(X, target=0).map, CAM[0], atol=1e-6)
 
 
+# The gradient at relu(x), by a Flatten and a MatMul, and what each method makes of it.
+G = np.array([[[1, -1], [2, 0]], [[0, 1], [-2, 3]]], "f4")
+BY_HAND = {
+    "gradcam": [[0.5, 1.5], [1.5, 0]],
+    "gradcam++": [
+        [1 / 5 + 2 / 8, 3 * (1 / 6 + 3 / 14)],
+        [2 * (1 / 5 + 2 / 8) + 1 / 6 + 3 / 14, 0],
+    ],
+    "hirescam": [[1, 3], [4 - 2, 0]],
+    "layercam": [[1, 3], [4, 0]],
+    "xgradcam": [[5 / 3, 3 / 4], [10 / 3 + 1 / 4, 0]],
+    "gradcam-elementwise": [[1, 3], [4, 0]],
+    "saliency": [[1, 1], [2, 0]],
+    "input-x-gradient": [[1, 3], [4 - 2, 0]],
+    "guided-backprop": [[1, 1], [2, 0]],
+    "deconvnet": [[1, 1], [2, 3]],
+    "guided-gradcam": [[0.5, 1.5], [3, 0]],
+}
+
+
+def _signed(name: str, proto: object, x: np.ndarray = X) -> np.ndarray:
+    model, method = load(proto), methods.find(name)
+    found = catalog(model)
+    feature = default_feature(found, "a" if method.takes_feature else None, method)
+    explained = explain_graph(model, found, method, feature=feature, diagnose=True)
+    return Session(explained.model, device="cpu").run({"x": x}, [SIGNED])[0][:, 0]
+
+
+def _flat_head(gradient: np.ndarray) -> object:
+    nodes = [
+        helper.make_node("Flatten", ["a"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    return _head(nodes, {"w": gradient.reshape(8, 1)}, [1])
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_methods_by_hand(name: str) -> None:
+    np.testing.assert_allclose(_signed(name, _flat_head(G))[0], BY_HAND[name], rtol=1e-6, atol=1e-7)
+
+
+def test_all_methods_are_done_by_hand() -> None:
+    assert {*BY_HAND, "cam"} == set(methods.names())
+
+
+def test_gradcam_plus_plus_of_small_gradients() -> None:
+    """No epsilon: the weight of a gradient g as small as 1e-4 is g / (2 + g sum(A))."""
+    small = 1e-4
+    found = _signed("gradcam++", _flat_head(small * G))[0]
+    first = small / (2 + 3 * small) + 2 * small / (2 + 6 * small)
+    np.testing.assert_allclose(found[0, 0], first, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["xgradcam", "gradcam++"])
+def test_nothing_active_gives_an_empty_map(name: str) -> None:
+    """sum(A) = 0 in a channel, or in all of them, divides nothing by 0."""
+    x = X.copy()
+    x[:, 0] = -1
+    found = _signed(name, _flat_head(G), np.concatenate([x, -np.ones_like(x)]))
+    assert np.isfinite(found).all() and found[0].any() and not found[1].any()
+
+
+def _clipped(low: float) -> object:
+    """x -> Clip(low, 6) -> Neg -> Relu of something positive: the gradient comes back negative."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1, 1]),
+        helper.make_node("Clip", ["m", "low", "six"], ["c"]),
+        helper.make_node("Sub", ["six", "c"], ["s"]),
+        helper.make_node("Relu", ["s"], ["a"]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    weights = {"low": np.array(low, "f4"), "six": np.array(6, "f4")}
+    return nets.model(nodes, {"x": ["N", 2, 2, 2]}, {"y": ["N", 2]}, weights)
+
+
+def test_relu6_is_guided_and_another_clip_is_not() -> None:
+    assert not _signed("guided-backprop", _clipped(0.0)).any()
+    np.testing.assert_allclose(_signed("guided-backprop", _clipped(-6.0)), np.full((1, 2, 2), 0.25))
+
+
+def test_guidance_needs_a_relu() -> None:
+    proto = nets.cnn()
+    proto.graph.node[1].op_type = "Tanh"
+    with pytest.raises(UsageError, match="there is none between 'x' and 'logits'.*saliency"):
+        _signed("guided-backprop", proto)
+
+
+def test_methods_on_the_input_need_numbers() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=1),
+        helper.make_node("Conv", ["f", "w"], ["a"]),
+        helper.make_node("GlobalAveragePool", ["a"], ["y"]),
+    ]
+    proto = nets.model(
+        nodes, {"x": [1, 3, 4, 4]}, {"y": [1, 2, 1, 1]}, {"w": np.ones((2, 3, 1, 1), "f4")}
+    )
+    proto.graph.input[0].type.tensor_type.elem_type = 2
+    with pytest.raises(UsageError, match="'x' holds integers"):
+        explain_graph(load(proto), catalog(load(proto)), methods.find("saliency"))
+
+
+def test_an_input_without_channels() -> None:
+    """Sound as [N, W]: saliency is the gradient's size, place by place."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "one"], ["u"]),
+        helper.make_node("Conv", ["u", "w"], ["c"], kernel_shape=[1]),
+        helper.make_node("Relu", ["c"], ["a"]),
+        helper.make_node("ReduceMean", ["a", "two"], ["y"], keepdims=0),
+    ]
+    weights = {"one": np.array([1]), "two": np.array([2]), "w": np.full((2, 1, 1), -3, "f4")}
+    proto = nets.model(nodes, {"x": ["N", 4]}, {"y": ["N", 2]}, weights)
+    x = np.array([[1, -1, 2, -2]], "f4")
+    np.testing.assert_allclose(_signed("saliency", proto, x), [[0, 0.75, 0, 0.75]])
+    np.testing.assert_allclose(_signed("input-x-gradient", proto, x), [[0, 0.75, 0, 1.5]])
+
+
 @pytest.mark.parametrize(
     ("nodes", "weights", "words"),
     [
@@ -118,8 +239,13 @@ def test_two_methods_cannot_share_a_name() -> None:
         graph_method("gradcam", needs=("activation",), cite="")(lambda: None)
 
 
+@pytest.mark.parametrize("needs", [("activations",), (), ("gradient", "input")])
+def test_a_method_needs_what_there_is(needs: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot need"):
+        graph_method("another", needs=needs, cite="")
+
+
 def test_every_method_says_where_it_comes_from() -> None:
-    assert {"cam", "gradcam"} <= set(methods.names())
     for name in methods.names():
         method = methods.find(name)
         assert method.cite and "=" in method.summary

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnxcam.autodiff.engine import path, vjp
+from onnxcam.autodiff.overrides import rectifies
+from onnxcam.autodiff.registry import NodeView
 from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
@@ -115,7 +117,7 @@ class Quantities:
     def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
         if method.overrides:
             nodes, _ = path(op, [self.score], [wrt])
-            if not any(node.op in method.overrides for node in nodes):
+            if not any(rectifies(NodeView(node, op.opsets.get("", 1))) for node in nodes):
                 raise UsageError(
                     f"{method.name} changes the gradient of ReLU, but there is none between "
                     f"{wrt.name!r} and {self.reduction.name!r}",

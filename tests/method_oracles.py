@@ -1,0 +1,152 @@
+"""The methods by their definitions, with torch's autograd: no code shared with onnxcam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from architectures.parts import Network
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own habit
+
+
+def net() -> Network:
+    """A feature in the middle, so that its gradient differs from position to position."""
+    body = nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU()
+    )
+    head = nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU6(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(72, 4)
+    )
+    return Network(body, head)
+
+
+def _weighted(weights: Tensor, a: Tensor) -> Tensor:
+    return torch.einsum("nk,nkhw->nhw", weights, a)
+
+
+def gradcam(a: Tensor, g: Tensor) -> Tensor:
+    return _weighted(g.mean((2, 3)), a)
+
+
+def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    """Equation 19 as it stands, one position after another."""
+    weights = torch.zeros(a.shape[:2])
+    for n, k in torch.cartesian_prod(torch.arange(len(a)), torch.arange(a.shape[1])).tolist():
+        for slope in g[n, k].flatten().tolist():
+            second, third = slope**2, slope**3
+            below = 2 * second + third * float(a[n, k].sum())
+            weights[n, k] += (second / below if below else 0.0) * max(slope, 0.0)
+    return _weighted(weights, a)
+
+
+def hirescam(a: Tensor, g: Tensor) -> Tensor:
+    return (a * g).sum(1)
+
+
+def layercam(a: Tensor, g: Tensor) -> Tensor:
+    return (g.clamp(min=0) * a).sum(1)
+
+
+def xgradcam(a: Tensor, g: Tensor) -> Tensor:
+    share = torch.nan_to_num(a / a.sum((2, 3), keepdim=True))
+    return _weighted((share * g).sum((2, 3)), a)
+
+
+def gradcam_elementwise(a: Tensor, g: Tensor) -> Tensor:
+    return (a * g).clamp(min=0).sum(1)
+
+
+def saliency(x: Tensor, g: Tensor) -> Tensor:
+    return g.abs().amax(1)
+
+
+def input_x_gradient(x: Tensor, g: Tensor) -> Tensor:
+    return (x * g).sum(1)
+
+
+AT_FEATURE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "hirescam": hirescam,
+    "layercam": layercam,
+    "xgradcam": xgradcam,
+    "gradcam-elementwise": gradcam_elementwise,
+}
+AT_INPUT = {
+    "saliency": saliency,
+    "input-x-gradient": input_x_gradient,
+    "guided-backprop": saliency,
+    "deconvnet": saliency,
+    "guided-gradcam": saliency,
+}
+ALL = [*AT_FEATURE, *AT_INPUT]
+
+
+def expected(name: str, model: nn.Module, x: Tensor, target: int) -> Tensor:
+    """Return the map [N, H, W] before its ReLU."""
+    if name in AT_FEATURE:
+        return AT_FEATURE[name](*feature_gradient(model, x, target))
+    changed = {"guided-backprop": _guided, "guided-gradcam": _guided, "deconvnet": _deconvolved}
+    with _rectifiers(model, changed.get(name)):
+        leaf = x.clone().requires_grad_()
+        (g,) = torch.autograd.grad(model(leaf)[0][:, target].sum(), leaf)
+    if name == "guided-gradcam":
+        cam = gradcam(*feature_gradient(model, x, target)).clamp(min=0)[:, None]
+        g = g * F.interpolate(cam, x.shape[2:], mode="bilinear", align_corners=False)
+    return AT_INPUT[name](x, g)
+
+
+def feature_gradient(model: nn.Module, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    """Return the feature and the gradient of the score with respect to it."""
+    score, a = model(x)
+    (g,) = torch.autograd.grad(score[:, target].sum(), a)
+    return a.detach(), g
+
+
+class _Changed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, function, change):  # type: ignore[no-untyped-def]
+        y = function(x)
+        ctx.inside, ctx.change = y == x, change
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):  # type: ignore[no-untyped-def]
+        return ctx.change(dy, ctx.inside), None, None
+
+
+def _guided(dy: Tensor, inside: Tensor) -> Tensor:
+    return torch.where(inside & (dy > 0), dy, 0)
+
+
+def _deconvolved(dy: Tensor, inside: Tensor) -> Tensor:
+    return dy.clamp(min=0)
+
+
+class _Rectifier(nn.Module):
+    def __init__(self, inner: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Changed.apply(x, self.inner, self.change)
+
+
+@contextmanager
+def _rectifiers(model, change):  # type: ignore[no-untyped-def]
+    """Replace the ReLU and ReLU6 modules inside the block, where there is a change."""
+    places = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ReLU | nn.ReLU6) and change is not None
+    ]
+    try:
+        for parent, name, child in places:
+            setattr(parent, name, _Rectifier(child, change))
+        yield
+    finally:
+        for parent, name, child in places:
+            setattr(parent, name, child)
