@@ -21,7 +21,9 @@ def relu(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
 def leaky_relu(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy where x > 0, else alpha dy."""
     alpha = node.attr("alpha")
-    positive = op.cast(op.Greater(node.inputs[0], 0), dy)
+    # y has the sign of x, save for a negative slope. What uses x keeps it from being fused.
+    sign = node.outputs[0] if alpha >= 0 else node.inputs[0]
+    positive = op.cast(op.Greater(sign, 0), dy)
     return op.Mul(dy, op.Add(op.Mul(positive, 1 - alpha), alpha))
 
 

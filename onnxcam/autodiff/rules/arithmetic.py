@@ -97,8 +97,9 @@ def clip(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
     """dx = dy strictly between the bounds, else 0: what leaves x goes to the bound it meets."""
     x = node.inputs[0]
     low, high = node.setting("min", 1), node.setting("max", 2)
-    inside = [] if low is None else [op.Greater(x, low)]
-    inside += [] if high is None else [op.Less(x, high)]
+    # y lies between the bounds where x does. A Clip whose x is used again is not fused.
+    inside = [] if low is None else [op.Greater(node.outputs[0], low)]
+    inside += [] if high is None else [op.Less(node.outputs[0], high)]
     if not inside:
         return dy, *[None] * (len(node.inputs) - 1)
     dx = op.Mul(dy, op.cast(reduce(op.And, inside), dy))

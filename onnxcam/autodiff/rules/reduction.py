@@ -26,7 +26,7 @@ def reduce_sum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 def reduce_mean(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy / n, at each of the n elements of its mean."""
     x = node.inputs[0]
-    share = op.Mul(dy, _one_in(op, x, node.outputs[0], dy))
+    share = op.Mul(dy, _one_in(op, node, dy))
     return alone(node, op.Expand(_kept(op, node, share), op.shape(x)))
 
 
@@ -174,8 +174,14 @@ def _again(op: Emitter, node: NodeView, op_type: str, x: Tensor) -> Tensor:
     return op.call(op_type, [x], named)
 
 
-def _one_in(op: Emitter, x: Tensor, y: Tensor, like: Tensor) -> Tensor | float:
+def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
     """Return 1 / n, where n elements of x make one of y."""
+    x, y, axes = node.inputs[0], node.outputs[0], node.setting("axes", 1)
+    shape = shape_of(x)
+    if shape is not None and isinstance(axes, list | np.ndarray) and len(axes):
+        dims = [d for d in (shape[int(a)] for a in axes) if isinstance(d, int)]
+        if len(dims) == len(axes):
+            return 1 / max(int(np.prod(dims)), 1)
     sizes = [static_shape(t) for t in (x, y)]
     if all(s is not None for s in sizes):
         big, small = (int(np.prod(s)) for s in sizes if s is not None)
