@@ -6,7 +6,7 @@ known at run time, n being the number of spatial axes (those behind batch and ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxcam.autodiff.registry import NodeView
@@ -70,16 +70,58 @@ def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
         return Window(kernel, strides, dilations, pads[:n], pads[n:])
     size, reach = spatial(op, x, n), bare.reach
     if isinstance(size, tuple) and reach is not None:
-        total: Sizes = tuple(
-            max((-(-i // s) - 1) * s + r - i, 0)
-            for i, s, r in zip(size, strides, reach, strict=True)
-        )
+        rows = zip(size, strides, reach, strict=True)
+        total: Sizes = tuple((-(-i // s) - 1) * s + r - i for i, s, r in rows)
+        least = min(total)
     else:
         # Windows start every `stride` inputs; what the last one lacks is padded.
         covered = op.Add(_last_start(op, spatial(op, y, n), strides), _reach(op, bare, weight))
-        total = op.Max(op.Sub(covered, vector(op, size)), [0])
+        total = op.Sub(covered, vector(op, size))
+        least = min((r - s for r, s in zip(reach or (), strides, strict=False)), default=0)
+    if least < -1:
+        raise UnsupportedOp(
+            f"node {node.name!r} ({node.op_type}): auto_pad={kind} with a stride above the "
+            "window: runtimes disagree on where the windows lie",
+            "export the model with explicit pads",
+        )
     begin, end = halves(op, total, more_at_end=kind == "SAME_UPPER")
     return Window(kernel, strides, dilations, begin, end)
+
+
+def pooled(op: Emitter, win: Window, node: NodeView) -> Sizes:
+    """Return the spatial sizes of a pool's output.
+
+    Not from the output's own shape: with ``ceil_mode`` ONNX's shape inference counts windows that
+    start behind the input too, which no runtime has (in opsets below 22).
+    """
+    n, size = len(win.strides), spatial(op, node.inputs[0], len(win.strides))
+    if not isinstance(size, tuple) or win.pads is None or win.reach is None:
+        return spatial(op, node.outputs[0], n)
+    found = []
+    for i, (length, s, reach) in enumerate(zip(size, win.strides, win.reach, strict=True)):
+        begin, room = win.pads[i], length + win.pads[i] + win.pads[n + i] - reach
+        out = room // s + 1
+        if node.attr("ceil_mode", 0):
+            out = -(-room // s) + 1
+            out -= (out - 1) * s >= length + begin  # the last window must start on the input
+        found.append(out)
+    return tuple(found)
+
+
+def settled(op: Emitter, win: Window, node: NodeView) -> Window:
+    """Return the windows with the end that the last one needs: ``ceil_mode`` may reach further.
+
+    Where sizes are only known at run time the pads become run-time values, which are cropped.
+    """
+    n = len(win.strides)
+    size, out = spatial(op, node.inputs[0], n), pooled(op, win, node)
+    if isinstance(size, tuple) and isinstance(out, tuple) and win.pads and win.reach:
+        rows = zip(size, out, win.strides, win.reach, win.pads[:n], strict=True)
+        end = tuple(max((o - 1) * s + r - i - b, 0) for i, o, s, r, b in rows)
+        return replace(win, end=end)
+    if node.attr("ceil_mode", 0):
+        return replace(win, begin=vector(op, win.begin), end=vector(op, win.end))
+    return win
 
 
 def transposed_window(op: Emitter, node: NodeView, weight: Tensor) -> Window:
@@ -106,21 +148,22 @@ def _transposed_total(op: Emitter, node: NodeView, bare: Window, weight: Tensor)
     shape = node.attr("output_shape")
     if not shape and bare.reach is not None:
         rows = zip(bare.strides, bare.reach, extra, strict=True)
-        return tuple(max(r + e - s, 0) for s, r, e in rows)
+        return tuple(r + e - s for s, r, e in rows)
     if isinstance(size, tuple) and bare.reach is not None:
         rows4 = zip(size, bare.strides, bare.reach, extra, shape[-n:], strict=True)
-        return tuple(max((i - 1) * s + r + e - o, 0) for i, s, r, e, o in rows4)
+        return tuple((i - 1) * s + r + e - o for i, s, r, e, o in rows4)
     wanted = vector(op, tuple(shape[-n:])) if shape else op.Mul(vector(op, size), bare.strides)
     natural = op.Add(_last_start(op, size, bare.strides), op.Add(_reach(op, bare, weight), extra))
-    return op.Max(op.Sub(natural, wanted), [0])
+    return op.Sub(natural, wanted)
 
 
 def halves(op: Emitter, total: Sizes, *, more_at_end: bool) -> tuple[Sizes, Sizes]:
-    """Split a total padding in two; an odd one leaves one side with more."""
+    """Split a total padding (below 0: none) in two; an odd one leaves one side with more."""
     if isinstance(total, tuple):
-        less = tuple(t // 2 for t in total)
-        more: Sizes = tuple(t - h for t, h in zip(total, less, strict=True))
+        less = tuple(max(t, 0) // 2 for t in total)
+        more: Sizes = tuple(max(t, 0) - h for t, h in zip(total, less, strict=True))
         return (less, more) if more_at_end else (more, less)
+    total = op.Max(total, [0])
     half = op.Div(total, [2])
     rest = op.Sub(total, half)
     return (half, rest) if more_at_end else (rest, half)
@@ -161,11 +204,10 @@ def vector(op: Emitter, sizes: Sizes) -> Tensor:
 
 def cropped(op: Emitter, x: Tensor, axes: list[int], begin: Sizes, size: Sizes) -> Tensor:
     """Return the part of x that starts at ``begin`` and has ``size`` on these axes."""
-    shape = shape_of(x)
-    whole = shape is not None and tuple(shape[a] for a in axes) == size
-    if whole and isinstance(begin, tuple) and not any(begin):
-        return x
     if isinstance(begin, tuple) and isinstance(size, tuple):
+        shape = shape_of(x)
+        if shape is not None and not any(begin) and tuple(shape[a] for a in axes) == size:
+            return x
         stop: Sizes = tuple(b + s for b, s in zip(begin, size, strict=True))
     elif isinstance(begin, tuple) and not any(begin):
         stop = size

@@ -1,23 +1,139 @@
-"""Pooling."""
+"""Average and Lp pools: a convolution with equal weights, and what goes around it."""
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.emit import Emitter, Tensor, shape_of, static_shape
+from onnxcam.autodiff.rules._windows import (
+    Ints,
+    Window,
+    pooled,
+    settled,
+    spatial,
+    spatial_rank,
+    vector,
+    window,
+)
+from onnxcam.autodiff.rules.conv import input_gradient
+from onnxcam.emit import Emitter, Tensor, shape_of
+
+
+@vjp("AveragePool")
+def average_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
+    """dx = sum over the windows that hold x of dy / taps counted in the window."""
+    x = node.inputs[0]
+    win = window(op, node)
+    count = _counts(op, node, win, x, dy)
+    return window_sums(op, op.Div(dy, op.cast(count, dy)), settled(op, win, node), x)
 
 
 @vjp("GlobalAveragePool")
 def global_average_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy / number of positions, at every position."""
     x = node.inputs[0]
-    shape = static_shape(x) or shape_of(x) or ()
-    space = [op.dim(x, i) for i in range(2, len(shape))]
-    if all(isinstance(d, int) for d in space):
-        count = 1
-        for d in space:
-            count *= d
-        scaled = op.Mul(dy, 1 / count)
-    else:
-        product = op.ReduceProd(op.dims(*space), axes=[0], keepdims=0)
-        scaled = op.Div(dy, op.cast(product, dy))
-    return op.Expand(scaled, op.shape(x))
+    size = spatial(op, x, spatial_rank(node))
+    if isinstance(size, tuple):
+        return op.Expand(op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
+    count = op.ReduceProd(size, axes=[0], keepdims=0)
+    return op.Expand(op.Div(dy, op.cast(count, dy)), op.Shape(x))
+
+
+@vjp("LpPool")
+def lp_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
+    """dx = x |x|^(p-2) sum over windows of dy y^(1-p); 0 where the whole window is 0."""
+    x, p = node.inputs[0], float(node.attr("p", 2))
+    win = settled(op, window(op, node), node)
+    return op.Mul(_odd_power(op, x, p), window_sums(op, _per_norm(op, node, dy, p), win, x))
+
+
+@vjp("GlobalLpPool")
+def global_lp_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
+    """dx = x |x|^(p-2) dy y^(1-p); 0 where y is 0."""
+    p = float(node.attr("p", 2))
+    return op.Mul(_odd_power(op, node.inputs[0], p), _per_norm(op, node, dy, p))
+
+
+def window_sums(op: Emitter, dy: Tensor, win: Window, x: Tensor) -> Tensor:
+    """Return at every position of x the sum of dy over the windows that hold it.
+
+    Args:
+        op: Emitter.
+        dy: One value per window, [N, C, ...out].
+        win: The windows, settled.
+        x: The input, [N, C, ...in]; only its shape is used.
+    """
+    n, channels = len(win.strides), op.dim(x, 1) if shape_of(x) is not None else None
+    one = op.cast(op.const(np.ones((1, 1, *(win.kernel or ())), np.float32)), dy)
+    if isinstance(channels, int):
+        weight = op.Expand(one, [channels, 1, *[1] * n])
+        return input_gradient(op, dy, weight, win, x, channels)
+    single = op.Reshape(dy, [-1, 1, *[0] * n])  # channels as batch: `group` cannot be symbolic
+    return op.Reshape(input_gradient(op, single, one, win, x, 1), op.shape(x))
+
+
+def _counts(op: Emitter, node: NodeView, win: Window, x: Tensor, dy: Tensor) -> Tensor:
+    """Return the number of taps that each window counts, [...out] or a scalar."""
+    n = len(win.strides)
+    size, out = spatial(op, x, n), pooled(op, win, node)
+    padded = bool(node.attr("count_include_pad", 0))
+    if isinstance(size, tuple) and isinstance(out, tuple) and win.pads is not None:
+        axes = [_axis_counts(win, i, size[i], out[i], padded) for i in range(n)]
+        total = np.array(1)
+        for taps in axes:
+            total = np.multiply.outer(total, taps)
+        uniform = total.size > 0 and (total == total.flat[0]).all()
+        return op.const(total.flat[0] if uniform else total, np.float32)
+    lengths = [op.Slice(vector(op, v), [i], [i + 1], [0]) for v in (size, out) for i in range(n)]
+    total_: Tensor = op.const(1)
+    for i in range(n):
+        taps = _axis_counts_at_run_time(op, win, i, lengths[i], lengths[n + i], padded)
+        total_ = op.Mul(total_, op.Reshape(taps, [-1, *[1] * (n - 1 - i)]))
+    return total_
+
+
+def _axis_counts(win: Window, i: int, size: int, out: int, padded: bool) -> NDArray[np.int64]:
+    """Return how many taps of each window lie on the input (or its padding), int [out]."""
+    (begin, end), kernel = _ends(win, i), (win.kernel or ())[i]
+    first = np.arange(out)[:, None] * win.strides[i] - begin
+    taps = first + np.arange(kernel) * win.dilations[i]
+    low, high = (-begin, size + end) if padded else (0, size)
+    inside: NDArray[np.int64] = ((taps >= low) & (taps < high)).sum(1)
+    return inside.clip(1)
+
+
+def _axis_counts_at_run_time(
+    op: Emitter, win: Window, i: int, size: Tensor, out: Tensor, padded: bool
+) -> Tensor:
+    pads = [op.Slice(vector(op, v), [i], [i + 1], [0]) for v in (win.begin, win.end)]
+    zero, one = op.const(np.array(0)), op.const(np.array(1))
+    windows = op.Range(zero, op.Squeeze(out, axes=[0]), one)
+    first = op.Sub(op.Mul(op.Unsqueeze(windows, axes=[1]), win.strides[i]), pads[0])
+    taps = op.Add(first, np.arange((win.kernel or ())[i])[None] * win.dilations[i])
+    low, high = (op.Neg(pads[0]), op.Add(size, pads[1])) if padded else (zero, size)
+    inside = op.And(op.Not(op.Less(taps, low)), op.Less(taps, high))
+    counted = op.ReduceSum(op.Cast(inside, to=7), axes=[1], keepdims=0)
+    return op.Max(counted, [1])
+
+
+def _ends(win: Window, i: int) -> Ints:
+    pads = win.pads or []
+    return pads[i], pads[len(win.strides) + i]
+
+
+def _odd_power(op: Emitter, x: Tensor, p: float) -> Tensor:
+    """Return x |x|^(p-2)."""
+    if p == 2:
+        return x
+    sign = op.Sign(x)
+    return sign if p == 1 else op.Mul(sign, op.Pow(op.Abs(x), op.cast(op.const(p - 1.0), x)))
+
+
+def _per_norm(op: Emitter, node: NodeView, dy: Tensor, p: float) -> Tensor:
+    """Return dy y^(1-p), and dy where y is 0 (it meets a factor 0 there)."""
+    if p == 1:
+        return dy
+    y = node.outputs[0]
+    safe = op.Add(y, op.cast(op.Not(op.Cast(y, to=9)), y))
+    return op.Div(dy, safe if p == 2 else op.Pow(safe, op.cast(op.const(p - 1.0), y)))
