@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import nets
 import numpy as np
 import onnx
 import onnx.shape_inference
 import pytest
 import torch
 from gradcheck import check_gradient
+from onnx import helper
 from torch.nn import functional as F  # noqa: N812
 from variants import node_model
 
@@ -57,8 +59,8 @@ def test_batch_normalization_of_old_opsets(opset: int, keep: bool) -> None:
         np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("outputs", [("y",), ("y", "m", "v")])
-def test_batch_normalization_in_training(outputs: tuple[str, ...]) -> None:
+def test_batch_normalization_in_training() -> None:
+    outputs = ("y", "running mean", "running var")
     feeds = {"x": _normal(3, 2, 3, 4), **_statistics(2)}
     model = node_model("BatchNormalization", feeds, outputs, training_mode=1, momentum=0.7)
     for symbolic in (False, True):
@@ -120,14 +122,18 @@ def test_as_torch_normalises(name: str) -> None:
     op_type, attributes, forward, shapes = CASES[name]
     feeds = dict(zip(("x", "s", "b"), (_normal(*s) for s in shapes), strict=False))
     seed = _normal(*shapes[0])
-    model = node_model(op_type, feeds, **attributes)
+    node = helper.make_node(op_type, list(feeds), ["y"], **attributes)
+    shapes_of = {name: list(value.shape) for name, value in feeds.items()}
+    model = nets.model([node], shapes_of, {"y": list(shapes[0])})
     for got, want in zip(_grads(model, feeds, seed), _torch(feeds, seed, forward), strict=True):
         np.testing.assert_allclose(got, want, atol=2e-5 * max(1, np.abs(want).max()))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_lrn_windows(size: int) -> None:
-    feeds = {"x": _normal(2, 5, 3, 2)}
+    feeds = {
+        "x": _normal(5, 5, 3, 2)
+    }  # as many inputs as channels: onnx 1.23 counts them for channels
     model = node_model("LRN", feeds, size=size, alpha=0.5, beta=0.7, bias=1.0)
     for symbolic in (False, True):
         check_gradient(model, feeds, symbolic=symbolic)
