@@ -123,13 +123,15 @@ def lowered(model: ModelProto) -> ModelProto:
         if not info.type.tensor_type.HasField("shape"):
             info.type.tensor_type.shape.CopyFrom(names[name].type.tensor_type.shape)
         proto.graph.output.append(info)
-    _renamed(proto, {f"defined {name}": name for name in taken})
+    renamed(proto, {f"defined {name}": name for name in taken})
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _renamed(proto: ModelProto, names: dict[str, str]) -> None:
+def renamed(proto: ModelProto, names: dict[str, str]) -> None:
+    """Give outputs of a model, and the nodes named after them, other names, in place."""
     for node in proto.graph.node:
         node.output[:] = [names.get(o, o) for o in node.output]
+        node.name = names.get(node.name, node.name)
     for info in proto.graph.output:
         info.name = names.get(info.name, info.name)
