@@ -46,10 +46,11 @@ def lift_weights(proto: ModelProto) -> int:
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and the bodies of control flow in it; others must not look outside."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.HasField("g"):
+            if attribute.HasField("g") and node.domain in ("", "ai.onnx"):
                 yield from _graphs(attribute.g)
 
 

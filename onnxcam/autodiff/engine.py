@@ -259,11 +259,11 @@ def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]
 
 
 def _expansion(view: NodeView) -> Entry | None:
-    """Return the rule by the operator's function body, where it has one and is not refused."""
-    from onnxcam.autodiff.expand import expanded, is_expandable  # which need this engine
+    """Return the rule by ONNX's own definition of the operator, where it has one."""
+    from onnxcam.autodiff.expand import expanded, is_defined  # which need this engine
 
     refused = refusal(view.domain, view.op_type) is not None
-    return None if refused or not is_expandable(view) else Entry(expanded, 1)
+    return None if refused or not is_defined(view) else Entry(expanded, 1)
 
 
 def unsupported(view: NodeView) -> UnsupportedOp:

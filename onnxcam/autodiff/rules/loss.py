@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._moves import alone
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.emit import Emitter, Tensor, dtype_of
 from onnxcam.errors import UnsupportedOp
 
 nondiff(
@@ -17,7 +17,7 @@ nondiff(
 def dropout(
     op: Emitter, node: NodeView, dy: Tensor, _: Tensor | None = None
 ) -> list[Tensor | None]:
-    """dx = dy; in training mode dy mask / (1 - ratio)."""
+    """dx = dy; in training mode dy mask / (1 - ratio), and dratio = sum(dy y) / (1 - ratio)."""
     switch, fixed = node.input(2), node.const(2)
     if switch is None or (fixed is not None and not fixed.any()):
         return alone(node, dy)
@@ -29,5 +29,11 @@ def dropout(
             "export the model for inference, or with the mask as the second output of Dropout",
         )
     ratio = 0.5 if node.input(1) is None else op.cast(node.inputs[1], dy)
-    dropped = op.Div(op.Mul(dy, op.cast(mask, dy)), op.Sub(op.const(1, dy.dtype), ratio))
-    return alone(node, dropped if fixed is not None else op.Where(switch, dropped, dy))
+    scaled = op.Div(dy, op.Sub(op.const(1, dtype_of(dy)), ratio))
+    dx, dratio = op.Mul(scaled, op.cast(mask, dy)), op.Mul(scaled, node.outputs[0])
+    if fixed is None:
+        dx, dratio = op.Where(switch, dx, dy), op.Where(switch, dratio, 0)
+    grads = alone(node, dx)
+    if node.wants(1):
+        grads[1] = op.Reshape(op.ReduceSum(dratio, keepdims=0), op.shape(node.inputs[1]))
+    return grads
