@@ -64,7 +64,11 @@ def test_the_page_makes_the_tensor_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "says"),
-    [({"dtype": "uint8", "mean": (1.0,)}, "uint8 cannot hold"), ({"dtype": "float16"}, "float16")],
+    [
+        ({"dtype": "uint8", "mean": (1.0,)}, "uint8 cannot hold"),
+        ({"dtype": "float16"}, "float16"),
+        ({"resize": "shortest", "resize_size": 12000}, "Crop it to a usual shape"),
+    ],
 )
 def test_what_the_page_cannot_make_it_refuses(fields: dict[str, Any], says: str) -> None:
     spec = InputSpec(**{**FLOAT, **fields}).said()

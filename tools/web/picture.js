@@ -15,6 +15,7 @@ const ARRAYS = {
   int16: Int16Array,
   int32: Int32Array,
 };
+const MOST_PIXELS = 2 ** 27; // of a resized picture: a strip grows along with its short side
 const WHOLE = { uint8: [0, 255], int8: [-128, 127], uint16: [0, 65535], int16: [-32768, 32767] };
 
 /** What a person can do something about: message and next step. */
@@ -89,6 +90,13 @@ export function resize(picture, width, height, filter) {
  */
 export function prepare(picture, spec) {
   const [width, height] = resizedSize(picture, spec);
+  if (width * height > MOST_PIXELS) {
+    throw new PageError(
+      `The picture would be resized from ${picture.width} x ${picture.height} to ` +
+        `${width} x ${height} pixels`,
+      "Crop it to a usual shape first",
+    );
+  }
   const [left, top, right, bottom] = cropBox(width, height, spec.size);
   const image = spec.channels === "GRAY" ? gray(picture) : picture;
   const resized = resize(image, width, height, spec.interpolation);
