@@ -25,7 +25,8 @@ Lowering = Callable[[Emitter, Sequence[Any], Attributes], tuple[Tensor, ...]]
 
 _SUFFIX = "_grad"
 _GRADIENT = re.compile(r"(t\d+)_grad(_\d+)?")
-_BY_RULE = re.compile(r"\w+Grad(_13|_dX)?")
+# Pad's gradient is a Pad with negative pads, and without the axes.
+_BY_RULE = re.compile(r"\w+Grad(_13|_dX)?|Pad")
 
 
 def lower(op: Emitter, built: gs.Graph, prepared: Prepared) -> list[Tensor | None]:

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnxcam.autodiff.registry import NodeView
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.emit import Emitter, Tensor, np_dtype, shape_of
 from onnxcam.errors import UnsupportedOp
 
 if TYPE_CHECKING:
@@ -127,10 +125,9 @@ def _layer_normalization(parcel: Parcel, node: NodeView) -> None:
     if any(t is not None and id(t) in parcel.carrying for t in node.outputs[1:]):
         raise refused(f"the Mean or InvStdDev of LayerNormalization node {node.name!r} is used")
     x, scale, bias = node.inputs[0], node.inputs[1], node.input(2)
-    outputs = [*node.outputs, None, None][:3]
-    node.outputs = [
-        parcel.op.variable("statistics", np.float32, None) if t is None else t for t in outputs
-    ]
+    kind = np_dtype(node.attr("stash_type"))
+    whole = [*node.outputs, None, None][:3]
+    node.outputs = [parcel.op.variable("statistics", kind, None) if t is None else t for t in whole]
     parcel.add(node, [x, scale, parcel.op.zeros_like(scale) if bias is None else bias])
 
 
@@ -172,22 +169,6 @@ def _where(parcel: Parcel, node: NodeView) -> None:
     """The gradients are not summed over a broadcast."""
     condition, x, y = node.inputs
     parcel.add(node, [condition, _expanded(parcel, x, node), _expanded(parcel, y, node)])
-
-
-@_rewrite("Pad")
-def _pad(parcel: Parcel, node: NodeView) -> None:
-    """The axes are ignored: pads of all axes take their place."""
-    x, pads, value, axes = (node.input(i) for i in range(4))
-    if pads is not None and axes is not None:
-        pads = _pads_of_all_axes(parcel.op, pads, axes, _rank(node))
-    parcel.add(node, [x, pads, value])
-
-
-def _pads_of_all_axes(op: Emitter, pads: Tensor, axes: Tensor, rank: int) -> Tensor:
-    zeros = op.const(np.zeros(2 * rank, np.int64))
-    axes = op.cast(axes, np.int64)
-    begins = op.Where(op.Less(axes, 0), op.Add(axes, rank), axes)
-    return op.ScatterElements(zeros, op.Concat(begins, op.Add(begins, rank), axis=0), pads, axis=0)
 
 
 @_rewrite("ScatterND", "ScatterElements")

@@ -107,8 +107,10 @@ def fed(
 ) -> dict[str, np.ndarray]:
     """Return the inputs, random where only a shape is given, and cotangents."""
     rng = np.random.default_rng(seed)
-    feeds = {k: v if isinstance(v, np.ndarray) else rng.normal(size=v) for k, v in values.items()}
-    feeds = {k: v.astype("f4") if v.dtype == np.float64 else v for k, v in feeds.items()}
+    feeds = {
+        k: v if isinstance(v, np.ndarray) else rng.normal(size=v).astype("f4")
+        for k, v in values.items()
+    }
     for name, y in run(model, feeds, outputs).items():
         feeds[f"ct::{name}"] = rng.normal(size=y.shape).astype(y.dtype)
     return feeds

@@ -66,6 +66,10 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # graph, feeds, wrt,
         "(float[N,3] x, float[3] s) => (float[N,3] z)"
         " { y = LayerNormalization(x, s) z = LayerNormalization(y, s) }",
         {"x": (2, 3), "s": (3,)}, "x s", "z"),
+    "layer-norm-double": (
+        "(double[N,3] x, double[3] s) => (double[N,3] y)"
+        " { y = LayerNormalization<stash_type=11>(x, s) }",
+        {"x": np.linspace(-1, 1, 6).reshape(2, 3) ** 2, "s": np.array([1.0, 2, 3])}, "x s", "y"),
     "output-inside-output": ("(float[3] x) => (float[3] a, float[3] y) { a = Exp(x) y = Sin(a) }",
                              {"x": (3,)}, "x a", "a y"),
     "wrt-before-wrt": (
