@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_sequence, shape_of
+from onnxcam.folding import folded
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,12 @@ class Copy:
             attributes[name] = inside.op.close(inside.copy.outputs)
             self.names |= inside.copy.names
             insides.append(inside)
-        made = self.op.again(node, inputs, attributes)
+        made = folded(self.op, node, inputs) or self.op.again(node, inputs, attributes)
         if insides:
             for tensor, kind in zip(made, output_kinds(node, inputs, insides), strict=False):
                 stamp(tensor, kind)
-        self.names[made[0].inputs[0].name] = node.name
+        if made[0].inputs:
+            self.names[made[0].inputs[0].name] = node.name
         for old, new in zip(node.outputs, made, strict=True):
             if old.name:
                 self._known[id(old)] = self.op.learn(new, old)

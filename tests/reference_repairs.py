@@ -2,8 +2,9 @@
 
 What onnx 1.23 has wrong, each of which a node in this project's tests meets: ConvTranspose with
 groups; a pool's ceil_mode (it pads the front too); MaxPool's Indices at stride 1, its SAME_LOWER
-pads; GlobalMaxPool beside images; and loops over single elements that take minutes. The pools and
-the sum of columns are written anew here, from the text of the specification.
+pads; GlobalMaxPool beside images; LRN (it walks over the batch, not the channels); the old
+BatchNormalizations; and loops over single elements that take minutes. The pools and the sum of
+columns are written anew here, from the text of the specification.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import reference_loops  # noqa: F401
 from onnx.reference.ops import (
+    op_batch_normalization,
     op_col2im,
     op_conv_transpose,
     op_global_max_pool,
     op_lp_pool,
+    op_lrn,
     op_max_pool,
     op_pool_common,
 )
@@ -131,6 +135,26 @@ def _global_max_pool(self: Any, x: Any) -> Any:
     return (x.max(tuple(range(2, x.ndim)), keepdims=True),)
 
 
+# ---- normalisations
+
+
+def _lrn(self: Any, x: Any, alpha: float, beta: float, bias: float, size: int) -> Any:
+    before, after = (size - 1) // 2, size // 2
+    squares = np.pad(x**2, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+    total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+    return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
+
+
+def _batch_normalization(
+    self: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float = 1e-5,
+    **_: Any,
+) -> Any:  # fmt: skip
+    """At inference; one scale a channel."""
+    assert len(self.output) == 1, "training mode of an old opset"
+    s, b, m, v = (t.reshape(-1, *[1] * (x.ndim - 2)) for t in (scale, bias, mean, variance))
+    return ((s * (x - m) / np.sqrt(v + epsilon) + b).astype(x.dtype),)
+
+
 op_conv_transpose.ConvTranspose._run = _conv_transpose_by_group
 op_conv_transpose.col2im_naive_implementation = _sum_of_columns
 op_col2im.col2im_naive_implementation = _sum_of_columns
@@ -138,3 +162,9 @@ op_pool_common.CommonPool._run = _pool
 op_lp_pool.LpPool._run = _lp_pool
 op_max_pool.MaxPool._run = _max_pool
 op_global_max_pool.GlobalMaxPool._run = _global_max_pool
+op_lrn.LRN._run = _lrn
+for old in (
+    op_batch_normalization.BatchNormalization_6,
+    op_batch_normalization.BatchNormalization_9,
+):
+    old._run = _batch_normalization

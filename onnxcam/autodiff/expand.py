@@ -34,8 +34,8 @@ def expanded(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | 
 
 
 def is_defined(node: NodeView) -> bool:
-    """Tell whether ONNX defines a node's operator by others, at the node's opset."""
-    return _version(node) is not None
+    """Tell whether ONNX defines a node's operator by others, at its opset and for its inputs."""
+    return _version(node) is not None and len(_function(node).node) > 0
 
 
 def _version(node: NodeView) -> int | None:

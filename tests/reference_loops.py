@@ -1,0 +1,93 @@
+"""Repairs of ONNX's reference evaluator for what runs in loops; import it for its effect.
+
+What onnx 1.23 has wrong or leaves out: a Loop's scan outputs (it joins them along their first axis
+instead of stacking them), loops without a condition or an iteration; the axes and directions of
+Scan; in RNN, GRU and LSTM the lengths, the activations, clipping and the coupled gates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from naive_recurrent import recurrent
+from onnx import helper
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_gru, op_loop, op_lstm, op_rnn, op_scan
+
+# ---- Loop
+
+
+def _loop(self: Any, trips: Any, going: Any, *states: Any, context: Any = None,
+          body: Any = None, attributes: Any = None, bindings: Any = None) -> Any:  # fmt: skip
+    body, names = self.body, self.body.input_names
+    states, rows = list(states), [[] for _ in body.output_names[len(states) + 1 :]]
+    going = True if going is None else bool(np.all(going))
+    number = 0
+    while going and (trips is None or number < int(np.squeeze(trips))):
+        lead = [np.array(number, np.int64), np.array(True)]
+        feeds = {**(context or {}), **dict(zip(names, [*lead, *states], strict=True))}
+        outputs = self._run_body(feeds, attributes=attributes, bindings=bindings)
+        going = bool(np.all(outputs[0]))
+        states = outputs[1 : 1 + len(states)]
+        for row, value in zip(rows, outputs[1 + len(states) :], strict=True):
+            row.append(value)
+        number += 1
+    kinds = body.output_types[1 + len(states) :]
+    stacks = [np.stack(row) if row else _no_rows(k) for row, k in zip(rows, kinds, strict=True)]
+    return tuple([*states, *stacks][: len(self.onnx_node.output)])
+
+
+def _no_rows(kind: Any) -> Any:
+    """Return what zero iterations stack up to: unknown dimensions count as 0."""
+    tensor = kind.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type or 1)
+    return np.zeros((0, *(d.dim_value for d in tensor.shape.dim)), dtype)
+
+
+# ---- Scan
+
+
+def _scan_init(self: Any, node: Any, run_params: Any) -> None:
+    OpRun.__init__(self, node, run_params)
+    self.input_names, self.output_names = self.body.input_names, self.body.output_names
+
+
+def _scan(self: Any, *args: Any, context: Any = None, bindings: Any = None, **_: Any) -> Any:
+    slices = self.num_scan_inputs
+    states, scanned = list(args[: len(args) - slices]), args[len(args) - slices :]
+    written = len(self.output_names) - len(states)
+    axes = self.scan_input_axes or [0] * slices
+    ways = self.scan_input_directions or [0] * slices
+    rows = [_rows(x, axis, way) for x, axis, way in zip(scanned, axes, ways, strict=True)]
+    outputs: list[list[Any]] = [[] for _ in range(written)]
+    for now in zip(*rows, strict=True):
+        feeds = {**(context or {}), **dict(zip(self.input_names, [*states, *now], strict=True))}
+        values = self._run_body(feeds, bindings=bindings)
+        states = values[: len(states)]
+        for row, value in zip(outputs, values[len(states) :], strict=True):
+            row.append(value)
+    axes = self.scan_output_axes or [0] * written
+    ways = self.scan_output_directions or [0] * written
+    parts = zip(outputs, axes, ways, strict=True)
+    return tuple([*states, *(np.stack(row[:: 1 - 2 * way], axis) for row, axis, way in parts)])
+
+
+def _rows(x: Any, axis: int, way: int) -> list[Any]:
+    return list(np.moveaxis(x, axis, 0))[:: 1 - 2 * way]
+
+
+# ---- RNN, GRU, LSTM
+
+
+def _recurrent(self: Any, *inputs: Any, **attributes: Any) -> Any:
+    stated = {k: v for k, v in attributes.items() if v is not None and k != "output_sequence"}
+    outputs = recurrent(self.onnx_node.op_type, *inputs, **stated)
+    return outputs[: len(self.onnx_node.output)]
+
+
+op_loop.Loop._run = _loop
+op_scan.Scan.__init__ = _scan_init
+op_scan.Scan._run = _scan
+for common in (op_rnn.CommonRNN, op_gru.CommonGRU, op_lstm.CommonLSTM):
+    common.__init__, common._run = OpRun.__init__, _recurrent
