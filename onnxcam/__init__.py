@@ -6,13 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnxcam.conversion import convert
     from onnxcam.explain import Explainer
     from onnxcam.explanation import Explanation
 
 __version__ = "0.1.0.dev0"
-__all__ = ["Explainer", "Explanation", "__version__"]
+__all__ = ["Explainer", "Explanation", "__version__", "convert"]
 
-_HOMES = {"Explainer": "onnxcam.explain", "Explanation": "onnxcam.explanation"}
+_HOMES = {
+    "convert": "onnxcam.conversion",
+    "Explainer": "onnxcam.explain",
+    "Explanation": "onnxcam.explanation",
+}
 
 
 def __getattr__(name: str) -> Any:

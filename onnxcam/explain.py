@@ -72,7 +72,7 @@ class Explainer:
         self.method = methods.find(method)
         self.model = load(model)
         self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
-        self.feature = compose.default_feature(self.catalog, feature_layer)
+        self.feature = compose.default_feature(self.catalog, feature_layer, self.method)
         self.upsampling = upsampling
         self.batch_size = batch_size
         self._device, self._threads = device, threads

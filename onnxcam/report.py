@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onnxcam.conversion import Conversion
 from onnxcam.inputs import Trial
 from onnxcam.layers import Candidate, Catalog
+from onnxcam.methods import GraphMethod
 from onnxcam.model import Model
 
 
@@ -80,6 +82,34 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
         out.print(f"written: {escape(str(saved))}")
     else:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
+
+
+def print_conversion(made: Conversion) -> None:
+    """Print what was written and what the check found."""
+    out = console()
+    explained = made.explained
+    out.print(f"{explained.method.name} at {explained.feature.name}", markup=False, soft_wrap=True)
+    if made.check is not None:
+        found = made.check
+        same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
+        out.print(
+            f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
+            f"off, within {found.optimised:.2g} with them on; map within {found.map:.2g} of "
+            "`onnxcam explain`'s (relative)",
+            markup=False,
+            soft_wrap=True,
+        )
+    out.print(f"written: {made.path}", markup=False, soft_wrap=True)
+
+
+def print_methods(found: Sequence[GraphMethod]) -> None:
+    """Print the methods."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("method", "what it shows", "from"):
+        table.add_column(name, overflow="fold")
+    for method in found:
+        table.add_row(method.name, escape(method.summary), escape(method.cite))
+    console().print(table)
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:

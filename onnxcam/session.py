@@ -77,6 +77,11 @@ def choose_provider(device: Device) -> Provider:
     return Provider(_CPU, f"no usable CUDA device: {problem}")
 
 
+def available_devices() -> tuple[Device, ...]:
+    """Return the devices that can be used here: "cpu", and "gpu" where CUDA works."""
+    return ("cpu",) if choose_provider("auto").name == _CPU else ("cpu", "gpu")
+
+
 def _cuda_problem() -> str | None:
     """Return why CUDA cannot be used, None when it can: a session is made to see."""
     ort = runtime()

@@ -13,6 +13,7 @@ from onnxcam.cli.options import (
     DEVICE,
     JSON,
     LABELS,
+    METHOD,
     MODEL,
     PREPROCESS,
     REDUCTION,
@@ -33,7 +34,7 @@ from onnxcam.cli.options import (
         help="A .png, .npz or .json file for one explanation, else a folder "
         "[default: <input>.<method>.png in the current folder].",
     ),
-    click.option("--method", default="gradcam", show_default=True, help="gradcam or cam."),
+    METHOD,
     click.option(
         "--target",
         "targets",

@@ -65,6 +65,19 @@ def inputs_command(
         report.print_trials(trials, saved)
 
 
+@main.command("methods", short_help="List the ways to explain.")
+@options(JSON)
+def methods_command(as_json: bool) -> None:
+    """List the methods, their equations and where they come from."""
+    from onnxcam import methods, report
+
+    found = [methods.find(name) for name in methods.names()]
+    if as_json:
+        print_json([{"name": m.name, "summary": m.summary, "from": m.cite} for m in found])
+    else:
+        report.print_methods(found)
+
+
 def _is_layer(candidate: Candidate, catalog: Catalog) -> bool:
     """Hide what only moves values; show what a person would call a layer."""
     if catalog.feature is not None and candidate.name == catalog.feature.name:

@@ -25,6 +25,13 @@ def options(*given: Callable[[F], F]) -> Callable[[F], F]:
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+METHOD = click.option(
+    "--method",
+    metavar="NAME",
+    default="gradcam",
+    show_default=True,
+    help="How to explain; `onnxcam methods` lists them.",
+)
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
 )

@@ -1,0 +1,101 @@
+"""`onnxcam convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxcam.cli.group import main
+from onnxcam.cli.options import (
+    JSON,
+    LABELS,
+    METHOD,
+    MODEL,
+    PREPROCESS,
+    REDUCTION,
+    options,
+    print_json,
+)
+
+
+@main.command("convert", short_help="Write a model that predicts and explains.")
+@options(
+    MODEL,
+    click.option(
+        "-o",
+        "--output",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="OUT.onnx",
+        help="The file to write.",
+    ),
+    METHOD,
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="IDX|LABEL",
+        help="Class explained when the caller names none [default: the top class]; repeatable.",
+    ),
+    click.option(
+        "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
+    ),
+    click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of."),
+    REDUCTION,
+    click.option(
+        "--upsampling",
+        type=click.Choice(["bicubic", "nearest", "none"]),
+        default="bicubic",
+        show_default=True,
+        help="How the map comes to the input's size, in the graph.",
+    ),
+    click.option(
+        "--normalize",
+        type=click.Choice(["none", "max", "minmax"]),
+        default="none",
+        show_default=True,
+        help="Scale every map in the graph.",
+    ),
+    click.option(
+        "--expose", metavar="NAMES", help="More outputs: feature,gradient,score.", default=""
+    ),
+    click.option(
+        "--check/--no-check",
+        default=True,
+        show_default=True,
+        help="Run the old and the new model side by side before the file is written.",
+    ),
+    click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
+    PREPROCESS,
+    LABELS,
+    JSON,
+)
+def convert_command(
+    model: Path,
+    targets: tuple[str, ...],
+    runtime_target: bool,
+    expose: str,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Write MODEL as one ONNX file that returns its heatmap with its prediction.
+
+    The new model keeps every input and output of MODEL and adds the optional input
+    `onnxcam.target` and the outputs `onnxcam.map` and `onnxcam.class`.
+    """
+    from onnxcam import report
+    from onnxcam.conversion import convert
+
+    made = convert(
+        model,
+        target=list(targets) or None,
+        runtime_targets=runtime_target,
+        expose=[name.strip() for name in expose.split(",") if name.strip()],
+        **chosen,
+    )
+    if as_json:
+        print_json(made.as_dict())
+    else:
+        report.print_conversion(made)

@@ -1,0 +1,78 @@
+"""Write what the documents take from the code: docs/cli.md, and the README's table of methods.
+
+python tools/make_docs.py            # writes them
+python tools/make_docs.py --check    # exit 1 when one is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from onnxcam import methods
+from onnxcam.cli import main as onnxcam
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = """# The command line
+
+Written by `tools/make_docs.py` from `--help`; a test holds it.
+"""
+TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Return the documents as they should be."""
+    readme = ROOT / "README.md"
+    return {
+        ROOT / "docs" / "cli.md": _commands(),
+        readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
+    }
+
+
+def _methods() -> str:
+    rows = ["| method | what it shows | from |", "|---|---|---|"]
+    for name in methods.names():
+        method = methods.find(name)
+        cells = (f"`{name}`", method.summary, method.cite)
+        rows.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _commands() -> str:
+    parts = [HEAD, _section("onnxcam", onnxcam, None)]
+    top = click.Context(onnxcam, info_name="onnxcam")
+    parts += [
+        _section(f"onnxcam {name}", command, top) for name, command in onnxcam.commands.items()
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, command: click.Command, parent: click.Context | None) -> str:
+    context = click.Context(
+        command, info_name=title.rsplit(maxsplit=1)[-1], parent=parent, max_content_width=100
+    )
+    return f"## `{title}`\n\n```text\n{command.get_help(context)}\n```\n"
+
+
+def main() -> int:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    check = parser.parse_args().check
+    stale = [p for p, text in pages().items() if not p.is_file() or p.read_text() != text]
+    for path in stale:
+        if check:
+            print(f"{path.name} is out of date: run tools/make_docs.py", file=sys.stderr)
+        else:
+            path.write_text(pages()[path])
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
