@@ -14,6 +14,8 @@ from second_order import check_second_order
 from variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
+from onnxcam.autodiff.engine import vjp
+from onnxcam.surgery import Draft
 
 
 def _random(seed, **shapes):
@@ -68,7 +70,8 @@ def test_others(name, dims):
     op_type, shapes, opset, settings = OTHERS[name]
     feeds = _random(2, **shapes)
     model = node_model(op_type, feeds, opset=opset, **settings)
-    assert check_gradient(model, feeds, symbolic=dims == "symbolic").runtime
+    report = check_gradient(model, feeds, symbolic=dims == "symbolic")
+    assert report.runtime or name == "lrn 1-D"  # ONNX Runtime's is for images only
 
 
 def _group_model(feeds, **settings):
@@ -110,15 +113,25 @@ def test_group_normalization(groups, space, forget):
     _check_with(lambda x, s, b: F.group_norm(x, groups, s, b), model, feeds, forget)
 
 
-@pytest.mark.parametrize("forget", [False, True])
-def test_group_normalization_with_scales_per_group(forget):
+def test_group_normalization_with_scales_per_group():
+    """Its first version, which the checker rejects and runtimes expand: only the gradient runs."""
     feeds = _random(4, x=(2, 6, 4), s=3, b=3)
-    model = _group_model(feeds, opset=18, num_groups=3)
+    dy = _random(5, x=(2, 6, 4))["x"]
+    draft = Draft(_group_model(feeds, opset=18, num_groups=3))
+    cotangent = draft.input("ct", np.float32, dy.shape)
+    names = list(feeds)
+    grads = vjp(draft.op, [(draft.tensor("y"), cotangent)], [draft.tensor(n) for n in names])
+    for name, grad in zip(names, grads, strict=True):
+        draft.output(grad, f"d{name}")
+    built = draft.build()
+    del built.graph.node[0], built.graph.output[0]
 
-    def forward(x, s, b):
-        return F.group_norm(x, 3, s.repeat_interleave(2), b.repeat_interleave(2))
-
-    _check_with(forward, model, feeds, forget)
+    x, s, b = (torch.tensor(v).double().requires_grad_() for v in feeds.values())
+    y = F.group_norm(x, 3, s.repeat_interleave(2), b.repeat_interleave(2))
+    y.backward(torch.tensor(dy).double())
+    got = run(built, {**feeds, "ct": dy})
+    for name, leaf in zip(names, (x, s, b), strict=True):
+        np.testing.assert_allclose(got[f"d{name}"], leaf.grad, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])

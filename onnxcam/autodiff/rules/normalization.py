@@ -1,4 +1,9 @@
-"""Normalisations over a batch, a layer, an instance, neighbouring channels."""
+"""Normalisations: over the batch, over features, over groups of channels, over neighbours.
+
+With xn = (x - mean) r and r = 1 / sqrt(var + epsilon), taken over what is normalised together,
+the gradient of xn's input is r (g - mean(g) - xn mean(g xn)). Half precision is widened: a mean of
+thousands of bfloat16 values has hardly a digit left.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +13,11 @@ import numpy as np
 
 from onnxcam.autodiff.engine import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.autodiff.rules.contrib import through
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.autodiff.rules._moves import like
+from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.errors import UnsupportedOp
 
-
-@vjp("BatchNormalization")
-def batch_normalization(
-    op: Emitter, node: NodeView, dy: Tensor | None, *more: Tensor | None
-) -> list[Tensor | None]:
-    """dx = dy f, f = scale / sqrt(var + eps); the statistics of training depend on x too."""
-    if node.attr("training_mode", 0) or (node.opset < 14 and len(node.raw.outputs) > 1):
-        return _training(op, node, dy, *more)
-    assert dy is not None
-    x, scale, _, mean, var = node.inputs
-    rank = len(shape_of(x) or ())
-    epsilon = node.attr("epsilon")
-    inverse = op.Div(1, op.Sqrt(op.Add(var, epsilon)))
-    dx = op.Mul(dy, _column(op, op.cast(op.Mul(op.cast(inverse, scale), scale), dy), rank))
-    if not any(node.wants(i) for i in range(1, 5)):
-        return [dx, None, None, None, None]
-    others = [0, *range(2, rank)]
-    centred = op.Sub(x, _column(op, op.cast(mean, x), rank))
-    total = op.ReduceSum(dy, axes=others, keepdims=0)
-    along = op.ReduceSum(op.Mul(dy, centred), axes=others, keepdims=0)
-    factor = op.cast(op.Mul(op.cast(inverse, scale), scale), dy)
-    inv = op.cast(inverse, dy)
-    dvar = op.Mul(op.Mul(along, factor), op.Mul(op.Mul(inv, inv), -0.5))
-    return [dx, op.Mul(along, inv), total, op.Neg(op.Mul(total, factor)), dvar]
-
-
-def _training(
-    op: Emitter, node: NodeView, dy: Tensor | None, *more: Tensor | None
-) -> list[Tensor | None]:
-    x, scale, bias, mean, var = node.inputs
-    rank = len(shape_of(x) or ())
-    others = [0, *range(2, rank)]
-    mine = op.ReduceMean(x, axes=others, keepdims=1)
-    centred = op.Sub(x, mine)
-    spread = op.ReduceMean(op.Mul(centred, centred), axes=others, keepdims=1)
-    scaled = op.Div(
-        op.Mul(centred, _column(op, op.cast(scale, x), rank)),
-        op.Sqrt(op.Add(spread, node.attr("epsilon"))),
-    )
-    y = op.Add(scaled, _column(op, op.cast(bias, x), rank))
-    keep = node.attr("momentum")
-    running = [
-        op.Add(op.Mul(old, keep), op.cast(op.Mul(op.Reshape(new, [-1]), 1 - keep), old))
-        for old, new in ((mean, mine), (var, spread))
-    ]
-    count = len(node.raw.outputs)
-    return through(op, node, [y, *running, None, None][:count], [dy, *more])
-
-
-def _column(op: Emitter, values: Tensor, rank: int) -> Tensor:
-    """Return a value per channel as it broadcasts against [N, C, ...space]."""
-    return values if rank == 1 else op.Reshape(values, [1, -1, *[1] * (rank - 2)])
+Grads = tuple[Tensor | None, ...]
 
 
 @vjp("LayerNormalization")
@@ -71,94 +26,168 @@ def layer_normalization(
     node: NodeView,
     dy: Tensor | None,
     dmean: Tensor | None = None,
-    dinv: Tensor | None = None,
-) -> list[Tensor | None]:
-    """dx = inv (g - mean(g) - x^ mean(g x^)), with g = dy scale and x^ = (x - mean) inv."""
-    x, scale = node.inputs[:2]
-    rank = len(shape_of(x) or ())
-    axes = list(range(int(node.attr("axis")) % rank, rank))
-    hat, inv = _standardised(op, node, x, axes)
-    parts = []
-    dscale = dbias = None
-    if dy is not None:
-        parts.append(_centred_gradient(op, op.Mul(dy, scale), hat, inv, axes))
-        dscale = unbroadcast(op, op.Mul(dy, hat), scale) if node.wants(1) else None
-        bias = node.input(2)
-        dbias = unbroadcast(op, dy, bias) if bias is not None and node.wants(2) else None
-    if dmean is not None or dinv is not None:
-        ones = op.Div(1, op.cast(_count(op, x, axes), x))
-        if dmean is not None:
-            parts.append(op.Expand(op.Mul(op.cast(dmean, x), ones), op.shape(x)))
-        if dinv is not None:
-            slope = op.Mul(op.Mul(op.cast(dinv, x), op.Neg(ones)), op.Mul(inv, inv))
-            parts.append(op.Mul(slope, hat))
-    dx = parts[0]
-    for part in parts[1:]:
-        dx = op.Add(dx, part)
-    return [dx, dscale, dbias][: len(node.inputs)]
+    dr: Tensor | None = None,
+) -> Grads:
+    """dx = r (g - mean(g) - xn mean(g xn)), g = dy scale; mean and r may be outputs too."""
+    x, scale, bias = node.inputs[0], node.inputs[1], node.input(2)
+    axes, epsilon = _last_axes(node, x), float(node.attr("epsilon"))
+    xn, r = _normalized_by_layer(op, node, wide(op, x), axes, epsilon)
+    dy = wide(op, op.zeros_like(x) if dy is None else dy)
+    g = op.Mul(dy, op.cast(scale, dy))
+    slope = op.ReduceMean(op.Mul(g, xn), axes=axes)
+    if dr is not None:  # dr/dx = -r^2 xn / n
+        slope = op.Add(slope, op.Mul(r, op.Div(op.cast(dr, r), _count(op, x, axes, r))))
+    dx = op.Mul(r, centred(op, op.Sub(g, op.Mul(xn, slope)), axes))
+    if dmean is not None:
+        dx = op.Add(dx, op.Div(op.cast(dmean, dx), _count(op, x, axes, r)))
+    dscale = unbroadcast(op, op.Mul(dy, xn), scale) if node.wants(1) else None
+    dbias = None if bias is None or not node.wants(2) else unbroadcast(op, dy, bias)
+    return (dx, dscale, dbias)[: len(node.inputs)]
 
 
-def _standardised(
-    op: Emitter, node: NodeView, x: Tensor, axes: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Return x^ and 1 / standard deviation, [..., 1]; by the operator's own kernel where exact."""
-    static = static_shape(x)
-    double = dtype_of(x) == np.float64  # the kernel's own statistics are float32
-    last = None if static is None else static[axes[0] :]
-    shape = shape_of(x) or ()
-    if last is None and all(isinstance(shape[a], int) for a in axes):
-        last = tuple(int(shape[a]) for a in axes)  # type: ignore[arg-type]
-    if last is not None and not double:
-        ones = op.const(np.ones(last, dtype_of(x) or np.float32))
-        hat, _, inv = op.LayerNormalization(
-            x, ones, axis=axes[0], epsilon=node.attr("epsilon"), _outputs=3
-        )
-        return hat, op.cast(inv, x)
-    return _by_hand(op, x, axes, node.attr("epsilon"))
+@vjp("RMSNormalization")
+def rms_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+    """dx = r (g - xn mean(g xn)), g = dy scale, xn = x r, r = 1 / sqrt(mean(x^2) + epsilon)."""
+    x, scale = wide(op, node.inputs[0]), node.inputs[1]
+    axes = _last_axes(node, x)
+    r = _per_root(op, op.ReduceMean(op.Mul(x, x), axes=axes), float(node.attr("epsilon")))
+    xn, dy = op.Mul(x, r), op.cast(dy, x)
+    g = op.Mul(dy, op.cast(scale, dy))
+    dx = op.Mul(r, op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=axes))))
+    return dx, unbroadcast(op, op.Mul(dy, xn), scale) if node.wants(1) else None
 
 
-def _by_hand(op: Emitter, x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor]:
-    centred = op.Sub(x, op.ReduceMean(x, axes=list(axes), keepdims=1))
-    spread = op.ReduceMean(op.Mul(centred, centred), axes=list(axes), keepdims=1)
-    inv = op.Div(1, op.Sqrt(op.Add(spread, epsilon)))
-    return op.Mul(centred, inv), inv
+@vjp("InstanceNormalization")
+def instance_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+    """dx = r (g - mean(g) - xn mean(g xn)) over each channel's space, g = dy scale."""
+    scale = op.Reshape(node.inputs[1], [1, -1, 1, 1])
+    return _normalized_groups(op, node, dy, scale, op.dims(0, 0, 1, -1))
 
 
-def _centred_gradient(
-    op: Emitter, g: Tensor, hat: Tensor, inv: Tensor, axes: Sequence[int]
-) -> Tensor:
-    mean = op.ReduceMean(g, axes=list(axes), keepdims=1)
-    along = op.ReduceMean(op.Mul(g, hat), axes=list(axes), keepdims=1)
-    return op.Mul(inv, op.Sub(op.Sub(g, mean), op.Mul(hat, along)))
+@vjp("GroupNormalization")
+def group_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+    """dx = r (g - mean(g) - xn mean(g xn)) over a group's channels and space, g = dy scale.
 
-
-def _count(op: Emitter, x: Tensor, axes: Sequence[int]) -> Tensor:
-    sizes = [op.dim(x, a) for a in axes]
-    return op.scalar(op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=1))
-
-
-@vjp("InstanceNormalization", since=6)
-def instance_normalization(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
-    """As LayerNormalization, over the space of every input and channel."""
-    x, scale, _ = node.inputs
-    rank = len(shape_of(x) or ())
-    axes = list(range(2, rank))
-    hat, inv = _by_hand(op, x, axes, node.attr("epsilon"))
-    dx = _centred_gradient(op, op.Mul(dy, _column(op, scale, rank)), hat, inv, axes)
-    others = [0, *axes]
-    dscale = op.ReduceSum(op.Mul(dy, hat), axes=others, keepdims=0)
-    return [dx, dscale, op.ReduceSum(dy, axes=others, keepdims=0)]
+    Scale and bias are per group before opset 21, per channel since.
+    """
+    groups, channels = int(node.attr("num_groups")), op.dim(node.inputs[0], 1)
+    each = channels // groups if isinstance(channels, int) else op.Div(channels, [groups])
+    scale = op.Reshape(node.inputs[1], [1, groups, -1, 1])
+    return _normalized_groups(op, node, dy, scale, op.dims(0, groups, each, -1))
 
 
 @vjp("LRN")
-def lrn(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
-    """y = x (bias + alpha mean of neighbouring squares)^-beta."""
+def lrn(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
+    """dx = dy d^-beta - 2 alpha beta x M^T(dy x d^(-beta-1)), d = bias + alpha M x^2.
+
+    M takes the mean over neighbouring channels; those beside the first and last are 0.
+    """
     x, size = node.inputs[0], int(node.attr("size"))
-    # The channels as the rows of a picture: a pool over them is the mean of the neighbours.
-    rows = op.Reshape(op.Mul(x, x), op.dims(op.dim(x, 0), 1, op.dim(x, 1), -1))
-    before = (size - 1) // 2
-    pads = [before, 0, size - 1 - before, 0]
-    mean = op.AveragePool(rows, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
-    level = op.Add(op.Mul(op.Reshape(mean, op.shape(x)), node.attr("alpha")), node.attr("bias"))
-    y = op.Mul(x, op.Pow(level, -node.attr("beta")))
-    return through(op, node, [y], [dy])
+    alpha, beta, bias = (float(node.attr(name)) for name in ("alpha", "beta", "bias"))
+    before, after = (size - 1) // 2, size // 2
+    d = op.Add(op.Mul(_neighbours(op, op.Mul(x, x), before, after), alpha), bias)
+    scaled = op.Mul(dy, op.Pow(d, op.cast(op.const(-beta), x)))
+    pulled = _neighbours(op, op.Div(op.Mul(scaled, x), d), after, before)
+    return op.Sub(scaled, op.Mul(op.Mul(x, pulled), 2 * alpha * beta))
+
+
+# ---- what they have in common
+
+
+def wide(op: Emitter, x: Tensor) -> Tensor:
+    """Return x in float32 where it has fewer bits."""
+    kind = dtype_of(x)
+    return x if kind is None or kind.itemsize >= 4 else op.cast(x, np.dtype(np.float32))
+
+
+def centred(op: Emitter, x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return x less its mean over the axes."""
+    return op.Sub(x, op.ReduceMean(x, axes=list(axes)))
+
+
+def _per_root(op: Emitter, variance: Tensor, epsilon: float) -> Tensor:
+    return op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
+
+
+def _normalized(
+    op: Emitter, x: Tensor, axes: Sequence[int], epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """Return (xn, r) over the axes."""
+    difference = centred(op, x, axes)
+    r = _per_root(op, op.ReduceMean(op.Mul(difference, difference), axes=list(axes)), epsilon)
+    return op.Mul(difference, r), r
+
+
+def _normalized_by_layer(
+    op: Emitter, node: NodeView, x: Tensor, axes: list[int], epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """Return (xn, r) of a LayerNormalization: it computes both itself, but r in float32 only."""
+    if dtype_of(x) == np.float64:
+        return _normalized(op, x, axes, epsilon)
+    sizes = [op.dim(x, a) for a in axes] if shape_of(x) is not None else []
+    one = op.const(np.ones(1, np.float32))
+    shape = op.dims(*sizes) if sizes else op.Slice(op.Shape(x), axes[:1], [2**31], [0])
+    ones = op.Expand(one, shape)
+    xn, _, r = op.LayerNormalization(
+        x, ones, axis=int(node.attr("axis")), epsilon=epsilon, _outputs=3
+    )
+    return xn, r
+
+
+def _normalized_groups(
+    op: Emitter, node: NodeView, dy: Tensor, scale: Tensor, shape: Tensor
+) -> Grads:
+    """Return (dx, dscale, dbias) in the view [N, groups, channels of one, space]."""
+    x, xn, dy = node.inputs[0], op.Reshape(wide(op, node.inputs[0]), shape), wide(op, dy)
+    xn, r = _normalized(op, xn, [2, 3], float(node.attr("epsilon")))
+    dy = op.Reshape(dy, shape)
+    g = op.Mul(dy, op.cast(scale, dy))
+    t = op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=[2, 3])))
+    dx = like(op, op.Mul(r, centred(op, t, [2, 3])), x)
+    axes = [0, 2, 3] if node.op_type == "GroupNormalization" and node.opset < 21 else [0, 3]
+    sums = [
+        like(op, op.ReduceSum(d, axes=axes), node.inputs[i]) if node.wants(i) else None
+        for i, d in ((1, op.Mul(dy, xn)), (2, dy))
+    ]
+    return dx, *sums
+
+
+def _neighbours(op: Emitter, x: Tensor, before: int, after: int) -> Tensor:
+    """Return the mean over this many channels before and after; beside the ends is 0."""
+    channels = op.Reshape(op.Unsqueeze(x, axes=[1]), [0, 1, 0, -1])
+    mean = op.AveragePool(
+        channels,
+        kernel_shape=[before + after + 1, 1],
+        pads=[before, 0, after, 0],
+        count_include_pad=1,
+    )
+    return op.Reshape(mean, op.shape(x))
+
+
+def _last_axes(node: NodeView, x: Tensor) -> list[int]:
+    """Return the normalised axes, counted from the end."""
+    axis = int(node.attr("axis"))
+    return list(range(axis if axis < 0 else axis - len(_shape(node)), 0))
+
+
+def _count(op: Emitter, x: Tensor, axes: Sequence[int], like: Tensor) -> Tensor:
+    """Return how many elements are normalised together, as a scalar of the dtype of ``like``."""
+    sizes = [op.dim(x, a) for a in axes]
+    return op.cast(op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=0), like)
+
+
+def _shape(node: NodeView) -> tuple[int | str | None, ...]:
+    """Return the shape of the input.
+
+    Raises:
+        UnsupportedOp: Not even its rank is known.
+    """
+    for tensor in (node.inputs[0], node.outputs[0]):
+        shape = None if tensor is None else shape_of(tensor)
+        if shape is not None:
+            return shape
+    raise UnsupportedOp(
+        f"the rank of the input of node {node.name!r} ({node.op_type}) is not known, but its "
+        "gradient needs it",
+        "give the model's inputs their shapes (symbolic dimensions are fine)",
+    )
