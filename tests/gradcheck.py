@@ -7,18 +7,16 @@ the emitted gradient in double (the same evaluator), the emitted gradient in the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from reference_ops import BETTER_OPS
+from runtime import run, runtime_refuses
 from variants import FLOATS, array_in_double, frozen, in_double
 from variants import symbolic as forget_shapes
 
@@ -26,19 +24,11 @@ from onnxcam.autodiff import vjp_model
 from onnxcam.model import Model
 from onnxcam.weights import Weights
 
-ort.set_default_logger_severity(4)
-# The newest opset is under development for longer than its operators take to settle.
-os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
+__all__ = ["Report", "check_gradient", "run", "runtime_refuses"]
 
 # Relative to the largest entry: what one short chain of operators loses in each dtype.
 TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 2e-2, "bfloat16": 1e-1}
-_RUNTIME_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
+ROUNDING = {"float64": 1e-5, "float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
 _QUARTERS = np.delete(np.arange(-8, 9), 8) / 4
 COORDINATES, DIRECTIONS = 40, 2  # of each input, where it has more elements than that
 Arrays = dict[str, Any]
@@ -69,7 +59,7 @@ def check_gradient(
     constant: Collection[str] = (),
     keep_opset: bool = False,
     step: float = 1e-5,
-    rtol: float = 1e-5,
+    rtol: float | None = None,
     runtime_rtol: float | None = None,
     minimum: float = 0.5,
     overrides: Any = None,
@@ -87,7 +77,8 @@ def check_gradient(
         constant: Inputs that are frozen into initializers first.
         keep_opset: Do not raise the model to opset 20.
         step: Of the central differences.
-        rtol: Allowed deviation in double, relative to the largest entry of the gradient.
+        rtol: Allowed deviation in double, relative to the largest entry of the gradient; default
+            by the model's dtype, which its constants are rounded to.
         runtime_rtol: The same for ONNX Runtime; default by the model's dtype.
         minimum: Fraction of the derivatives that must not lie at a kink.
         overrides: Passed on to ``vjp_model``.
@@ -111,7 +102,8 @@ def check_gradient(
     cotangents = {f"ct::{n}": _cotangent(rng, v).astype(kinds[f"ct::{n}"])
                   for n, v in zip(outputs, y, strict=True)}  # fmt: skip
     everything = {**feeds, **cotangents}
-    tolerance = runtime_rtol or _tolerance(everything)
+    tolerance = runtime_rtol or _tolerance(everything, TOLERANCE)
+    rtol = rtol or _tolerance(everything, ROUNDING)
     ran = not runtime_refuses(model, feeds)
     after = run(grad, everything) if ran else {}
     exact = _exact(grad, everything, wrt)
@@ -139,21 +131,6 @@ def check_gradient(
     return Report(compared, skipped, ran)
 
 
-def run(
-    model: ModelProto, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None
-) -> Arrays:
-    """Run a model in ONNX Runtime on one thread; returns its outputs by name."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    data = model.SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    names = list(outputs or [o.name for o in session.get_outputs()])
-    given = {i.name for i in session.get_inputs()}
-    values = session.run(names, {k: v for k, v in feeds.items() if k in given})
-    return dict(zip(names, values, strict=True))
-
-
 def _infers(model: ModelProto) -> bool:
     """Tell whether ONNX's strict shape inference accepts a model (not each it publishes)."""
     try:
@@ -161,17 +138,6 @@ def _infers(model: ModelProto) -> bool:
     except onnx.shape_inference.InferenceError:
         return False
     return True
-
-
-def runtime_refuses(model: ModelProto, feeds: Mapping[str, Any]) -> str:
-    """Return why ONNX Runtime cannot run a model (no kernel, opset too new), "" where it can."""
-    if any(getattr(v, "dtype", np.dtype(bool)).isbuiltin != 1 for v in feeds.values()):
-        return "its dtype is none of NumPy's own"
-    try:
-        run(model, feeds)
-    except _RUNTIME_ERRORS as error:
-        return str(error)
-    return ""
 
 
 class _Reference:
@@ -282,8 +248,8 @@ def _exact(grad: ModelProto, feeds: Mapping[str, Any], wrt: Sequence[str]) -> Ar
         raise
 
 
-def _tolerance(feeds: Mapping[str, Any]) -> float:
-    return max(TOLERANCE.get(_dtype_name(v), TOLERANCE["float64"]) for v in feeds.values())
+def _tolerance(feeds: Mapping[str, Any], table: Mapping[str, float]) -> float:
+    return max(table.get(_dtype_name(v), table["float64"]) for v in feeds.values())
 
 
 def _check_runtime(original: Arrays, got: Arrays, exact: Arrays, rtol: float) -> None:
