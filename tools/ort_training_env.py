@@ -5,20 +5,21 @@ It holds onnxruntime-training-cpu and NumPy, nothing else (about 100 MB), and ne
 
     export ONNXCAM_ORT_TRAINING_PYTHON=$(python tools/ort_training_env.py)
 
-Without the variable onnxcam looks in the default place, where this script puts it.
+Without the variable onnxcam looks in the default place, where this script puts it. The script
+needs nothing but Python: it can run before onnxcam is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnxcam.autodiff.ort_training import VERSION, default_environment, environment_python
-
+VERSION = "1.19.2"
 PYTHONS = range(8, 13)  # 3.x: there are wheels for these
 PACKAGES = (f"onnxruntime-training-cpu=={VERSION}", "numpy<3")
 CHECK = "from onnxruntime.capi.onnxruntime_pybind11_state import GradientGraphBuilder"
@@ -45,6 +46,17 @@ def main() -> int:
             return 1
     print(python)
     return 0
+
+
+def default_environment() -> Path:
+    """Return where onnxcam looks unless told otherwise."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "onnxcam" / f"ort-training-{VERSION}"
+
+
+def environment_python(environment: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def works(python: Path) -> bool:

@@ -74,8 +74,8 @@ def vjp(
     prepared = prepare(op, outputs, wrt)
     if prepared is None:
         return [None] * len(wrt)
-    executable = interpreter() if python is None else Path(python)
-    built = _build(_at_its_opset(prepared.proto), prepared, executable)
+    proto = _at_its_opset(prepared.proto)
+    built = _build(proto, prepared, interpreter() if python is None else Path(python))
     return lower(op, gs.import_onnx(built), prepared)
 
 
@@ -87,8 +87,7 @@ def default_environment() -> Path:
 
 def environment_python(environment: Path) -> Path:
     """Return the interpreter of a virtual environment."""
-    windows = os.name == "nt"
-    return environment / ("Scripts/python.exe" if windows else "bin/python")
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def interpreter() -> Path:

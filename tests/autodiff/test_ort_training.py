@@ -6,7 +6,6 @@ has a case here.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from onnxcam.model import Model, load
 from onnxcam.surgery import Draft
 from onnxcam.weights import Weights
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "ort_training_env.py"
 DOMAINS = {"", "ai.onnx"}
 
 
@@ -281,19 +279,3 @@ def test_a_forward_pass_that_it_extends_is_not_run_twice(training: Path) -> None
     grads = [vjp_model(model, ["x"], ["y"], builder=b) for b in ("native", "ort-training")]
     pools = [sum(n.op_type == "MaxPool" for n in g.graph.node) for g in grads]
     assert pools[1] == pools[0]
-
-
-def test_the_tool_keeps_an_environment_that_works(training: Path) -> None:
-    folder = training.parents[1]
-    done = subprocess.run(
-        [sys.executable, TOOL, folder], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == str(training)
-    assert not done.stderr
-
-
-def test_the_tool_says_what_failed(tmp_path: Path) -> None:
-    command = [sys.executable, TOOL, tmp_path / "environment", "--python", "false"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1
-    assert "failed: false -m venv" in done.stderr
