@@ -59,6 +59,25 @@ def folded(
     return None if results is None else tuple(op.const(y) for y in results)
 
 
+def known_value(op: Emitter, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+    """Return the value of a tensor that constants of integers determine, else None."""
+    value = const_value(tensor)
+    if value is not None or not tensor.inputs:
+        return value
+    node = tensor.inputs[0]
+    if node.op != "Shape" and node.op not in _OPS:
+        return None
+    inputs: list[Tensor | None] = []
+    for source in node.inputs:
+        found = None if node.op == "Shape" or not source.name else known_value(op, source)
+        inputs.append(source if found is None else op.const(found))
+    made = folded(op, node, [t if t is not None and t.name else None for t in inputs])
+    if made is None:
+        return None
+    index = next(i for i, t in enumerate(node.outputs) if t is tensor)
+    return const_value(made[index])
+
+
 @lru_cache(maxsize=4096)
 def _evaluated(
     node: bytes, inputs: tuple[tuple[str, tuple[int, ...], bytes] | None, ...], opset: int

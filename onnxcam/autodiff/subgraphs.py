@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -88,25 +88,38 @@ def finish(child: Emitter, outputs: Sequence[Tensor], node: NodeView) -> gs.Grap
     """Close a subgraph of the gradient and drop what its outputs do not need.
 
     Raises:
-        UnsupportedOp: It would draw random numbers: others than the forward pass drew.
+        UnsupportedOp: It draws random numbers.
     """
     graph = child.close(outputs)
     graph.nodes[:] = needed(list(graph.nodes), graph.outputs)
-    drawn = next((n for n in _all_nodes(graph) if _is_random(n)), None)
+    refuse_random(graph.nodes, node)
+    return graph
+
+
+def refuse_random(nodes: Sequence[gs.Node], node: NodeView) -> None:
+    """Refuse to run a subgraph again that draws random numbers.
+
+    Args:
+        nodes: What would run again.
+        node: The node that the subgraph belongs to.
+
+    Raises:
+        UnsupportedOp: They would be others than the forward pass drew.
+    """
+    drawn = next((n for n in _all_nodes(nodes) if _is_random(n)), None)
     if drawn is not None:
         raise UnsupportedOp(
             f"no gradient for {node.op_type}, node {node.name!r}: the {drawn.op} inside would draw "
             "other random numbers when the gradient runs the subgraph again",
             "draw the numbers outside of the subgraph, or choose a feature layer behind this node",
         )
-    return graph
 
 
-def _all_nodes(graph: gs.Graph) -> Iterator[gs.Node]:
-    for node in graph.nodes:
+def _all_nodes(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
+    for node in nodes:
         yield node
         for body in bodies(node).values():
-            yield from _all_nodes(body)
+            yield from _all_nodes(body.nodes)
 
 
 def _is_random(node: gs.Node) -> bool:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.sequences import zeros
-from onnxcam.autodiff.subgraphs import Differentiable, finish, results
+from onnxcam.autodiff.subgraphs import Differentiable, finish, refuse_random, results
 from onnxcam.bodies import kind_of
 from onnxcam.emit import Emitter, Tensor
+from onnxcam.folding import known_value
+from onnxcam.surgery import needed
 
 
 @vjp("If")
 def if_(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:
     """dx = an If of the gradients of both branches, which compute again what they need."""
     sources, branches = node.captures, {}
+    decided = known_value(op, node.inputs[0])
+    if decided is not None:
+        branch = node.attr("then_branch" if decided.all() else "else_branch")
+        written = len(op.nodes)
+        found = Differentiable(node, op, branch, {}).vjp(dys, sources)
+        used = needed(op.nodes[written:], [dx for dx in found if dx is not None])
+        refuse_random(used, node)
+        return [*[None] * node.explicit, *found]
     for name in ("then_branch", "else_branch"):
         child = op.body([], name=name)
         child.hoist = False
