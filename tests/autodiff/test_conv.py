@@ -13,6 +13,7 @@ from second_order import check_second_order
 from variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
+from onnxcam.errors import UnsupportedOp
 
 CONV = [torch.nn.functional.conv1d, F.conv2d, F.conv3d]
 TRANSPOSED = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
@@ -118,6 +119,14 @@ def test_second_order(op_type, settings):
     check_second_order(node_model(op_type, feeds, **settings), feeds, ["x", "w"], ["y"])
 
 
+def test_same_padding_with_a_stride_above_the_window_is_refused():
+    """There ONNX Runtime starts its windows elsewhere than TensorFlow does."""
+    feeds = _feeds(6, (1, 1, 8), (1, 1, 1), 0)
+    model = node_model("Conv", feeds, strides=[4], auto_pad="SAME_UPPER")
+    with pytest.raises(UnsupportedOp, match="explicit pads"):
+        vjp_model(model, ["x"], ["y"])
+
+
 # ---- the sweep
 
 
@@ -136,8 +145,9 @@ def _settings(rng, op_type):
     pads = rng.integers(0, reach.max() + 1, (2, n)) if kind == "NOTSET" else np.zeros((2, n), int)
     if kind != "NOTSET":
         settings["auto_pad"] = str(kind)
-    if op_type == "Conv" and kind.startswith("SAME"):  # ONNX Runtime allows no dilation there
-        settings["dilations"] = [1] * n
+    if op_type == "Conv" and kind.startswith("SAME"):
+        settings["dilations"] = [1] * n  # ONNX Runtime allows no other there
+        settings["strides"] = np.minimum(strides, kernel + 1).tolist()  # more is refused
     low = reach - pads.sum(0) if op_type == "Conv" else 1 + -(-(pads.sum(0) - reach) // strides)
     size = np.maximum(low, 1) + rng.integers(1, 7, n)
     if kind == "NOTSET":
@@ -213,7 +223,7 @@ def _check_with_torch(op_type, feeds, settings, forget):
         want = tensor.grad.numpy()
         scale = max(1, np.abs(want).max())
         np.testing.assert_allclose(
-            got[f"grad::{name}"], want, rtol=0, atol=1e-5 * scale, err_msg=f"{name} {settings}"
+            got[f"grad::{name}"], want, rtol=0, atol=5e-5 * scale, err_msg=f"{name} {settings}"
         )
 
 

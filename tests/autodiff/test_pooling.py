@@ -170,8 +170,10 @@ def sweep(op_type, seed, extra):
     model = node_model(op_type, feeds, opset=22, **settings)  # older ones misjudge ceil_mode
     if runtime_refuses(model, feeds):
         return 0
-    for name, want in zip("y", ReferenceEvaluator(model).run(None, feeds), strict=True):
-        np.testing.assert_allclose(run(model, feeds)[name], want, atol=1e-5, err_msg=str(settings))
+    want = ReferenceEvaluator(model).run(None, feeds)[0]
+    if not np.isfinite(want).all():  # a window in the padding alone
+        return 0
+    np.testing.assert_allclose(run(model, feeds)["y"], want, atol=1e-5, err_msg=str(settings))
     check_gradient(model, feeds, symbolic=bool(rng.random() < 0.4), minimum=0)
     return 1
 
