@@ -260,6 +260,7 @@ def _check(light: ModelProto, path: Path | None) -> None:
     """Run onnx's checker; detached weights stand in as inputs, which need no bytes."""
     proto = ModelProto()
     proto.CopyFrom(light)
+    proto.ir_version = max(proto.ir_version, 4)  # ONNX Runtime saves old files by newer rules
     graph = proto.graph
     inputs = {v.name for v in graph.input}
     kept = [t for t in graph.initializer if t.data_location != TensorProto.EXTERNAL]
