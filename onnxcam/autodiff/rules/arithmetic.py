@@ -105,11 +105,11 @@ def clip(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
     dx = op.Mul(dy, op.cast(reduce(op.And, inside), dy))
     dlow = dhigh = None
     if node.wants(1):
-        below = op.LessOrEqual(x, low)
+        below = op.Not(op.Greater(x, low))  # LessOrEqual came with opset 12
         dlow = below if high is None else op.And(below, op.Less(low, high))
     if node.wants(2):
-        above = op.GreaterOrEqual(x, high)
-        dhigh = above if low is None else op.Or(above, op.GreaterOrEqual(low, high))
+        above = op.Not(op.Less(x, high))
+        dhigh = above if low is None else op.Or(above, op.Not(op.Less(low, high)))
     bounds = [None if hit is None else op.Where(hit, dy, 0) for hit in (dlow, dhigh)]
     return dx, *bounds[: len(node.inputs) - 1]
 
