@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.autodiff.rules._masks import between, positive
 from onnxcam.emit import Emitter, Tensor, dtype_of
 
 
 @vjp("Relu")
 def relu(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy where y > 0, else 0 (also at 0)."""
-    return op.Mul(dy, positive(op, node.outputs[0], dy))
+    # Two casts are faster than a comparison or a Where: y is 0 or positive.
+    return op.Mul(dy, op.cast(op.Cast(node.outputs[0], to=9), dy))
 
 
 @vjp("LeakyRelu")
@@ -22,8 +22,9 @@ def leaky_relu(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy where x > 0, else alpha dy."""
     alpha = node.attr("alpha")
     # y has the sign of x, save for a negative slope. What uses x keeps it from being fused.
-    mask = between(op, node.outputs[0] if alpha >= 0 else node.inputs[0], 0, None, dy)
-    return op.Mul(dy, op.Add(op.Mul(mask, 1 - alpha), alpha))
+    sign = node.outputs[0] if alpha >= 0 else node.inputs[0]
+    positive = op.cast(op.Greater(sign, 0), dy)
+    return op.Mul(dy, op.Add(op.Mul(positive, 1 - alpha), alpha))
 
 
 @vjp("PRelu", broadcasts=True)
@@ -37,7 +38,7 @@ def prelu(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
 @vjp("ThresholdedRelu")
 def thresholded_relu(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy where x > alpha, else 0."""
-    return op.Mul(dy, between(op, node.inputs[0], node.attr("alpha"), None, dy))
+    return op.Mul(dy, op.cast(op.Greater(node.inputs[0], node.attr("alpha")), dy))
 
 
 @vjp("Shrink")
