@@ -70,7 +70,8 @@ def verify(
         on = max(on, _difference(source, model, feeds, names, device, optimise=True))
         maps = max(maps, _map_difference(source, explained, catalog, model, feeds, device))
     width = max((p.dtype.itemsize for p in source.outputs if p.dtype is not None), default=4)
-    narrow = min((p.dtype.itemsize for p in source.inputs if _is_float(p)), default=width)
+    floats = [p.dtype for p in source.inputs if p.dtype is not None and _is_float(p)]
+    narrow = min((d.itemsize for d in floats), default=width)
     if off > 0:
         problems.append(f"the outputs differ by {off:.2g} with graph optimisations off")
     if on > _OPTIMISED.get(narrow, 1e-5):

@@ -116,7 +116,7 @@ def byte_size(tensor: TensorProto) -> int:
     """Return how many bytes the values of an initializer take."""
     count = math.prod(tensor.dims)
     if tensor.data_type in _PACKED:
-        return (count + 1) // 2
+        return int(count + 1) // 2
     return int(count * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
 
 

@@ -14,7 +14,22 @@ from variants import node_model
 from onnxcam.autodiff import vjp_model
 from onnxcam.session import Session
 
-RNG = np.random.default_rng(0)
+
+class _Fresh:
+    """A generator that starts anew with every test, whatever ran before."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_Fresh.current, name)
+
+
+RNG = _Fresh()
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    _Fresh.current = np.random.default_rng(0)
+
+
 # The reference evaluator computes places in float32: a step that float32 holds exactly.
 STEP = 2.0**-12
 ROIS = np.array([[0.3, 0.6, 7.2, 6.3], [1.2, 0.7, 6.1, 7.9], [2.0, 2.0, 2.4, 2.3]], "f4")

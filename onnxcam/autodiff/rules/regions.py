@@ -22,12 +22,17 @@ def roi_align(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     own = op.Gather(x, owner, axis=0)  # [R, C, H, W]
     maximum = node.attr("mode") == "max"
     sides = [_side(op, node, axis, bins[axis], keep_samples=maximum) for axis in (0, 1)]
-    rows, columns = (op.Unsqueeze(m, axes=[1]) for m in sides)
+    rows, columns = (op.Unsqueeze(m, axes=[1]) for m, _ in sides)
     read = op.MatMul(op.MatMul(rows, own), op.Transpose(columns, perm=[0, 1, 3, 2]))
     if not maximum:
         return through(op, node, [read], [dy])
+    # Regions with fewer samples than others have places without one: those are never the max.
+    valid = op.And(
+        *(op.Unsqueeze(v, axes=a) for (_, v), a in zip(sides, ([1, 3], [1, 2]), strict=True))
+    )
+    lowest = op.const(np.finfo(np.float32).min, dtype_of(read))
     corners = op.Reshape(
-        read,
+        op.Where(valid, read, lowest),
         op.dims(
             op.dim(own, 0), op.dim(own, 1), bins[0], -1, bins[1], _samples(op, columns, bins[1])
         ),
@@ -40,8 +45,13 @@ def _samples(op: Emitter, columns: Tensor, bins: int) -> Tensor | int:
     return total // bins if isinstance(total, int) else op.Div(total, bins)
 
 
-def _side(op: Emitter, node: NodeView, axis: int, bins: int, *, keep_samples: bool) -> Tensor:
-    """Return the rows [R, bins, size] of one axis, or one per sample and neighbour for the max."""
+def _side(
+    op: Emitter, node: NodeView, axis: int, bins: int, *, keep_samples: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the rows [R, bins, size] of one axis.
+
+    For the max: one row per sample and neighbour, and which of them there are, [R, rows].
+    """
     x, rois = node.inputs[:2]
     kind = dtype_of(rois) or np.dtype(np.float32)
     start, extent = _extent(op, node, axis)
@@ -72,9 +82,10 @@ def _side(op: Emitter, node: NodeView, axis: int, bins: int, *, keep_samples: bo
     hot = op.OneHot(op.Cast(index, to=7), count_of_pixels, kinds, axis=-1)
     rows = op.Mul(hot, op.cast(op.Unsqueeze(weights, axes=[4]), hot))
     if keep_samples:
-        return op.Reshape(rows, op.dims(op.dim(rois, 0), -1, depth))
-    mean = op.Div(op.ReduceSum(rows, axes=[2, 3], keepdims=0), op.cast(count, rows))
-    return mean
+        there = op.Expand(op.Unsqueeze(op.Less(steps, count), axes=[3]), op.Shape(weights))
+        shape = op.dims(op.dim(rois, 0), -1)
+        return op.Reshape(rows, op.dims(op.dim(rois, 0), -1, depth)), op.Reshape(there, shape)
+    return op.Div(op.ReduceSum(rows, axes=[2, 3], keepdims=0), op.cast(count, rows)), None
 
 
 def _extent(op: Emitter, node: NodeView, axis: int) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ def deform_conv(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """y = W columns, with the columns read at the kernel's places moved by the offsets."""
     x, w, offset = node.inputs[:3]
     bias, mask = node.input(3), node.input(4)
-    kernel = node.attr("kernel_shape") or (shape_of(w) or ())[2:]
+    kernel = [int(k) for k in node.attr("kernel_shape") or (shape_of(w) or ())[2:]]  # type: ignore[arg-type]
     rank = len(kernel)
     strides = node.attr("strides") or [1] * rank
     dilations = node.attr("dilations") or [1] * rank
@@ -139,7 +139,7 @@ def _space(op: Emitter, x: Tensor) -> list[int | Tensor]:
 
 def _product(op: Emitter, sizes: list[int | Tensor]) -> int | Tensor:
     if all(isinstance(s, int) for s in sizes):
-        return int(np.prod(sizes))  # type: ignore[arg-type]
+        return int(np.prod(sizes))
     return op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=1)
 
 
