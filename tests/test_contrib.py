@@ -119,3 +119,15 @@ def test_what_a_definition_does_not_cover_is_refused(op_type, attributes, says):
     draft = Draft(helper.make_model(graph, opset_imports=imports))
     with pytest.raises(UnsupportedOp, match=says):
         lower(draft.op, draft.graph.nodes[0])
+
+
+def test_an_old_file_that_onnx_runtime_saved_again_loads():
+    """It adds weights without listing them as inputs, which IR version 3 does not allow."""
+    x, y = (helper.make_tensor_value_info(n, 1, [2, 3]) for n in "xy")
+    node = helper.make_node("Add", ["x", "fused"], ["y"])
+    weight = onnx.numpy_helper.from_array(normal(3), "fused")
+    graph = helper.make_graph([node], "graph", [x], [y], [weight])
+    imports = [helper.make_opsetid("", 7)]
+    model = load(helper.make_model(graph, opset_imports=imports, ir_version=3))
+    assert [port.name for port in model.inputs] == ["x"]
+    assert model.opset == 20
