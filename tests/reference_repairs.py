@@ -3,8 +3,8 @@
 What onnx 1.23 has wrong, each of which a node in this project's tests meets: ConvTranspose with
 groups; a pool's ceil_mode (it pads the front too); MaxPool's Indices at stride 1, its SAME_LOWER
 pads; GlobalMaxPool beside images; LRN (it walks over the batch, not the channels); the old
-BatchNormalizations; and loops over single elements that take minutes. The pools and the sum of
-columns are written anew here, from the text of the specification.
+BatchNormalizations; AffineGrid in double; and loops over single elements that take minutes. The
+pools and the sum of columns are written anew here, from the text of the specification.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import reference_loops  # noqa: F401
 from onnx.reference.ops import (
+    op_affine_grid,
     op_batch_normalization,
     op_col2im,
     op_conv_transpose,
@@ -155,6 +156,18 @@ def _batch_normalization(
     return ((s * (x - m) / np.sqrt(v + epsilon) + b).astype(x.dtype),)
 
 
+def _affine_grid(self: Any, theta: Any, size: Any, align_corners: int = 0) -> Any:
+    """It returned float32 for any input."""
+    axes = []
+    for n in size[2:]:
+        ends = (n - 1) / n if not align_corners else 1
+        axes.append(np.linspace(-ends, ends, n))
+    places = np.meshgrid(*axes, indexing="ij")[::-1]
+    base = np.stack([*places, np.ones(size[2:])], -1)
+    grid = base.reshape(-1, base.shape[-1]) @ theta.transpose(0, 2, 1)
+    return (grid.reshape(len(theta), *size[2:], -1).astype(theta.dtype),)
+
+
 op_conv_transpose.ConvTranspose._run = _conv_transpose_by_group
 op_conv_transpose.col2im_naive_implementation = _sum_of_columns
 op_col2im.col2im_naive_implementation = _sum_of_columns
@@ -168,3 +181,4 @@ for old in (
     op_batch_normalization.BatchNormalization_9,
 ):
     old._run = _batch_normalization
+op_affine_grid.AffineGrid._run = _affine_grid
