@@ -133,7 +133,7 @@ def load(
     lifted = lift_weights(light)
     if lifted:
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")
-    light = _raised(light, notes)
+    light = _raised(_listed(light), notes)
     light = _modern_ir(light, notes)
     light = _inferred(restored(light), notes)
     return Model(light, weights, sha256, path, tuple(notes))
@@ -260,7 +260,7 @@ def _check(light: ModelProto, path: Path | None) -> None:
     """Run onnx's checker; detached weights stand in as inputs, which need no bytes."""
     proto = ModelProto()
     proto.CopyFrom(light)
-    proto.ir_version = max(proto.ir_version, 4)  # ONNX Runtime saves old files by newer rules
+    proto.ir_version = max(proto.ir_version, 4)  # see _listed
     graph = proto.graph
     inputs = {v.name for v in graph.input}
     kept = [t for t in graph.initializer if t.data_location != TensorProto.EXTERNAL]
@@ -283,6 +283,19 @@ def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
         return proto
     notes.append(f"{len(proto.functions)} model-local functions inlined")
     return inline_local_functions(proto, convert_version=True)
+
+
+def _listed(proto: ModelProto) -> ModelProto:
+    """List every weight as an input too, in place, as IR versions below 4 want it.
+
+    The version converter insists on it; ONNX Runtime forgets it when it saves an old file again.
+    """
+    given = {v.name for v in proto.graph.input}
+    for tensor in proto.graph.initializer if proto.ir_version < 4 else ():
+        if tensor.name not in given:
+            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            proto.graph.input.append(info)
+    return proto
 
 
 def _raised(proto: ModelProto, notes: list[str]) -> ModelProto:
