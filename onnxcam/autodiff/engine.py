@@ -126,6 +126,7 @@ class _Walk:
             i for i, t in enumerate(view.inputs) if t is not None and id(t) in self.active
         }
         view.overrides = self.overrides
+        view.asked = frozenset(id(t) for t in self.wrt)
         entry = self._entry(view)
         if entry.straight_through:
             self.op.straight_through.add(view.op_type)

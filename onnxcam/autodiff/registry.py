@@ -136,6 +136,7 @@ class NodeView:
         captures: Outer tensors that the subgraphs of the node use and that are differentiated.
         raw: The onnx-graphsurgeon node.
         overrides: Other rules that are in force, for rules that differentiate graphs themselves.
+        asked: Ids of the tensors whose own gradient is asked for, for rules that would pass one.
     """
 
     def __init__(self, node: gs.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
@@ -149,6 +150,7 @@ class NodeView:
         self.captures = list(captures)
         self.inputs = [t if t.name else None for t in node.inputs] + self.captures
         self.overrides: Mapping[str, Rule] = {}
+        self.asked: frozenset[int] = frozenset()
         self._wanted: set[int] = set()
 
     def input(self, index: int) -> Tensor | None:

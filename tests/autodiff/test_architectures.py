@@ -20,8 +20,8 @@ from architectures import ARCHITECTURES
 from architectures.evaluate import run as run_in_double
 from architectures.export import FEATURE, INPUT, OUTPUT, export, shared_weight
 from architectures.weights import calibrated, inputs
-from gradcheck import run as run_in_onnxruntime
 from onnx import ModelProto
+from runtime import run as run_in_onnxruntime
 from torch import Tensor, nn
 from variants import in_double
 

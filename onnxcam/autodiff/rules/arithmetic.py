@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 
+import numpy as np
+
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.emit import Emitter, Tensor, is_float
+from onnxcam.emit import Emitter, Tensor, dtype_of, is_float
 
 nondiff(
     "And", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Equal", "Greater",
@@ -27,9 +29,13 @@ def sub(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
 
 
 @vjp("Mul", broadcasts=True)
-def mul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
-    """d(a b) = b da + a db."""
+def mul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """d(a b) = b da + a db; where b is sigmoid(a), da takes both: b + y (1 - b)."""
     a, b = node.inputs
+    if _is_sigmoid_of(node, b, a):
+        return op.Mul(dy, _swish_slope(op, b, node.outputs[0])), None
+    if _is_sigmoid_of(node, a, b):
+        return None, op.Mul(dy, _swish_slope(op, a, node.outputs[0]))
     return op.Mul(dy, b), op.Mul(dy, a)
 
 
@@ -112,6 +118,23 @@ def clip(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
         dhigh = above if low is None else op.Or(above, op.Not(op.Less(low, high)))
     bounds = [None if hit is None else op.Where(hit, dy, 0) for hit in (dlow, dhigh)]
     return dx, *bounds[: len(node.inputs) - 1]
+
+
+def _is_sigmoid_of(node: NodeView, s: Tensor, x: Tensor) -> bool:
+    """Tell whether s is sigmoid(x), by the common rule, and nobody asks for the gradient of s."""
+    source = s.inputs[0] if s.inputs else None
+    if source is None or source.op != "Sigmoid" or source.inputs[0] is not x:
+        return False
+    overridden = not {"Sigmoid", source.name}.isdisjoint(node.overrides)
+    return not overridden and id(s) not in node.asked and node.wants(0) and node.wants(1)
+
+
+def _swish_slope(op: Emitter, s: Tensor, y: Tensor) -> Tensor:
+    """Return the slope of y = x s, s = sigmoid(x): a third less work than its two paths."""
+    # HardSigmoid is 1 - s too; unlike Sub it stays in the layout that convolutions like.
+    single = dtype_of(s) == np.float32
+    rest = op.HardSigmoid(s, alpha=-1.0, beta=1.0) if single else op.Sub(1, s)
+    return op.Add(s, op.Mul(y, rest))
 
 
 def _power_slope(op: Emitter, node: NodeView) -> Tensor:
