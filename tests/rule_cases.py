@@ -15,7 +15,7 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from second_order import check_second_order
-from variants import node_model
+from variants import frozen, node_model
 
 from onnxcam.autodiff import vjp_model
 
@@ -35,6 +35,7 @@ class Case:
         keep: Do not raise the opset.
         smooth: Fraction of the derivatives that must not lie at a kink.
         twice: Check the second derivative too.
+        constant: Inputs that are always initializers.
         options: For ``check_gradient``.
     """
 
@@ -46,6 +47,7 @@ class Case:
     keep: bool = False
     smooth: float = 0.9
     twice: bool = True
+    constant: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def cast(self, dtype: Any) -> dict[str, Any]:
@@ -61,8 +63,9 @@ class Case:
 
     def check(self, dtype: Any = np.float32, **options: Any) -> Report:
         """Check the gradient; see ``check_gradient`` for the options."""
+        constant = {*self.constant, *options.pop("constant", ())}
         options = {"keep_opset": self.keep, "minimum": self.smooth, **self.options, **options}
-        return check_gradient(self.model(dtype), self.cast(dtype), **options)
+        return check_gradient(self.model(dtype), self.cast(dtype), constant=constant, **options)
 
     def auxiliary(self) -> list[str]:
         """Return the inputs that are not floats: axes, indices, shapes, conditions."""
@@ -90,8 +93,9 @@ def check_twice(case: Case) -> None:
     """Check the second derivative of a case."""
     if not case.twice:
         pytest.skip("not smooth enough for a second derivative")
-    feeds = case.cast(DOUBLE)
-    model = case.model(DOUBLE)
+    given = case.cast(DOUBLE)
+    feeds = {k: v for k, v in given.items() if k not in case.constant}
+    model = frozen(case.model(DOUBLE), given, case.constant)
     floats = [k for k, v in feeds.items() if v.dtype.kind == "f"]
     ys = [o.name for o in model.graph.output if o.type.tensor_type.elem_type == 11]
     check_second_order(model, feeds, floats, ys, minimum=case.smooth)

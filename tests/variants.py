@@ -47,7 +47,13 @@ def node_model(
         for k, v in feeds.items()
         if v is not None
     ]
-    return graph_model([node], inputs, outputs, opset=opset, domains={domain: domain_version})
+    model = graph_model([node], inputs, outputs, opset=opset, domains={domain: domain_version})
+    if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
+        known = {k: v for k, v in feeds.items() if v is not None and v.dtype.kind in "iub"}
+        fixed = onnx.shape_inference.infer_shapes(frozen(model, known, known), data_prop=True)
+        for info, found in zip(model.graph.output, fixed.graph.output, strict=True):
+            info.CopyFrom(found)
+    return model
 
 
 def graph_model(
@@ -71,6 +77,7 @@ def graph_model(
     for info in inferred.graph.output:
         if not info.HasField("type"):
             info.type.tensor_type.elem_type = TensorProto.FLOAT
+    del inferred.graph.value_info[:]
     return inferred
 
 

@@ -130,9 +130,10 @@ def mean_variance_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Tens
     centred = op.Sub(x, mean(x))
     deviation = op.Sqrt(mean(op.Mul(centred, centred)))
     safe = op.Where(op.Equal(deviation, 0), 1, deviation)
-    g = op.Div(dy, op.Add(deviation, 1e-9))
-    bent = op.Div(mean(op.Mul(dy, node.outputs[0])), safe)
-    inner = op.Sub(g, op.Mul(op.Div(centred, safe), bent))
+    divisor = op.Add(deviation, 1e-9)
+    g = op.Div(dy, divisor)
+    bent = op.Div(mean(op.Mul(g, centred)), op.Mul(safe, divisor))
+    inner = op.Sub(g, op.Mul(centred, bent))
     return op.Sub(inner, mean(inner))
 
 
