@@ -2,7 +2,9 @@
 
 What onnx 1.23 has wrong or leaves out: a Loop's scan outputs (it joins them along their first axis
 instead of stacking them), loops without a condition or an iteration; the axes and directions of
-Scan; in RNN, GRU and LSTM the lengths, the activations, clipping and the coupled gates.
+Scan; SequenceInsert at the end by number (it inserts at the front), SequenceMap over nothing, over
+three sequences and with outer tensors; in RNN, GRU and LSTM the lengths, the activations, clipping
+and the coupled gates.
 """
 
 from __future__ import annotations
@@ -13,7 +15,15 @@ import numpy as np
 from naive_recurrent import recurrent
 from onnx import helper
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops import op_gru, op_loop, op_lstm, op_rnn, op_scan
+from onnx.reference.ops import (
+    op_gru,
+    op_loop,
+    op_lstm,
+    op_rnn,
+    op_scan,
+    op_sequence_insert,
+    op_sequence_map,
+)
 
 # ---- Loop
 
@@ -77,6 +87,29 @@ def _rows(x: Any, axis: int, way: int) -> list[Any]:
     return list(np.moveaxis(x, axis, 0))[:: 1 - 2 * way]
 
 
+# ---- sequences
+
+
+def _sequence_insert(self: Any, sequence: Any, tensor: Any, place: Any = None) -> Any:
+    parts = list(sequence)
+    place = len(parts) if place is None else int(np.squeeze(place))
+    parts.insert(place, tensor)
+    return (parts,)
+
+
+def _sequence_map(self: Any, *inputs: Any, context: Any = None, **_: Any) -> Any:
+    names, outer = self.body.input_names, context or {}
+    rows = [
+        self._run_body({**outer, **dict(zip(names, [_element(x, i) for x in inputs], strict=True))})
+        for i in range(len(inputs[0]))
+    ]
+    return tuple([list(column) for column in zip(*rows, strict=True)] or [[]] * len(self.output))
+
+
+def _element(x: Any, index: int) -> Any:
+    return x[index] if isinstance(x, list) else x
+
+
 # ---- RNN, GRU, LSTM
 
 
@@ -89,5 +122,8 @@ def _recurrent(self: Any, *inputs: Any, **attributes: Any) -> Any:
 op_loop.Loop._run = _loop
 op_scan.Scan.__init__ = _scan_init
 op_scan.Scan._run = _scan
+op_sequence_insert.SequenceInsert._run = _sequence_insert
+op_sequence_map.SequenceMap._run = _sequence_map
+op_sequence_map.SequenceMap.need_context = lambda self: True
 for common in (op_rnn.CommonRNN, op_gru.CommonGRU, op_lstm.CommonLSTM):
     common.__init__, common._run = OpRun.__init__, _recurrent

@@ -130,5 +130,7 @@ def backward(op: Emitter, frame: Frame) -> Backward | None:
     used = {id(t) for t in captured(graph)}
     sources = [*variables, *[None] * count, *dys[count:]]
     read = [i for i, t in enumerate(sources) if t is not None and id(t) in used]
+    if not lead and not read:
+        read = [count]  # what a Scan reads tells it how often to run
     graph.inputs[:] = [*carried.values(), *(sources[i] for i in read)]
     return Backward(graph, list(carried), read, stacked)
