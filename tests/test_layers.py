@@ -146,3 +146,20 @@ def test_a_model_without_floats_is_refused() -> None:
     proto.graph.output.append(helper.make_tensor_value_info("top", 7, ["N", 1]))
     with pytest.raises(ModelError, match="no floating point output"):
         catalog(load(proto))
+
+
+def test_positions_merged_into_the_batch_are_told_apart_again() -> None:
+    """A detector of opset 9: Softmax over [1, anchors, 2] works on [anchors, 2] when raised."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"]),
+        helper.make_node("Transpose", ["conv"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["last", "shape"], ["anchors"]),
+        helper.make_node("Softmax", ["anchors"], ["y"], axis=2),
+    ]
+    weights = {"w": np.ones((2, 3, 1, 1), "f4"), "shape": np.array([1, -1, 2])}
+    proto = nets.model(
+        nodes, {"x": [1, 3, 4, 4]}, {"y": [1, 16, 2]}, weights, opset=9, ir_version=4
+    )
+    reduction = catalog(load(proto)).reduction
+    assert (reduction.name, reduction.class_axis, reduction.classes) == ("anchors", 2, 2)
+    assert reduction.positions

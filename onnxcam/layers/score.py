@@ -38,8 +38,25 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
         return _described(output, "logits", output.name, reason, None)
     axis = int(final.attrs.get("axis", -1)) if final.op != "Sigmoid" else None
     reason = f"the input of the final {final.op} ({final.name or final.outputs[0].name})"
-    found = _described(final.inputs[0], _FINAL[final.op], output.name, reason, axis)
+    score = final.inputs[0]
+    if axis is not None and _merges_batch(score, output):
+        score, axis = score.inputs[0].inputs[0], -1
+    found = _described(score, _FINAL[final.op], output.name, reason, axis)
     return replace(found, final=str(final.op))
+
+
+def _merges_batch(score: Tensor, output: Tensor) -> bool:
+    """Tell whether positions were merged into the batch, as old Softmaxes of [N, anchors, C] are.
+
+    The rows of the score are then no longer inputs; the tensor before the merging has them.
+    """
+    if not score.inputs or score.inputs[0].op not in ("Flatten", "Reshape"):
+        return False
+    rows, shown = shape_of(score), shape_of(output)
+    before = shape_of(score.inputs[0].inputs[0])
+    if not rows or not shown or not before or len(before) < 2 or len(rows) != 2:
+        return False
+    return rows[0] != shown[0] and before[0] == shown[0] and before[-1] == rows[-1]
 
 
 def _final(tensor: Tensor) -> gs.Node | None:
