@@ -28,6 +28,24 @@ class Gelu(OpRun):
         return ((0.5 * x * (1 + _erf(x / np.sqrt(2)))).astype(x.dtype),)
 
 
+class Pad(OpRun):
+    """The evaluator's cannot take anything away: its pads must not be negative."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, *inputs: Any, mode: Any = None, pads: Any = None, value: Any = 0) -> Any:
+        pads, value, axes = (*inputs, *[None] * 3)[:3] if inputs else (pads, value, None)
+        axes = range(x.ndim) if axes is None else [int(a) % x.ndim for a in axes]
+        width, where = np.zeros((x.ndim, 2), int), [slice(None)] * x.ndim
+        for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+            width[axis] = max(before, 0), max(after, 0)
+            stop = None if after >= 0 else int(after)
+            where[axis] = slice(max(-int(before), 0), stop)
+        fill = {"constant_values": 0 if value is None else np.asarray(value).item()}
+        kind = mode or "constant"
+        return (np.pad(x, width, kind, **(fill if kind == "constant" else {}))[tuple(where)],)
+
+
 class Scatter(OpRun):
     op_domain = ""
 
@@ -55,4 +73,4 @@ class MeanVarianceNormalization(OpRun):
         return ((x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + 1e-9),)
 
 
-BETTER_OPS = [Erf, Gelu, LpNormalization, MeanVarianceNormalization, Scatter]
+BETTER_OPS = [Erf, Gelu, LpNormalization, MeanVarianceNormalization, Pad, Scatter]

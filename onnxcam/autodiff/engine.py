@@ -217,7 +217,8 @@ def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
     )
     axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
     summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)
-    return op.Reshape(summed, op.Shape(x))
+    allowzero = 1 if "allowzero" in op.schema("Reshape").attributes else None
+    return op.Reshape(summed, op.Shape(x), allowzero=allowzero)
 
 
 def _has_body(node: gs.Node) -> bool:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from onnx.defs import OpSchema
 
 from onnxcam.emit.tensors import Tensor, Value
+from onnxcam.errors import UnsupportedOp
 
 IMPURE = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
@@ -20,24 +22,46 @@ IMPURE = frozenset(
 def assign(
     schema: OpSchema, inputs: list[Value], named: Mapping[str, Any]
 ) -> tuple[list[Value], dict[str, Any]]:
-    """Sort keywords into attributes and inputs as this version of the operator has them."""
+    """Sort keywords into attributes and inputs as this version of the operator has them.
+
+    Raises:
+        UnsupportedOp: Only a newer version of the operator can be used like this.
+    """
     attributes: dict[str, Any] = {}
     positions = {formal.name: i for i, formal in enumerate(schema.inputs)}
     for name, value in named.items():
         if value is None:
             continue
         if name in schema.attributes:
-            attributes[name] = value
+            if isinstance(value, gs.Variable):
+                raise _too_old(schema, f"computed {name!r}")
+            wants_tensor = schema.attributes[name].type == OpSchema.AttrType.TENSOR
+            plain = isinstance(value, gs.Constant) and not wants_tensor
+            attributes[name] = value.values.tolist() if plain else value
         elif name in positions:
             place = positions[name]
             inputs += [None] * (place + 1 - len(inputs))
             inputs[place] = value
+        elif _is_known(schema, name):
+            raise _too_old(schema, repr(name))
         else:
             raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
-    extra = len(inputs) - schema.max_input
-    if extra > 0:  # an input that was an attribute in this opset
-        raise TypeError(f"{schema.name}-{schema.since_version} takes {schema.max_input} inputs")
+    if len(inputs) > schema.max_input:  # an input that is an attribute in this opset
+        raise _too_old(schema, f"{len(inputs)} inputs")
     return inputs, attributes
+
+
+def _is_known(schema: OpSchema, name: str) -> bool:
+    """Tell whether the newest version of the operator has an attribute or input of this name."""
+    newest = onnx.defs.get_schema(schema.name, schema.domain)
+    return name in newest.attributes or any(i.name == name for i in newest.inputs)
+
+
+def _too_old(schema: OpSchema, what: str) -> UnsupportedOp:
+    return UnsupportedOp(
+        f"{schema.name} of opset {schema.since_version} has no {what}, but the gradient needs it",
+        "raise the model to a newer opset with onnx.version_converter",
+    )
 
 
 def formal_of(schema: OpSchema, index: int) -> OpSchema.FormalParameter:
