@@ -127,9 +127,10 @@ def _normalized_by_layer(
     sizes = [op.dim(x, a) for a in axes] if shape_of(x) is not None else []
     one = op.const(np.ones(1, np.float32))
     shape = op.dims(*sizes) if sizes else op.Slice(op.Shape(x), axes[:1], [2**31], [0])
-    ones = op.Expand(one, shape)
+    # With a bias: ONNX Runtime 1.31 crashes where it fuses an Add with one that has none.
+    ones, zeros = op.Expand(one, shape), op.Expand(op.const(np.zeros(1, np.float32)), shape)
     xn, _, r = op.LayerNormalization(
-        x, ones, axis=int(node.attr("axis")), epsilon=epsilon, _outputs=3
+        x, ones, zeros, axis=int(node.attr("axis")), epsilon=epsilon, _outputs=3
     )
     return xn, r
 
