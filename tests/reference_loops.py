@@ -1,10 +1,12 @@
 """Repairs of ONNX's reference evaluator for what runs in loops; import it for its effect.
 
-What onnx 1.23 has wrong or leaves out: a Loop's scan outputs (it joins them along their first axis
-instead of stacking them), loops without a condition or an iteration; the axes and directions of
-Scan; SequenceInsert at the end by number (it inserts at the front), SequenceMap over nothing, over
-three sequences and with outer tensors; in RNN, GRU and LSTM the lengths, the activations, clipping
-and the coupled gates.
+What onnx 1.23 has wrong or leaves out:
+- Loop: scan outputs (it joins them instead of stacking), no condition, no iteration;
+- Scan: axes and directions;
+- SequenceInsert at the end by number (it inserts at the front);
+- SequenceMap over nothing, over three sequences, with outer tensors;
+- Optional (it makes a list of the value);
+- RNN, GRU and LSTM: lengths, activations, clipping, coupled gates.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from onnx.reference.ops import (
     op_gru,
     op_loop,
     op_lstm,
+    op_optional,
     op_rnn,
     op_scan,
     op_sequence_insert,
@@ -110,6 +113,10 @@ def _element(x: Any, index: int) -> Any:
     return x[index] if isinstance(x, list) else x
 
 
+def _optional(self: Any, x: Any = None, type: Any = None) -> Any:
+    return (x,)
+
+
 # ---- RNN, GRU, LSTM
 
 
@@ -122,6 +129,7 @@ def _recurrent(self: Any, *inputs: Any, **attributes: Any) -> Any:
 op_loop.Loop._run = _loop
 op_scan.Scan.__init__ = _scan_init
 op_scan.Scan._run = _scan
+op_optional.Optional._run = _optional
 op_sequence_insert.SequenceInsert._run = _sequence_insert
 op_sequence_map.SequenceMap._run = _sequence_map
 op_sequence_map.SequenceMap.need_context = lambda self: True

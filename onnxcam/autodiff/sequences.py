@@ -22,6 +22,9 @@ def zeros(op: Emitter, like: Tensor) -> Tensor:
     parts = elements(like)
     if parts is not None:
         return construct(op, [zeros(op, x) for x in parts], like)
+    sizes = pieces(like)
+    if sizes is not None:
+        return construct(op, [_zero_piece(op, like, size) for size in sizes], like)
     return each(op, lambda child, x: child.zeros_like(x), like)
 
 
@@ -50,6 +53,41 @@ def elements(sequence: Tensor) -> list[Tensor] | None:
     if node is None or node.op not in ("SequenceConstruct", "SequenceEmpty"):
         return None
     return list(node.inputs)
+
+
+def pieces(sequence: Tensor) -> list[int] | None:
+    """Return the sizes of what a tensor was split into, None where it was not or they vary."""
+    node = sequence.inputs[0] if sequence.inputs else None
+    if node is None or node.op != "SplitToSequence":
+        return None
+    given = node.inputs[1] if len(node.inputs) > 1 and node.inputs[1].name else None
+    sizes = None if given is None else const_value(given)
+    if sizes is not None and sizes.ndim:
+        return [int(size) for size in sizes]
+    shape = shape_of(node.inputs[0])
+    total = None if shape is None else shape[node.attrs.get("axis", 0)]
+    if not isinstance(total, int) or (given is not None and sizes is None):
+        return None
+    size = 1 if sizes is None else int(sizes)
+    return [min(size, total - start) for start in range(0, total, size)]
+
+
+def _zero_piece(op: Emitter, sequence: Tensor, size: int) -> Tensor:
+    node = sequence.inputs[0]
+    x, axis = node.inputs[0], int(node.attrs.get("axis", 0))
+    dims: list[int | Tensor] = [op.dim(x, i) for i in range(len(shape_of(x) or ()))]
+    if len(node.inputs) < 2 and not node.attrs.get("keepdims", 1):
+        del dims[axis]
+    else:
+        dims[axis] = size
+    zero = np.zeros((), dtype_of(x))
+    return op.Expand(zero, op.dims(*dims)) if dims else op.const(zero)
+
+
+def length(sequence: Tensor) -> int | None:
+    """Return the length of a sequence that was just constructed or split, where it is known."""
+    parts = elements(sequence) or pieces(sequence)
+    return None if parts is None else len(parts)
 
 
 def at(op: Emitter, sequence: Tensor, place: Tensor | int) -> Tensor:
@@ -100,5 +138,5 @@ def _is_zero(x: Tensor) -> bool:
     if node is not None and node.op == "ConstantOfShape":
         value = node.attrs.get("value")
         return value is None or not np.any(value.values)
-    value = const_value(x)
+    value = const_value(node.inputs[0] if node is not None and node.op == "Expand" else x)
     return value is not None and value.size <= _SMALL and not np.any(value)

@@ -27,14 +27,18 @@ def imported(proto: ModelProto) -> gs.Graph:
 
 
 def _stamp_sequences(graph: gs.Graph, proto: GraphProto) -> None:
-    """Give sequences their elements' dtype and shape, which graphsurgeon does not read."""
+    """Give sequences their elements' dtype and shape, which graphsurgeon does not read.
+
+    What is known of optional values is forgotten: the cotangent of one is that of its value.
+    """
     kinds = {
         info.name: info.type
         for info in [*proto.input, *proto.output, *proto.value_info]
-        if info.type.HasField("sequence_type")
+        if info.type.WhichOneof("value") in ("sequence_type", "optional_type")
     }
     for tensor in [*graph.inputs, *graph.outputs, *(t for n in graph.nodes for t in n.outputs)]:
         if tensor.name in kinds:
+            tensor.dtype = tensor.shape = None
             stamp(tensor, kinds[tensor.name])
     for node, source in zip(graph.nodes, proto.node, strict=True):
         for attribute in source.attribute:

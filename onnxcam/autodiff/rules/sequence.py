@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.autodiff.sequences import at, construct, each, elements, within, without, zeros
+from onnxcam.autodiff.sequences import at, construct, each, elements, length, within, without, zeros
 from onnxcam.emit import Emitter, Tensor, const_value
 
 nondiff("SequenceLength", "SequenceEmpty", "OptionalHasElement", why="the output is no float value")
@@ -47,7 +47,7 @@ def split_to_sequence(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor |
     """dx = the parts of dy side by side."""
     stacked = node.input(1) is None and not node.attr("keepdims")
     axis = int(node.attr("axis"))
-    dx = op.ConcatFromSequence(dy, axis=axis, new_axis=int(stacked))
+    dx = _joined(op, dy, axis, stacked=stacked)
     return (dx, None)[: len(node.inputs)]
 
 
@@ -77,9 +77,18 @@ def _size(op: Emitter, x: Tensor, axis: int) -> Tensor:
     return op.Identity(op.const(np.array([size], np.int64))) if isinstance(size, int) else size
 
 
-def _length(op: Emitter, sequence: Tensor) -> int | Tensor:
+def _joined(op: Emitter, sequence: Tensor, axis: int, *, stacked: bool) -> Tensor:
     parts = elements(sequence)
-    return op.SequenceLength(sequence) if parts is None else len(parts)
+    if not parts:
+        return op.ConcatFromSequence(sequence, axis=axis, new_axis=int(stacked))
+    if stacked:
+        parts = [op.Unsqueeze(x, axes=[axis]) for x in parts]
+    return op.Concat(*parts, axis=axis)
+
+
+def _length(op: Emitter, sequence: Tensor) -> int | Tensor:
+    count = length(sequence)
+    return op.SequenceLength(sequence) if count is None else count
 
 
 def _counted(
