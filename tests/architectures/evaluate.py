@@ -69,9 +69,21 @@ class MaxPool(OpRun):
         return (run(_padded(t, pads, -np.inf), kernel, strides, 0, dilations).numpy(),)
 
 
+class LayerNormalization(OpRun):
+    """In the dtype of its input, as `stash_type` 11 asks for; onnx 1.23 knows float32 alone."""
+
+    def _run(self, x: Array, scale: Array, b: Array | None = None, **a: Any) -> tuple[Array, ...]:
+        assert a["stash_type"] == 1 or x.dtype == np.float64
+        axes = tuple(range(a["axis"] % x.ndim, x.ndim))
+        mean = x.mean(axes, keepdims=True)
+        inv = 1 / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + a["epsilon"])
+        y = (x - mean) * inv * scale
+        return (y if b is None else y + b, mean, inv)[: len(self.onnx_node.output)]
+
+
 def run(model: ModelProto, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
     """Return outputs of a model, computed in the dtypes that it states."""
-    session = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MaxPool])
+    session = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, LayerNormalization, MaxPool])
     with np.errstate(all="ignore"):
         return [np.asarray(y) for y in session.run(list(outputs), dict(feeds))]
 
