@@ -53,7 +53,7 @@ def vjp_model(
         raise UsageError(f"gradient builder {builder!r} is not there", "use builder='native'")
     if overrides and builder != "native":
         raise UsageError(f"overrides do not reach into {builder}", "use builder='native'")
-    draft = Draft(load(model))
+    draft = Draft(load(model, borrow=True))
     pairs = []
     for name in outputs:
         y = draft.tensor(name)

@@ -90,10 +90,7 @@ def _heads(
         )
     every = split_heads(op, query, heads + 2 * kv_heads)
     edges = [0, heads, heads + kv_heads, END]
-    q, k, v = (
-        op.Slice(every, starts=[a], ends=[b], axes=[1])
-        for a, b in pairwise(edges)
-    )
+    q, k, v = (op.Slice(every, starts=[a], ends=[b], axes=[1]) for a, b in pairwise(edges))
     return q, k, v
 
 

@@ -35,9 +35,7 @@ def rms_norm(op: Emitter, x: Tensor, gamma: Tensor, epsilon: float, axes: list[i
     return op.Mul(op.Mul(x, inverse), op.cast(gamma, x)), inverse
 
 
-def _inverse_root(
-    op: Emitter, x: Tensor, epsilon: float, axes: list[int] | None = None
-) -> Tensor:
+def _inverse_root(op: Emitter, x: Tensor, epsilon: float, axes: list[int] | None = None) -> Tensor:
     squares = op.ReduceMean(op.Mul(x, x), axes=axes or [-1], keepdims=1)
     return op.Reciprocal(op.Sqrt(op.Add(squares, epsilon)))
 
@@ -137,9 +135,7 @@ def qembed_layer_norm(
         strict=True,
     )  # fmt: skip
     tables = [None if x is None else real(op, x, scale, zero) for x, scale, zero in triples]
-    made: Outputs = embed_layer_norm(
-        op, input_ids, segment_ids, *tables, mask, epsilon=epsilon
-    )
+    made: Outputs = embed_layer_norm(op, input_ids, segment_ids, *tables, mask, epsilon=epsilon)
     return made[:2]
 
 

@@ -48,9 +48,7 @@ def grid_sample(
     """X sampled at the points of a grid."""
     if op.opsets[""] >= 20:
         mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
-    return op.GridSample(
-        x, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners
-    )
+    return op.GridSample(x, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
 
 
 @define("CDist")

@@ -24,9 +24,7 @@ def by_definition(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tens
     return through(op, node, ys, dys)
 
 
-def through(
-    op: Emitter, node: NodeView, ys: list[Tensor | None], dys: Any
-) -> list[Tensor | None]:
+def through(op: Emitter, node: NodeView, ys: list[Tensor | None], dys: Any) -> list[Tensor | None]:
     """Return the gradients of a node's inputs from its outputs as emitted anew from them.
 
     Args:
