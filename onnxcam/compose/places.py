@@ -48,9 +48,9 @@ class Place:
         """
         if self.layout.channel is None:
             return op.Unsqueeze(value, axes=[1])
-        if not self.layout.prefix:
+        if not self.layout.prefix and not self.layout.suffix:
             return value
-        start, end = self.layout.prefix, _END
+        start, end = self.layout.prefix, -self.layout.suffix or _END
         return op.Slice(value, starts=[start], ends=[end], axes=[self.layout.space[0]])
 
     def as_map(self, op: Emitter, reduced: Tensor) -> Tensor:

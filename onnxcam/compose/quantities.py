@@ -158,7 +158,7 @@ def input_layer(catalog: Catalog) -> Candidate:
 
 def _place(draft: Draft, layer: Candidate) -> Place:
     tensor, layout = draft.tensor(layer.name), layer.layout
-    if layout is None or layout.batch is None or not layout.space or "?" in layout.axes:
+    if layout is None or layout.batch is None or not layout.space or layout.strange:
         known = "" if layout is None else f" ({layout.axes})"
         raise UsageError(
             f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",

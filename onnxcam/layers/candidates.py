@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 
-from onnxcam.emit import Dim, Tensor, is_float, shape_of
+import onnx_graphsurgeon as gs
+
+from onnxcam.emit import Dim, Tensor, const_value, is_float, shape_of
 from onnxcam.layers.path import MOVES, ancestors, bottlenecks, path, producer
 from onnxcam.layers.records import Candidate, Catalog
 from onnxcam.layers.score import reduction
 from onnxcam.layout import Layout, layouts, spatial_shape
+from onnxcam.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.layout.sizes import refine
 from onnxcam.model import Model
 from onnxcam.surgery import Draft
 
@@ -17,6 +21,7 @@ ACTIVATIONS = frozenset(
     "Softsign Tanh ThresholdedRelu Swish FastGelu QuickGelu BiasGelu QLinearSigmoid "
     "QLinearLeakyRelu FusedConv".split()
 )
+_ONLY = "reaches the score"
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
@@ -33,15 +38,24 @@ def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
     """
     draft = Draft(model)
     graph = draft.graph
+    refine(graph)
     known = layouts(graph)
     scores = reduction(graph, draft, reduction_layer)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
     above = {id(t) for t in ancestors(score)}
     tensors = {t.name: t for n in nodes for t in n.outputs if id(t) in above and is_float(t)}
-    views = _views(score)
-    candidates = tuple(_candidate(t, views, known) for t in tensors.values())
-    narrow = bottlenecks(nodes, source)
+    views, rows = _views(score), reach(nodes, [score])
+    candidates = tuple(
+        _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
+    )
+
+    def tells(node: gs.Node, tensor: Tensor) -> bool:
+        """A class token alone says nothing of where something is."""
+        layout = known.get(id(tensor))
+        return layout is None or _few(layout, _used(node, tensor, rows)) is None
+
+    narrow = bottlenecks(nodes, source, tells)
     feature, reason = _default_feature(candidates, tensors, narrow)
     layout = known.get(id(source))
     return Catalog(candidates, feature, reason, scores, source.name, layout)
@@ -56,10 +70,12 @@ def _views(score: Tensor) -> set[int]:
     return found
 
 
-def _candidate(tensor: Tensor, score: set[int], known: dict[int, Layout]) -> Candidate:
-    layout = known.get(id(tensor))
+def _candidate(tensor: Tensor, score: set[int], layout: Layout | None, rows: Need) -> Candidate:
     shape = shape_of(tensor)
     usable, reason = _judge(tensor, score, layout, shape)
+    few = _few(layout, rows) if layout is not None and usable else None
+    if few is not None:
+        usable, reason = False, f"only {few} {_ONLY}: the rest has no gradient"
     return Candidate(
         tensor.name, producer(tensor), shape, layout, usable, reason, _is_activation(tensor)
     )
@@ -79,9 +95,41 @@ def _judge(
     extent = spatial_shape(tensor, layout)
     if all(d == 1 for d in extent):
         return False, f"its {_space_word(layout)} extent is {_times(extent)}"
-    if layout.space and layout.axes[layout.space[0]] == "T" and not layout.grid:
+    if layout.strange:
+        return False, f"the meaning of one of its axes is unknown ({layout.axes})"
+    if "T" in layout.axes and (not layout.grid or layout.prefix is None):
         return False, "its tokens have no known grid"
-    return True, f"{_space_word(layout)} map of {_times(extent)}"
+    return True, f"{_space_word(layout)} map of {_times(extent)}{_extra(layout)}"
+
+
+def _extra(layout: Layout) -> str:
+    """Say how many tokens are no part of the grid."""
+    parts = [(layout.prefix, "behind"), (layout.suffix, "before")]
+    said = [f"{where} {n} class token{'s' * (n > 1)}" for n, where in parts if n]
+    return f" {' and '.join(said)}" if said else ""
+
+
+def _few(layout: Layout, rows: Need) -> str | None:
+    """Name the rows of a tensor where they are none of its patches, or a single step of many."""
+    if rows is None or rows.axis not in layout.space:
+        return None
+    if layout.axes[rows.axis] == "T":
+        behind = None if layout.cells is None else (layout.prefix or 0) + layout.cells
+        if rows.stop <= (layout.prefix or 0) or (behind is not None and rows.start >= behind):
+            return "its class token" if rows.stop - rows.start == 1 else "the row of class tokens"
+        return None
+    return f"position {rows.start} of it" if rows.stop - rows.start <= 1 else None
+
+
+def _used(node: gs.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
+    """Return the rows of a tensor that a node uses of it for the score."""
+    used: Need = Rows(0, 0, 0)
+    for i, y in enumerate(node.outputs):
+        if id(y) in known:
+            needs = needed(node, known[id(y)], i)
+            for x, rows in zip(node.inputs, needs, strict=True):
+                used = joined(used, rows) if x is tensor else used
+    return used if any(x is tensor for x in node.inputs) else None
 
 
 def _is_activation(tensor: Tensor) -> bool:
@@ -107,16 +155,48 @@ def _default_feature(
     whole = [c for c in usable.values() if id(tensors[c.name]) in narrow]
     last = (whole or list(usable.values()))[-1]
     where = f"the last layer before the score that still is a {last.reason}"
-    if whole and last is not list(usable.values())[-1]:
+    if any(_ONLY in c.reason for c in candidates[candidates.index(last) :]):
+        where = f"the last layer of which every position reaches the score, a {last.reason}"
+    elif whole and last is not list(usable.values())[-1]:
         where = f"the last layer that all of the score passes through and that is a {last.reason}"
-    tensor, passed = tensors[last.name], ""
-    while not _is_activation(tensor):
+    found, passed = _before(tensors[last.name], usable, _is_activation, _moves)
+    if found is not None:
+        return usable[found.name], f"{where}{passed}; an activation ({producer(found)})"
+    found, passed = _before(tensors[last.name], usable, _is_norm, _projects)
+    if found is None:
+        return last, where
+    return usable[found.name], f"{where}{passed}; a normalisation"
+
+
+def _before(
+    tensor: Tensor,
+    usable: Container[str],
+    wanted: Callable[[Tensor], bool],
+    through: Callable[[gs.Node], bool],
+) -> tuple[Tensor | None, str]:
+    """Go back from a tensor through some nodes to one that is wanted; say what was passed."""
+    passed = ""
+    while not wanted(tensor):
         node = tensor.inputs[0]
-        through = node.op in MOVES - {"DequantizeLinear"} or node.op in _POOLS
-        if not through or node.inputs[0].name not in usable:
-            return last, where
-        tensor, passed = node.inputs[0], f", before its {node.op}"
-    return usable[tensor.name], f"{where}{passed}; an activation ({producer(tensor)})"
+        source = next((t for t in node.inputs if t.name in usable), None)
+        if source is None or not through(node):
+            return None, ""
+        tensor, passed = source, f", before its {node.op}"
+    return tensor, passed
+
+
+def _moves(node: gs.Node) -> bool:
+    return node.op in MOVES - {"DequantizeLinear"} or node.op in _POOLS
+
+
+def _projects(node: gs.Node) -> bool:
+    """Tell whether a node is a part of a linear layer: a product or a sum with a constant."""
+    fixed = any(const_value(t) is not None for t in node.inputs)
+    return _moves(node) or (node.op in ("MatMul", "Gemm", "Add") and fixed)
+
+
+def _is_norm(tensor: Tensor) -> bool:
+    return bool(tensor.inputs) and "LayerNormalization" in tensor.inputs[0].op
 
 
 def _space_word(layout: Layout) -> str:

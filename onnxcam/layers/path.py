@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -55,15 +55,23 @@ def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
     return nodes, source
 
 
-def bottlenecks(nodes: Sequence[gs.Node], source: Tensor) -> set[int]:
+def bottlenecks(
+    nodes: Sequence[gs.Node], source: Tensor, tells: Callable[[gs.Node, Tensor], bool]
+) -> set[int]:
     """Return the ids of the tensors that everything on the path passes through.
 
     A tensor is one when nothing that was made before it is used after it.
+
+    Args:
+        nodes: The path, producers first.
+        source: The input.
+        tells: Whether a node's use of a tensor counts.
     """
     last_use: dict[int, int] = {}
     for index, node in enumerate(nodes):
         for tensor in (*node.inputs, *_captured_by(node)):
-            last_use[id(tensor)] = index
+            if tells(node, tensor):
+                last_use[id(tensor)] = index
     reach, found = last_use.get(id(source), 0), set()
     for index, node in enumerate(nodes):
         made = [t for t in node.outputs if id(t) in last_use or index == len(nodes) - 1]

@@ -1,0 +1,293 @@
+"""Which rows of its inputs a part of a node's output is made of.
+
+Behind a class token a transformer's last block needs one row of most of its tensors. This is
+where that is known: the choice of a feature layer asks it, and so does the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxcam.emit import Tensor, const_value, shape_of
+from onnxcam.layout.groups import groups
+from onnxcam.layout.rules import axes_of, numbers
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run of the rows of one axis of a tensor; none where start and stop are equal.
+
+    Attributes:
+        axis: The axis, counted from the front.
+        start: First row.
+        stop: The row behind the last.
+    """
+
+    axis: int
+    start: int
+    stop: int
+
+    def along(self, axis: int) -> Rows:
+        """Return the same rows of another axis."""
+        return Rows(axis, self.start, self.stop)
+
+
+Need: TypeAlias = Rows | None  # None: all of a tensor
+_Rule: TypeAlias = Callable[[gs.Node, Rows], list[Need]]
+
+_ELEMENTWISE = frozenset(
+    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
+    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
+    "Round Cast CastLike Identity Dropout Add Sub Mul Div Pow Max Min Sum Mean Where Expand Not "
+    "Equal Greater Less GreaterOrEqual LessOrEqual And Or Sign Sin Cos".split()
+)
+_NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+_REDUCTIONS = frozenset(
+    f"Reduce{k}" for k in "Mean Sum Max Min L1 L2 Prod SumSquare LogSum LogSumExp".split()
+)
+
+
+def joined(a: Need, b: Need) -> Need:
+    """Return rows that hold both."""
+    if a is None or b is None:
+        return None
+    if a.start == a.stop or b.start == b.stop:
+        return b if a.start == a.stop else a
+    if a.axis != b.axis:
+        return None
+    return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop))
+
+
+def reach(nodes: Sequence[gs.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
+    """Return the rows of each tensor that the outputs depend on, by its ``id``.
+
+    Args:
+        nodes: Producers first.
+        outputs: Tensors of which everything is asked for.
+    """
+    known: dict[int, Need] = {id(t): None for t in outputs}
+    for node in reversed(nodes):
+        for i, y in enumerate(node.outputs):
+            if id(y) in known:
+                for x, rows in zip(node.inputs, needed(node, known[id(y)], i), strict=True):
+                    known[id(x)] = joined(known[id(x)], rows) if id(x) in known else rows
+    return known
+
+
+def needed(node: gs.Node, rows: Need, output: int = 0) -> list[Need]:
+    """Return the rows of each input of a node that these rows of an output are made of."""
+    if rows is not None and rows.start == rows.stop:
+        return [Rows(0, 0, 0)] * len(node.inputs)
+    selected = _selected(node, rows, output)
+    if selected is not None:
+        return selected
+    if rows is None or output != 0:
+        return [None] * len(node.inputs)
+    return passed(node, rows) or [None] * len(node.inputs)
+
+
+def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
+    """Return :func:`needed` for a node that does on some rows what it does on all of them.
+
+    None for any other node: one that picks or joins rows, or that is not known.
+    """
+    if shape_of(node.outputs[0]) is None or node.domain not in (None, "", "ai.onnx"):
+        return None
+    if node.op in _ELEMENTWISE:
+        return [_broadcast(node, x, rows) for x in node.inputs]
+    rule = _RULES.get(node.op)
+    return None if rule is None else rule(node, rows)
+
+
+def _selected(node: gs.Node, rows: Need, output: int) -> list[Need] | None:
+    """Return what a node needs that picks or joins rows; None for any other."""
+    rank = len(shape_of(node.inputs[0]) or ()) if node.inputs else 0
+    if not rank or node.op not in ("Gather", "Slice", "Split", "Concat"):
+        return None
+    axis = int(node.attrs.get("axis", 0)) % rank
+    if node.op in ("Split", "Concat"):
+        return _parts(node, rows, output, axis)
+    if node.op == "Slice" and rows is not None and not _slices(node, rows.axis, rank):
+        return [rows, *[None] * (len(node.inputs) - 1)]
+    found = _slice(node, rank) if node.op == "Slice" else _gather(node, axis)
+    if found is None:
+        return None
+    if rows is not None and node.op == "Slice":
+        found = Rows(rows.axis, found.start + rows.start, found.start + rows.stop)
+    return [found, *[None] * (len(node.inputs) - 1)]
+
+
+def _gather(node: gs.Node, axis: int) -> Rows | None:
+    """Return the one row that a Gather picks; None for more than one."""
+    picked = const_value(node.inputs[1])
+    if picked is None or picked.size != 1:
+        return None
+    return _inside(node.inputs[0], axis, int(picked.item()), int(picked.item()) + 1 or None)
+
+
+def _slices(node: gs.Node, axis: int, rank: int) -> bool:
+    """Tell whether a Slice may cut an axis."""
+    axes = axes_of(node, rank, place=3)
+    return axes is None or axis in axes
+
+
+def _slice(node: gs.Node, rank: int) -> Rows | None:
+    """Return the rows that a Slice along one axis takes; None where that is not known."""
+    starts, ends, axes = (numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends"), (3, "axes")))
+    steps = numbers(node, 4, "steps")
+    if starts is None or ends is None or len(starts) != 1 or steps not in (None, [1]):
+        return None
+    axis = axes[0] % rank if axes else 0
+    return _inside(node.inputs[0], axis, starts[0], ends[0])
+
+
+def _inside(x: Tensor, axis: int, start: int, stop: int | None) -> Rows | None:
+    size = (shape_of(x) or (None,) * (axis + 1))[axis]
+    if isinstance(size, int):
+        start, stop, _ = slice(start, stop).indices(size)
+        return Rows(axis, start, max(start, stop))
+    if start < 0 or stop is None or stop < 0 or stop > np.iinfo(np.int32).max:
+        return None
+    return Rows(axis, start, stop)
+
+
+def _parts(node: gs.Node, rows: Need, output: int, axis: int) -> list[Need] | None:
+    """Split and Concat: rows of the same axis are shifted, those of another stay."""
+    split = node.op == "Split"
+    if rows is not None and rows.axis != axis:
+        return [rows, *[None] * (len(node.inputs) - 1)] if split else [rows] * len(node.inputs)
+    pieces = node.outputs if split else node.inputs
+    sizes = [(shape_of(t) or (None,) * (axis + 1))[axis] for t in pieces]
+    known = [s for s in sizes if isinstance(s, int)]
+    if split:
+        before = sizes[:output]
+        if not all(isinstance(s, int) for s in sizes[: output + 1]):
+            return None
+        start = sum(known[: len(before)])
+        inner = rows or Rows(axis, 0, known[output])
+        return [
+            Rows(axis, start + inner.start, start + inner.stop),
+            *[None] * (len(node.inputs) - 1),
+        ]
+    if rows is None or len(known) != len(sizes):
+        return None if rows is None else _first_parts(rows, sizes)
+    return [_overlap(rows, sum(known[:i]), known[i]) for i in range(len(known))]
+
+
+def _first_parts(rows: Rows, sizes: Sequence[object]) -> list[Need] | None:
+    """As :func:`_parts` for a Concat of which only the sizes of the first pieces are known."""
+    found: list[Need] = []
+    start = 0
+    for size in sizes:
+        if not isinstance(size, int):
+            break
+        found.append(_overlap(rows, start, size))
+        start += size
+    if start < rows.stop:
+        return None
+    return [*found, *[Rows(rows.axis, 0, 0)] * (len(sizes) - len(found))]
+
+
+def _overlap(rows: Rows, start: int, size: int) -> Rows:
+    first = min(max(rows.start - start, 0), size)
+    return Rows(rows.axis, first, max(first, min(rows.stop - start, size)))
+
+
+def _broadcast(node: gs.Node, x: Tensor, rows: Rows) -> Need:
+    """Return the rows of an operand; all where it is broadcast along the axis."""
+    shape, whole = shape_of(x), shape_of(node.outputs[0]) or ()
+    if not x.name or shape is None:
+        return None
+    axis = rows.axis - (len(whole) - len(shape))
+    if axis < 0 or shape[axis] != whole[rows.axis] or shape[axis] in (1, None):
+        return None
+    return rows.along(axis)
+
+
+def _softmax(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    axis = int(node.attrs.get("axis", -1)) % rank
+    return [rows if rows.axis < axis else None]
+
+
+def _norm(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    first = int(node.attrs.get("axis", -1)) % rank
+    return [rows if rows.axis < first else None, *[None] * (len(node.inputs) - 1)]
+
+
+def _reduce(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.inputs[0]) or ())
+    axes = axes_of(node, rank)
+    rest: list[Need] = [None] * (len(node.inputs) - 1)
+    if axes is None:
+        return [None, *rest]
+    if node.attrs.get("keepdims", 1):
+        return [None if rows.axis in axes else rows, *rest]
+    kept = [i for i in range(rank) if i not in axes]
+    return [rows.along(kept[rows.axis]), *rest]
+
+
+def _transpose(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    perm = node.attrs.get("perm", list(range(rank))[::-1])
+    return [rows.along(int(perm[rows.axis]))]
+
+
+def _reshape(node: gs.Node, rows: Rows) -> list[Need]:
+    rest: list[Need] = [None] * (len(node.inputs) - 1)
+    source, target = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    if source is not None and target is not None:
+        for before, after in groups(source, target):
+            wide = [i for i in before if source[i] != 1]
+            if len(wide) == 1 and [i for i in after if target[i] != 1] == [rows.axis]:
+                return [rows.along(wide[0]), *rest]
+    return [None, *rest]
+
+
+def _matmul(node: gs.Node, rows: Rows) -> list[Need]:
+    ranks = [len(shape_of(t) or ()) for t in node.inputs]
+    rank = len(shape_of(node.outputs[0]) or ())
+    if min(ranks) < 2:
+        return [None, None]
+    if rows.axis == rank - 2:
+        return [rows.along(ranks[0] - 2), None]
+    if rows.axis == rank - 1:
+        return [None, rows.along(ranks[1] - 1)]
+    return [_broadcast(node, x, rows) for x in node.inputs]
+
+
+def _gemm(node: gs.Node, rows: Rows) -> list[Need]:
+    rest: list[Need] = [None] * (len(node.inputs) - 1)
+    if rows.axis != 0:
+        return [None, *rest]
+    added = [_broadcast(node, x, rows) for x in node.inputs[2:]]
+    return [rows.along(1 if node.attrs.get("transA", 0) else 0), None, *added]
+
+
+def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
+    equation = str(node.attrs.get("equation", "")).replace(" ", "")
+    terms, _, result = equation.partition("->")
+    if "." in equation or not result:
+        return [None] * len(node.inputs)
+    letter = result[rows.axis]
+    if any(t.count(letter) > 1 for t in terms.split(",")):
+        return [None] * len(node.inputs)
+    return [rows.along(t.index(letter)) if letter in t else None for t in terms.split(",")]
+
+
+_RULES: dict[str, _Rule] = {
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(_NORMS, _norm),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Transpose": _transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Einsum": _einsum,
+}
