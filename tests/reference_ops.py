@@ -46,6 +46,17 @@ class Pad(OpRun):
         return (np.pad(x, width, kind, **(fill if kind == "constant" else {}))[tuple(where)],)
 
 
+class GatherElements(OpRun):
+    """The evaluator's wants indices as large as the data in all other dimensions."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, indices: Any, axis: int | None = None) -> tuple[Any]:
+        axis = (axis or 0) % x.ndim
+        part = [slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape)]
+        return (np.take_along_axis(x[tuple(part)], indices, axis),)
+
+
 class Scatter(OpRun):
     op_domain = ""
 
@@ -73,4 +84,4 @@ class MeanVarianceNormalization(OpRun):
         return ((x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + 1e-9),)
 
 
-BETTER_OPS = [Erf, Gelu, LpNormalization, MeanVarianceNormalization, Pad, Scatter]
+BETTER_OPS = [Erf, GatherElements, Gelu, LpNormalization, MeanVarianceNormalization, Pad, Scatter]

@@ -130,7 +130,7 @@ def _between_zeros(op: Emitter, x: Tensor, row: Tensor, axis: int, index: int) -
 
 def _put_rows(op: Emitter, node: NodeView, indices: Tensor, dy: Tensor, axis: int) -> Tensor:
     """Add what was picked along an axis back: ScatterND, with that axis in front."""
-    x, where = node.inputs[0], op.Unsqueeze(indices, axes=[-1])
+    x, where = node.inputs[0], op.Unsqueeze(op.cast(indices, np.dtype(np.int64)), axes=[-1])
     if axis == 0:
         return scatter_add(op, "ScatterND", op.zeros_like(x, dtype_of(dy)), where, dy)
     shape, picked = shape_of(x), shape_of(indices)

@@ -17,15 +17,18 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     if op.index_of(dy) is not None and not ta and alpha == 1:
         da = _picked(op, dy, b, axis=0 if tb else 1)
     elif ta:
-        da = op.Gemm(b, dy, alpha=alpha, transA=tb, transB=1)
+        da = _gemm(op, b, dy, alpha, tb, 1)
     else:
-        da = op.Gemm(dy, b, alpha=alpha, transB=1 - tb)
-    if tb:
-        db = op.Gemm(dy, a, alpha=alpha, transA=1, transB=ta)
-    else:
-        db = op.Gemm(a, dy, alpha=alpha, transA=1 - ta)
+        da = _gemm(op, dy, b, alpha, 0, 1 - tb)
+    db = _gemm(op, dy, a, alpha, 1, ta) if tb else _gemm(op, a, dy, alpha, 1 - ta, 0)
     dc = dy if beta == 1 else op.Mul(dy, beta)
     return [da, db, dc][: len(node.inputs)]
+
+
+def _gemm(op: Emitter, a: Tensor, b: Tensor, alpha: float, ta: int, tb: int) -> Tensor:
+    """Return alpha A' B'; before opset 11 there must be something to add."""
+    nothing = 0 if op.schema("Gemm").min_input == 3 else None
+    return op.Gemm(a, b, nothing, alpha=alpha, transA=ta, transB=tb)
 
 
 @vjp("MatMul")

@@ -31,7 +31,9 @@ def scatter_elements(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
     indices, axis = node.inputs[1], node.attr("axis")
     places = _Places(
         lambda t: op.GatherElements(t, indices, axis=axis),
-        lambda t, updates, **named: op.ScatterElements(t, indices, updates, axis=axis, **named),
+        lambda t, updates, **named: op.call(
+            node.op_type, [t, indices, updates], {"axis": axis, **named}
+        ),
         lambda t, updates: scatter_add(op, "ScatterElements", t, indices, updates, axis=axis),
     )
     return _scattered(op, node, dy, places)
@@ -72,7 +74,7 @@ def _scattered(op: Emitter, node: NodeView, dy: Tensor, places: _Places) -> Grad
     updates, reduction = node.inputs[2], node.attr("reduction", "none")
     if reduction == "none":
         zeros = op.zeros_like(updates, dtype_of(dy))
-        return places.scatter(dy, zeros), None, places.gather(dy)
+        return places.scatter(dy, zeros), None, places.gather(dy) if node.wants(2) else None
     if reduction == "add":
         return dy, None, places.gather(dy)
     return (_product if reduction == "mul" else _extremum)(op, node, dy, places)
