@@ -31,13 +31,20 @@ def zeros(op: Emitter, like: Tensor) -> Tensor:
 def add(op: Emitter, a: Tensor, b: Tensor) -> Tensor:
     """Return the sum of two cotangents of one value."""
     if not is_sequence(a):
-        return op.Add(a, b)
+        a, b = (b, a) if _unrepeated(a) is not a else (a, b)
+        return op.Add(a, _unrepeated(b))
     parts = elements(a), elements(b)
     if parts[0] is not None and parts[1] is not None:
         pairs = zip(parts[0], parts[1], strict=True)
         sums = [x if _is_zero(y) else y if _is_zero(x) else op.Add(x, y) for x, y in pairs]
         return construct(op, sums, a)
     return each(op, lambda child, x, y: child.Add(x, y), a, b)
+
+
+def _unrepeated(x: Tensor) -> Tensor:
+    """Return what an Expand has repeated, which Add repeats on its own; else the tensor."""
+    node = x.inputs[0] if x.inputs else None
+    return node.inputs[0] if node is not None and node.op == "Expand" else x
 
 
 def construct(op: Emitter, parts: list[Tensor], like: Tensor) -> Tensor:

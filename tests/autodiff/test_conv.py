@@ -38,6 +38,29 @@ CONV_CASES = {
     "same, stride above kernel": ((1, 2, 7), (2, 2, 2), dict(auto_pad="SAME_UPPER", strides=[3])),
     "same lower stride 1": ((1, 2, 8), (2, 2, 4), dict(auto_pad="SAME_LOWER")),
     "valid": ((1, 2, 6), (2, 2, 3), dict(auto_pad="VALID", strides=[2])),
+    # Enough channels for the flipped kernel.
+    "wide": ((1, 16, 5, 6), (3, 16, 3, 2), dict(pads=[0, 1, 2, 0])),
+    "wide 1-D": ((2, 17, 9), (2, 17, 3), dict(dilations=[2], pads=[3, 1])),
+    "wide 3-D": ((1, 16, 3, 4, 2), (2, 16, 2, 3, 1), dict(pads=[1, 0, 0, 1, 2, 0])),
+    "wide, padded beyond": ((1, 16, 4), (2, 16, 2), dict(pads=[2, 1])),
+    # Windows that overlap: dy is spread over the strides.
+    "depthwise uneven": (
+        (1, 3, 8, 7),
+        (3, 1, 3, 5),
+        dict(group=3, pads=[0, 3, 1, 1], strides=[2, 3]),
+    ),
+    "depthwise 1-D": ((2, 3, 11), (3, 1, 4), dict(group=3, strides=[2], pads=[1, 0])),
+    "depthwise 3-D": (
+        (1, 2, 5, 6, 3),
+        (2, 1, 3, 2, 1),
+        dict(group=2, strides=[2, 1, 1], dilations=[1, 2, 1], pads=[1, 0, 0, 0, 2, 0]),
+    ),
+    "depthwise same": (
+        (1, 2, 6, 7),
+        (2, 1, 3, 4),
+        dict(group=2, auto_pad="SAME_LOWER", strides=[2, 3]),
+    ),
+    "depthwise, padded beyond": ((1, 2, 5), (2, 1, 3), dict(group=2, strides=[2], pads=[3, 3])),
 }
 TRANSPOSE_CASES = {
     "plain": ((2, 2, 3, 3), (2, 3, 2, 2), {}),
