@@ -19,6 +19,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.contrib import annotated, disguised, restored, withdrawn
+from onnxcam.defaults import spelled_out
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
@@ -135,7 +136,7 @@ def load(
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")
     light = _raised(_listed(light), notes)
     light = _modern_ir(light, notes)
-    light = _inferred(restored(light), notes)
+    light = _inferred(spelled_out(restored(light)), notes)
     return Model(light, weights, sha256, path, tuple(notes))
 
 

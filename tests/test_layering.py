@@ -36,6 +36,7 @@ ORDER = [
     "model",
     "weights",
     "wire",
+    "defaults",
     "lift",
     "contrib",
     "bodies",
