@@ -30,7 +30,7 @@ class Draft:
         self._source = model if isinstance(model, Model) else Model(model, Weights(), "")
         self._light = self._source.light
         self.graph = imported(self._light)
-        self._source.weights.deferred(self.graph, self._light)
+        self._source.weights.deferred(_constants(self.graph.nodes), self._light)
         self.op = Emitter(self.graph, opsets(self._light))
         self._named = dict(self.graph.tensors())
         for tensor in [*self.graph.inputs, *self.graph.outputs]:

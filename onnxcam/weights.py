@@ -78,12 +78,17 @@ class Weights(Mapping[str, Bytes]):
                 fill(tensor, self[tensor.name])
         return full
 
-    def deferred(self, graph: gs.Graph, light: ModelProto) -> None:
-        """Let the constants of an imported light graph find their values when they are read."""
+    def deferred(self, constants: Iterable[gs.Constant], light: ModelProto) -> None:
+        """Let constants of an imported light graph find their values when they are read.
+
+        Args:
+            constants: Those of the graph and of its subgraphs.
+            light: The light model.
+        """
         protos = {t.name: t for t in light.graph.initializer if is_light(t)}
-        for name, tensor in graph.tensors().items():
-            if name in protos and isinstance(tensor, gs.Constant):
-                tensor.values = _Deferred(protos[name], self)
+        for tensor in constants:
+            if tensor.name in protos:
+                tensor.values = _Deferred(protos[tensor.name], self)
 
 
 class _Deferred(LazyValues):  # type: ignore[misc]
