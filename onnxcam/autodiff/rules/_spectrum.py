@@ -87,9 +87,10 @@ def fitted(op: Emitter, x: Tensor, axis: Size, size: Size) -> Tensor:
     else:
         x = ranked(op, op.Slice(x, [0], op.dims(size), op.dims(axis)), x)
         missing = op.Max(op.Sub(op.dims(size), op.dims(have)), 0)
-    if not isinstance(axis, int):
-        return ranked(op, op.Pad(x, op.dims(0, missing), axes=axis), x)
-    rank = len(shape_of(x) or ())
+    shape = shape_of(x)
+    if shape is None or not isinstance(axis, int):
+        return ranked(op, op.Pad(x, op.dims(0, missing), axes=op.dims(axis)), x)
+    rank = len(shape)
     pads: list[Size] = [0] * (2 * rank)
     pads[rank + axis % rank] = missing
     return padded(op, x, pads)
