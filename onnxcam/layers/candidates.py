@@ -190,9 +190,10 @@ def _moves(node: gs.Node) -> bool:
 
 
 def _projects(node: gs.Node) -> bool:
-    """Tell whether a node is a part of a linear layer: a product or a sum with a constant."""
+    """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
     fixed = any(const_value(t) is not None for t in node.inputs)
-    return _moves(node) or (node.op in ("MatMul", "Gemm", "Add") and fixed)
+    linear = node.op in ("MatMul", "Gemm", "Add") and fixed
+    return linear or node.op == "Slice" or _moves(node)
 
 
 def _is_norm(tensor: Tensor) -> bool:

@@ -38,7 +38,7 @@ class Rows:
 
 
 Need: TypeAlias = Rows | None  # None: all of a tensor
-_Rule: TypeAlias = Callable[[gs.Node, Rows], list[Need]]
+_Rule: TypeAlias = Callable[[gs.Node, Rows], "list[Need] | None"]
 
 _ELEMENTWISE = frozenset(
     "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
@@ -98,10 +98,9 @@ def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
     """
     if shape_of(node.outputs[0]) is None or node.domain not in (None, "", "ai.onnx"):
         return None
-    if node.op in _ELEMENTWISE:
-        return [_broadcast(node, x, rows) for x in node.inputs]
-    rule = _RULES.get(node.op)
-    return None if rule is None else rule(node, rows)
+    rule = _elementwise if node.op in _ELEMENTWISE else _RULES.get(node.op)
+    found = None if rule is None else rule(node, rows)
+    return found if found is not None and any(found) else None
 
 
 def _selected(node: gs.Node, rows: Need, output: int) -> list[Need] | None:
@@ -198,15 +197,20 @@ def _overlap(rows: Rows, start: int, size: int) -> Rows:
     return Rows(rows.axis, first, max(first, min(rows.stop - start, size)))
 
 
-def _broadcast(node: gs.Node, x: Tensor, rows: Rows) -> Need:
-    """Return the rows of an operand; all where it is broadcast along the axis."""
-    shape, whole = shape_of(x), shape_of(node.outputs[0]) or ()
-    if not x.name or shape is None:
+def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
+    """Give every operand its rows, none where it is broadcast; None where that is not known."""
+    whole = shape_of(node.outputs[0]) or ()
+    if whole[rows.axis] is None:
         return None
-    axis = rows.axis - (len(whole) - len(shape))
-    if axis < 0 or shape[axis] != whole[rows.axis] or shape[axis] in (1, None):
-        return None
-    return rows.along(axis)
+    found: list[Need] = []
+    for x in node.inputs:
+        shape = shape_of(x) if x.name else ()
+        axis = rows.axis - (len(whole) - len(shape or ()))
+        if shape is None or (axis >= 0 and shape[axis] not in (1, whole[rows.axis])):
+            return None
+        broadcast = axis < 0 or shape[axis] != whole[rows.axis]
+        found.append(None if broadcast else rows.along(axis))
+    return found
 
 
 def _softmax(node: gs.Node, rows: Rows) -> list[Need]:
@@ -250,7 +254,7 @@ def _reshape(node: gs.Node, rows: Rows) -> list[Need]:
     return [None, *rest]
 
 
-def _matmul(node: gs.Node, rows: Rows) -> list[Need]:
+def _matmul(node: gs.Node, rows: Rows) -> list[Need] | None:
     ranks = [len(shape_of(t) or ()) for t in node.inputs]
     rank = len(shape_of(node.outputs[0]) or ())
     if min(ranks) < 2:
@@ -259,15 +263,14 @@ def _matmul(node: gs.Node, rows: Rows) -> list[Need]:
         return [rows.along(ranks[0] - 2), None]
     if rows.axis == rank - 1:
         return [None, rows.along(ranks[1] - 1)]
-    return [_broadcast(node, x, rows) for x in node.inputs]
+    return _elementwise(node, rows)
 
 
-def _gemm(node: gs.Node, rows: Rows) -> list[Need]:
-    rest: list[Need] = [None] * (len(node.inputs) - 1)
-    if rows.axis != 0:
-        return [None, *rest]
-    added = [_broadcast(node, x, rows) for x in node.inputs[2:]]
-    return [rows.along(1 if node.attrs.get("transA", 0) else 0), None, *added]
+def _gemm(node: gs.Node, rows: Rows) -> list[Need] | None:
+    if rows.axis != 0 or any(len(shape_of(x) or ()) > 1 for x in node.inputs[2:]):
+        return None
+    taken = rows.along(1 if node.attrs.get("transA", 0) else 0)
+    return [taken, *[None] * (len(node.inputs) - 1)]
 
 
 def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
