@@ -121,9 +121,10 @@ def _optional(self: Any, x: Any = None, type: Any = None) -> Any:
 
 
 def _recurrent(self: Any, *inputs: Any, **attributes: Any) -> Any:
-    stated = {k: v for k, v in attributes.items() if v is not None and k != "output_sequence"}
-    outputs = recurrent(self.onnx_node.op_type, *inputs, **stated)
-    return outputs[: len(self.onnx_node.output)]
+    node, stated = self.onnx_node, {k: v for k, v in attributes.items() if v is not None}
+    # The evaluator keeps an output without a name, and takes it for an omitted input later.
+    given = [x if name else None for name, x in zip(node.input, inputs, strict=False)]
+    return recurrent(node.op_type, *given, **stated)[: len(node.output)]
 
 
 op_loop.Loop._run = _loop
