@@ -52,6 +52,7 @@ def input_gradient(
         x: The input, [N, C, ...in]; only its shape is used.
         group: Groups of channels.
     """
+    dy, w = _absorbed(op, dy, w)
     n = len(win.strides)
     size, out = spatial(op, x, n), spatial(op, dy, n)
     left = _left_over(win, size, out)
@@ -139,6 +140,20 @@ def _flipped_pads(win: Window) -> list[int] | None:
     return pads if min(pads, default=0) >= 0 else None
 
 
+def _absorbed(op: Emitter, dy: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Take a factor per channel that dy was just multiplied with into the weight.
+
+    It is that of a BatchNormalization, as a rule: constants, which cost nothing there.
+    """
+    made, shape = dy.inputs[0] if dy.inputs else None, shape_of(w)
+    if made is None or made.op != "Mul" or not shape or not isinstance(shape[0], int):
+        return dy, w
+    for factor, rest in (made.inputs, made.inputs[::-1]):
+        if shape_of(factor) == (shape[0], *[1] * (len(shape) - 2)) and shape[0] > 1:
+            return rest, op.Mul(w, op.Unsqueeze(factor, axes=[1]))
+    return dy, w
+
+
 def _fast_flipped(w: Tensor, group: int) -> bool:
     """Depthwise, and dense to 16 channels or more: a Conv beats a ConvTranspose, else it loses."""
     shape = shape_of(w)
@@ -174,9 +189,12 @@ def _by_one(win: Window) -> Window:
 
 
 def _flipped(op: Emitter, w: Tensor, win: Window) -> Tensor:
-    for axis, k in zip(win.axes, win.kernel or (), strict=True):
-        if k > 1:
-            w = op.Gather(w, list(range(k))[::-1], axis=axis)
+    long = [(axis, k) for axis, k in zip(win.axes, win.kernel or (), strict=True) if k > 1]
+    if long and op.schema("Slice").max_input == 5:  # it steps backwards from opset 10 on
+        last, before_first = [-1] * len(long), [-k - 1 for _, k in long]
+        return op.Slice(w, last, before_first, [axis for axis, _ in long], last)
+    for axis, k in long:
+        w = op.Gather(w, list(range(k))[::-1], axis=axis)
     return w
 
 

@@ -1,9 +1,11 @@
 """Maximum pools. Of equal values in a window the first takes the gradient, row by row.
 
 Two ways, both with that tie rule. ONNX Runtime's MaxPool takes about 8 times as long when it is
-asked for Indices, so a small window of known sizes is taken apart instead: a maximum over a window
-is a maximum over its last axis, then over the one before, and so on; on one axis the cotangent
-walks along the taps, and the first that equals the maximum takes it.
+asked for Indices and adding at places is slow, so a small window of known sizes is taken apart
+instead: a maximum over a window is a maximum over its last axis, then over the one before, and so
+on; on one axis the cotangent walks along the taps, and the first that equals the maximum takes it.
+Windows that do not overlap need no adding: there Indices are nearly as fast, with a third of the
+nodes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def max_pool(op: Emitter, node: NodeView, dy: Tensor, *_: Tensor | None) -> Tens
     """dx = sum over the windows whose first maximum x is of dy."""
     win = settled(op, window(op, node), node)
     axes = _axes(op, node, win)
-    if axes is None or node.opset < _FLOAT_EQUAL:
+    if axes is None or _apart(win) or node.opset < _FLOAT_EQUAL:
         return _by_indices(op, node, win, dy)
     return _by_taps(op, node, axes, dy)
 
@@ -84,10 +86,16 @@ def _by_indices(op: Emitter, node: NodeView, win: Window, dy: Tensor) -> Tensor:
         settings = {k: v for k, v in node.raw.attrs.items() if k != "storage_order"}
         own = op.call("MaxPool", [x], settings, outputs=2)[1]
     zeros, updates = flat(op, op.zeros_like(x, dtype_of(dy))), flat(op, dy)
-    if win.reach and all(r <= s for r, s in zip(win.reach, win.strides, strict=True)):
+    if _apart(win):
         return like(op, op.ScatterElements(zeros, flat(op, own), updates, axis=0), x)
     added = scatter_add(op, "ScatterElements", zeros, flat(op, own), updates, axis=0)
     return like(op, added, x)
+
+
+def _apart(win: Window) -> bool:
+    """Tell whether no two windows overlap."""
+    reach = win.reach
+    return reach is not None and all(r <= s for r, s in zip(reach, win.strides, strict=True))
 
 
 # ---- by taps: small windows of known sizes
