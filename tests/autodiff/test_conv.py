@@ -8,9 +8,9 @@ import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
 from gradcheck import check_gradient, run
-from onnx import ModelProto
+from onnx import ModelProto, helper
 from second_order import check_second_order
-from variants import node_model, symbolic
+from variants import graph_model, node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp
@@ -148,6 +148,25 @@ def test_same_padding_with_a_stride_above_the_window_is_refused():
     model = node_model("Conv", feeds, strides=[4], auto_pad="SAME_UPPER")
     with pytest.raises(UnsupportedOp, match="explicit pads"):
         vjp_model(model, ["x"], ["y"])
+
+
+@pytest.mark.parametrize("strides", [[1, 1], [2, 2]])
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("dims", ["static", "symbolic"])
+def test_factors_behind_a_convolution_go_into_its_weight(strides, group, dims):
+    """What a BatchNormalization multiplies with: no pass over the activations in the gradient."""
+    feeds = _feeds(7, (2, 4, 5, 5), (4, 4 // group, 3, 3), 4)
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], strides=strides, group=group),
+        helper.make_node("Mul", ["c", "f"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info(k, 1, v.shape) for k, v in feeds.items()]
+    factor = np.random.default_rng(8).standard_normal((4, 1, 1)).astype(np.float32)
+    model = graph_model(nodes, inputs, ["y"], initializers={"f": factor})
+    check_gradient(model, feeds, symbolic=dims == "symbolic")
+    if dims == "static":
+        grad = vjp_model(model, ["x"], ["y"])
+        assert not [n for n in grad.graph.node if n.op_type == "Mul" and "ct::y" in n.input]
 
 
 # ---- the sweep
