@@ -74,8 +74,13 @@ class Weights(Mapping[str, Bytes]):
         full = ModelProto()
         full.CopyFrom(light)
         for tensor in full.graph.initializer:
-            if is_light(tensor):
-                fill(tensor, self[tensor.name])
+            if not is_light(tensor):
+                continue
+            source = self._found[tensor.name]
+            if isinstance(source, TensorProto):
+                tensor.CopyFrom(source)
+            else:
+                fill(tensor, source)
         return full
 
     def deferred(self, constants: Iterable[gs.Constant], light: ModelProto) -> None:
@@ -129,7 +134,18 @@ def fill(tensor: TensorProto, data: Bytes) -> None:
     """Put the bytes of a light initializer back, in place."""
     tensor.ClearField("external_data")
     tensor.ClearField("data_location")
-    tensor.raw_data = data.tobytes()
+    values = data.tobytes()
+    release(data)
+    tensor.raw_data = values
+
+
+def release(data: Bytes | memoryview) -> None:
+    """Give back the memory that a mapped file takes up; it is read again where it is asked for."""
+    owner: Any = data
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, Weights]:
@@ -240,6 +256,7 @@ def digest(data: bytes | mmap.mmap) -> str:
     step = 1 << 24
     for start in range(0, len(view), step):
         found.update(view[start : start + step])
+    release(view)
     return found.hexdigest()
 
 

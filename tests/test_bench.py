@@ -78,16 +78,16 @@ def test_nodes_of_subgraphs_count_and_constants_do_not() -> None:
 
 def test_cost_of_a_build_is_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
-    weights = {"w": np.ones((1000, 5000), "f4"), "v": np.ones((5000, 2), "f4")}
+    weights = {"w": np.ones((1000, 50_000), "f4"), "v": np.ones((50_000, 2), "f4")}
     nodes = [
         onnx.helper.make_node("MatMul", ["x", "w"], ["h"]),
         onnx.helper.make_node("MatMul", ["h", "v"], ["y"]),
     ]
     onnx.save(nets.model(nodes, {"x": ["N", 1000]}, {"y": ["N", 2]}, weights), str(path))
     cost = build.build_cost(path, "x", "y")
-    assert cost.file_bytes == path.stat().st_size > 20_000_000
+    assert cost.file_bytes == path.stat().st_size > 200_000_000
     assert cost.load_s > 0 and cost.build_s > 0
-    assert 1 < cost.peak_per_file < 6  # it reads the file, and holds few copies
+    assert 1 < cost.peak_per_file < 2.5  # the new model, and a weight on its way into it
 
 
 def test_cost_says_why_a_build_failed(tmp_path: Path) -> None:

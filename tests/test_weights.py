@@ -18,7 +18,7 @@ from onnxcam import wire
 from onnxcam.errors import ModelError
 from onnxcam.model import load
 from onnxcam.surgery import Draft
-from onnxcam.weights import detached, is_light, mapped, parse, write
+from onnxcam.weights import detached, digest, is_light, mapped, parse, release, write
 
 
 def _big(dtype: int = TensorProto.FLOAT, rows: int = 200) -> onnx.ModelProto:
@@ -144,3 +144,14 @@ def test_loading_and_drafting_copy_no_weights(tmp_path: Path) -> None:
     assert peak < 0.1 * size
     onnx.checker.check_model(tmp_path / "out.onnx")
     assert mapped(tmp_path / "out.onnx")[:1] != b""
+
+
+def test_a_released_file_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(_big(rows=5000).SerializeToString())
+    data = mapped(path)
+    weight = parse(data, "it")[1]["w"]
+    first = weight.tobytes()
+    release(weight)
+    assert weight.tobytes() == first
+    assert digest(data) == digest(path.read_bytes())
