@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxcam.autodiff import narrow
+from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
-from onnxcam.autodiff.sequences import add
 from onnxcam.bodies import captures
 from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, is_float, shape_of
 from onnxcam.errors import UnsupportedOp
@@ -133,8 +134,7 @@ class _Walk:
         sources = list(view.inputs)
         self._as_floats(view, dys)
         with self.op.scope(view.name):
-            grads = entry.rule(self.op, view, *dys)
-            grads = grads if isinstance(grads, tuple | list) else (grads,)
+            grads = narrow.through(self.op, view, dys, entry)
             _check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
@@ -183,42 +183,9 @@ class _Walk:
         if not parts:
             return None
         while len(parts) > 1:
-            parts[:2] = [self.op.typed(add(self.op, parts[0], parts[1]), tensor)]
+            both = narrow.add(self.op, parts[0], parts[1])
+            parts[:2] = [self.op.typed(both, tensor)]
         return parts[0]
-
-
-def unbroadcast(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
-    """Sum a gradient over the dimensions that broadcasting gave its input.
-
-    Args:
-        op: Emitter.
-        dx: Gradient in the broadcast shape.
-        x: The input before broadcasting.
-    """
-    big, small = shape_of(dx), shape_of(x)
-    if big is None or small is None:
-        return _unbroadcast_at_run_time(op, dx, x)
-    extra = len(big) - len(small)
-    pairs = list(zip(big[extra:], small, strict=True))
-    if any(s != 1 and (b != s or s is None) and not isinstance(s, int) for b, s in pairs):
-        return _unbroadcast_at_run_time(op, dx, x)
-    axes = [*range(extra), *(extra + i for i, (b, s) in enumerate(pairs) if s == 1 and b != 1)]
-    if not axes:
-        return dx
-    summed = op.ReduceSum(dx, axes=axes, keepdims=0 if axes == list(range(extra)) else 1)
-    return op.Reshape(summed, op.shape(x)) if extra and len(axes) > extra else summed
-
-
-def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
-    """Sum where the input's dimension is 1 at run time (a no-op where the output's is 1 too)."""
-    rank = op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x)))
-    padded = op.Concat(
-        op.ConstantOfShape(rank, value=gs.Constant("", np.ones(1, np.int64))), op.Shape(x), axis=0
-    )
-    axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
-    summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)
-    allowzero = 1 if "allowzero" in op.schema("Reshape").attributes else None
-    return op.Reshape(summed, op.Shape(x), allowzero=allowzero)
 
 
 def _has_body(node: gs.Node) -> bool:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff.engine import topological, unbroadcast, unsupported
+from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.engine import topological, unsupported
 from onnxcam.autodiff.prepare import Prepared
 from onnxcam.autodiff.registry import NodeView, lookup
 from onnxcam.autodiff.rewrites import refused

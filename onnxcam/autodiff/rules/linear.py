@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxcam.autodiff.engine import unbroadcast
+from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
 from onnxcam.emit import Emitter, Tensor, shape_of

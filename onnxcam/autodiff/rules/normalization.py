@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxcam.autodiff.engine import unbroadcast
+from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from onnxcam.autodiff.engine import unbroadcast
+from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import MICROSOFT, NodeView, vjp
 from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
