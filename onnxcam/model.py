@@ -314,8 +314,17 @@ def _raised(proto: ModelProto, notes: list[str]) -> ModelProto:
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         notes.append(f"kept at opset {opset}: {_line(error)}")
         return proto
+    if _interface(raised) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
+        notes.append(f"kept at opset {opset}: onnx's converter would change inputs or outputs")
+        return proto
     notes.append(f"raised from opset {opset} to {TARGET_OPSET}")
     return raised
+
+
+def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:
+    """Return the names and ranks of the inputs and outputs."""
+    ports = (_port(v) for v in [*proto.graph.input, *proto.graph.output])
+    return [(p.name, None if p.shape is None else len(p.shape)) for p in ports]
 
 
 def _modern_ir(proto: ModelProto, notes: list[str]) -> ModelProto:

@@ -13,6 +13,8 @@ from onnx import parser
 from second_order import check_second_order
 
 from onnxcam.autodiff import vjp_model
+from onnxcam.errors import UnsupportedOp
+from onnxcam.model import load
 
 HEAD = '<ir_version: 10, opset_import: ["": 20]>\n'
 RNG = np.random.default_rng(0)
@@ -96,6 +98,20 @@ def test_second_order(way):
 def test_other_dtypes(dtype):
     text = RECURRENT.replace("IN", "1").replace("OUT", "0").replace("float[", f"{dtype}[")
     check_gradient(_model(text), _feeds(3, np.dtype(dtype)))
+
+
+def test_scan_of_opset_8_is_refused():
+    """onnx's converter would raise it by dropping the batch from the model's inputs."""
+    text = """<ir_version: 4, opset_import: ["": 8]>
+        g (float[1,2] h, float[1,3,2] x) => (float[1,2] y) {
+          y = Scan <num_scan_inputs = 1, body = g (float[2] s, float[2] v) => (float[2] r)
+            { r = Add (s, v) }> ("", h, x)
+        }"""
+    model = load(parser.parse_model(text))
+    assert model.opset == 8
+    assert any("would change inputs or outputs" in note for note in model.notes)
+    with pytest.raises(UnsupportedOp, match=r"Scan of opset 8.*export the model again"):
+        vjp_model(model.proto, ["x"], ["y"])
 
 
 def test_weights_inside_a_body_by_hand():

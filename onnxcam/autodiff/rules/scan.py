@@ -8,6 +8,7 @@ from onnxcam.autodiff.sequences import zeros
 from onnxcam.autodiff.subgraphs import finish, results
 from onnxcam.bodies import ScanLayout, input_kinds, kind_of, stacked
 from onnxcam.emit import Emitter, Tensor
+from onnxcam.errors import UnsupportedOp
 
 
 @vjp("Scan", since=9)
@@ -41,6 +42,16 @@ def scan(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None
     for i, dx in zip(places, results(made, [kind_of(node.inputs[i]) for i in places]), strict=True):
         grads[i] = dx
     return grads
+
+
+@vjp("Scan", since=1)
+def scan_of_batches(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:
+    """Refused: opset 8 runs the body for every entry of a batch by itself."""
+    raise UnsupportedOp(
+        f"no gradient for Scan of opset {node.opset}, node {node.name!r}: it runs its body for "
+        "every entry of a batch by itself, which no later opset does",
+        "export the model again at opset 9 or newer",
+    )
 
 
 def _feeds(
