@@ -15,6 +15,7 @@ import torch
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_max_pool
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
@@ -26,7 +27,7 @@ class Conv(OpRun):
         _only_explicit_pads(a)
         n = x.ndim - 2
         run = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
-        padded = _padded(_tensor(x), a["pads"] or [0] * 2 * n, 0.0)
+        padded = _padded(_tensor(x), a["pads"] or [0] * 2 * n)
         bias = None if b is None else _tensor(b)
         y = run(
             padded, _tensor(w), bias, a["strides"] or 1, 0, a["dilations"] or 1,
@@ -50,23 +51,25 @@ class ConvTranspose(OpRun):
         )  # fmt: skip
         assert b is None or not any(extra), "a bias reaches into the output padding"
         ends = [e - p for e, p in zip(extra, pads[n:], strict=True)]
-        return (_padded(y, [*(-p for p in pads[:n]), *ends], 0.0).numpy(),)
+        return (_padded(y, [*(-p for p in pads[:n]), *ends]).numpy(),)
 
 
-class MaxPool(OpRun):
+class MaxPool(op_max_pool.MaxPool):
     def _run(self, x: Array, **a: Any) -> tuple[Array, ...]:
         _only_explicit_pads(a)
         n = x.ndim - 2
-        run = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[n - 1]
         kernel, strides, dilations = a["kernel_shape"], a["strides"] or 1, a["dilations"] or 1
         pads = list(a["pads"] or [0] * 2 * n)
-        if len(self.onnx_node.output) > 1:
-            raise NotImplementedError("indices of a MaxPool")
-        t = _tensor(x)
-        if a["ceil_mode"]:  # padded to the size that torch's rounding would give
-            assert pads[:n] == pads[n:] and dilations in (1, [1] * n)
-            return (run(t, kernel, strides, pads[:n], ceil_mode=True).numpy(),)
-        return (run(_padded(t, pads, -np.inf), kernel, strides, 0, dilations).numpy(),)
+        if pads[:n] != pads[n:]:
+            return super()._run(x, **a)
+        run = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[n - 1]
+        y, places = run(
+            _tensor(x), kernel, strides, pads[:n], dilations, bool(a["ceil_mode"]), True
+        )
+        size = int(np.prod(x.shape[2:]))  # torch counts in each plane, ONNX in the whole tensor
+        planes = torch.arange(x.shape[0] * x.shape[1]).view(*x.shape[:2], *[1] * n)
+        outputs = y.numpy(), (places + size * planes).numpy()
+        return outputs[: len(self.onnx_node.output)]
 
 
 class LayerNormalization(OpRun):
@@ -89,14 +92,14 @@ def run(model: ModelProto, feeds: Mapping[str, Array], outputs: Sequence[str]) -
 
 
 def _tensor(array: Array) -> Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    return torch.from_numpy(np.array(array))  # read-only or backwards, it makes no difference
 
 
-def _padded(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
-    """Pad by ONNX's list (all begins, all ends); negative numbers cut."""
+def _padded(x: Tensor, pads: Sequence[int]) -> Tensor:
+    """Pad with zeros by ONNX's list (all begins, all ends); negative numbers cut."""
     n = len(pads) // 2
     pairs = [p for i in reversed(range(n)) for p in (pads[i], pads[n + i])]
-    return F.pad(x, pairs, value=value) if any(pairs) else x
+    return F.pad(x, pairs) if any(pairs) else x
 
 
 def _only_explicit_pads(attributes: Mapping[str, Any]) -> None:
