@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from onnxcam.emit import Emitter, Tensor, shape_of
 from onnxcam.layout import Layout
 from onnxcam.methods.registry import Axes
+from onnxcam.methods.sums import reshaped
 
 _END = 2**63 - 1
 _ORDER = "NTDHW"
@@ -61,7 +62,7 @@ class Place:
         turned = flat if order == sorted(order) else op.Transpose(flat, perm=order)
         if not self.grid:
             return turned
-        return op.Reshape(turned, op.dims(op.dim(turned, 0), *self.grid))
+        return reshaped(op, turned, *self.grid)
 
     def as_channel(self, op: Emitter, map: Tensor) -> Tensor:
         """Return a map [N, ...space] along the tensor's own axes, with a channel axis of 1."""

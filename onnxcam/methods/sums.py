@@ -20,13 +20,22 @@ def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
         return channel_sum(op, op.Mul(weights, a), axes)
     # A matrix product per input is faster than a product and a sum: [1, C] [C, space].
     if axes.channel == 1:
-        row = op.Reshape(weights, [0, 1, -1])
-        product = op.MatMul(row, op.Reshape(a, [0, 0, -1]))
-        return op.Reshape(product, op.dims(op.dim(a, 0), 1, *(op.dim(a, i) for i in axes.space)))
-    column = op.Reshape(weights, op.dims(op.dim(a, 0), -1, 1))
-    flat = op.Reshape(a, op.dims(op.dim(a, 0), -1, op.dim(a, rank - 1)))
-    product = op.MatMul(flat, column)
-    return op.Reshape(product, op.dims(op.dim(a, 0), *(op.dim(a, i) for i in axes.space), 1))
+        product = op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1]))
+        return reshaped(op, product, 1, *(op.dim(a, i) for i in axes.space))
+    flat = reshaped(op, a, -1, op.dim(a, rank - 1))
+    product = op.MatMul(flat, op.Reshape(weights, [0, -1, 1]))
+    return reshaped(op, product, *(op.dim(a, i) for i in axes.space), 1)
+
+
+def reshaped(op: Emitter, x: Tensor, *dims: int | Tensor) -> Tensor:
+    """Return x in another shape behind its first axis.
+
+    Args:
+        op: Emitter.
+        x: Tensor.
+        dims: The other dimensions: ints (one may be -1), or int64 [1] tensors.
+    """
+    return op.Reshape(x, op.dims(0, *dims))  # 0: the dimension stays as it is
 
 
 def channel_sum(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
