@@ -19,10 +19,10 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.contrib import annotated, disguised, restored, withdrawn
-from onnxcam.defaults import spelled_out
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
+from onnxcam.shape_inference import infer_shapes
 from onnxcam.weights import (
     SMALL,
     Bytes,
@@ -136,7 +136,7 @@ def load(
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")
     light = _raised(_listed(light), notes)
     light = _modern_ir(light, notes)
-    light = _inferred(spelled_out(restored(light)), notes)
+    light = _inferred(restored(light), notes)
     return Model(light, weights, sha256, path, tuple(notes))
 
 
@@ -346,7 +346,7 @@ def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
     known: ModelProto | None = proto
     while known is not None:
         try:
-            proto = onnx.shape_inference.infer_shapes(known, data_prop=True)
+            proto = infer_shapes(known)
         except onnx.shape_inference.InferenceError as error:
             notes.append(f"shape inference failed: {_line(error)}")
             return proto

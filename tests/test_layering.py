@@ -36,7 +36,7 @@ ORDER = [
     "model",
     "weights",
     "wire",
-    "defaults",
+    "shape_inference",
     "lift",
     "contrib",
     "bodies",

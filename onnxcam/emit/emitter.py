@@ -478,6 +478,10 @@ class Emitter:
             if kind is not None:
                 self._root._types[id(tensor)] = kind
                 stamp(tensor, kind)
+        if node.op == "Attention":  # onnx takes an unknown hidden size for 0
+            for tensor in node.outputs:
+                tensor.shape = [d or None for d in tensor.shape or ()] or None
+                self._root._types.pop(id(tensor), None)
         self._infer_rank(node)
 
     def _infer_rank(self, node: gs.Node) -> None:
