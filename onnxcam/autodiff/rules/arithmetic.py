@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
+from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.emit import Emitter, Tensor, dtype_of, is_float
 
 nondiff(
@@ -92,6 +93,7 @@ def extremum(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
     """dx_i = dy where x_i is the extremum, shared evenly where several are."""
     if len(node.inputs) == 1:
         return (dy,)
+    node, dy = in_single(op, node, dy)
     y = node.outputs[0]
     hits = [op.cast(op.Equal(x, y), dy) for x in node.inputs]
     share = op.Div(dy, reduce(op.Add, hits))

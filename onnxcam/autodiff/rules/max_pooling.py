@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import arange, count, flat, like, scatter_add
 from onnxcam.autodiff.rules._windows import Window, pooled, settled, spatial, window
 from onnxcam.emit import Emitter, Tensor, dtype_of
@@ -26,6 +27,7 @@ _FLOAT_EQUAL = 11  # the opset from which Equal takes floats
 @vjp("MaxPool")
 def max_pool(op: Emitter, node: NodeView, dy: Tensor, *_: Tensor | None) -> Tensor:
     """dx = sum over the windows whose first maximum x is of dy."""
+    node, dy = in_single(op, node, dy)
     win = settled(op, window(op, node), node)
     if _is_tiled(op, node, win):
         return _by_blocks(op, node, win, dy)

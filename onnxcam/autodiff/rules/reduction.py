@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
+from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
 
@@ -33,6 +34,7 @@ def reduce_mean(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 @vjp("ReduceMax", "ReduceMin")
 def reduce_extremum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy where x is the extremum, shared evenly where several are."""
+    node, dy = in_single(op, node, dy)
     x, y = node.inputs[0], _kept(op, node, node.outputs[0])
     hit = op.cast(op.Equal(x, y), dy)
     share = op.Div(_kept(op, node, dy), _again(op, node, "ReduceSum", hit))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import arange, scatter_add
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
 
@@ -102,6 +103,7 @@ def _product(op: Emitter, node: NodeView, dy: Tensor, places: _Places) -> Grads:
 
 def _extremum(op: Emitter, node: NodeView, dy: Tensor, places: _Places) -> Grads:
     """y = the extremum of data and its updates: dy is shared evenly by those equal to it."""
+    node, dy = in_single(op, node, dy)
     data, updates, y = node.inputs[0], node.inputs[2], node.outputs[0]
     hit_data = op.cast(op.Equal(data, y), dy)
     hit_update = op.cast(op.Equal(updates, places.gather(y)), dy)
