@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +15,12 @@ from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import model_input
 from onnxcam.labels import load_labels
 from onnxcam.model import Model, load
+from onnxcam.placing import free_place, placed
 from onnxcam.preprocess import InputSpec, resolve, to_metadata
+from onnxcam.render.colour import colormap
 from onnxcam.targets import resolve_target
 from onnxcam.verify import Check, verify
-from onnxcam.weights import write, write_external
 
-_ONE_FILE = 1_900_000_000  # bytes: protobuf stops at 2 GB
 _MARK = "onnxcam.method"
 
 
@@ -60,10 +59,12 @@ def convert(
     method: str = "gradcam",
     target: int | str | Sequence[int | str | None] | None = None,
     runtime_targets: bool = False,
+    require_target: bool = False,
     feature_layer: str | None = None,
     reduction_layer: str | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
+    overlay: bool = False,
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -79,10 +80,14 @@ def convert(
         target: Class (or classes) explained by default: index or label, None for the top class.
             Callers may feed others in ``onnxcam.target``.
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
+        require_target: Callers must feed ``onnxcam.target``: the file holds no default, as ONNX
+            Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
+        overlay: Also return ``onnxcam.overlay``, every map drawn on the picture that the input is:
+            uint8 [N, K, height, width, 3], as :func:`onnxcam.render.overlay` draws it.
         expose: More outputs: "feature", "gradient", "score".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
@@ -93,11 +98,11 @@ def convert(
         The conversion.
 
     Raises:
-        UsageError: A name is unknown, ``output`` exists, is the model itself, or the model is
-            explained already.
+        UsageError: A name is unknown, ``output`` exists, is the model itself, the model is
+            explained already, or an overlay is asked for where the input is no picture.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
-    place = None if output is None else _place(output, model, force=force)
+    place = None if output is None else free_place(output, model, force=force)
     loaded = load(model)
     _refuse_explained(loaded)
     catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
@@ -113,14 +118,16 @@ def convert(
         feature=compose.default_feature(catalog, feature_layer, chosen),
         targets=None if runtime_targets else len(indices),
         default=indices,
+        required=require_target,
         upsampling=upsampling,
         normalize=normalize,
         expose=tuple(expose),
+        overlay=_drawing(spec, chosen) if overlay else None,
         metadata=to_metadata(spec) if spec else {},
     )
     if place is None:
         return Conversion(explained, None, _found(loaded, explained, catalog) if check else None)
-    with _whole(place, explained.model) as part:
+    with placed(place, explained.model) as part:
         found = _found(loaded, explained, catalog, part) if check else None
     return Conversion(explained, place, found)
 
@@ -160,19 +167,6 @@ def _refuse_explained(model: Model) -> None:
     )
 
 
-def _place(output: Any, model: Any, *, force: bool) -> Path:
-    place = Path(output)
-    if isinstance(model, str | os.PathLike) and place.resolve() == Path(model).resolve():
-        raise UsageError(f"{place} is the model itself", "write to another file")
-    if place.is_dir():
-        raise UsageError(f"{place} is a folder", "name a file")
-    if not place.parent.is_dir():
-        raise OnnxcamError(f"{place.parent}: no such folder", "create it first")
-    if place.exists() and not force:
-        raise UsageError(f"{place} exists", "add --force to replace it")
-    return place
-
-
 def _spec(
     model: Model, catalog: layers.Catalog, option: str | os.PathLike[str] | InputSpec | None
 ) -> InputSpec | None:
@@ -190,46 +184,33 @@ def _spec(
         return None
 
 
+def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Drawing:
+    """Return how to draw maps on the input.
+
+    Raises:
+        UsageError: Nothing says how a picture becomes the input, or it is none.
+    """
+    if spec is None:
+        raise UsageError(
+            "no overlay: nothing says how a picture becomes the model's input",
+            "say it with --preprocess PRESET|FILE.toml; `onnxcam inputs MODEL IMAGE` helps",
+        )
+    if not spec.pictures or spec.layout is None or spec.channels is None:
+        raise UsageError("no overlay: the model's input is no picture", "leave --overlay out")
+    return compose.Drawing(
+        spec.layout,
+        spec.channels,
+        spec.scale,
+        spec.mean,
+        spec.std,
+        colormap("bluered" if method.signed else "ember"),
+        method.signed,
+    )
+
+
 def _names(labels: Sequence[str] | str | os.PathLike[str] | None) -> tuple[str, ...] | None:
     if labels is None:
         return None
     if isinstance(labels, str | os.PathLike):
         return load_labels(Path(labels))
     return tuple(labels)
-
-
-@contextmanager
-def _whole(place: Path, model: Model) -> Iterator[Path]:
-    """Write a model beside its place; it takes the place when the block ends without an error."""
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    data = place.with_name(f"{place.name}.data")
-    part_data = data.with_name(f".{data.name}.{os.getpid()}.part")
-    large = model.weights.nbytes + model.light.ByteSize() > _ONE_FILE
-    try:
-        if large:
-            write_external(model.light, model.weights, part, part_data)
-        else:
-            with part.open("wb") as file:
-                write(model.light, model.weights, file)
-        yield part
-        if large:
-            _renamed_data(part, part_data.name, data.name)
-            os.replace(part_data, data)
-        os.replace(part, place)
-    except OSError as error:
-        raise OnnxcamError(
-            f"{place}: cannot be written ({error.strerror})", "choose another place"
-        ) from None
-    finally:
-        for left in (part, part_data):
-            if left.parent.is_dir():
-                left.unlink(missing_ok=True)
-
-
-def _renamed_data(path: Path, old: str, new: str) -> None:
-    proto = ModelProto.FromString(path.read_bytes())
-    for tensor in proto.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location" and entry.value == old:
-                entry.value = new
-    path.write_bytes(proto.SerializeToString())

@@ -160,7 +160,7 @@ def test_a_model_too_large_for_one_file(
     """Here with the limit set low."""
     proto = nets.cnn(channels=40)
     model.write_bytes(proto.SerializeToString())
-    monkeypatch.setattr("onnxcam.conversion._ONE_FILE", 10)
+    monkeypatch.setattr("onnxcam.placing._ONE_FILE", 10)
     place = tmp_path / "out.onnx"
     onnxcam.convert(model, place)
     assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "out.onnx", "out.onnx.data"}

@@ -17,6 +17,7 @@ ORDER = [
     "audit",
     "inputs",
     "conversion",
+    "placing",
     "verify",
     "explain",
     "explanation",

@@ -42,6 +42,11 @@ from onnxcam.cli.options import (
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
+    click.option(
+        "--require-target",
+        is_flag=True,
+        help="Make callers feed the target: no default, as ONNX Runtime Web needs it.",
+    ),
     click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of."),
     REDUCTION,
     click.option(
@@ -57,6 +62,11 @@ from onnxcam.cli.options import (
         default="none",
         show_default=True,
         help="Scale every map in the graph.",
+    ),
+    click.option(
+        "--overlay",
+        is_flag=True,
+        help="Also return the map drawn on the picture (onnxcam.overlay).",
     ),
     click.option(
         "--expose", metavar="NAMES", help="More outputs: feature,gradient,score.", default=""

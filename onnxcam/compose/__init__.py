@@ -1,21 +1,22 @@
 """Model + method + target -> one graph that predicts and explains.
 
-``graph`` writes it, from the ``quantities`` that methods need, made at ``places`` with known axes,
-and brings the maps to the input's size (``resample``).
+``graph`` writes what a ``wish`` asks for, from the ``quantities`` that methods need, made at
+``places`` with known axes; it brings the maps to the input's size (``resample``) and draws them on
+it (``overlay``).
 """
 
-from onnxcam.compose.graph import (
+from onnxcam.compose.graph import Explained, default_feature, explain_graph
+from onnxcam.compose.overlay import Drawing
+from onnxcam.compose.wish import (
     CLASS,
     FEATURE,
     GRADIENT,
     MAP,
+    OVERLAY,
     SCORE,
     SIGNED,
     STEEPEST,
     TARGET,
-    Explained,
-    default_feature,
-    explain_graph,
 )
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "FEATURE",
     "GRADIENT",
     "MAP",
+    "OVERLAY",
     "SCORE",
     "SIGNED",
     "STEEPEST",
     "TARGET",
+    "Drawing",
     "Explained",
     "default_feature",
     "explain_graph",

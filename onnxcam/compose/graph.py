@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from onnx import ModelProto
 
 from onnxcam import __version__
+from onnxcam.compose.overlay import Drawing, drawn
 from onnxcam.compose.quantities import Quantities, input_layer
-from onnxcam.compose.resample import normalized, resampled
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.compose.resample import Kernel, normalized, resampled
+from onnxcam.compose.wish import (
+    ANY_NUMBER,
+    CLASS,
+    DIAGNOSTIC,
+    FEATURE,
+    GRADIENT,
+    MAP,
+    OVERLAY,
+    SCORE,
+    SIGNED,
+    STEEPEST,
+    TARGET,
+    Normalization,
+    Upsampling,
+    Wish,
+    outputs_named,
+)
+from onnxcam.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.layers import Candidate, Catalog
 from onnxcam.methods import GraphMethod
 from onnxcam.model import Model
 from onnxcam.surgery import Draft
 from onnxcam.targets import TOP
-
-TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
-SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
-FEATURE, GRADIENT = "onnxcam.feature", "onnxcam.gradient"
-_PREFIX = "onnxcam."
-_DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)
-
-Upsampling = Literal["bicubic", "nearest", "none"]
-Normalization = Literal["none", "max", "minmax"]
 
 
 @dataclass(frozen=True)
@@ -39,39 +47,19 @@ class Explained:
         feature: Its feature layer; the input for methods on the input.
         method: Its method.
         letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
+        targets: The targets where a call gives none, -1 for the top class.
     """
 
     model: Model
     feature: Candidate
     method: GraphMethod
     letters: str
+    targets: tuple[int, ...]
 
     @property
     def proto(self) -> ModelProto:
         """A full copy of the model, weights and all."""
         return self.model.proto
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What an explained model shall return."""
-
-    targets: int | None
-    default: Sequence[int]
-    upsampling: Upsampling
-    normalize: Normalization
-    expose: frozenset[str]
-
-    def __post_init__(self) -> None:
-        _check("upsampling", self.upsampling, get_args(Upsampling))
-        _check("normalize", self.normalize, get_args(Normalization))
-        for name in self.expose:
-            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST))
-        if self.targets is not None and len(self.default) != self.targets:
-            raise UsageError(
-                f"{len(self.default)} default targets for a model of {self.targets}",
-                "give as many, or targets=None for any number",
-            )
 
 
 def explain_graph(
@@ -82,9 +70,11 @@ def explain_graph(
     feature: Candidate | None = None,
     targets: int | None = 1,
     default: Sequence[int] | None = None,
+    required: bool = False,
     upsampling: Upsampling = "none",
     normalize: Normalization = "none",
     expose: Sequence[str] = (),
+    overlay: Drawing | None = None,
     diagnose: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> Explained:
@@ -97,11 +87,15 @@ def explain_graph(
         feature: The feature layer; None takes the default. Methods on the input have none.
         targets: How many targets a call explains: fixed when a number, None for any (int64 [K]).
         default: The targets where a call gives none; -1 is the top class, as is None.
+        required: Every call must give its targets: there is no default in the file. ONNX Runtime
+            Web cannot be given an input that has one.
         upsampling: How the map comes to the size of the input; ``none`` leaves it at that of the
             feature layer.
         normalize: ``max`` divides each map by its maximum, ``minmax`` brings it to 0 to 1.
         expose: More outputs: "feature" (the feature layer), "gradient" (of the score with
             respect to it, [N, K, ...]) and "score" [N, C].
+        overlay: How each map is drawn on the input, which is a picture: one more output
+            ``onnxcam.overlay``, uint8 [N, K, H, W, 3]. None for none.
         diagnose: Also return ``onnxcam.signed`` (the map before rectification, at its own size),
             ``onnxcam.score`` [N, C] and ``onnxcam.steepest`` [N, K] (largest |dy/dA|).
         metadata: More entries for the model's metadata.
@@ -114,13 +108,14 @@ def explain_graph(
         UsageError: An option is unknown, or the score does not depend on the feature layer.
         UnsupportedOp: No gradient between the two.
     """
-    exposed = frozenset(_PREFIX + name for name in expose)
-    wish = _Wish(
+    wish = Wish(
         targets,
         default if default is not None else [TOP] * (targets or 1),
+        required,
         upsampling,
         normalize,
-        exposed.union(_DIAGNOSTIC if diagnose else ()),
+        outputs_named(expose).union(DIAGNOSTIC if diagnose else ()),
+        overlay,
     )
     draft = Draft(model)
     feature = input_layer(catalog) if not method.takes_feature else feature
@@ -132,36 +127,71 @@ def explain_graph(
     for name in sorted(outputs):
         draft.output(outputs[name], name)
     entries = {**(metadata or {}), **_provenance(model, catalog, method, feature, wish)}
-    return Explained(draft.finish(entries), feature, method, quantities.place.letters)
+    letters = quantities.place.letters
+    return Explained(draft.finish(entries), feature, method, letters, tuple(wish.default))
 
 
-def _outputs(draft: Draft, quantities: Quantities, wish: _Wish) -> dict[str, Tensor]:
+def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
     op, score = draft.op, quantities.score
-    kept = np.asarray(wish.default, np.int64)
-    wanted = draft.input(TARGET, np.int64, [wish.targets or "onnxcam.K"], kept)
+    kept = None if wish.required else np.asarray(wish.default, np.int64)
+    wanted = draft.input(TARGET, np.int64, [wish.targets or ANY_NUMBER], kept)
     with op.scope("target"):
         top = op.ArgMax(score, axis=1, keepdims=1)
         classes = op.Where(op.Less(wanted, 0), top, wanted)
     signed, steepest, gradient = _for_each(op, classes, wish.targets, quantities.explained)
+    map = op.Relu(signed) if quantities.method.rectify else signed
     found = {
-        MAP: _finished(op, signed, quantities, wish),
-        CLASS: classes,
+        MAP: _finished(op, map, quantities, wish),
+        CLASS: _sized(op, classes, quantities, wish, ()),
         SIGNED: signed,
         SCORE: score,
         STEEPEST: steepest,
         FEATURE: quantities.place.tensor,
         GRADIENT: gradient,
     }
-    return {k: v for k, v in found.items() if k in wish.expose or k in (MAP, CLASS)}
+    wanted_outputs = wish.expose.union([MAP, CLASS])
+    found = {name: tensor for name, tensor in found.items() if name in wanted_outputs}
+    if wish.overlay is not None:
+        found[OVERLAY] = _overlay(op, map, quantities, wish, wish.overlay)
+    return found
 
 
-def _finished(op: Emitter, signed: Tensor, quantities: Quantities, wish: _Wish) -> Tensor:
-    """Return the map as it is wanted: rectified, at the input's size, normalised."""
-    map = op.Relu(signed) if quantities.method.rectify else signed
+def _finished(op: Emitter, map: Tensor, quantities: Quantities, wish: Wish) -> Tensor:
+    """Return a map as it is wanted: at the input's size, normalised."""
+    space: Sequence[Dim] = (shape_of(map) or (None,) * 5)[2:]
     with op.scope("map"):
         if wish.upsampling != "none":
             map = resampled(op, map, quantities.input_size(), wish.upsampling)
-        return map if wish.normalize == "none" else normalized(op, map, wish.normalize)
+            space = quantities.input_space()
+        if wish.normalize != "none":
+            map = normalized(op, map, wish.normalize)
+        return _sized(op, map, quantities, wish, space)
+
+
+def _overlay(op: Emitter, map: Tensor, quantities: Quantities, wish: Wish, how: Drawing) -> Tensor:
+    kernel: Kernel = "nearest" if wish.upsampling == "nearest" else "bicubic"
+    if quantities.place.rank != 2:
+        raise UsageError(
+            f"no overlay: the map has {quantities.place.rank} axes of space, a picture has 2",
+            "leave --overlay out, or choose another --feature-layer",
+        )
+    with op.scope("map"):
+        large = resampled(op, map, quantities.input_size(), kernel)
+    picture = drawn(op, quantities.input, large, how)
+    return _sized(op, picture, quantities, wish, (*quantities.input_space(), 3))
+
+
+def _sized(
+    op: Emitter, value: Tensor, quantities: Quantities, wish: Wish, rest: Sequence[Dim]
+) -> Tensor:
+    """Return a value [N, K, ...] whose shape says what is known, in the words of the input."""
+    layout = quantities.catalog.input_layout
+    names = shape_of(quantities.input)
+    batch = None if layout is None or layout.batch is None or not names else names[layout.batch]
+    said = [batch, wish.targets or ANY_NUMBER, *rest]
+    found = shape_of(value) or (None,) * len(said)
+    dims = [f if isinstance(f, int) else s for f, s in zip(found, said, strict=True)]
+    return op.typed(value, op.variable("size", None, dims))
 
 
 def _for_each(
@@ -232,7 +262,7 @@ def default_feature(
 
 
 def _provenance(
-    model: Model, catalog: Catalog, method: GraphMethod, feature: Candidate, wish: _Wish
+    model: Model, catalog: Catalog, method: GraphMethod, feature: Candidate, wish: Wish
 ) -> dict[str, str]:
     return {
         "onnxcam.version": __version__,
@@ -243,12 +273,7 @@ def _provenance(
         "onnxcam.builder": "native",
         "onnxcam.upsampling": wish.upsampling,
         "onnxcam.normalize": wish.normalize,
+        "onnxcam.signed": str(method.signed).lower(),
+        "onnxcam.score": catalog.reduction.kind,
+        "onnxcam.final": catalog.reduction.final or "none",
     }
-
-
-def _check(what: str, value: str, allowed: Sequence[str]) -> None:
-    short = [a.removeprefix(_PREFIX) for a in allowed]
-    if value not in allowed:
-        raise UsageError(
-            f"no {what} {value.removeprefix(_PREFIX)!r}", f"choose one of {', '.join(short)}"
-        )

@@ -28,6 +28,7 @@ class Quantities:
 
     Attributes:
         score: The scores [N, C].
+        input: The input that the map is laid over.
         place: Where the map of the method is made.
     """
 
@@ -38,7 +39,7 @@ class Quantities:
         self.reduction = draft.tensor(catalog.reduction.name)
         self.score = _scores(draft.op, self.reduction, catalog.reduction.class_axis)
         self._feature = _place(draft, feature)
-        self._input = draft.tensor(catalog.input)
+        self.input = draft.tensor(catalog.input)
         self._source = _place(draft, input_layer(catalog)) if method.on_input else None
         self.place = self._at(method)
         needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
@@ -91,7 +92,13 @@ class Quantities:
                 f"{self.catalog.input!r} (axes {said}): it has {self._feature.rank} axes of space",
                 "use --upsampling none, or another --feature-layer",
             )
-        return [self.op.dim(self._input, i) for i in layout.space]
+        return [self.op.dim(self.input, i) for i in layout.space]
+
+    def input_space(self) -> tuple[Dim, ...]:
+        """Return the extents of the input's space as its shape says them."""
+        layout, shape = self.catalog.input_layout, shape_of(self.input)
+        assert layout is not None and shape is not None, "input_size() raises before"
+        return tuple(shape[i] for i in layout.space)
 
     def _map(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
         place = self._at(method)

@@ -12,6 +12,7 @@ from onnxcam.methods.sums import weighted_sum
     needs=("activation", "weights"),
     cite="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 2",
     rectify=False,
+    signed=True,
 )
 def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
     """M = sum_k w_k A_k, with the classifier's weights w behind global average pooling.

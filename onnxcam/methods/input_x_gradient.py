@@ -12,6 +12,7 @@ from onnxcam.methods.sums import channel_sum
     needs=("input", "input_gradient"),
     cite="Shrikumar et al., Not Just a Black Box, 2016, arXiv:1605.01713",
     rectify=False,
+    signed=True,
 )
 def input_x_gradient(op: Emitter, x: Tensor, dx: Tensor, axes: Axes) -> Tensor:
     """M = sum_c x_c dy/dx_c over the channels of the (prepared) input; signed.

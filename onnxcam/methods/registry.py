@@ -46,6 +46,7 @@ class GraphMethod:
         cite: Where it comes from.
         summary: One line.
         overrides: Other gradient rules, by operator type, for this method's gradients.
+        signed: Whether values below 0 mean something: evidence against the class.
     """
 
     name: str
@@ -55,6 +56,7 @@ class GraphMethod:
     cite: str
     summary: str
     overrides: Mapping[str, Rule] = field(default_factory=dict)
+    signed: bool = False
 
     @property
     def on_input(self) -> bool:
@@ -78,6 +80,7 @@ def graph_method(
     needs: tuple[str, ...],
     cite: str,
     rectify: bool = True,
+    signed: bool = False,
     overrides: Mapping[str, Rule] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments."""
@@ -90,7 +93,7 @@ def graph_method(
         if name in _METHODS:
             raise ValueError(f"two methods are called {name!r}")
         summary = (emit.__doc__ or "").strip().splitlines()[0]
-        method = GraphMethod(name, emit, needs, rectify, cite, summary, overrides or {})
+        method = GraphMethod(name, emit, needs, rectify, cite, summary, overrides or {}, signed)
         _METHODS[name] = method
         return emit
 
