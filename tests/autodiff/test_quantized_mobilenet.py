@@ -20,6 +20,7 @@ from onnxcam.surgery import expose
 LATE = "/features/features.18/features.18.2/Clip_output_0"
 MIDDLE = "/features/features.14/conv/conv.2/Conv_output_0"
 QUANTISED = "_DequantizeLinear_Output"
+STEP = 0.0187  # of the int8 model's input
 PICTURES = 3
 
 
@@ -119,19 +120,56 @@ def test_the_gradient_is_the_straight_through_one(models, pictures, name):
 
 
 def test_late_features_have_the_float_model_s_gradient(models, pictures):
-    """And the input's has its length.
-
-    Its direction is not kept: with nothing but the weights rounded to int8 the float model's own,
-    exact gradient of the input correlates 0.65 to 0.86 with what it was.
-    """
+    """And the input's has its length; its direction is the next test's."""
     plain, model = models
     exact = vjp_model(plain, ["input", LATE], ["logits"])
     rough = vjp_model(model, ["input", LATE + QUANTISED], ["logits"])
     for x in pictures:
         feeds = {"input": x, "ct::logits": _cotangent(plain, x)}
         a, b = run(exact, feeds), run(rough, feeds)
-        late, found = a[f"grad::{LATE}"], b[f"grad::{LATE}{QUANTISED}"]
-        assert np.corrcoef(late.ravel(), found.ravel())[0, 1] > 0.98
+        assert _alike(a[f"grad::{LATE}"], b[f"grad::{LATE}{QUANTISED}"]) > 0.999
         lengths = [np.linalg.norm(v["grad::input"]) for v in (a, b)]
         assert 0.9 < lengths[1] / lengths[0] < 1.1
-        assert np.corrcoef(a["grad::input"].ravel(), b["grad::input"].ravel())[0, 1] > 0.4
+
+
+def test_the_input_has_the_float_model_s_gradient_but_for_the_sides_of_its_relus(models, pictures):
+    """On the float model's side of every ReLU6 the estimator gives its gradient: 0.999.
+
+    On its own it correlates 0.58 to 0.72: 35 layers of rounding move 2 to 4 in 100 values to the
+    other side of 0. No estimator can know that: the int8 model's gradient is as little like
+    itself where half a step of noise is added to the input.
+    """
+    plain, model = models
+    relus = [n for n in plain.graph.node if n.op_type == "Clip"]
+    exact = vjp_model(expose(load(plain), [n.input[0] for n in relus]), ["input"], ["logits"])
+    own = vjp_model(model, ["input"], ["logits"])
+    x = pictures[1]
+    feeds = {"input": x, "ct::logits": _cotangent(plain, x)}
+    found = run(exact, feeds)
+    masks = {n.output[0]: (found[n.input[0]] > 0) & (found[n.input[0]] < 6) for n in relus}
+    led = vjp_model(
+        model, ["input"], ["logits"], overrides={"QuantizeLinear": _rounding_on_sides(masks)}
+    )
+    want = found["grad::input"]
+    assert _alike(run(led, feeds)["grad::input"], want) > 0.999
+    rough = run(own, feeds)["grad::input"]
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape) * STEP
+    moved = run(own, {**feeds, "input": (x + noise).astype(np.float32)})["grad::input"]
+    assert _alike(rough, want) > 0.4
+    assert _alike(rough, moved) < 0.8
+
+
+def _rounding_on_sides(masks: dict[str, np.ndarray]):
+    """Return a straight-through rule with these masks, and none where there is no ReLU."""
+
+    def rule(op, node, dy):
+        mask = masks.get(node.inputs[0].name)
+        dx = op.Div(dy, node.inputs[1])
+        dx = dx if mask is None else op.Mul(dx, op.const(mask.astype(np.float32)))
+        return dx, None, None
+
+    return rule
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
