@@ -16,10 +16,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from onnxcam import Explainer
-from onnxcam.compose import TARGET, explain_graph
+from onnxcam.compose import explain_graph
 from onnxcam.errors import OnnxcamError
 from onnxcam.preprocess import to_metadata
 from onnxcam.render.colour import colormap
@@ -39,14 +39,14 @@ def explained(explainer: Explainer) -> ModelProto:
     Raises:
         OnnxcamError: The model cannot be explained, or nothing describes its input.
     """
-    proto = explain_graph(
-        explainer.model, explainer.catalog, explainer.method, feature=explainer.feature
+    return explain_graph(
+        explainer.model,
+        explainer.catalog,
+        explainer.method,
+        feature=explainer.feature,
+        required=True,
+        metadata=to_metadata(explainer.spec),
     ).proto
-    weights = proto.graph.initializer
-    del weights[next(i for i, weight in enumerate(weights) if weight.name == TARGET)]
-    said = {entry.key: entry.value for entry in proto.metadata_props}
-    helper.set_model_props(proto, said | to_metadata(explainer.spec))
-    return proto
 
 
 def make_demo(
