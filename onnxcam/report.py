@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onnxcam.autodiff.coverage import MEANING, Coverage, Usage
 from onnxcam.conversion import Conversion
 from onnxcam.inputs import Trial
 from onnxcam.layers import Candidate, Catalog
 from onnxcam.methods import GraphMethod
 from onnxcam.model import Model
+
+_STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -28,9 +31,7 @@ def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> N
     """Print the catalog of a model, the default feature layer marked."""
     out = console()
     out.print(_facts(model, catalog))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "feature layer", "op", "shape", "axes", "reason"):
-        table.add_column(name, overflow="fold")
+    table = _table("", "feature layer", "op", "shape", "axes", "reason")
     for row in rows:
         default = catalog.feature is not None and row.name == catalog.feature.name
         table.add_row(
@@ -65,9 +66,7 @@ def _facts(model: Model, catalog: Catalog) -> Table:
 def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
     """Print what every preset makes of a picture."""
     out = console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("preset", "top class", "probability", "second", "what it does"):
-        table.add_column(name, overflow="fold")
+    table = _table("preset", "top class", "probability", "second", "what it does")
     for trial in trials:
         probability = "" if trial.probability is None else f"{100 * trial.probability:.1f} %"
         table.add_row(
@@ -104,12 +103,54 @@ def print_conversion(made: Conversion) -> None:
 
 def print_methods(found: Sequence[GraphMethod]) -> None:
     """Print the methods."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("method", "what it shows", "from"):
-        table.add_column(name, overflow="fold")
+    table = _table("method", "what it shows", "from")
     for method in found:
         table.add_row(method.name, escape(method.summary), escape(method.cite))
     console().print(table)
+
+
+def print_coverage(found: Sequence[Coverage]) -> None:
+    """Print what the gradient of each operator is."""
+    table = _table("operator", "gradient", "reason")
+    for each in found:
+        table.add_row(each.name, each.kind, escape(each.reason), style=_STYLES.get(each.kind))
+    out = console()
+    out.print(table)
+    _print_meanings(out, found)
+
+
+def print_usage(found: Sequence[Usage]) -> None:
+    """Print the operators of a model, and which of them keep gradients from what is before."""
+    table = _table("operator", "gradient", "nodes", "on the path to the score", "reason")
+    for each in found:
+        of = each.coverage
+        style = "bold red" if each.blocks else "dim" if not each.on_path else None
+        table.add_row(
+            of.name, of.kind, str(each.nodes), str(each.on_path), escape(of.reason), style=style
+        )
+    out = console()
+    out.print(table)
+    _print_meanings(out, [each.coverage for each in found])
+    blocking = [each.coverage.name for each in found if each.blocks]
+    said = "No operator on the path to the score is refused."
+    if blocking:
+        said = f"No gradient reaches what lies before {', '.join(blocking)}."
+    out.print(said, markup=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _print_meanings(out: Console, found: Sequence[Coverage]) -> None:
+    kinds = {each.kind for each in found}
+    out.print()
+    for kind, meaning in MEANING.items():
+        if kind in kinds:
+            out.print(f"{kind}: {meaning}", markup=False, soft_wrap=True)
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:

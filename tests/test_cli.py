@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nets
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -41,7 +43,7 @@ def _fine(*words: object) -> str:
 
 
 def test_help_of_every_command() -> None:
-    for command in ([], ["layers"], ["inputs"], ["explain"]):
+    for command in ([], ["layers"], ["inputs"], ["explain"], ["ops"]):
         assert "Usage:" in _fine(*command, "--help")
 
 
@@ -52,6 +54,28 @@ def test_layers_marks_the_default(desk: Path) -> None:
     assert "spatial extent is 1 x 1" in _fine("layers", "m.onnx", "--all")
     said = json.loads(_fine("layers", "m.onnx", "--json"))
     assert said["feature_layer"] == "relu" and said["reduction_layer"] == "logits"
+
+
+def test_ops_lists_all_operators_and_those_of_a_model(desk: Path) -> None:
+    lines = {line.split()[0]: line for line in _fine("ops").splitlines() if line}
+    assert lines["Conv"].split() == ["Conv", "rule"]
+    assert "text has no derivative" in lines["StringNormalizer"]
+    assert "choose a feature layer behind it" in lines["none:"]
+    output = _fine("ops", "m.onnx")
+    assert "No operator on the path to the score is refused." in output
+    said = {row["op"]: row for row in json.loads(_fine("ops", "m.onnx", "--json"))}
+    assert said["Conv"] == {"domain": "ai.onnx", "op": "Conv", "gradient": "rule", "reason": "",
+                            "nodes": 1, "on_path": 1}  # fmt: skip
+    assert {row["gradient"] for row in json.loads(_fine("ops", "--json"))} >= {"zero", "none"}
+
+
+def test_ops_says_what_no_gradient_passes(desk: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 20, "ai.onnx.ml" : 3]>
+      g (float[n, 3] x) => (float[n, 1] y) { y = ai.onnx.ml.TreeEnsembleRegressor (x) }"""
+    (desk / "trees.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    output = _fine("ops", "trees.onnx")
+    assert "use a sampling method, such as RISE" in output
+    assert "No gradient reaches what lies before ai.onnx.ml::TreeEnsembleRegressor." in output
 
 
 def test_inputs_shows_every_preset_and_saves_one(desk: Path) -> None:
@@ -111,6 +135,10 @@ def test_one_unreadable_file_is_skipped(desk: Path) -> None:
     [
         ("layers nothing.onnx", 1, "no such file"),
         ("layers labels.txt", 1, "not an ONNX model"),
+        ("ops nothing.onnx", 1, "no such file"),
+        ("ops labels.txt", 1, "not an ONNX model"),
+        ("ops m.onnx --reduction-layer x7", 2, "no tensor 'x7'"),
+        ("ops --reduction-layer logits", 2, "name the model too"),
         ("explain m.onnx a.png", 2, "onnxcam inputs MODEL IMAGE"),
         ("explain m.onnx a.png --preprocess imagnet", 2, "imagnet"),
         ("explain m.onnx a.png --preprocess unit --target 7", 2, "out of range"),

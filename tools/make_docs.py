@@ -1,4 +1,4 @@
-"""Write what the documents take from the code: docs/cli.md, and the README's table of methods.
+"""Write what the documents take from the code: docs/cli.md, docs/ops.md, the README's methods.
 
 python tools/make_docs.py            # writes them
 python tools/make_docs.py --check    # exit 1 when one is not up to date
@@ -12,14 +12,21 @@ import sys
 from pathlib import Path
 
 import click
+import onnx
 
 from onnxcam import methods
+from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# The command line
 
 Written by `tools/make_docs.py` from `--help`; a test holds it.
+"""
+OPS_HEAD = """# The operators and their gradients
+
+Written by `tools/make_docs.py`, as `onnxcam ops` lists them; a test holds it.
+`onnxcam ops MODEL` lists those of a model. The newest standard opset is {opset}.
 """
 TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)
 
@@ -29,8 +36,26 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     return {
         ROOT / "docs" / "cli.md": _commands(),
+        ROOT / "docs" / "ops.md": _operators(),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }
+
+
+def _is_of_another_onnx(path: Path) -> bool:
+    """Tell whether a page lists the operators of another opset than that of the onnx at hand."""
+    stated = re.search(r"newest standard opset is (\d+)", path.read_text())
+    return stated is not None and int(stated[1]) != onnx.defs.onnx_opset_version()
+
+
+def _operators() -> str:
+    parts = [OPS_HEAD.format(opset=onnx.defs.onnx_opset_version())]
+    parts.append("\n".join(f"- **{kind}**: {meaning}" for kind, meaning in MEANING.items()) + "\n")
+    found = known()
+    for domain in sorted({each.domain for each in found}):
+        rows = ["| operator | gradient | reason |", "|---|---|---|"]
+        rows += [f"| {e.op_type} | {e.kind} | {e.reason} |" for e in found if e.domain == domain]
+        parts.append(f"## {domain or 'ai.onnx'}\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
 
 
 def _methods() -> str:
@@ -66,6 +91,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare, do not write")
     check = parser.parse_args().check
     stale = [p for p, text in pages().items() if not p.is_file() or p.read_text() != text]
+    if check:
+        stale = [p for p in stale if not p.is_file() or not _is_of_another_onnx(p)]
     for path in stale:
         if check:
             print(f"{path.name} is out of date: run tools/make_docs.py", file=sys.stderr)

@@ -14,7 +14,7 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
-from onnxcam.autodiff.registry import NodeView
+from onnxcam.autodiff.registry import NodeView, schema_of
 from onnxcam.autodiff.subgraphs import Differentiable
 from onnxcam.bodies import captures
 from onnxcam.emit import Emitter, Tensor, imported, node_proto, type_proto
@@ -38,13 +38,20 @@ def is_defined(node: NodeView) -> bool:
     return _version(node) is not None and len(_function(node).node) > 0
 
 
+def has_definition(domain: str, op_type: str, opset: int) -> bool:
+    """Tell whether ONNX defines an operator by others, for some inputs at least."""
+    schema = schema_of(domain, op_type, opset)
+    return schema is not None and _stated(schema, opset) is not None
+
+
 def _version(node: NodeView) -> int | None:
     """Return the newest opset, up to the node's, that the definition is stated for."""
-    schema: Any = node.schema  # onnx's stubs do not know its functions
-    if schema is None:
-        return None
+    return None if node.schema is None else _stated(node.schema, node.opset)
+
+
+def _stated(schema: Any, opset: int) -> int | None:  # onnx's stubs do not know its functions
     stated = [*schema.function_opset_versions, *schema.context_dependent_function_opset_versions]
-    return max((v for v in stated if v <= node.opset), default=None)
+    return max((v for v in stated if v <= opset), default=None)
 
 
 def _definition(op: Emitter, node: NodeView) -> tuple[gs.Graph, dict[int, Tensor]]:

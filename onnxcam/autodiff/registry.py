@@ -105,6 +105,14 @@ def refusal(domain: str, op_type: str) -> str | None:
     return _REFUSED.get((_standard(domain), op_type))
 
 
+def schema_of(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
+    """Return the schema of an operator at an opset version, None where onnx does not know it."""
+    try:
+        return onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
 def load_rules() -> None:
     """Import every file in ``rules/``, which enters its rules."""
     package = import_module("onnxcam.autodiff.rules")
@@ -214,10 +222,7 @@ class NodeView:
     @property
     def schema(self) -> onnx.defs.OpSchema | None:
         """The operator's schema at the model's opset, None where onnx does not know it."""
-        try:
-            return onnx.defs.get_schema(self.op_type, self.opset, self.domain)
-        except onnx.defs.SchemaError:
-            return None
+        return schema_of(self.domain, self.op_type, self.opset)
 
     def emit_forward(self, op: Emitter, inputs: Sequence[Any], **changed: Any) -> Any:
         """Emit this node again with other inputs (and attributes)."""

@@ -1,4 +1,4 @@
-"""`onnxcam layers`, `onnxcam inputs` and `onnxcam ops`: look at a model."""
+"""`onnxcam layers`, `inputs`, `methods` and `ops`: look at a model, and at what there is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import JSON, LABELS, MODEL, REDUCTION, options, print_json
+from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxcam.layers import Candidate, Catalog
@@ -76,6 +77,32 @@ def methods_command(as_json: bool) -> None:
         print_json([{"name": m.name, "summary": m.summary, "from": m.cite} for m in found])
     else:
         report.print_methods(found)
+
+
+@main.command("ops", short_help="List the operators that have a gradient.")
+@options(
+    click.argument("model", required=False, type=click.Path(path_type=Path)),
+    REDUCTION,
+    JSON,
+)
+def ops_command(model: Path | None, reduction_layer: str | None, as_json: bool) -> None:
+    """List the operators of MODEL and what their gradient is; without MODEL, all there are.
+
+    A model is raised to a newer opset as it is loaded: its operators are listed as they are then.
+    """
+    from onnxcam import report
+    from onnxcam.autodiff.coverage import known, of_model
+    from onnxcam.model import load
+
+    if model is None and reduction_layer is not None:
+        raise UsageError("--reduction-layer names a tensor of a model", "name the model too")
+    used = None if model is None else of_model(load(model), reduction_layer=reduction_layer)
+    if as_json:
+        print_json([each.as_dict() for each in (known() if used is None else used)])
+    elif used is None:
+        report.print_coverage(known())
+    else:
+        report.print_usage(used)
 
 
 def _is_layer(candidate: Candidate, catalog: Catalog) -> bool:

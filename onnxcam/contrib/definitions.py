@@ -26,7 +26,7 @@ class Definition:
 
     Attributes:
         build: ``build(op, *inputs, **attributes)`` -> its outputs, None where one is not defined.
-        rounds: It turns floats into integers.
+        rounds: It rounds floats on the way, which a gradient passes straight through.
     """
 
     build: Build
@@ -46,7 +46,7 @@ def define(*names: str, domain: str = MICROSOFT, rounds: bool = False) -> Callab
     Args:
         names: Operator types.
         domain: Operator domain.
-        rounds: The operator turns floats into integers.
+        rounds: The operator rounds floats on the way.
     """
 
     def enter(build: Build) -> Build:

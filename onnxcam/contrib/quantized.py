@@ -48,8 +48,8 @@ def _values(op: Emitter, x: Tensor, zero: _Maybe, axis: int) -> Tensor:
 # ---- products
 
 
-@define("QLinearConv", domain="")
-@define("QLinearConv")
+@define("QLinearConv", domain="", rounds=True)
+@define("QLinearConv", rounds=True)
 def qlinear_conv(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: Tensor, w: Tensor, w_scale: Tensor,
     w_zero: Tensor, y_scale: Tensor, y_zero: Tensor, b: _Maybe = None, *,
@@ -65,7 +65,7 @@ def qlinear_conv(
     return integer(op, y, y_scale, y_zero, x)
 
 
-@define("QLinearMatMul", domain="")
+@define("QLinearMatMul", domain="", rounds=True)
 def qlinear_matmul(
     op: Emitter, a: Tensor, a_scale: Tensor, a_zero: Tensor, b: Tensor, b_scale: Tensor,
     b_zero: Tensor, y_scale: Tensor, y_zero: Tensor,
@@ -101,7 +101,7 @@ def matmul_integer_to_float(
     return y if bias is None else op.Add(y, bias)
 
 
-@define("DynamicQuantizeMatMul")
+@define("DynamicQuantizeMatMul", rounds=True)
 def dynamic_quantize_matmul(
     op: Emitter, a: Tensor, b: Tensor, b_scale: Tensor, b_zero: _Maybe = None, bias: _Maybe = None
 ) -> Tensor:
@@ -110,7 +110,7 @@ def dynamic_quantize_matmul(
     return matmul_integer_to_float(op, quantised, b, scale, b_scale, zero, b_zero, bias)
 
 
-@define("QGemm")
+@define("QGemm", rounds=True)
 def qgemm(
     op: Emitter, a: Tensor, a_scale: Tensor, a_zero: Tensor, b: Tensor, b_scale: Tensor,
     b_zero: Tensor, c: _Maybe = None, y_scale: _Maybe = None, y_zero: _Maybe = None, *,
@@ -130,7 +130,7 @@ def qgemm(
 # ---- everything else
 
 
-@define("QLinearAdd")
+@define("QLinearAdd", rounds=True)
 def qlinear_add(
     op: Emitter, a: Tensor, a_scale: Tensor, a_zero: _Maybe, b: Tensor, b_scale: Tensor,
     b_zero: _Maybe, y_scale: Tensor, y_zero: _Maybe = None,
@@ -140,7 +140,7 @@ def qlinear_add(
     return integer(op, y, y_scale, y_zero, a)
 
 
-@define("QLinearMul")
+@define("QLinearMul", rounds=True)
 def qlinear_mul(
     op: Emitter, a: Tensor, a_scale: Tensor, a_zero: _Maybe, b: Tensor, b_scale: Tensor,
     b_zero: _Maybe, y_scale: Tensor, y_zero: _Maybe = None,
@@ -150,7 +150,7 @@ def qlinear_mul(
     return integer(op, y, y_scale, y_zero, a)
 
 
-@define("QLinearSigmoid")
+@define("QLinearSigmoid", rounds=True)
 def qlinear_sigmoid(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: _Maybe, y_scale: Tensor,
     y_zero: _Maybe = None,
@@ -159,7 +159,7 @@ def qlinear_sigmoid(
     return integer(op, op.Sigmoid(real(op, x, x_scale, x_zero)), y_scale, y_zero, x)
 
 
-@define("QLinearLeakyRelu")
+@define("QLinearLeakyRelu", rounds=True)
 def qlinear_leaky_relu(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: _Maybe, y_scale: Tensor,
     y_zero: _Maybe = None, *, alpha: float = 0.01,
@@ -169,7 +169,7 @@ def qlinear_leaky_relu(
     return integer(op, y, y_scale, y_zero, x)
 
 
-@define("QLinearSoftmax")
+@define("QLinearSoftmax", rounds=True)
 def qlinear_softmax(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: _Maybe, y_scale: Tensor, y_zero: Tensor, *,
     opset: int, axis: int = -1,
@@ -184,7 +184,7 @@ def qlinear_softmax(
     return integer(op, y, y_scale, y_zero, x)
 
 
-@define("QLinearAveragePool")
+@define("QLinearAveragePool", rounds=True)
 def qlinear_average_pool(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: _Maybe, y_scale: Tensor,
     y_zero: _Maybe = None, *, channels_last: int = 0, **pool: Any,
@@ -197,7 +197,7 @@ def qlinear_average_pool(
     return integer(op, to_channels_last(op, y, rank_of(x)), y_scale, y_zero, x)
 
 
-@define("QLinearGlobalAveragePool")
+@define("QLinearGlobalAveragePool", rounds=True)
 def qlinear_global_average_pool(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: Tensor, y_scale: Tensor, y_zero: Tensor, *,
     channels_last: int = 0,
@@ -209,7 +209,7 @@ def qlinear_global_average_pool(
     return integer(op, y, y_scale, y_zero, x)
 
 
-@define("QLinearReduceMean")
+@define("QLinearReduceMean", rounds=True)
 def qlinear_reduce_mean(
     op: Emitter, x: Tensor, x_scale: Tensor, x_zero: _Maybe, y_scale: Tensor,
     y_zero: _Maybe = None, *, axes: list[int], keepdims: int,
@@ -219,7 +219,7 @@ def qlinear_reduce_mean(
     return integer(op, y, y_scale, y_zero, x)
 
 
-@define("QLinearConcat")
+@define("QLinearConcat", rounds=True)
 def qlinear_concat(
     op: Emitter, y_scale: Tensor, y_zero: Tensor, *parts: Tensor, axis: int
 ) -> Tensor:
@@ -229,7 +229,7 @@ def qlinear_concat(
     return integer(op, y, y_scale, y_zero, parts[0])
 
 
-@define("QLinearWhere")
+@define("QLinearWhere", rounds=True)
 def qlinear_where(
     op: Emitter, condition: Tensor, x: Tensor, x_scale: Tensor, x_zero: Tensor, y: Tensor,
     y_scale: Tensor, y_zero: Tensor, z_scale: Tensor, z_zero: Tensor,

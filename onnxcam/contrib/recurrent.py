@@ -10,7 +10,7 @@ from onnxcam.emit import Emitter, Tensor
 _Maybe = Tensor | None
 
 
-@define("DynamicQuantizeLSTM")
+@define("DynamicQuantizeLSTM", rounds=True)
 def dynamic_quantize_lstm(
     op: Emitter, x: Tensor, w: Tensor, r: Tensor, b: _Maybe, sequence_lens: _Maybe,
     initial_h: _Maybe, initial_c: _Maybe, p: _Maybe, w_scale: Tensor, w_zero: Tensor,

@@ -56,8 +56,9 @@ def through(op: Emitter, node: NodeView, ys: list[Tensor | None], dys: Any) -> l
     return grads
 
 
-for _domain, _name, _definition in defined():
-    if not _definition.rounds and (_domain, _name) != (MICROSOFT, "DequantizeLinear"):
+_OWN_RULE = {(MICROSOFT, "QuantizeLinear"), (MICROSOFT, "DequantizeLinear")}
+for _domain, _name, _ in defined():
+    if (_domain, _name) not in _OWN_RULE:
         vjp(_name, domain=_domain)(by_definition)
 
 
