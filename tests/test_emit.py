@@ -65,6 +65,14 @@ def test_an_operator_that_the_opset_lacks_is_named() -> None:
         draft.op.GatherND(draft.tensor("x"), [[0]])
 
 
+def test_an_omitted_last_input_is_not_written(op: Emitter, draft: Draft) -> None:
+    matrix = op.Reshape(draft.tensor("x"), [1, -1])
+    product = op.Gemm(matrix, op.Transpose(matrix, perm=[1, 0]), None)
+    assert len(product.inputs[0].inputs) == 2
+    resized = op.Resize(draft.tensor("x"), None, [1.0, 1.0, 2.0, 2.0], mode="nearest")
+    assert [t.name == "" for t in resized.inputs[0].inputs] == [False, True, False]
+
+
 def test_an_unknown_keyword_is_our_own_mistake(op: Emitter, draft: Draft) -> None:
     with pytest.raises(TypeError, match="ReduceSum-13 has no 'axis'"):
         op.ReduceSum(draft.tensor("relu"), axis=1)

@@ -46,6 +46,8 @@ def assign(
             raise _too_old(schema, repr(name))
         else:
             raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
+    while len(inputs) > schema.min_input and inputs[-1] is None:
+        inputs.pop()  # OpenVINO knows no Gemm whose C is omitted by an empty name
     if len(inputs) > schema.max_input:  # an input that is an attribute in this opset
         raise _too_old(schema, f"{len(inputs)} inputs")
     return inputs, attributes

@@ -7,9 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 from gradcheck import check_gradient
-from onnx import helper
+from onnx import helper, numpy_helper
 from rule_cases import Case, check_all, check_dtypes, check_twice
 from variants import graph_model
+
+from onnxcam.autodiff import vjp_model
 
 RNG = np.random.default_rng(6)
 
@@ -93,3 +95,21 @@ def test_products_of_unknown_rank(a: tuple[int, ...], b: tuple[int, ...]) -> Non
     model = graph_model(nodes, inputs, ["y"])
     model.graph.output[0].type.tensor_type.shape.SetInParent()
     assert check_gradient(model, feeds, minimum=0).runtime
+
+
+@pytest.mark.parametrize("op, attributes", [("MatMul", {}), ("Gemm", {}), ("Gemm", {"transB": 1})])
+def test_a_square_constant_is_not_multiplied_transposed_in_place(
+    op: str, attributes: dict[str, int]
+) -> None:
+    """OpenVINO packs a constant once for all products of a shape: it would take W for W^T."""
+    weight = numpy_helper.from_array(_operand(3, 3), "w")
+    nodes = [
+        helper.make_node(op, ["x", "w"], ["z"], **attributes),
+        helper.make_node("ReduceSumSquare", ["z"], ["y"], keepdims=0),
+    ]
+    model = graph_model(nodes, [helper.make_tensor_value_info("x", 11, [2, 3])], ["y"])
+    model.graph.initializer.append(weight)
+    model.graph.output[0].type.tensor_type.shape.SetInParent()
+    assert check_gradient(model, {"x": _operand(2, 3)}, minimum=1).runtime
+    users = [n for n in vjp_model(model, ["x"], ["y"]).graph.node if "w" in n.input]
+    assert sorted(n.op_type for n in users) == sorted([op, "Unsqueeze"])

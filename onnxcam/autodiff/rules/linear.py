@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.emit import Emitter, Tensor, const_value, shape_of
 
 
 @vjp("Gemm", broadcasts=True)
@@ -18,6 +18,8 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
         da = _picked(op, dy, b, axis=0 if tb else 1)
     elif ta:
         da = _gemm(op, b, dy, alpha, tb, 1)
+    elif _is_square_constant(b):
+        da = _gemm(op, dy, _transposed(op, b), alpha, 0, tb)
     else:
         da = _gemm(op, dy, b, alpha, 0, 1 - tb)
     db = _gemm(op, dy, a, alpha, 1, ta) if tb else _gemm(op, a, dy, alpha, 1 - ta, 0)
@@ -71,6 +73,9 @@ def _rank(x: Tensor) -> int | None:
 def _transposed(op: Emitter, x: Tensor) -> Tensor:
     """Swap the last two dimensions; what is of unknown rank is taken to have two."""
     rank = _rank(x)
+    if _is_square_constant(x):
+        stack = op.Transpose(op.Unsqueeze(x, axes=[0]), perm=[0, 2, 1])
+        return op.Squeeze(stack, axes=[0])
     if rank is not None:
         return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
     rows, columns = op.dim(x, -2), op.dim(x, -1)
@@ -78,6 +83,16 @@ def _transposed(op: Emitter, x: Tensor) -> Tensor:
     count = op.ReduceProd(batch, axes=[0], keepdims=1)
     swapped = op.Transpose(reshaped(op, x, op.dims(count, rows, columns)), perm=[0, 2, 1])
     return reshaped(op, swapped, op.dims(batch, columns, rows))
+
+
+def _is_square_constant(x: Tensor) -> bool:
+    """Tell whether a matrix is one that must not be multiplied with transposed in place.
+
+    OpenVINO (2026.4, CPU, float32) packs a constant once for all products of one shape: it takes
+    the transpose of a square one for the matrix itself. Folded as a stack it is another constant.
+    """
+    shape = shape_of(x) or ()
+    return len(shape) == 2 and shape[0] == shape[1] and const_value(x) is not None
 
 
 def _rows(op: Emitter, x: Tensor) -> Tensor:
