@@ -91,10 +91,9 @@ def run(job: Job) -> Outcome:
 
 
 def _heading(explainer: Explainer) -> str:
-    provider = explainer.provider
-    return (
-        f"{explainer.method.name} at {explainer.feature.name} on {provider.name} ({provider.why})"
-    )
+    what = f"{explainer.method.name} at {explainer.feature.name}"
+    gradient = "" if explainer.gradient == "exact" else f", gradient {explainer.gradient},"
+    return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
 
 
 def _finish(

@@ -48,6 +48,7 @@ class Explainer:
         catalog: Its layers.
         feature: The feature layer.
         provider: Where it runs and why.
+        gradient: "exact", or "straight-through (...)" with the operators whose rounding it ignores.
 
     Raises:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
@@ -80,7 +81,8 @@ class Explainer:
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
         self._sessions: dict[bool, tuple[compose.Explained, Session]] = {}
-        self.provider = self._session(several=False)[1].provider
+        explained, session = self._session(several=False)
+        self.provider, self.gradient = session.provider, explained.gradient
 
     @property
     def input(self) -> ModelInput:
@@ -290,6 +292,7 @@ class Explainer:
             layout=_unbatched(layout),
             model_sha256=self.model.sha256,
             provider=self.provider.name,
+            gradient=self.gradient,
             labels=labels,
         )
 

@@ -34,6 +34,7 @@ class Explanation:
         reduction_layer: Name of the tensor that holds the score.
         method: Name of the method.
         parameters: Its parameters.
+        gradient: "exact", or "straight-through (...)" with the operators whose rounding it ignores.
         diagnosis: What went wrong or looks wrong, in words; empty when nothing did.
         source: File name of the input, or "array".
         picture: uint8 [H, W, 3], the photograph; None for arrays.
@@ -64,6 +65,7 @@ class Explanation:
     layout: str | None
     model_sha256: str
     provider: str
+    gradient: str = "exact"
     labels: tuple[str, ...] | None = field(default=None, repr=False)
 
     @property
@@ -120,6 +122,7 @@ class Explanation:
             ],
             "method": self.method,
             "parameters": dict(self.parameters),
+            "gradient": self.gradient,
             "feature_layer": self.feature_layer,
             "reduction_layer": self.reduction_layer,
             "map": {

@@ -87,7 +87,9 @@ def print_conversion(made: Conversion) -> None:
     """Print what was written and what the check found."""
     out = console()
     explained = made.explained
-    out.print(f"{explained.method.name} at {explained.feature.name}", markup=False, soft_wrap=True)
+    gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
+    what = f"{explained.method.name} at {explained.feature.name}{gradient}"
+    out.print(what, markup=False, soft_wrap=True)
     if made.check is not None:
         found = made.check
         same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"

@@ -9,6 +9,7 @@ import numpy as np
 from onnx import ModelProto
 
 from onnxcam import __version__
+from onnxcam.autodiff.api import provenance
 from onnxcam.compose.overlay import Drawing, drawn
 from onnxcam.compose.quantities import Quantities, input_layer
 from onnxcam.compose.resample import Kernel, normalized, resampled
@@ -55,6 +56,11 @@ class Explained:
     method: GraphMethod
     letters: str
     targets: tuple[int, ...]
+
+    @property
+    def gradient(self) -> str:
+        """How true its gradient is: "exact" or "straight-through (operators)"."""
+        return self.model.metadata[GRADIENT]
 
     @property
     def proto(self) -> ModelProto:
@@ -127,6 +133,7 @@ def explain_graph(
     for name in sorted(outputs):
         draft.output(outputs[name], name)
     entries = {**(metadata or {}), **_provenance(model, catalog, method, feature, wish)}
+    entries[GRADIENT] = provenance(draft.op)
     letters = quantities.place.letters
     return Explained(draft.finish(entries), feature, method, letters, tuple(wish.default))
 
