@@ -159,6 +159,7 @@ def test_gradcam_command_and_its_limit(tmp_path: Path) -> None:
         (["gradient", "--arch", "alexnet"], "choose one of convnext, deit_s"),
         (["gradcam", "nowhere.onnx"], "no such file"),
         (["gradcam", "x.onnx", "--dim", "T"], "write NAME=NUMBER"),
+        (["limits", "--only", "gradient", "--batch", "8"], "no promise is about that"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str) -> None:

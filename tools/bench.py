@@ -1,4 +1,4 @@
-"""How much longer a model takes that explains itself, and one that returns its input's gradient.
+"""What explaining costs: onnxcam against plain inference, its promises, and other tools.
 
 Plain inference and the other run in turns in one process, by default on one thread that does
 not spin; what counts is the median of the ratios of neighbouring calls, with its bootstrap
@@ -7,6 +7,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradcam models/mobilenetv2.onnx --limit 1.05
     python tools/bench.py gradient models/squeezenet1.1.onnx --batch 4
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
+    python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
 """
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, report
+from bench import comparisons, limits, report, store
 from bench.comparisons import Comparison, Settings
 from bench.subjects import EXPORTERS, Subject, architectures, export, from_file
 from bench.timing import CLOCKS
@@ -34,34 +35,50 @@ _CLOCK = "wall, or the processor's time, steadier on a busy machine [%(default)s
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    common = argparse.ArgumentParser(add_help=False)
-    add = common.add_argument
-    add("model", nargs="*", type=Path, metavar="MODEL", help="ONNX files")
-    add("--arch", action="append", default=[], metavar="NAME", help=_ARCH)
-    add("--exporter", choices=EXPORTERS, default="dynamo", help="torch's, for --arch [%(default)s]")
-    add("--static", action="store_true", help="export --arch with a fixed batch of 1")
-    add("--batch", type=int, default=1, help="inputs per call, if the model lets choose [1]")
-    add("--dim", action="append", default=[], metavar="NAME=N", help="another dynamic dimension")
+    made = argparse.ArgumentParser(
+        prog="bench.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = made.add_subparsers(dest="command", required=True)
+    timing, subject = _timing(), _subject()
+    cam = commands.add_parser("gradcam", parents=[subject, timing], help="an explained model")
+    cam.add_argument("--method", default="gradcam", help="graph method [%(default)s]")
+    cam.add_argument("--classes", type=int, default=1, help="explained at once [1: the top one]")
+    cam.add_argument("--feature-layer", metavar="TENSOR", help="[onnxcam's choice]")
+    full = commands.add_parser("gradient", parents=[subject, timing], help="the input's gradient")
+    full.add_argument("--wrt", metavar="TENSOR", help="[the first float input]")
+    full.add_argument("--output", metavar="TENSOR", help="[the first float output]")
+    full.add_argument("--no-cost", action="store_true", help="do not measure the building")
+    promises = commands.add_parser("limits", parents=[timing], help="every promise, pass or fail")
+    promises.add_argument("--only", action="append", default=[], choices=limits.GROUPS)
+    promises.add_argument("--arch", action="append", default=[], metavar="NAME", help="[all]")
+    promises.add_argument("--batch", action="append", default=[], type=int, help="[1 and 8]")
+    return made
+
+
+def _timing() -> argparse.ArgumentParser:
+    timing = argparse.ArgumentParser(add_help=False)
+    add = timing.add_argument
     add("--runs", type=int, default=30, help="pairs of timed calls [30]")
     add("--warmup", type=int, default=3, help="calls before [3]")
     add("--threads", type=int, default=1, help="threads of ONNX Runtime [1]")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="[%(default)s]")
     add("--clock", choices=tuple(CLOCKS), default="wall", help=_CLOCK)
     add("--seed", type=int, default=0, help="of inputs and bootstrap [0]")
-    add("--limit", type=float, help="exit with 1 where a ratio is above it")
     add("--json", type=Path, metavar="FILE", help="write the results")
-    made = argparse.ArgumentParser(
-        prog="bench.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = made.add_subparsers(dest="command", required=True)
-    cam = commands.add_parser("gradcam", parents=[common], help="the explained model, top class")
-    cam.add_argument("--method", default="gradcam", help="graph method [%(default)s]")
-    cam.add_argument("--feature-layer", metavar="TENSOR", help="[onnxcam's choice]")
-    full = commands.add_parser("gradient", parents=[common], help="the gradient of the input")
-    full.add_argument("--wrt", metavar="TENSOR", help="[the first float input]")
-    full.add_argument("--output", metavar="TENSOR", help="[the first float output]")
-    full.add_argument("--no-cost", action="store_true", help="do not measure the building")
-    return made
+    return timing
+
+
+def _subject() -> argparse.ArgumentParser:
+    subject = argparse.ArgumentParser(add_help=False)
+    add = subject.add_argument
+    add("model", nargs="*", type=Path, metavar="MODEL", help="ONNX files")
+    add("--arch", action="append", default=[], metavar="NAME", help=_ARCH)
+    add("--exporter", choices=EXPORTERS, default="dynamo", help="torch's, for --arch [%(default)s]")
+    add("--static", action="store_true", help="export --arch with a fixed batch of 1")
+    add("--batch", type=int, default=1, help="inputs per call, if the model lets choose [1]")
+    add("--dim", action="append", default=[], metavar="NAME=N", help="another dynamic dimension")
+    add("--limit", type=float, help="exit with 1 where a ratio is above it")
+    return subject
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,23 +91,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
+    run = {"limits": _limits}.get(options.command, _compare)
     try:
-        results = [_measure(s, settings, options) for s in _subjects(options)]
+        return 0 if run(options, settings, console) else 1
     except OnnxcamError as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 2
+
+
+def _compare(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Compare each model with itself explained; tell whether each kept the limit."""
+    results = [_measure(s, settings, options) for s in _subjects(options)]
     report.show(settings, results, console)
     if options.json is not None:
         text = json.dumps(report.as_dict(settings, results), indent=2)
         options.json.write_text(text + "\n")
-    return 0 if all(r.passed for r in results) else 1
+    return all(r.passed for r in results)
+
+
+def _limits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Check the promises; tell whether each was kept."""
+    cases = limits.chosen(options.only, options.arch, options.batch)
+    if not cases:
+        raise UsageError("no promise is about that", "see CASES in tools/bench/limits.py")
+    found = list(limits.checks(cases, settings))
+    report.show_checks(settings, found, console)
+    if options.json is not None:
+        store.update(
+            options.json, "limits", report.circumstances(settings), report.as_rows(found),
+            key=("group", "subject", "what", "batch", "quantity"),
+        )  # fmt: skip
+    return all(c.passed for c in found)
 
 
 def _measure(subject: Subject, settings: Settings, options: argparse.Namespace) -> Comparison:
     if options.command == "gradcam":
-        return comparisons.gradcam(
-            subject, settings, method=options.method, feature_layer=options.feature_layer,
-            limit=options.limit,
+        return comparisons.explained(
+            subject, settings, method=options.method, classes=options.classes,
+            feature_layer=options.feature_layer, limit=options.limit,
         )  # fmt: skip
     return comparisons.gradient(
         subject, settings, wrt=options.wrt, output=options.output, cost=not options.no_cost,

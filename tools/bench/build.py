@@ -1,6 +1,7 @@
-"""What building a gradient graph costs: seconds and memory, measured in a process of its own.
+"""What building a gradient graph, or converting a file, costs: seconds and memory.
 
-Run as a program it builds one gradient and prints the cost as JSON.
+Measured in a process of its own: run as a program this does one of the two and prints the cost
+as JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 
@@ -21,11 +23,11 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class BuildCost:
-    """What it costs to read a file and to write a gradient into its graph.
+    """What it costs to make a new model from a file.
 
     Attributes:
-        load_s: Seconds to read, check and raise the file.
-        build_s: Seconds to emit the gradient and to make the new model.
+        load_s: Seconds to read, check and raise the file; 0 where that is part of the building.
+        build_s: Seconds to emit the gradient and to make the new model, or to convert.
         peak_bytes: Most memory that the process held.
         idle_bytes: What it held before, with all libraries imported.
         file_bytes: Size of the file.
@@ -44,16 +46,30 @@ class BuildCost:
 
 
 def build_cost(path: Path, wrt: str, output: str) -> BuildCost:
-    """Measure it in a fresh process.
+    """Measure what a gradient costs, in a fresh process.
 
     Raises:
         RuntimeError: The process failed; its last line says why.
     """
-    command = [sys.executable, __file__, str(path), wrt, output]
+    return _measured("gradient", str(path), wrt, output)
+
+
+def convert_cost(path: Path) -> BuildCost:
+    """Measure what `onnxcam convert` costs with its check, in a fresh process.
+
+    Raises:
+        RuntimeError: The process failed; its last line says why.
+    """
+    with TemporaryDirectory(prefix="bench-", dir=path.parent) as folder:
+        return _measured("convert", str(path), str(Path(folder) / "explained.onnx"))
+
+
+def _measured(what: str, path: str, *arguments: str) -> BuildCost:
+    command = [sys.executable, __file__, what, path, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"building the gradient of {path} failed: {last}")
+        raise RuntimeError(f"{what} of {path} failed: {last}")
     return BuildCost(**json.loads(done.stdout))
 
 
@@ -79,21 +95,37 @@ def _peak() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Build and print."""
+def _gradient(path: str, wrt: str, output: str) -> BuildCost:
     from onnxcam.autodiff import vjp_model
     from onnxcam.autodiff.registry import load_rules
     from onnxcam.model import load
 
-    path, wrt, output = arguments
     load_rules()
     idle, begin = _peak(), time.perf_counter()
     model = load(path)
     loaded = time.perf_counter()
     vjp_model(model, [wrt], [output])
     built = time.perf_counter()
-    size = Path(path).stat().st_size
-    cost = BuildCost(loaded - begin, built - loaded, _peak(), idle, size)
+    return BuildCost(loaded - begin, built - loaded, _peak(), idle, Path(path).stat().st_size)
+
+
+def _convert(path: str, output: str) -> BuildCost:
+    import onnxcam
+    from onnxcam.autodiff.registry import load_rules
+    from onnxcam.session import runtime
+
+    load_rules()
+    runtime()
+    idle, begin = _peak(), time.perf_counter()
+    onnxcam.convert(path, output)
+    seconds = time.perf_counter() - begin
+    return BuildCost(0.0, seconds, _peak(), idle, Path(path).stat().st_size)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do it and print what it cost."""
+    what, *rest = arguments
+    cost = {"gradient": _gradient, "convert": _convert}[what](*rest)
     print(json.dumps(asdict(cost)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -76,30 +76,37 @@ class Comparison:
         return self.limit is None or self.ratio.median <= self.limit
 
 
-def gradcam(
+def explained(
     subject: Subject,
     settings: Settings,
     *,
     method: str = "gradcam",
+    classes: int = 1,
     feature_layer: str | None = None,
+    upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     limit: float | None = None,
 ) -> Comparison:
-    """Compare the explained model (its map for the top class) with the model as it is.
+    """Compare the explained model, as `onnxcam convert` writes it, with the model as it is.
 
     Args:
         subject: The model.
         settings: How to measure.
         method: A graph method.
+        classes: How many classes it explains at once; 1: the top class.
         feature_layer: Tensor that the map is made of; default onnxcam's own choice.
+        upsampling: How the map comes to the input's size, in the graph.
         limit: See :class:`Comparison`.
     """
     catalog = layers.catalog(subject.model)
-    feature = compose.default_feature(catalog, feature_layer)
-    explained = compose.explain_graph(
-        subject.model, catalog, methods.find(method), feature=feature
-    ).proto
+    chosen = methods.find(method)
+    feature = compose.default_feature(catalog, feature_layer, chosen)
+    proto = compose.explain_graph(
+        subject.model, catalog, chosen, feature=feature, upsampling=upsampling,
+        targets=classes, default=None if classes == 1 else range(classes),
+    ).proto  # fmt: skip
     detail = {"feature layer": feature.name, "reduction layer": catalog.reduction.name}
-    return _compare(subject, settings, method, explained, subject.feeds, detail, None, limit)
+    what = method if classes == 1 else f"{method}, {classes} classes"
+    return _compare(subject, settings, what, proto, subject.feeds, detail, None, limit)
 
 
 def gradient(

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.comparisons import Comparison, Settings
+from bench.limits import Check
 
 PACKAGES = ("onnxcam", "onnxruntime", "onnxruntime-gpu", "onnx", "onnx-graphsurgeon", "numpy",
             "torch")  # fmt: skip
@@ -57,12 +58,17 @@ def as_dict(settings: Settings, results: Sequence[Comparison]) -> dict[str, Any]
         }
         for r in results
     ]
-    return {
-        "machine": machine(),
-        "versions": versions(),
-        "settings": asdict(settings),
-        "results": rows,
-    }
+    return {**circumstances(settings), "results": rows}
+
+
+def circumstances(settings: Settings) -> dict[str, Any]:
+    """Return where and how it was measured."""
+    return {"machine": machine(), "versions": versions(), "settings": asdict(settings)}
+
+
+def as_rows(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Return checks for JSON."""
+    return [{**asdict(c), "passed": c.passed} for c in checks]
 
 
 def show(settings: Settings, results: Sequence[Comparison], console: Console) -> None:
@@ -74,11 +80,31 @@ def show(settings: Settings, results: Sequence[Comparison], console: Console) ->
     for r in results:
         table.add_row(*_cells(r), style=None if r.passed else "red")
     console.print(table)
+    _show_circumstances(settings, console)
+
+
+def show_checks(settings: Settings, checks: Sequence[Check], console: Console) -> None:
+    """Print each promise with what came out and, below, machine, versions and settings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("network", "what", "batch", "quantity", "value", "95 %", "limit", ""):
+        numeric = name in ("batch", "value", "95 %", "limit")
+        table.add_column(name, justify="right" if numeric else "left")
+    for c in checks:
+        interval = "" if c.interval is None else "{:.3f} .. {:.3f}".format(*c.interval)
+        table.add_row(
+            c.subject, c.what, str(c.batch), c.quantity, f"{c.value:.3f}", interval,
+            f"{c.limit:g}", "pass" if c.passed else "FAIL", style=None if c.passed else "red",
+        )  # fmt: skip
+    console.print(table)
+    _show_circumstances(settings, console)
+
+
+def _show_circumstances(settings: Settings, console: Console) -> None:
     facts = machine()
     console.print(
         f"{facts['cpu']}, {facts['cores']} cores (load {facts['load']:.1f}), "
         f"{settings.threads} thread(s), {settings.runs} pairs, {settings.clock} clock, "
-        f"{results[0].provider}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
+        f"{settings.device}; " + ", ".join(f"{k} {v}" for k, v in versions().items()),
         style="dim",
     )
 

@@ -31,37 +31,34 @@ class Ratio:
 
 
 def interleaved(
-    plain: Callable[[], Any],
-    other: Callable[[], Any],
-    *,
+    *calls: Callable[[], Any],
     runs: int,
     warmup: int = 3,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Seconds, Seconds]:
-    """Time two functions in pairs, so that what slows the machine slows both.
+) -> Seconds:
+    """Time functions in turns, so that what slows the machine slows all of them.
 
     Args:
-        plain: The first.
-        other: The second.
-        runs: Pairs; who of a pair comes first alternates.
-        warmup: Calls of each before that are not timed.
+        *calls: The functions.
+        runs: Rounds; who comes first in a round takes turns.
+        warmup: Rounds before that are not timed.
         clock: Returns seconds. The processor's time is the steadier one on a busy machine, and
             the same as the wall's on one thread.
 
     Returns:
-        Seconds of each call of the two, [runs] each, pair by pair.
+        Seconds of each call, [functions, runs].
     """
     for _ in range(warmup):
-        plain()
-        other()
-    times = np.empty((2, runs))
+        for call in calls:
+            call()
+    times = np.empty((len(calls), runs))
     for i in range(runs):
-        order = (0, 1) if i % 2 == 0 else (1, 0)
-        for which in order:
+        for j in range(len(calls)):
+            which = (i + j) % len(calls)
             begin = clock()
-            (plain, other)[which]()
+            calls[which]()
             times[which, i] = clock() - begin
-    return times[0], times[1]
+    return times
 
 
 def ratio(plain: Seconds, other: Seconds, *, seed: int = 0) -> Ratio:

@@ -1,0 +1,137 @@
+"""What the project promises of its speed and size, and the check of each promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import comparisons
+from bench.build import convert_cost
+from bench.comparisons import Comparison, Settings
+from bench.subjects import Subject, export, from_file
+
+TIME, NODES = "time / F", "nodes added / nodes"
+BUILD, MEMORY = "seconds to build", "memory / file"
+GROUPS = ("explained", "gradient", "convert")
+_OTHER_METHODS = ("layercam", "hirescam", "gradcam++", "xgradcam")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A promise.
+
+    Attributes:
+        group: One of :data:`GROUPS`.
+        arch: A network of tests/architectures.
+        limits: The most that each quantity may be.
+        method: Graph method, for "explained".
+        classes: Classes explained at once: the top one, or the first so many.
+        batches: Inputs per call.
+    """
+
+    group: str
+    arch: str
+    limits: dict[str, float]
+    method: str = "gradcam"
+    classes: int = 1
+    batches: tuple[int, ...] = (1, 8)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A quantity that was measured, and its limit.
+
+    Attributes:
+        group: One of :data:`GROUPS`.
+        subject: Name of the network.
+        what: What was compared with plain inference, or done.
+        batch: Inputs per call.
+        quantity: :data:`TIME` and so on.
+        value: The quantity; of :data:`TIME` the median ratio to plain inference F.
+        limit: It must not exceed it.
+        interval: Bootstrap interval of 95 %; None for what is counted.
+        plain_ms: Median of plain inference; None where it does not matter.
+    """
+
+    group: str
+    subject: str
+    what: str
+    batch: int
+    quantity: str
+    value: float
+    limit: float
+    interval: tuple[float, float] | None = None
+    plain_ms: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it keeps the limit."""
+        return self.value <= self.limit
+
+
+CASES = (
+    *(Case("explained", arch, {TIME: limit}) for arch, limit in {
+        "resnet50": 1.02, "efficientnet_b0": 1.02, "densenet121": 1.02, "mobilenet_v2": 1.03,
+        "deit_s": 1.06, "vit_b": 1.06,
+    }.items()),
+    *(Case("explained", arch, {TIME: 1.05}, method)
+      for arch in ("resnet50", "mobilenet_v2") for method in _OTHER_METHODS),
+    Case("explained", "resnet50", {TIME: 1.05}, classes=10),
+    *(Case("gradient", arch, {TIME: limit, NODES: 4, **build}, batches=(1,))
+      for arch, limit, build in (
+          ("resnet50", 2.4, {BUILD: 2.0}), ("mobilenet_v2", 3.2, {}), ("efficientnet_b0", 3.5, {}),
+          ("deit_s", 2.8, {}), ("vgg16", 2.6, {BUILD: 5.0, MEMORY: 2.5}),
+      )),
+    Case("convert", "vgg16", {MEMORY: 1.3}, batches=(1,)),
+)  # fmt: skip
+
+
+def chosen(groups: Sequence[str], archs: Sequence[str], batches: Sequence[int]) -> list[Case]:
+    """Return the cases of these groups, networks and batches; of all where none is named."""
+    found = []
+    for case in CASES:
+        kept = tuple(b for b in case.batches if not batches or b in batches)
+        if kept and case.group in (groups or GROUPS) and (not archs or case.arch in archs):
+            found.append(Case(case.group, case.arch, case.limits, case.method, case.classes, kept))
+    return found
+
+
+def checks(cases: Sequence[Case], settings: Settings) -> Iterator[Check]:
+    """Yield what comes out, network by network; each is exported once."""
+    for arch in dict.fromkeys(case.arch for case in cases):
+        with TemporaryDirectory(prefix="bench-") as folder:
+            path = export(arch, Path(folder), exporter="dynamo")
+            for case in cases:
+                if case.arch == arch:
+                    for batch in case.batches:
+                        yield from _checks(case, path, batch, settings)
+
+
+def _checks(case: Case, path: Path, batch: int, settings: Settings) -> Iterator[Check]:
+    if case.group == "convert":
+        cost = convert_cost(path)
+        yield Check(
+            "convert", case.arch, "convert", batch, MEMORY, cost.peak_per_file, case.limits[MEMORY]
+        )
+        return
+    subject = from_file(path, batch=batch, dims={}, seed=settings.seed, name=case.arch)
+    found = _compared(case, subject, settings)
+    values = {TIME: found.ratio.median, NODES: found.emitted / found.nodes}
+    if found.build is not None:
+        values |= {BUILD: found.build.build_s, MEMORY: found.build.peak_per_file}
+    for quantity, limit in case.limits.items():
+        timed = quantity == TIME
+        yield Check(
+            case.group, case.arch, found.what, batch, quantity, values[quantity], limit,
+            (found.ratio.low, found.ratio.high) if timed else None,
+            found.plain_ms if timed else None,
+        )  # fmt: skip
+
+
+def _compared(case: Case, subject: Subject, settings: Settings) -> Comparison:
+    if case.group == "gradient":
+        cost = bool({BUILD, MEMORY} & case.limits.keys())
+        return comparisons.gradient(subject, settings, cost=cost)
+    return comparisons.explained(subject, settings, method=case.method, classes=case.classes)
