@@ -80,7 +80,7 @@ def vjp(
 
 
 def default_environment() -> Path:
-    """Return where ``tools/ort_training_env.py`` makes the environment unless told otherwise."""
+    """Return where ``tools/envs.py`` makes the environment unless told otherwise."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "onnxcam" / f"ort-training-{VERSION}"
 
@@ -104,7 +104,7 @@ def interpreter() -> Path:
         raise UsageError(
             f"the ort-training gradient builder needs a Python environment of its own; {python} "
             "is not there",
-            f"make it with `python tools/ort_training_env.py`, or name its Python in "
+            f"make it with `python tools/envs.py ort-training`, or name its Python in "
             f"{PYTHON_VARIABLE}",
         )
     return python
