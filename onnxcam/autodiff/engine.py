@@ -17,7 +17,15 @@ from onnxcam.autodiff import narrow
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
 from onnxcam.bodies import captures
-from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, is_float, shape_of
+from onnxcam.emit import (
+    Emitter,
+    Tensor,
+    const_value,
+    dtype_of,
+    is_float,
+    is_small_float,
+    shape_of,
+)
 from onnxcam.errors import UnsupportedOp
 
 Overrides = Mapping[str, Rule]
@@ -106,7 +114,8 @@ class _Walk:
             entry = lookup(node.domain, node.op, self._opset(node))
             through = entry is not None and entry.straight_through
             through = through or any(not is_float(t) for t in moving)
-            active.update(id(t) for t in node.outputs if t.name and (through or is_float(t)))
+            real = [t for t in node.outputs if through or is_float(t) or is_small_float(t)]
+            active.update(id(t) for t in real if t.name)
         return active
 
     def _is_zero(self, node: gs.Node) -> bool:

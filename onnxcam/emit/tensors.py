@@ -45,6 +45,12 @@ def is_float(tensor: Tensor) -> bool:
     return dtype.kind in "fc" and not dtype.name.startswith("float8")
 
 
+def is_small_float(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds float8 or smaller: reals, rounded as quantised values are."""
+    dtype = dtype_of(tensor)
+    return dtype is not None and dtype.name.startswith(("float8", "float4"))
+
+
 def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
     """Return the shape with ints, symbol names and None, or None where the rank is unknown."""
     return None if tensor.shape is None else tuple(tensor.shape)

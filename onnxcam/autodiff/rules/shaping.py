@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, nondiff, refuse, vjp
 from onnxcam.autodiff.rules._moves import alone, like, reshaped
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
 
 nondiff(
@@ -20,13 +20,6 @@ refuse("BitCast", why="the bits of a number have no derivative")
 def identity(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """dx = dy."""
     return dy
-
-
-@vjp("Cast", "CastLike")
-def cast(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
-    """dx = dy in the input's dtype; no gradient flows through integers."""
-    x, y = node.inputs[0], node.outputs[0]
-    return alone(node, op.cast(dy, x) if is_float(x) and is_float(y) else None)
 
 
 @vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")
