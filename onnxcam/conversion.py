@@ -65,6 +65,8 @@ def convert(
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
     overlay: bool = False,
+    opset: int | None = None,
+    fp16_safe: bool = False,
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -88,6 +90,10 @@ def convert(
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
         overlay: Also return ``onnxcam.overlay``, every map drawn on the picture that the input is:
             uint8 [N, K, height, width, 3], as :func:`onnxcam.render.overlay` draws it.
+        opset: The opset to write the file at, with the IR version of its time; None takes 20, or
+            the model's own where that is later.
+        fp16_safe: Compute what is explained in float32, where the model is in half precision: its
+            part behind the feature layer runs once more. Predictions stay as they are.
         expose: More outputs: "feature", "gradient", "score".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
@@ -98,12 +104,14 @@ def convert(
         The conversion.
 
     Raises:
+        ModelError: The model cannot be read, or brought to ``opset``.
+        UnsupportedOp: There is no gradient, or not at this ``opset``.
         UsageError: A name is unknown, ``output`` exists, is the model itself, the model is
             explained already, or an overlay is asked for where the input is no picture.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     place = None if output is None else free_place(output, model, force=force)
-    loaded = load(model)
+    loaded = load(model, opset=opset)
     _refuse_explained(loaded)
     catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
     spec = _spec(loaded, catalog, preprocess)
@@ -123,6 +131,7 @@ def convert(
         normalize=normalize,
         expose=tuple(expose),
         overlay=_drawing(spec, chosen) if overlay else None,
+        single=fp16_safe,
         metadata=to_metadata(spec) if spec else {},
     )
     if place is None:

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,10 @@ class Model:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | ModelProto | Model, *, borrow: bool = False
+    source: str | os.PathLike[str] | bytes | ModelProto | Model,
+    *,
+    borrow: bool = False,
+    opset: int | None = None,
 ) -> Model:
     """Load a model.
 
@@ -112,6 +115,8 @@ def load(
         source: Path of an ONNX file (with its external data beside it), its bytes, or a proto.
             It is never modified.
         borrow: Do not copy the weights of a proto; it must not change while the model is used.
+        opset: The opset to bring the model to, up or down, with the IR version that
+            came with it; None raises to 20 what is below.
 
     Returns:
         The model: local functions inlined, weights of subgraphs moved to the main graph, raised
@@ -119,11 +124,13 @@ def load(
         inferred.
 
     Raises:
-        ModelError: It is missing, no ONNX model, truncated, invalid, or its external data is
-            missing or lies outside the model's folder.
+        ModelError: It is missing, no ONNX model, truncated, invalid, its external data is
+            missing or lies outside the model's folder, or it cannot be brought to ``opset``.
     """
     if isinstance(source, Model):
-        return source
+        if opset in (None, source.opset):
+            return source
+        return replace(load(source.proto, opset=opset), sha256=source.sha256, path=source.path)
     proto, weights, sha256, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
@@ -134,8 +141,8 @@ def load(
     lifted = lift_weights(light)
     if lifted:
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")
-    light = _raised(_listed(light), notes)
-    light = _modern_ir(light, notes)
+    light = _raised(_listed(light), notes, opset or TARGET_OPSET, exactly=opset is not None)
+    light = _modern_ir(light, notes, exactly=opset is not None)
     light = _inferred(restored(light), notes)
     return Model(light, weights, sha256, path, tuple(notes))
 
@@ -299,26 +306,38 @@ def _listed(proto: ModelProto) -> ModelProto:
     return proto
 
 
-def _raised(proto: ModelProto, notes: list[str]) -> ModelProto:
+def _raised(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) -> ModelProto:
+    """Bring a model to an opset: from below where that can be, or exactly there."""
     if not any(o.domain in _DOMAINS for o in proto.opset_import):
-        proto.opset_import.add(domain="", version=TARGET_OPSET)  # for what is added to it
+        proto.opset_import.add(domain="", version=wanted)  # for what is added to it
     opset = standard_opset(proto)
-    if opset >= TARGET_OPSET:
+    if opset == wanted or (opset > wanted and not exactly):
         return proto
+    converted = _converted(proto, wanted)
+    if isinstance(converted, ModelProto):
+        notes.append(f"{'raised' if opset < wanted else 'brought'} from opset {opset} to {wanted}")
+        return converted
+    if exactly:
+        raise ModelError(
+            f"the model cannot be brought from opset {opset} to {wanted}: {converted}",
+            f"name another opset; that of the model is {opset}",
+        )
+    notes.append(f"kept at opset {opset}: {converted}")
+    return proto
+
+
+def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
+    """Return the model at another opset, or the reason why not."""
     stuck = withdrawn(proto)
     if stuck:
-        notes.append(f"kept at opset {opset}: ONNX withdrew {', '.join(stuck)}")
-        return proto
+        return f"ONNX withdrew {', '.join(stuck)}"
     try:
-        raised = onnx.version_converter.convert_version(proto, TARGET_OPSET)
+        converted = onnx.version_converter.convert_version(proto, opset)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        notes.append(f"kept at opset {opset}: {_line(error)}")
-        return proto
-    if _interface(raised) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
-        notes.append(f"kept at opset {opset}: onnx's converter would change inputs or outputs")
-        return proto
-    notes.append(f"raised from opset {opset} to {TARGET_OPSET}")
-    return raised
+        return _line(error).rpartition("Assertion `false` failed: ")[2]
+    if _interface(converted) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
+        return "onnx's converter would change inputs or outputs"
+    return converted
 
 
 def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:
@@ -327,8 +346,11 @@ def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:
     return [(p.name, None if p.shape is None else len(p.shape)) for p in ports]
 
 
-def _modern_ir(proto: ModelProto, notes: list[str]) -> ModelProto:
-    """Raise the IR version; before version 4 weights had to be listed as inputs too."""
+def _modern_ir(proto: ModelProto, notes: list[str], *, exactly: bool) -> ModelProto:
+    """Raise the IR version; before version 4 weights had to be listed as inputs too.
+
+    An opset that was asked for gets its own: a runtime of its time refuses files of later ones.
+    """
     old = proto.ir_version
     if old < 4:
         weights = {t.name for t in proto.graph.initializer}
@@ -336,8 +358,12 @@ def _modern_ir(proto: ModelProto, notes: list[str]) -> ModelProto:
         del proto.graph.input[:]
         proto.graph.input.extend(inputs)
     wanted = _MIN_IR if standard_opset(proto) >= TARGET_OPSET else 4
-    if old < wanted:
+    if exactly:
+        own = helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True)
+        wanted = max(int(own), 4)
+    if old < wanted or exactly:
         proto.ir_version = wanted
+    if old < wanted:
         notes.append(f"raised from IR version {old} to {wanted}")
     return proto
 

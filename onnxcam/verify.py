@@ -63,7 +63,7 @@ def verify(
         file: The explained model as it was written; None checks what is in memory.
         feeds: Inputs; None takes random ones.
     """
-    model = explained.model if file is None else load(file)
+    model = explained.model if file is None else load(file, opset=source.opset)
     feeds = feeds or sample_feeds(source)
     problems = [*_checked(model, file), *_foreign(model, source), *_missing(model, source)]
     if problems:
@@ -87,7 +87,7 @@ def verify(
 def _targets(explained: compose.Explained, model: Model) -> dict[str, Array]:
     """Return the targets to feed: none where the model has a default."""
     required = any(p.name == compose.TARGET for p in model.inputs)
-    return {compose.TARGET: np.array(explained.targets, np.int64)} if required else {}
+    return {compose.TARGET: np.array(explained.wish.default, np.int64)} if required else {}
 
 
 def _narrowest(model: Model) -> int:
@@ -204,22 +204,22 @@ def _wanted(
     device: Any,
 ) -> Array:
     """Return the maps [N, K, ...space] as `onnxcam explain` makes them: enlarged outside."""
+    wish = explained.wish
     plain = compose.explain_graph(
         source,
         catalog,
         explained.method,
         feature=explained.feature if explained.method.takes_feature else None,
-        targets=len(explained.targets),
-        default=explained.targets,
+        targets=len(wish.default),
+        default=wish.default,
+        single=wish.single,
     )
     (maps,) = Session(plain.model, device=device).run(feeds, [compose.MAP])
-    said = explained.model.metadata
-    how = said["onnxcam.upsampling"]
     layout = catalog.input_layout
-    if how != "none" and layout is not None:
+    if wish.upsampling != "none" and layout is not None:
         size = tuple(feeds[catalog.input].shape[i] for i in layout.space)
-        maps = upsample(maps, size, how)  # type: ignore[arg-type]
-    return _normalised(maps, said["onnxcam.normalize"])
+        maps = upsample(maps, size, wish.upsampling)
+    return _normalised(maps, wish.normalize)
 
 
 def _normalised(maps: Array, how: str) -> Array:

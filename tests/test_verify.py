@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nets
 import numpy as np
 import pytest
@@ -27,9 +29,7 @@ def _spoiled(explained: Explained, name: str) -> Explained:
     proto = explained.proto
     weight = next(t for t in proto.graph.initializer if t.name == name)
     weight.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(weight), name))
-    return Explained(
-        load(proto), explained.feature, explained.method, explained.letters, explained.targets
-    )
+    return replace(explained, model=load(proto))
 
 
 def _weight(proto: ModelProto) -> str:
@@ -58,8 +58,7 @@ def test_a_missing_output_and_a_strange_operator_are_found() -> None:
     proto.opset_import.add(domain="com.microsoft", version=1)
     node = helper.make_node("Gelu", ["x"], ["g"], domain="com.microsoft")
     proto.graph.node.append(node)
-    broken = Explained(load(proto), explained.feature, explained.method, "HW", (-1,))
-    found = _checked(model, broken)
+    found = _checked(model, replace(explained, model=load(proto)))
     assert found.devices == () and len(found.problems) == 2
     assert "operators of 'com.microsoft'" in found.problems[0]
     assert "'prob' is no longer what it was" in found.problems[1]

@@ -69,6 +69,17 @@ from onnxcam.cli.options import (
         help="Also return the map drawn on the picture (onnxcam.overlay).",
     ),
     click.option(
+        "--opset",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Opset of OUT.onnx, for older runtimes [default: 20, or MODEL's where later].",
+    ),
+    click.option(
+        "--fp16-safe",
+        is_flag=True,
+        help="Explain a model of half precision in float32: no gradient is lost.",
+    ),
+    click.option(
         "--expose", metavar="NAMES", help="More outputs: feature,gradient,score.", default=""
     ),
     click.option(

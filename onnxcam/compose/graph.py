@@ -48,14 +48,14 @@ class Explained:
         feature: Its feature layer; the input for methods on the input.
         method: Its method.
         letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
-        targets: The targets where a call gives none, -1 for the top class.
+        wish: What was asked for.
     """
 
     model: Model
     feature: Candidate
     method: GraphMethod
     letters: str
-    targets: tuple[int, ...]
+    wish: Wish
 
     @property
     def gradient(self) -> str:
@@ -81,6 +81,7 @@ def explain_graph(
     normalize: Normalization = "none",
     expose: Sequence[str] = (),
     overlay: Drawing | None = None,
+    single: bool = False,
     diagnose: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> Explained:
@@ -102,6 +103,9 @@ def explain_graph(
             respect to it, [N, K, ...]) and "score" [N, C].
         overlay: How each map is drawn on the input, which is a picture: one more output
             ``onnxcam.overlay``, uint8 [N, K, H, W, 3]. None for none.
+        single: Compute what is explained (the part behind the feature layer, its gradient, the
+            map) once more in float32, where the model is in half precision: a gradient leaves the
+            range of half precision where the values do not. Predictions stay as they are.
         diagnose: Also return ``onnxcam.signed`` (the map before rectification, at its own size),
             ``onnxcam.score`` [N, C] and ``onnxcam.steepest`` [N, K] (largest |dy/dA|).
         metadata: More entries for the model's metadata.
@@ -122,11 +126,12 @@ def explain_graph(
         normalize,
         outputs_named(expose).union(DIAGNOSTIC if diagnose else ()),
         overlay,
+        single,
     )
     draft = Draft(model)
     feature = input_layer(catalog) if not method.takes_feature else feature
     feature = feature or default_feature(catalog, None, method)
-    quantities = Quantities(draft, catalog, method, feature)
+    quantities = Quantities(draft, catalog, method, feature, single=single)
     outputs = _outputs(draft, quantities, wish)
     draft.output(outputs.pop(MAP), MAP)
     draft.output(outputs.pop(CLASS), CLASS)
@@ -134,8 +139,7 @@ def explain_graph(
         draft.output(outputs[name], name)
     entries = {**(metadata or {}), **_provenance(model, catalog, method, feature, wish)}
     entries[GRADIENT] = provenance(draft.op)
-    letters = quantities.place.letters
-    return Explained(draft.finish(entries), feature, method, letters, tuple(wish.default))
+    return Explained(draft.finish(entries), feature, method, quantities.place.letters, wish)
 
 
 def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
@@ -280,6 +284,7 @@ def _provenance(
         "onnxcam.builder": "native",
         "onnxcam.upsampling": wish.upsampling,
         "onnxcam.normalize": wish.normalize,
+        "onnxcam.fp16_safe": str(wish.single).lower(),
         "onnxcam.signed": str(method.signed).lower(),
         "onnxcam.score": catalog.reduction.kind,
         "onnxcam.final": catalog.reduction.final or "none",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from onnxcam.autodiff.engine import path, vjp
@@ -10,6 +12,7 @@ from onnxcam.autodiff.registry import NodeView
 from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
+from onnxcam.compose.single import in_single
 from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.errors import UsageError
 from onnxcam.layers import Candidate, Catalog
@@ -25,22 +28,33 @@ class Quantities:
         catalog: Its layers.
         method: The method that they are for.
         feature: The feature layer, the input for methods on the input.
+        single: Compute what is explained in float32, where the model is in half precision.
 
     Attributes:
-        score: The scores [N, C].
+        score: The scores [N, C], as the model computes them.
         input: The input that the map is laid over.
         place: Where the map of the method is made.
     """
 
     def __init__(
-        self, draft: Draft, catalog: Catalog, method: GraphMethod, feature: Candidate
+        self,
+        draft: Draft,
+        catalog: Catalog,
+        method: GraphMethod,
+        feature: Candidate,
+        *,
+        single: bool = False,
     ) -> None:
         self.op, self.method, self.catalog = draft.op, method, catalog
         self.reduction = draft.tensor(catalog.reduction.name)
-        self.score = _scores(draft.op, self.reduction, catalog.reduction.class_axis)
+        self.score = self._explained = _scores(
+            draft.op, self.reduction, catalog.reduction.class_axis
+        )
         self._feature = _place(draft, feature)
         self.input = draft.tensor(catalog.input)
         self._source = _place(draft, input_layer(catalog)) if method.on_input else None
+        if single:
+            self._to_single()
         self.place = self._at(method)
         needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
         self._pool = (
@@ -48,6 +62,14 @@ class Quantities:
             if "weights" in needs
             else None
         )
+
+    def _to_single(self) -> None:
+        places = [p for p in (self._feature, self._source) if p is not None]
+        self.reduction, tensors = in_single(self.op, self.reduction, [p.tensor for p in places])
+        self._explained = _scores(self.op, self.reduction, self.catalog.reduction.class_axis)
+        twins = [replace(p, tensor=t) for p, t in zip(places, tensors, strict=True)]
+        self._feature = twins[0]
+        self._source = None if self._source is None else twins[1]
 
     def _at(self, method: GraphMethod) -> Place:
         if method.on_input:
@@ -70,7 +92,7 @@ class Quantities:
             UsageError: The score does not depend on the layer, or nothing there is rectified.
             UnsupportedOp: No gradient between the two.
         """
-        kind = dtype_of(self.score) or np.dtype(np.float32)
+        kind = dtype_of(self._explained) or np.dtype(np.float32)
         seed = op.one_hot(index, self.op.dim(self.score, 1), kind)
         slope = self._slope(op, seed, self.method)
         with op.scope(self.method.name):
@@ -123,14 +145,14 @@ class Quantities:
 
     def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
         if method.overrides:
-            nodes, _ = path(op, [self.score], [wrt])
+            nodes, _ = path(op, [self._explained], [wrt])
             if not any(rectifies(NodeView(node, op.opsets.get("", 1))) for node in nodes):
                 raise UsageError(
                     f"{method.name} changes the gradient of ReLU, but there is none between "
                     f"{wrt.name!r} and {self.reduction.name!r}",
                     "use --method saliency, which is the gradient as it is",
                 )
-        (gradient,) = vjp(op, [(self.score, seed)], [wrt], overrides=method.overrides)
+        (gradient,) = vjp(op, [(self._explained, seed)], [wrt], overrides=method.overrides)
         if gradient is None:
             raise UsageError(
                 f"the score {self.reduction.name!r} does not depend on {wrt.name!r}",

