@@ -123,10 +123,37 @@ def test_one_and_three_dimensions(rank: int) -> None:
         check_gradient(node_model("Resize", feeds, mode=mode), given, constant=["scales"])
 
 
-def test_an_aspect_policy_that_rounds_is_refused() -> None:
-    model, _ = _sized([1, 2, 7, 20], mode="linear", keep_aspect_ratio_policy="not_larger")
-    with pytest.raises(UnsupportedOp, match=r"keep_aspect_ratio_policy.*node"):
-        vjp_model(model, ["x"], ["y"])
+@pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("sizes", [[9, 6], [7, 20], [3, 4]], ids=str)
+def test_one_scale_for_all_axes(sizes: list[int], mode: str, policy: str) -> None:
+    """Sizes that are rounded up and down, known and not."""
+    settings = {"axes": [2, 3], "mode": mode, "keep_aspect_ratio_policy": policy}
+    model, feeds = _sized(sizes, **settings)
+    check_gradient(model, feeds, constant=["sizes"])
+    check_gradient(model, feeds, symbolic=True)
+
+
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_an_axis_that_keeps_its_size_is_sampled_all_the_same(mode: str, computed: bool) -> None:
+    """5 times 1.19 and 6 times 1.1 are still 5 and 6 values, but others, beside one that grows."""
+    for scales in ([1, 1, 1.19, 2], [1, 1, 2, 1.1]):
+        feeds = {"x": X, "roi": None, "scales": np.array(scales, np.float32)}
+        model = node_model("Resize", feeds, mode=mode)
+        given = {k: v for k, v in feeds.items() if v is not None}
+        for symbolic in (False, True):
+            constant = () if computed else ["scales"]
+            check_gradient(model, given, wrt=["x"], constant=constant, symbolic=symbolic)
+
+
+def test_where_it_samples_has_no_gradient() -> None:
+    scales = np.array([1, 1, 1.5, 2], np.float32)
+    feeds = {"x": X, "roi": None, "scales": scales}
+    with pytest.raises(UnsupportedOp, match=r"gradient of the scales of Resize node 'node'"):
+        vjp_model(node_model("Resize", feeds, mode="linear"), ["scales"], ["y"])
+    given = {"x": X, "scales": scales}
+    check_gradient(node_model("Resize", feeds, mode="nearest"), given)  # zero, but at jumps
 
 
 @pytest.mark.parametrize(

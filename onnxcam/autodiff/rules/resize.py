@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
+from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
 
 _SMALL = 64  # rows of an identity matrix that is written as a constant
@@ -27,9 +27,22 @@ def resize(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]
     factors = _block_factors(node)
     if factors is not None:
         return (_summed_blocks(op, dy, factors), *[None] * (len(node.inputs) - 1))
+    _refuse_settings(node)
     for axis in _resized_axes(node):
         dy = _along(op, dy, _matrix(op, node, axis), axis)
     return (op.typed(dy, x), *[None] * (len(node.inputs) - 1))
+
+
+def _refuse_settings(node: NodeView) -> None:
+    """Refuse the gradient of where it samples, save where that is zero almost everywhere."""
+    crops = node.attr("coordinate_transformation_mode") == "tf_crop_and_resize"
+    for name, counts in (("scales", True), ("roi", crops)):
+        place = _place(node, name)
+        if place is not None and node.wants(place) and counts and node.attr("mode") != "nearest":
+            raise UnsupportedOp(
+                f"no gradient of the {name} of {node.op_type} node {node.name!r}",
+                "differentiate with respect to what it resizes",
+            )
 
 
 def _resized_axes(node: NodeView) -> list[int]:
@@ -40,12 +53,14 @@ def _resized_axes(node: NodeView) -> list[int]:
     if node.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
         return given
     scales, sizes = (_static(node, name) for name in ("scales", "sizes"))
+    if _setting(node, "scales") is not None:  # of the same size is not enough: 3 * 1.3 is 3 too
+        return [a for place, a in enumerate(given) if scales is None or scales[place] != 1]
+    stretched = node.attr("keep_aspect_ratio_policy", "stretch") == "stretch"
     kept = []
     for place, axis in enumerate(given):
         same = y is not None and x[axis] is not None and x[axis] == y[axis]
-        same = same or (scales is not None and scales[place] == 1)
         same = same or (sizes is not None and sizes[place] == x[axis])
-        if not same:
+        if not (same and stretched):
             kept.append(axis)
     return kept
 
@@ -98,65 +113,97 @@ def _matrix(op: Emitter, node: NodeView, axis: int) -> Tensor:
         zeros = gs.Constant("", np.zeros(1, kind))
         eye = op.EyeLike(op.ConstantOfShape(op.dims(size, size), value=zeros))
         square = op.Reshape(eye, op.dims(1, 1, size, size))
-    resized = _resized_identity(op, node, square, axis)
-    return op.Reshape(resized, op.dims(size, -1))
+    if node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return _framed_matrix(op, node, square, size, axis)
+    if not _may_keep_size(node, axis):
+        resized = _resized_rows(op, node, square, [1, 1, size], axis, grown=1)
+        return op.Reshape(resized, op.dims(size, -1))
+    # ONNX Runtime copies what keeps its shape: an axis of one grows to two beside it.
+    rows = op.Reshape(square, op.dims(1, size, 1, size))
+    both = _resized_rows(op, node, rows, [1, size, 2], axis, grown=2)
+    return op.Reshape(op.Slice(both, [0], [1], [2]), op.dims(size, -1))
 
 
-def _resized_identity(op: Emitter, node: NodeView, square: Tensor, axis: int) -> Tensor:
-    """Resize [1, 1, in, in] along its last axis as the node resizes this one."""
+def _may_keep_size(node: NodeView, axis: int) -> bool:
+    """Tell whether this axis may keep its size without being copied, beside others that change."""
+    x, y = (shape_of(t) for t in (node.inputs[0], node.outputs[0]))
+    assert x is not None, "the rank of a resized tensor is known"
+    if y is not None and isinstance(x[axis], int) and isinstance(y[axis], int):
+        return x[axis] == y[axis] and x != y
+    if node.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
+        return True
+    if _setting(node, "scales") is None:
+        return False
+    scales = _static(node, "scales")
+    return scales is None or 1 < scales[_given_axes(node, len(x)).index(axis)] < 2
+
+
+def _resized_rows(
+    op: Emitter, node: NodeView, rows: Tensor, front: list[int | Tensor], axis: int, *, grown: int
+) -> Tensor:
+    """Resize [., ., ., in] along its last axis as the node resizes this one.
+
+    ``front`` are the three sizes before it in the result; the third is ``grown`` times that of
+    ``rows``.
+    """
     x, y = node.inputs[0], node.outputs[0]
     rank = len(shape_of(x) or ())
     place = _given_axes(node, rank).index(axis)
     attributes = {k: v for k, v in node.raw.attrs.items() if k not in _UNRESIZED}
-    scales, sizes, roi = (_setting(node, name) for name in ("scales", "sizes", "roi"))
-    if sizes is not None and node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        scales, sizes = _common_scale(op, node, sizes), None
-        place_of_scale = 0
-    else:
-        place_of_scale = place
+    scales, sizes = (_setting(node, name) for name in ("scales", "sizes"))
     last: dict[str, Any] = {}
     if sizes is not None:
-        last["sizes"] = op.dims(1, 1, op.dim(x, axis), op.dim(y, axis))
+        last["sizes"] = op.dims(*front, op.dim(y, axis))
     else:
-        entry = _entry(op, scales, place_of_scale)
-        last["scales"] = op.Concat(np.ones(3, np.float32), entry, axis=0)
+        entry = _entry(op, scales, place)
+        last["scales"] = op.Concat(np.array([1, 1, grown], np.float32), entry, axis=0)
         if "scales" in node.raw.attrs:
-            last["scales"] = [1.0, 1.0, 1.0, float(scales[place])]
-    if roi is not None and node.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
-        count = len(_given_axes(node, rank))
-        kind = dtype_of(roi) or np.dtype(np.float32)
-        zeros, ones = np.zeros(3, kind), np.ones(3, kind)
-        ends = _entry(op, roi, place), _entry(op, roi, count + place)
-        last["roi"] = op.Concat(zeros, ends[0], ones, ends[1], axis=0)
-    return op.call(node.op_type, [square], {**attributes, **last})
+            last["scales"] = [1.0, 1.0, float(grown), float(scales[place])]
+    return op.call(node.op_type, [rows], {**attributes, **last, **_region(op, node, place, (3, 0))})
 
 
-def _common_scale(op: Emitter, node: NodeView, sizes: Any) -> Any:
-    """Return the one scale [1] that keeps the aspect ratio.
+def _framed_matrix(
+    op: Emitter, node: NodeView, square: Tensor, size: int | Tensor, axis: int
+) -> Tensor:
+    """Return M^T [in, out] where one scale, that of the tightest axis, holds for all of them.
 
-    The output is rounded to the nearest size, but that of given scales is rounded down: both must
-    be known to be the same.
+    The identity is resized beside axes as long as the node's own, constant along each of them.
     """
-    x = static_shape(node.inputs[0])
-    if x is None or not isinstance(sizes, np.ndarray):
-        raise _refused(node, "its sizes must be known when the gradient is built")
-    axes = _given_axes(node, len(x))
-    small = np.array([x[a] for a in axes], np.float32)
-    smaller = node.attr("keep_aspect_ratio_policy") == "not_larger"
-    ratio = sizes.astype(np.float32) / small
-    scale = ratio.min() if smaller else ratio.max()
-    if any(np.floor(scale * s) != np.floor(scale * s + np.float32(0.5)) for s in small):
-        raise _refused(node, "a size would be rounded up")
-    return np.array([scale], np.float32)
+    x = node.inputs[0]
+    given = _given_axes(node, len(shape_of(x) or ()))
+    place, others = given.index(axis), len(given) - 1
+    line = [1] * len(given)
+    line[place] = -1
+    rows = op.Reshape(square, op.dims(size, 1, *line))
+    rows = op.Expand(rows, op.dims(size, 1, *(op.dim(x, a) for a in given)))
+    resized = op.call("Resize", [rows], {
+        **{k: v for k, v in node.raw.attrs.items() if k not in _UNRESIZED},
+        "keep_aspect_ratio_policy": node.attr("keep_aspect_ratio_policy"),
+        "axes": list(range(2, 2 + len(given))),
+        "sizes": _setting(node, "sizes"),
+        **_region(op, node, place, (place, others - place)),
+    })  # fmt: skip
+    beside = [2 + i for i in range(len(given)) if i != place]
+    if beside:
+        resized = op.Slice(resized, [0] * others, [1] * others, beside)
+    return op.Reshape(resized, op.dims(size, -1))
 
 
-def _refused(node: NodeView, why: str) -> UnsupportedOp:
-    policy = node.attr("keep_aspect_ratio_policy")
-    return UnsupportedOp(
-        f"no gradient for Resize with keep_aspect_ratio_policy {policy!r}, node {node.name!r}: "
-        f"{why}",
-        "give the sizes that come out, with the policy stretch",
-    )
+def _region(op: Emitter, node: NodeView, place: int, beside: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the region of one axis, between so many whole axes before and after it."""
+    roi = _setting(node, "roi")
+    if roi is None or node.attr("coordinate_transformation_mode") != "tf_crop_and_resize":
+        return {}
+    count = len(_given_axes(node, len(shape_of(node.inputs[0]) or ())))
+    kind = (roi.dtype if isinstance(roi, np.ndarray) else dtype_of(roi)) or np.dtype(np.float32)
+    parts = []
+    for whole, end in ((np.zeros, place), (np.ones, count + place)):
+        parts += [whole(beside[0], kind), _entry(op, roi, end), whole(beside[1], kind)]
+    return {"roi": op.Concat(*(p for p in parts if not _is_empty(p)), axis=0)}
+
+
+def _is_empty(part: Any) -> bool:
+    return isinstance(part, np.ndarray) and not part.size
 
 
 def _along(op: Emitter, dy: Tensor, matrix: Tensor, axis: int) -> Tensor:
