@@ -22,7 +22,7 @@ from onnxcam.contrib import annotated, disguised, restored, withdrawn
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
-from onnxcam.shape_inference import infer_shapes
+from onnxcam.shape_inference import drop_contradicted, infer_shapes
 from onnxcam.weights import (
     SMALL,
     Bytes,
@@ -369,6 +369,10 @@ def _modern_ir(proto: ModelProto, notes: list[str], *, exactly: bool) -> ModelPr
 
 
 def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
+    dropped = drop_contradicted(proto)
+    if dropped:
+        listed = ", ".join(map(repr, dropped[:5])) + ", ..." * (len(dropped) > 5)
+        notes.append(f"declared shapes dropped, the operators make others: {listed}")
     known: ModelProto | None = proto
     while known is not None:
         try:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import onnx.shape_inference
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
+from onnxcam.emit import Dim, proto_shape
+
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
+_CONTRADICTION = "existing shape differ in"  # so onnx words it
 
 
 def infer_shapes(proto: ModelProto) -> ModelProto:
@@ -35,6 +38,49 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
         if node.op_type == "Attention" and name in known and _is_empty(known[name])
     }
     return _inferred_around(proto, suspects) if suspects else inferred
+
+
+def drop_contradicted(proto: ModelProto) -> list[str]:
+    """Drop, in place, the shapes that a model declares but its operators do not make.
+
+    ONNX Runtime overrules them too, with a warning.
+
+    Args:
+        proto: A model.
+
+    Returns:
+        The names of the tensors whose declared shapes were dropped.
+    """
+    try:
+        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        if _CONTRADICTION in str(error):
+            return _drop_contradicted(proto)
+    return []
+
+
+def _drop_contradicted(proto: ModelProto) -> list[str]:
+    bare = ModelProto()
+    bare.CopyFrom(proto)
+    del bare.graph.value_info[:]
+    for info in bare.graph.output:
+        info.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    made = {v.name: proto_shape(v.type) for v in [*graph.value_info, *graph.output]}
+    wrong = []
+    for info in [*proto.graph.value_info, *proto.graph.output]:
+        if _contradict(proto_shape(info.type), made.get(info.name)):
+            info.type.tensor_type.ClearField("shape")
+            wrong.append(info.name)
+    return wrong
+
+
+def _contradict(declared: list[Dim] | None, made: list[Dim] | None) -> bool:
+    if declared is None or made is None:
+        return False
+    pairs = zip(declared, made, strict=False)
+    numbers = ((a, b) for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+    return len(declared) != len(made) or any(a != b for a, b in numbers)
 
 
 def _inferred_around(proto: ModelProto, suspects: dict[str, ValueInfoProto]) -> ModelProto:
