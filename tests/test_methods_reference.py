@@ -1,7 +1,7 @@
 """Methods against pytorch-grad-cam and Captum on the same weights, where these are installed.
 
-``pip install grad-cam captum`` into an environment with the test extra; see also the definitions
-in ``method_oracles.py``, which are always compared.
+``pip install --no-deps -r tests/peers.txt`` into an environment with the test extra, as ``.ci/run``
+does; see also the definitions in ``method_oracles.py``, which are always compared.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pytest
 import torch
 from architectures.export import FEATURE, export
 from architectures.weights import calibrated
+from peer_packages import captum_attr, pytorch_grad_cam
+from token_nets import CASES, GRID, SIZE
 from torch import Tensor, nn
 
 from onnxcam import methods
@@ -24,6 +26,8 @@ from onnxcam.compose import SIGNED, default_feature, explain_graph
 from onnxcam.layers import catalog
 from onnxcam.model import load
 from onnxcam.session import Session
+
+pytestmark = pytest.mark.peers
 
 TARGET = 2
 # Grad-CAM++: there is an epsilon in theirs, which gradients of this size do not feel.
@@ -55,6 +59,15 @@ class _Score(nn.Module):
         return self.net(x)[0]
 
 
+class _Pair(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return self.net(x), None
+
+
 def _ours(name: str) -> np.ndarray:
     _, model, x = _case()
     method = methods.find(name)
@@ -70,8 +83,8 @@ def _assert_equal(got: np.ndarray, want: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_pytorch_grad_cam(name: str) -> None:
-    package = pytest.importorskip("pytorch_grad_cam", exc_type=ImportError)
+def test_pytorch_grad_cam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytorch_grad_cam(monkeypatch)
     net, _, x = _case()
     model = _Score(net)
     cam = getattr(package, THEIRS[name])(model=model, target_layers=[net.body])
@@ -84,6 +97,37 @@ def test_pytorch_grad_cam(name: str) -> None:
     want = cam.get_cam_image(x, net.body, [], a, g, False)
     cam.activations_and_grads.release()
     _assert_equal(_ours(name), want)
+
+
+@pytest.mark.parametrize("case", ["vit", "distilled", "registers", "mean"])
+@pytest.mark.parametrize("name", THEIRS)
+def test_pytorch_grad_cam_of_transformers(
+    name: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to onnxcam; pytorch-grad-cam is told the layer and how to reshape it."""
+    package = pytorch_grad_cam(monkeypatch)
+    token = CASES[case]
+    x = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    net: Any = calibrated(token.make(), x, seed=2)
+    with torch.no_grad():
+        net.head.weight *= 300  # see THEIRS
+    layer = net.blocks[-1].norm1 if token.last else net.norm
+
+    def grid(t: Tensor) -> Tensor:
+        return t[:, token.before :].unflatten(1, GRID).permute(0, 3, 1, 2)
+
+    cam = getattr(package, THEIRS[name])(net, [layer], reshape_transform=grid)
+    net.zero_grad()
+    store = cam.activations_and_grads
+    store(x)[:, TARGET].sum().backward()
+    a, g = store.activations[0].detach().numpy(), store.gradients[0].detach().numpy()
+    want = cam.get_cam_image(x, layer, [], a, g, False)
+    store.release()
+    model = load(export(_Pair(net).eval(), x, dynamo=False, feature=False))
+    found = catalog(model)
+    proto = explain_graph(model, found, methods.find(name), diagnose=True).model
+    feeds = {model.inputs[0].name: x.numpy(), "onnxcam.target": np.array([TARGET])}
+    _assert_equal(Session(proto, device="cpu").run(feeds, [SIGNED])[0][:, 0], want)
 
 
 def _largest(r: Tensor) -> np.ndarray:
@@ -112,7 +156,7 @@ CAPTUM: dict[str, Callable[[Any, Any, Tensor], np.ndarray]] = {
 
 @pytest.mark.parametrize("name", CAPTUM)
 def test_captum(name: str) -> None:
-    attr = pytest.importorskip("captum.attr", exc_type=ImportError)
+    attr = captum_attr()
     net, _, x = _case()
     saved = net.head[1]
     if name in ("guided-backprop", "deconvnet", "guided-gradcam"):

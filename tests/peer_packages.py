@@ -1,0 +1,42 @@
+"""pytorch-grad-cam and Captum, where tests/peers.txt is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+# What pytorch-grad-cam imports at its start, for methods that are not asked for here.
+_TORCHVISION = {
+    "torchvision": (),
+    "torchvision.transforms": ("Compose", "Normalize", "ToTensor"),
+    "torchvision.transforms.functional": ("resize",),
+}
+
+
+def pytorch_grad_cam(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it, with a stand-in for torchvision; the test skips where it is missing."""
+    if "pytorch_grad_cam" not in sys.modules:
+        for name, contents in _TORCHVISION.items():
+            module = ModuleType(name)
+            for each in contents:
+                setattr(module, each, None)
+            monkeypatch.setitem(sys.modules, name, module)
+    return _import("pytorch_grad_cam")
+
+
+def captum_attr() -> Any:
+    """Import ``captum.attr``; the test skips where it is missing."""
+    _import("captum")
+    return importlib.import_module("captum.attr")
+
+
+def _import(name: str) -> Any:
+    """Skip where it is missing; fail where it is there and what it needs is not."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not there: pip install --no-deps -r tests/peers.txt")
+    return importlib.import_module(name)
