@@ -76,6 +76,25 @@ def test_inverse(shape):
         assert abs(got[index] - slope) < 1e-3 * np.abs(got).max()
 
 
+@pytest.mark.parametrize("op_type", ["QuantizeLinear", "DequantizeLinear"])
+def test_quantisation_of_either_domain_has_the_same_gradient(op_type):
+    rng = np.random.default_rng(1)
+    x = normal(2, 4) if op_type[0] == "Q" else rng.integers(0, 256, (2, 4)).astype(np.uint8)
+    kinds = {"x": 1, "y": 2} if op_type[0] == "Q" else {"x": 2, "y": 1}
+    ct, feeds = normal(2, 4), {"x": x, "s": np.array([0.005, 0.02, 0.1, 1], np.float32)}
+    zero = numpy_helper.from_array(rng.integers(100, 200, 4).astype(np.uint8), "z")
+    found = []
+    for domain in ("", MICROSOFT):
+        node = helper.make_node(op_type, ["x", "s", "z"], ["y"], domain=domain, axis=1)
+        inputs = [_info("x", (2, 4), kinds["x"]), _info("s", (4,))]
+        model = _model([node], inputs, [_info("y", (2, 4), kinds["y"])], [zero])
+        grad = vjp_model(model, ["x", "s"], ["y"])
+        found.append(run(grad, {**feeds, "ct::y": ct}, ["grad::x", "grad::s"]))
+    for name, want in found[0].items():
+        assert np.abs(want).min(axis=0).max() > 0
+        np.testing.assert_allclose(found[1][name], want, rtol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("condition", [True, False])
 def test_inside_a_branch(condition: bool):
     """ONNX Runtime's optimiser fuses inside subgraphs too."""
