@@ -21,6 +21,7 @@ from onnxcam.render.colour import colormap
 from onnxcam.targets import resolve_target
 from onnxcam.verify import Check, verify
 
+GRADIENT = "gradient"
 _MARK = "onnxcam.method"
 
 
@@ -34,7 +35,7 @@ class Conversion:
         check: What the check found, None where none was made.
     """
 
-    explained: compose.Explained
+    explained: compose.Explained | compose.Gradients
     path: Path | None
     check: Check | None
 
@@ -57,6 +58,7 @@ def convert(
     output: str | os.PathLike[str] | None = None,
     *,
     method: str = "gradcam",
+    wrt: Sequence[str] = (),
     target: int | str | Sequence[int | str | None] | None = None,
     runtime_targets: bool = False,
     require_target: bool = False,
@@ -78,7 +80,9 @@ def convert(
     Args:
         model: Path, bytes or proto of a model; it is not changed.
         output: The file to write, None for none.
-        method: Name of a graph method.
+        method: Name of a graph method; or "gradient" for gradients of the score as they are, in
+            outputs ``grad::<tensor>`` of the tensors' shapes.
+        wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
         target: Class (or classes) explained by default: index or label, None for the top class.
             Callers may feed others in ``onnxcam.target``.
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
@@ -111,6 +115,10 @@ def convert(
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     place = None if output is None else free_place(output, model, force=force)
+    _check_mode(
+        method, wrt, feature_layer=feature_layer, overlay=overlay, expose=expose,
+        fp16_safe=fp16_safe, runtime_target=runtime_targets, normalize=normalize != "none",
+    )  # fmt: skip
     loaded = load(model, opset=opset)
     _refuse_explained(loaded)
     catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
@@ -118,32 +126,69 @@ def convert(
     names = _names(labels) or (spec.labels if spec else None)
     wanted = [target] if target is None or isinstance(target, int | str) else list(target)
     indices = [resolve_target(t, catalog.reduction.classes, names) for t in wanted]
-    chosen = methods.find(method)
-    explained = compose.explain_graph(
-        loaded,
-        catalog,
-        chosen,
-        feature=compose.default_feature(catalog, feature_layer, chosen),
-        targets=None if runtime_targets else len(indices),
-        default=indices,
-        required=require_target,
-        upsampling=upsampling,
-        normalize=normalize,
-        expose=tuple(expose),
-        overlay=_drawing(spec, chosen) if overlay else None,
-        single=fp16_safe,
-        metadata=to_metadata(spec) if spec else {},
-    )
+    metadata = to_metadata(spec) if spec else {}
+    explained: compose.Explained | compose.Gradients
+    if method == GRADIENT:
+        if len(indices) > 1:
+            raise UsageError("--method gradient takes one target", "write a file for each")
+        wish = compose.Wish(1, indices, require_target)
+        explained = compose.gradient_graph(loaded, catalog, wrt, wish, metadata=metadata)
+    else:
+        chosen = methods.find(method)
+        explained = compose.explain_graph(
+            loaded,
+            catalog,
+            chosen,
+            feature=compose.default_feature(catalog, feature_layer, chosen),
+            targets=None if runtime_targets else len(indices),
+            default=indices,
+            required=require_target,
+            upsampling=upsampling,
+            normalize=normalize,
+            expose=tuple(expose),
+            overlay=_drawing(spec, chosen) if overlay else None,
+            single=fp16_safe,
+            metadata=metadata,
+        )
+    return _written(explained, place, loaded, catalog, check=check)
+
+
+def _check_mode(method: str, wrt: Sequence[str], **others: object) -> None:
+    """Refuse options of maps where gradients are asked for, and the other way round."""
+    if method != GRADIENT:
+        if wrt:
+            raise UsageError("--wrt is for gradients", "add --method gradient, or leave it out")
+        return
+    if not wrt:
+        raise UsageError(
+            "--method gradient of which tensors?",
+            "name each with --wrt; `onnxcam layers MODEL --all` lists them",
+        )
+    for name, value in others.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for maps, --method gradient makes none", "leave it out")
+
+
+def _written(
+    explained: compose.Explained | compose.Gradients,
+    place: Path | None,
+    source: Model,
+    catalog: layers.Catalog,
+    *,
+    check: bool,
+) -> Conversion:
+    """Check the explained model and put it in its place."""
     if place is None:
-        return Conversion(explained, None, _found(loaded, explained, catalog) if check else None)
+        return Conversion(explained, None, _found(source, explained, catalog) if check else None)
     with placed(place, explained.model) as part:
-        found = _found(loaded, explained, catalog, part) if check else None
+        found = _found(source, explained, catalog, part) if check else None
     return Conversion(explained, place, found)
 
 
 def _found(
     source: Model,
-    explained: compose.Explained,
+    explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     file: Path | None = None,
 ) -> Check:
@@ -168,7 +213,7 @@ def _refuse_explained(model: Model) -> None:
         return
     said = ", ".join(
         f"{key.removeprefix('onnxcam.')} {found[key]}"
-        for key in (_MARK, "onnxcam.feature_layer", "onnxcam.version")
+        for key in (_MARK, "onnxcam.feature_layer", "onnxcam.wrt", "onnxcam.version")
         if key in found
     )
     raise UsageError(

@@ -88,15 +88,14 @@ def print_conversion(made: Conversion) -> None:
     out = console()
     explained = made.explained
     gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
-    what = f"{explained.method.name} at {explained.feature.name}{gradient}"
-    out.print(what, markup=False, soft_wrap=True)
+    out.print(f"{explained.summary}{gradient}", markup=False, soft_wrap=True)
     if made.check is not None:
         found = made.check
         same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
         out.print(
             f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
-            f"off, within {found.optimised:.2g} with them on; map within {found.map:.2g} of "
-            "`onnxcam explain`'s (relative)",
+            f"off, within {found.optimised:.2g} with them on; {found.what} within {found.map:.2g} "
+            f"of {found.truth} (relative)",
             markup=False,
             soft_wrap=True,
         )

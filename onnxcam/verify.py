@@ -11,12 +11,18 @@ import numpy as np
 import onnx
 
 from onnxcam import compose
+from onnxcam.autodiff import vjp_model
 from onnxcam.emit import Dim, np_dtype
 from onnxcam.layers import Catalog
 from onnxcam.model import Model, Port, load, opsets
 from onnxcam.session import Session, available_devices
+from onnxcam.surgery import expose
 from onnxcam.upsample import upsample
 
+_TRUTH = {
+    compose.Explained: ("map", "`onnxcam explain`'s"),
+    compose.Gradients: ("gradient", "`vjp_model`'s"),
+}
 Array: TypeAlias = np.ndarray[Any, Any]
 # Relative to the largest value, by bytes of the dtype. ONNX Runtime computes many operators of half
 # precision in single: even without optimisations it then rounds where a value has another consumer.
@@ -35,7 +41,10 @@ class Check:
         plain: Largest difference of an output with graph optimisations off, relative to the
             largest value; 0 is bit for bit.
         optimised: The same with graph optimisations on.
-        map: Largest difference from what `onnxcam explain` gives, relative to the largest value.
+        map: Largest difference of the maps (or gradients) from ``truth``, relative to the largest
+            value.
+        what: What that difference is of: "map" or "gradient".
+        truth: What it is from, in words.
         problems: What is wrong, in words; empty when nothing is.
     """
 
@@ -43,12 +52,14 @@ class Check:
     plain: float
     optimised: float
     map: float
+    what: str
+    truth: str
     problems: tuple[str, ...]
 
 
 def verify(
     source: Model,
-    explained: compose.Explained,
+    explained: compose.Explained | compose.Gradients,
     catalog: Catalog,
     *,
     file: Path | None = None,
@@ -66,25 +77,26 @@ def verify(
     model = explained.model if file is None else load(file, opset=source.opset)
     feeds = feeds or sample_feeds(source)
     problems = [*_checked(model, file), *_foreign(model, source), *_missing(model, source)]
+    what = _TRUTH[type(explained)]
     if problems:
-        return Check((), nan, nan, nan, tuple(problems))
+        return Check((), nan, nan, nan, *what, tuple(problems))
     devices = available_devices()
     off = on = own = maps = 0.0
     for device in devices:
         found = _differences(source, model, {**feeds, **_targets(explained, model)}, device)
         off, on, own = (max(a, b) for a, b in zip((off, on, own), found, strict=True))
-        maps = max(maps, _map_difference(source, explained, catalog, model, feeds, device))
+        maps = max(maps, _own_difference(source, explained, catalog, model, feeds, device))
     narrow = _narrowest(source)
     if off > _PLAIN.get(narrow, 0):
         problems.append(f"the outputs differ by {off:.2g} with graph optimisations off")
     if on > max(_OPTIMISED.get(narrow, 1e-5), _OWN * own):
         problems.append(f"the outputs differ by {on:.2g} with graph optimisations on")
     if not maps <= _MAP.get(narrow, 1e-4):
-        problems.append(f"the map differs by {maps:.2g} from `onnxcam explain`'s")
-    return Check(tuple(devices), off, on, maps, tuple(problems))
+        problems.append(f"the {what[0]} differs by {maps:.2g} from {what[1]}")
+    return Check(tuple(devices), off, on, maps, *what, tuple(problems))
 
 
-def _targets(explained: compose.Explained, model: Model) -> dict[str, Array]:
+def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
     """Return the targets to feed: none where the model has a default."""
     required = any(p.name == compose.TARGET for p in model.inputs)
     return {compose.TARGET: np.array(explained.wish.default, np.int64)} if required else {}
@@ -183,17 +195,43 @@ def _farthest(got: list[Array], want: list[Array]) -> float:
     return max((relative(a, b) for a, b in zip(got, want, strict=True)), default=0.0)
 
 
-def _map_difference(
+def _own_difference(
     source: Model,
-    explained: compose.Explained,
+    explained: compose.Explained | compose.Gradients,
     catalog: Catalog,
     model: Model,
     feeds: dict[str, Array],
     device: Any,
 ) -> float:
+    """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    (got,) = Session(model, device=device).run(given, [compose.MAP])
-    return relative(got, _wanted(source, explained, catalog, feeds, device))
+    session = Session(model, device=device)
+    if isinstance(explained, compose.Explained):
+        (got,) = session.run(given, [compose.MAP])
+        return relative(got, _wanted(source, explained, catalog, feeds, device))
+    classes, *grads = session.run(given, [compose.CLASS, *explained.outputs])
+    return _farthest(grads, _gradients(source, explained, catalog, feeds, classes, device))
+
+
+def _gradients(
+    source: Model,
+    explained: compose.Gradients,
+    catalog: Catalog,
+    feeds: dict[str, Array],
+    classes: Array,
+    device: Any,
+) -> list[Array]:
+    """Return the gradients as `vjp_model` makes them, of a one in the class's place."""
+    (score,) = Session(expose(source, [explained.score]), device=device).run(
+        feeds, [explained.score]
+    )
+    seed = np.zeros_like(score) if score.ndim > 1 else np.ones_like(score)
+    if score.ndim > 1:
+        columns = np.moveaxis(seed, catalog.reduction.class_axis, 1)
+        columns[np.arange(len(classes)), classes[:, 0]] = 1
+    proto = vjp_model(source.proto, explained.wrt, [explained.score])
+    given = {**feeds, f"ct::{explained.score}": seed}
+    return Session(proto, device=device).run(given, list(explained.outputs))
 
 
 def _wanted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -262,3 +263,30 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert again.exit_code == 2 and "exists" in again.output
     missing = CliRunner().invoke(main, ["convert", "m.onnx", "-o", "no/out.onnx"])
     assert missing.exit_code == 1 and "no such folder" in missing.output
+
+
+def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    proto = nets.cnn(channels=3)
+    proto.graph.input[0].name = proto.graph.node[0].input[0] = "input"
+    Path("model.onnx").write_bytes(proto.SerializeToString())
+    shown = CliRunner().invoke(main, ["convert", "--help"]).output
+    examples = [line.split() for line in shown.partition("Examples:")[2].splitlines() if line]
+    commands = [words for words in examples if words[0] == "onnxcam"]
+    assert len(commands) >= 4
+    for words in commands:
+        proto.opset_import[0].version = 13 if "--opset" in words else 20
+        Path("model.onnx").write_bytes(proto.SerializeToString())
+        result = CliRunner().invoke(main, [*words[1:], "--force"])
+        assert result.exit_code == 0, f"{words}: {result.output}"
+
+
+def test_the_help_lists_every_option_once() -> None:
+    shown = CliRunner().invoke(main, ["convert", "--help"]).output.partition("Examples:")[0]
+    for option in main.commands["convert"].params:
+        names = [n for n in option.opts if n.startswith("--")]
+        assert all(len(re.findall(rf"^ .*{n}\b(?! is)", shown, re.M)) >= 1 for n in names), names
+    headings = re.findall(r"^(\w.*):$", shown, re.M)
+    assert headings == [
+        "What is explained", "What the file returns", "What the file is", "Other options",
+    ]  # fmt: skip

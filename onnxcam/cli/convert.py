@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -15,12 +16,41 @@ from onnxcam.cli.options import (
     MODEL,
     PREPROCESS,
     REDUCTION,
+    Grouped,
     options,
     print_json,
 )
 
 
-@main.command("convert", short_help="Write a model that predicts and explains.")
+class _Convert(Grouped):
+    """The groups and examples of `onnxcam convert --help`."""
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is explained": (
+            "method", "targets", "runtime_target", "require_target", "feature_layer",
+            "reduction_layer", "labels", "wrt",
+        ),
+        "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
+        "What the file is": ("output", "force", "opset", "fp16_safe", "check"),
+    }  # fmt: skip
+    examples: ClassVar[Mapping[str, str]] = {
+        "onnxcam convert model.onnx -o explained.onnx": "Grad-CAM of the top class.",
+        "onnxcam convert model.onnx -o explained.onnx --overlay --preprocess imagenet": (
+            "Also the map drawn on the picture."
+        ),
+        "onnxcam convert model.onnx -o explained.onnx --method layercam --runtime-target": (
+            "Layer-CAM of as many classes as a caller asks for."
+        ),
+        "onnxcam convert model.onnx -o web.onnx --require-target --opset 17": (
+            "For ONNX Runtime Web, and for an older runtime."
+        ),
+        "onnxcam convert model.onnx -o gradient.onnx --method gradient --wrt input": (
+            "The gradient of the score, as it is."
+        ),
+    }
+
+
+@main.command("convert", cls=_Convert, short_help="Write a model that predicts and explains.")
 @options(
     MODEL,
     click.option(
@@ -32,6 +62,13 @@ from onnxcam.cli.options import (
         help="The file to write.",
     ),
     METHOD,
+    click.option(
+        "--wrt",
+        multiple=True,
+        metavar="TENSOR",
+        help="With --method gradient: return the gradient of the score with respect to this "
+        "tensor, as grad::TENSOR; repeatable.",
+    ),
     click.option(
         "--target",
         "targets",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -48,12 +48,50 @@ PREPROCESS = click.option(
     help="How a picture becomes the input: a preset (imagenet, keras-tf, keras-caffe, unit, raw, "
     "none) or a TOML file [default: what lies beside or in the model].",
 )
+CACHE = click.option(
+    "--cache/--no-cache",
+    default=True,
+    show_default=True,
+    help="Keep what is written behind the model on disk, for the next time.",
+)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Names of the classes: text, JSON or TOML.",
 )
+
+
+class Grouped(click.Command):
+    """A command whose help lists its options in groups, and its examples last.
+
+    Attributes:
+        groups: Heading -> names of the parameters under it; the rest is under "Other options".
+        examples: Command lines and what each does.
+    """
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    examples: ClassVar[Mapping[str, str]] = {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        given = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        records = {p.name: p.get_help_record(ctx) for p in given}
+        grouped = [name for names in self.groups.values() for name in names]
+        rest = tuple(name for name in records if name is not None and name not in grouped)
+        for heading, names in {**self.groups, "Other options": rest}.items():
+            rows = [row for name in names if (row := records[name]) is not None]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        with formatter.section("Examples"):
+            for command, meaning in self.examples.items():
+                formatter.write(f"{'':{formatter.current_indent}}{command}\n")
+                formatter.indent()
+                formatter.write_text(meaning)
+                formatter.dedent()
 
 
 def print_json(value: Any) -> None:

@@ -2,9 +2,10 @@
 
 ``graph`` writes what a ``wish`` asks for, from the ``quantities`` that methods need, made at
 ``places`` with known axes; it brings the maps to the input's size (``resample``) and draws them on
-it (``overlay``).
+it (``overlay``). ``gradients`` returns gradients as they are.
 """
 
+from onnxcam.compose.gradients import Gradients, gradient_graph
 from onnxcam.compose.graph import Explained, default_feature, explain_graph
 from onnxcam.compose.overlay import Drawing
 from onnxcam.compose.wish import (
@@ -17,6 +18,7 @@ from onnxcam.compose.wish import (
     SIGNED,
     STEEPEST,
     TARGET,
+    Wish,
 )
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
     "TARGET",
     "Drawing",
     "Explained",
+    "Gradients",
+    "Wish",
     "default_feature",
     "explain_graph",
+    "gradient_graph",
 ]

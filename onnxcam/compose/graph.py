@@ -11,7 +11,7 @@ from onnx import ModelProto
 from onnxcam import __version__
 from onnxcam.autodiff.api import provenance
 from onnxcam.compose.overlay import Drawing, drawn
-from onnxcam.compose.quantities import Quantities, input_layer
+from onnxcam.compose.quantities import Quantities, chosen_classes, input_layer
 from onnxcam.compose.resample import Kernel, normalized, resampled
 from onnxcam.compose.wish import (
     ANY_NUMBER,
@@ -24,7 +24,6 @@ from onnxcam.compose.wish import (
     SCORE,
     SIGNED,
     STEEPEST,
-    TARGET,
     Normalization,
     Upsampling,
     Wish,
@@ -56,6 +55,11 @@ class Explained:
     method: GraphMethod
     letters: str
     wish: Wish
+
+    @property
+    def summary(self) -> str:
+        """What it holds, in words."""
+        return f"{self.method.name} at {self.feature.name}"
 
     @property
     def gradient(self) -> str:
@@ -144,11 +148,7 @@ def explain_graph(
 
 def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
     op, score = draft.op, quantities.score
-    kept = None if wish.required else np.asarray(wish.default, np.int64)
-    wanted = draft.input(TARGET, np.int64, [wish.targets or ANY_NUMBER], kept)
-    with op.scope("target"):
-        top = op.ArgMax(score, axis=1, keepdims=1)
-        classes = op.Where(op.Less(wanted, 0), top, wanted)
+    classes = chosen_classes(draft, score, wish)
     signed, steepest, gradient = _for_each(op, classes, wish.targets, quantities.explained)
     map = op.Relu(signed) if quantities.method.rectify else signed
     found = {

@@ -13,6 +13,7 @@ from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.single import in_single
+from onnxcam.compose.wish import ANY_NUMBER, TARGET, Wish
 from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.errors import UsageError
 from onnxcam.layers import Candidate, Catalog
@@ -47,7 +48,7 @@ class Quantities:
     ) -> None:
         self.op, self.method, self.catalog = draft.op, method, catalog
         self.reduction = draft.tensor(catalog.reduction.name)
-        self.score = self._explained = _scores(
+        self.score = self._explained = class_scores(
             draft.op, self.reduction, catalog.reduction.class_axis
         )
         self._feature = _place(draft, feature)
@@ -66,7 +67,7 @@ class Quantities:
     def _to_single(self) -> None:
         places = [p for p in (self._feature, self._source) if p is not None]
         self.reduction, tensors = in_single(self.op, self.reduction, [p.tensor for p in places])
-        self._explained = _scores(self.op, self.reduction, self.catalog.reduction.class_axis)
+        self._explained = class_scores(self.op, self.reduction, self.catalog.reduction.class_axis)
         twins = [replace(p, tensor=t) for p, t in zip(places, tensors, strict=True)]
         self._feature = twins[0]
         self._source = None if self._source is None else twins[1]
@@ -212,10 +213,26 @@ def _extent(draft: Draft, dim: Dim) -> int | Tensor:
     return -1
 
 
-def _scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
+def class_scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
     """Return the scores as [N, C]: other axes than batch and class are summed over."""
     shape = shape_of(z) or ()
     if len(shape) < 2:
         return op.Reshape(z, [-1, 1] if len(shape) == 1 else [1, 1])
     others = [i for i in range(1, len(shape)) if i != class_axis]
     return op.ReduceSum(z, axes=others, keepdims=0) if others else z
+
+
+def chosen_classes(draft: Draft, score: Tensor, wish: Wish) -> Tensor:
+    """Add the input with the targets; return the class of each, int64 [N, K]."""
+    kept = None if wish.required else np.asarray(wish.default, np.int64)
+    wanted = draft.input(TARGET, np.int64, [wish.targets or ANY_NUMBER], kept)
+    op = draft.op
+    with op.scope("target"):
+        top = op.ArgMax(score, axis=1, keepdims=1)
+        return op.Where(op.Less(wanted, 0), top, wanted)
+
+
+def class_seed(op: Emitter, score: Tensor, index: Tensor) -> Tensor:
+    """Return the cotangent of scores [N, C] for the class of each input, int64 [N]."""
+    kind = dtype_of(score) or np.dtype(np.float32)
+    return op.one_hot(index, op.dim(score, 1), kind)
