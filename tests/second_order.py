@@ -42,11 +42,11 @@ def check_second_order(
     rng = np.random.default_rng(7)
     for name, y in zip(outputs, given, strict=True):
         values[f"ct::{name}"] = rng.standard_normal(y.shape).astype(y.dtype)
-    renamed = _renamed(first, {f"grad::{name}": f"first.{name}" for name in wrt})
-    return check_gradient(renamed, values, outputs=[f"first.{name}" for name in wrt], **options)
+    named = renamed(first, {f"grad::{name}": f"first.{name}" for name in wrt})
+    return check_gradient(named, values, outputs=[f"first.{name}" for name in wrt], **options)
 
 
-def _renamed(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
+def renamed(model: ModelProto, names: Mapping[str, str]) -> ModelProto:
     """Return the model with tensors renamed: a second gradient has outputs of the same names."""
     for node in model.graph.node:
         node.input[:] = [names.get(n, n) for n in node.input]
