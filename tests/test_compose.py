@@ -250,3 +250,49 @@ def test_signed_maps_stay_at_their_own_size() -> None:
     np.testing.assert_allclose(
         map_, upsample(np.maximum(signed, 0), (12, 12), "bicubic"), atol=1e-5
     )
+
+
+def _quantised_head() -> Any:
+    """Conv, Relu, pool, Gemm with a rounding to 8 bits behind each, the weights in 8 bits."""
+    rng = np.random.default_rng(5)
+    scales = {"relu": 0.02, "pool": 0.01, "flat": 0.01, "logits": 0.05}
+    weights = {
+        "w": rng.normal(size=(4, 2, 3, 3)).astype("f4"),
+        "fc": rng.integers(-127, 128, (3, 4), dtype=np.int8),
+        "fcs": np.array([0.01, 0.02, 0.005], "f4"),
+        "zero": np.uint8(0),
+        "middle": np.uint8(128),
+    }
+
+    def rounded(name: str, zero: str = "zero") -> list[onnx.NodeProto]:
+        weights[f"{name}_s"] = np.float32(scales[name])
+        return [
+            helper.make_node("QuantizeLinear", [name, f"{name}_s", zero], [f"{name}_q"]),
+            helper.make_node("DequantizeLinear", [f"{name}_q", f"{name}_s", zero], [f"{name}_d"]),
+        ]
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["relu"]),
+        *rounded("relu"),
+        helper.make_node("GlobalAveragePool", ["relu_d"], ["pool"]),
+        *rounded("pool"),
+        helper.make_node("Flatten", ["pool_d"], ["flat"]),
+        *rounded("flat"),
+        helper.make_node("DequantizeLinear", ["fc", "fcs"], ["fc_d"], axis=0),
+        helper.make_node("Gemm", ["flat_d", "fc_d"], ["logits"], transB=1),
+        *rounded("logits", "middle"),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"logits_d": ["N", 3]}, weights)
+    return load(proto), weights["fc"] * weights["fcs"][:, None]
+
+
+def test_cam_looks_through_the_rounding_of_a_quantised_head() -> None:
+    model, fc = _quantised_head()
+    x = X[:2, :, :6, :6]
+    map_, feature = _run(
+        model, x, [MAP, FEATURE], [0, 2], method="cam", targets=None, expose=["feature"]
+    )
+    want = np.einsum("kc,nchw->nkhw", fc[[0, 2]], feature)
+    np.testing.assert_allclose(map_, want, rtol=1e-4, atol=1e-5)
+    assert map_.any()

@@ -45,7 +45,6 @@ CAM = {
     "vgg16": "a MaxPool follows it",
     "vit_b": "a MatMul follows it",
     "mnist_cntk_opset7": "a MaxPool follows it",
-    "mobilenetv2_int8_qdq": "a QuantizeLinear stands in the classifier",
     "opendenoising_dncnn_from_matlab": "a Conv follows it",
     "pnet": "is used 2 times",
     "silero_vad_16k_op15": "is used 2 times",

@@ -9,7 +9,8 @@ from onnxcam.emit import Tensor, const_value, shape_of
 from onnxcam.errors import UsageError
 
 _POOLS = ("GlobalAveragePool", "ReduceMean")
-_PASSING = frozenset("Flatten Reshape Squeeze Unsqueeze Dropout Identity Cast Transpose".split())
+_SAME = frozenset("Identity Cast Dropout QuantizeLinear DequantizeLinear".split())
+_PASSING = _SAME | frozenset("Flatten Reshape Squeeze Unsqueeze Transpose".split())
 _LINEAR = frozenset("Gemm MatMul Conv Add".split())
 
 
@@ -42,7 +43,7 @@ def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
             if axes is not None and axes != sorted(space):
                 raise refuse(f"the {node.op} averages axes {axes}, not all of space and no more")
             return _checked_head(node.outputs[0], score, refuse)
-        if node.op not in ("Identity", "Cast", "Dropout"):
+        if node.op not in _SAME:
             raise refuse(f"a {node.op} follows it")
         tensor = node.outputs[0]
 

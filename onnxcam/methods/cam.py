@@ -18,5 +18,6 @@ def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
     """M = sum_k w_k A_k, with the classifier's weights w behind global average pooling.
 
     Signed, as in the paper: what speaks against the class is negative. The bias is left out.
+    In a quantised head the weights are the dequantised ones, 0 where the score is at its limit.
     """
     return weighted_sum(op, w, a, axes)
