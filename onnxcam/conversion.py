@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +151,9 @@ def convert(
             single=fp16_safe,
             metadata=metadata,
         )
-    return _written(explained, place, loaded, catalog, check=check)
+    original = load(model) if opset is not None else loaded
+    checked = partial(_found, original, loaded, explained, catalog) if check else _unchecked
+    return _written(explained, place, checked)
 
 
 def _check_mode(method: str, wrt: Sequence[str], **others: object) -> None:
@@ -173,26 +176,29 @@ def _check_mode(method: str, wrt: Sequence[str], **others: object) -> None:
 def _written(
     explained: compose.Explained | compose.Gradients,
     place: Path | None,
-    source: Model,
-    catalog: layers.Catalog,
-    *,
-    check: bool,
+    check: Callable[[Path | None], Check | None],
 ) -> Conversion:
     """Check the explained model and put it in its place."""
     if place is None:
-        return Conversion(explained, None, _found(source, explained, catalog) if check else None)
+        return Conversion(explained, None, check(None))
     with placed(place, explained.model) as part:
-        found = _found(source, explained, catalog, part) if check else None
+        found = check(part)
     return Conversion(explained, place, found)
 
 
+def _unchecked(file: Path | None) -> None:
+    """Find nothing."""
+
+
 def _found(
+    original: Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
-    file: Path | None = None,
+    file: Path | None,
 ) -> Check:
-    found = verify(source, explained, catalog, file=file)
+    moved = original if original.opset != source.opset else None
+    found = verify(source, explained, catalog, file=file, original=moved)
     if found.problems:
         raise OnnxcamError(
             f"the check failed: {'; '.join(found.problems)}",

@@ -94,6 +94,17 @@ def test_outputs_may_differ_as_much_as_the_optimisations_change_the_original(
     assert len(found.problems) == problems and found.optimised == 0.02
 
 
+def test_outputs_that_another_opset_changed_are_found() -> None:
+    original, other = load(nets.cnn()), nets.cnn()
+    bias = next(t for t in other.graph.initializer if t.name == "fcb")
+    bias.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(bias), "fcb"))
+    moved = load(nets.cnn(), opset=21)
+    explained, found = _explained(moved), layers.catalog(moved)
+    assert verify(moved, explained, found, original=original).problems == ()
+    problems = verify(moved, explained, found, original=load(other)).problems
+    assert len(problems) == 1 and "at opset 21 the outputs differ by" in problems[0]
+
+
 def test_differences_are_relative_to_the_largest_value() -> None:
     a = np.array([1.0, 100.0, np.nan])
     assert relative(a, a) == 0
