@@ -33,6 +33,7 @@ class Job:
     colormap: str | None
     alpha: float | None
     save_map: Path | None
+    cache: bool
     as_json: bool
 
     @property
@@ -71,6 +72,7 @@ def run(job: Job) -> Outcome:
         preprocess=job.preprocess,
         labels=job.labels,
         upsampling=job.upsampling,
+        cache=job.cache,
     )
     targets: list[str | None] = [*job.targets] or [None]
     outcome, out = Outcome(), report.console(stderr=job.as_json)

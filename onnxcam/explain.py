@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from onnx import ModelProto
 
+from onnxcam import cache as compiled
 from onnxcam import compose, layers, methods
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.explanation import Explanation
@@ -42,6 +43,8 @@ class Explainer:
         upsampling: How the map comes to the input's size.
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
+        cache: Keep what is written behind the model on disk, and take it from there; see
+            :mod:`onnxcam.cache` for the place.
 
     Attributes:
         model: The loaded model.
@@ -67,6 +70,7 @@ class Explainer:
         upsampling: Upsampling = "bicubic",
         batch_size: int = 8,
         threads: int | None = None,
+        cache: bool = True,
     ) -> None:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
@@ -80,9 +84,11 @@ class Explainer:
         self._preprocess = preprocess
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
-        self._sessions: dict[bool, tuple[compose.Explained, Session]] = {}
-        explained, session = self._session(several=False)
-        self.provider, self.gradient = session.provider, explained.gradient
+        self._store = compiled.store() if cache else None
+        self._sessions: dict[bool, Session] = {}
+        explained = self._explained(several=False)
+        self.gradient = explained.metadata[compose.GRADIENT]
+        self.provider = self._session(several=False, explained=explained).provider
 
     @property
     def input(self) -> ModelInput:
@@ -205,24 +211,26 @@ class Explainer:
                 results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
         yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
 
-    def _session(self, *, several: bool) -> tuple[compose.Explained, Session]:
+    def _explained(self, *, several: bool) -> Model:
+        return compiled.explained(
+            self.model,
+            self.catalog,
+            self.method,
+            self.feature,
+            targets=None if several else 1,
+            kept=self._store,
+        )
+
+    def _session(self, *, several: bool, explained: Model | None = None) -> Session:
         if several not in self._sessions:
-            explained = compose.explain_graph(
-                self.model,
-                self.catalog,
-                self.method,
-                feature=self.feature,
-                targets=None if several else 1,
-                diagnose=True,
-            )
-            session = Session(explained.model, device=self._device, threads=self._threads)
-            self._sessions[several] = explained, session
+            model = explained or self._explained(several=several)
+            self._sessions[several] = Session(model, device=self._device, threads=self._threads)
         return self._sessions[several]
 
     def _explain(
         self, batch: Sequence[Prepared], targets: Sequence[int], extra: Mapping[str, Array]
     ) -> list[list[Explanation]]:
-        _, session = self._session(several=len(targets) > 1)
+        session = self._session(several=len(targets) > 1)
         feeds = {self.input.name: np.concatenate([p.tensor for p in batch])}
         feeds.update(self._others(extra))
         maps, classes, signed, scores, steepest = session.run(

@@ -191,7 +191,8 @@ def _read(
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
     light, weights = _parsed(data, str(path))
-    return light, Weights({**weights, **_external(light, path)}), digest(data), path
+    external = _external(light, path)
+    return light, Weights({**weights, **external}, external), digest(data), path
 
 
 def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:

@@ -36,10 +36,18 @@ class Weights(Mapping[str, Bytes]):
     """The bytes of large initializers by name: uint8 arrays over a mapped file or a buffer.
 
     A TensorProto stands for its own ``raw_data``, read when it is asked for.
+
+    Attributes:
+        external: Names of those that lie in other files than the model.
     """
 
-    def __init__(self, found: Mapping[str, Bytes | TensorProto] | None = None) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, Bytes | TensorProto] | None = None,
+        external: Iterable[str] = (),
+    ) -> None:
         self._found = dict(found or {})
+        self.external = frozenset(external)
 
     def __getitem__(self, name: str) -> Bytes:
         """Return the raw bytes of a weight, little endian as ONNX has them."""

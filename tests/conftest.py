@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+os.environ["ONNXCAM_CACHE"] = "off"  # what a test sees is written by the code of now
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 

@@ -26,6 +26,7 @@ ORDER = [
     "preprocess",
     "labels",
     "session",
+    "cache",
     "compose",
     "scores",
     "methods",

@@ -120,6 +120,16 @@ def load_rules() -> None:
         import_module(f"{package.__name__}.{module.name}")
 
 
+def is_foreign(function: Callable[..., Any]) -> bool:
+    """Tell whether a rule or a method is not onnxcam's own."""
+    return function.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def extended() -> bool:
+    """Tell whether there are rules that are not onnxcam's own."""
+    return any(is_foreign(e.rule) for entries in _RULES.values() for e in entries)
+
+
 def _standard(domain: str | None) -> str:
     return STANDARD if domain in (None, "ai.onnx") else domain
 

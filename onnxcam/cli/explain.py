@@ -62,6 +62,12 @@ from onnxcam.cli.options import (
         metavar="FILE.npz",
         help="Also write the raw map (.npz).",
     ),
+    click.option(
+        "--cache/--no-cache",
+        default=True,
+        show_default=True,
+        help="Keep what is written behind the model on disk, for the next time.",
+    ),
     JSON,
 )
 def explain_command(**options: Any) -> None:

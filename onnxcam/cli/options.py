@@ -48,12 +48,6 @@ PREPROCESS = click.option(
     help="How a picture becomes the input: a preset (imagenet, keras-tf, keras-caffe, unit, raw, "
     "none) or a TOML file [default: what lies beside or in the model].",
 )
-CACHE = click.option(
-    "--cache/--no-cache",
-    default=True,
-    show_default=True,
-    help="Keep what is written behind the model on disk, for the next time.",
-)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
