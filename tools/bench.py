@@ -8,6 +8,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient models/squeezenet1.1.onnx --batch 4
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
+    python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
 """
@@ -18,11 +19,14 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import comparisons, limits, report, store
 from bench.comparisons import Comparison, Settings
+from bench.peers import measure
+from bench.peers.catalog import PEERS
 from bench.subjects import EXPORTERS, Subject, architectures, export, from_file
 from bench.timing import CLOCKS
 from rich.console import Console
@@ -30,6 +34,7 @@ from rich.console import Console
 from onnxcam.errors import OnnxcamError, UsageError
 
 _ARCH = "a network with random weights, exported on the spot; repeatable; `list` shows them"
+_PEERS = tuple(peer.name for peer in PEERS)
 _CLOCK = "wall, or the processor's time, steadier on a busy machine [%(default)s]"
 
 
@@ -52,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     promises.add_argument("--only", action="append", default=[], choices=limits.GROUPS)
     promises.add_argument("--arch", action="append", default=[], metavar="NAME", help="[all]")
     promises.add_argument("--batch", action="append", default=[], type=int, help="[1 and 8]")
+    others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
+    others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
+    others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
     return made
 
 
@@ -91,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
-    run = {"limits": _limits}.get(options.command, _compare)
+    run = {"limits": _limits, "peers": _peers}.get(options.command, _compare)
     try:
         return 0 if run(options, settings, console) else 1
     except OnnxcamError as error:
@@ -122,6 +130,20 @@ def _limits(options: argparse.Namespace, settings: Settings, console: Console) -
             key=("group", "subject", "what", "batch", "quantity"),
         )  # fmt: skip
     return all(c.passed for c in found)
+
+
+def _peers(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Compare with other tools; tell whether each could be measured and kept its limit, if any."""
+    archs = options.arch or ["resnet50", "mobilenet_v2"]
+    wanted = [p for p in PEERS if p.name in (options.peer or _PEERS)]
+    found = list(measure.costs(archs, wanted, settings))
+    report.show_peers(settings, found, console)
+    if options.json is not None:
+        store.update(
+            options.json, "peers", report.circumstances(settings),
+            [{**asdict(c), "passed": c.passed} for c in found], key=("subject", "peer"),
+        )  # fmt: skip
+    return all(c.passed and c.problem is None for c in found)
 
 
 def _measure(subject: Subject, settings: Settings, options: argparse.Namespace) -> Comparison:

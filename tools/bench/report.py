@@ -16,6 +16,8 @@ from rich.table import Table
 
 from bench.comparisons import Comparison, Settings
 from bench.limits import Check
+from bench.peers.measure import Cost
+from bench.timing import Ratio
 
 PACKAGES = ("onnxcam", "onnxruntime", "onnxruntime-gpu", "onnx", "onnx-graphsurgeon", "numpy",
             "torch")  # fmt: skip
@@ -97,6 +99,26 @@ def show_checks(settings: Settings, checks: Sequence[Check], console: Console) -
         )  # fmt: skip
     console.print(table)
     _show_circumstances(settings, console)
+
+
+def show_peers(settings: Settings, costs: Sequence[Cost], console: Console) -> None:
+    """Print what each tool costs and, below, machine, versions and settings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("network", "tool", "F ms", "time / F", "time / own F", "same map", ""):
+        table.add_column(name, justify="left" if name in ("network", "tool", "") else "right")
+    for c in costs:
+        cells = [c.subject, c.label, "", "", "", "", f"not measured: {c.problem}"]
+        if c.ratio is not None and c.own is not None:
+            same = "" if c.correlation is None else f"{c.correlation:.4f}"
+            verdict = "" if c.limit is None else f"limit {c.limit:g}"
+            cells[2:] = [f"{c.plain_ms:.2f}", _text(c.ratio), _text(c.own), same, verdict]
+        table.add_row(*map(escape, cells), style=None if c.passed and not c.problem else "red")
+    console.print(table)
+    _show_circumstances(settings, console)
+
+
+def _text(found: Ratio) -> str:
+    return f"{found.median:.3f} ({found.low:.3f} .. {found.high:.3f})"
 
 
 def _show_circumstances(settings: Settings, console: Console) -> None:

@@ -1,0 +1,1 @@
+"""Other tools beside onnxcam, each in a Python environment of its own."""
