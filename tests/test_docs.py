@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nets
 import pytest
 from click.testing import CliRunner
 
+import onnxcam
 from onnxcam import methods
 from onnxcam.cli import main
 
@@ -67,3 +70,17 @@ def test_the_first_command_of_the_readme_explains(
     result = CliRunner().invoke(main, ["explain", *words])
     assert result.exit_code == 0, result.output
     assert "espresso" in result.output and (tmp_path / "made.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "options", [{"overlay": True}, {"method": "gradient", "wrt": ["x"]}], ids=["map", "gradient"]
+)
+def test_the_page_on_the_explained_model_is_complete(options: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "explained-model.md").read_text()
+    made = onnxcam.convert(nets.cnn(channels=3), preprocess="unit", **options).explained.model
+    for key in made.metadata:
+        name = "onnxcam.input.*" if key.startswith("onnxcam.input.") else key
+        assert f"| `{name}` |" in page, key
+    for port in made.outputs:
+        if port.name != "logits":
+            assert f"| `{port.name.replace('::x', '::T')}` |" in page, port.name
