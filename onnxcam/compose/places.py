@@ -18,14 +18,27 @@ class Place:
     """A tensor that maps are made of.
 
     Attributes:
-        tensor: The tensor.
+        tensor: The tensor, of reals.
         layout: The meaning of its axes: batch and space are known.
         grid: Extents of the space that a token axis stands for; () where space has axes.
+        stored: The integers that the model computes with, where the tensor is what they stand for.
+        scale: The step of one of them.
     """
 
     tensor: Tensor
     layout: Layout
     grid: tuple[int | Tensor, ...] = ()
+    stored: Tensor | None = None
+    scale: Tensor | None = None
+
+    @property
+    def source(self) -> Tensor:
+        """What the model computes with: the tensor, or the integers that stand for it."""
+        return self.tensor if self.stored is None else self.stored
+
+    def gradient(self, op: Emitter, slope: Tensor) -> Tensor:
+        """Return the gradient with respect to the tensor, from that of :attr:`source`."""
+        return slope if self.scale is None else op.Div(slope, self.scale)
 
     @property
     def axes(self) -> Axes:

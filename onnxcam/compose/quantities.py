@@ -14,6 +14,7 @@ from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.single import in_single
 from onnxcam.compose.wish import ANY_NUMBER, TARGET, Wish
+from onnxcam.contrib import scale_of
 from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.errors import UsageError
 from onnxcam.layers import Candidate, Catalog
@@ -59,7 +60,7 @@ class Quantities:
         self.place = self._at(method)
         needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
         self._pool = (
-            pooled(self._feature.tensor, self.reduction, self._feature.axes.space)
+            pooled(self._feature.source, self.reduction, self._feature.axes.space)
             if "weights" in needs
             else None
         )
@@ -142,7 +143,8 @@ class Quantities:
     def _slope(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
         if "weights" in method.needs:
             return self._weights(op, seed)
-        return self._gradient(op, seed, self._at(method).tensor, method)
+        place = self._at(method)
+        return place.gradient(op, self._gradient(op, seed, place.source, method))
 
     def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
         if method.overrides:
@@ -194,12 +196,16 @@ def _place(draft: Draft, layer: Candidate) -> Place:
             f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
             "`onnxcam layers MODEL` lists the layers with a known one",
         )
+    grid = tuple(_extent(draft, d) for d in layout.grid)
+    scale = scale_of(tensor)
+    if scale is not None:
+        return Place(scale.reals(draft.op, tensor), layout, grid, tensor, scale.scale)
     if not is_float(tensor):
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
             "choose a --feature-layer behind it, and a method that takes one",
         )
-    return Place(tensor, layout, tuple(_extent(draft, d) for d in layout.grid))
+    return Place(tensor, layout, grid)
 
 
 def _extent(draft: Draft, dim: Dim) -> int | Tensor:

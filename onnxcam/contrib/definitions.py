@@ -99,6 +99,15 @@ def lower(op: Emitter, node: gs.Node) -> list[Tensor | None]:
     return (outputs + [None] * len(node.outputs))[: len(node.outputs)]
 
 
+def operands(node: gs.Node) -> dict[str, Tensor]:
+    """Return the inputs of a node by their names in its definition; {} where it has none."""
+    if not is_defined(node.domain, node.op):
+        return {}
+    _, *names = inspect.signature(_TABLE[node.domain or "", node.op].build).parameters
+    pairs = zip(names, node.inputs, strict=False)
+    return {name: tensor for name, tensor in pairs if tensor.name}
+
+
 def rank_of(x: Tensor) -> int:
     """Return the rank of a tensor.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 
 import onnx_graphsurgeon as gs
 
+from onnxcam.contrib import scale_of
 from onnxcam.emit import Dim, Tensor, const_value, is_float, shape_of
 from onnxcam.layers.path import MOVES, ancestors, bottlenecks, path, producer
 from onnxcam.layers.records import Candidate, Catalog
@@ -44,7 +45,8 @@ def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
     above = {id(t) for t in ancestors(score)}
-    tensors = {t.name: t for n in nodes for t in n.outputs if id(t) in above and is_float(t)}
+    made = (t for n in nodes for t in n.outputs if id(t) in above)
+    tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
     views, rows = _views(score), reach(nodes, [score])
     candidates = tuple(
         _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()

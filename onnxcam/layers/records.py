@@ -63,7 +63,8 @@ class Catalog:
     """What can be explained in a model.
 
     Attributes:
-        candidates: Every float tensor between the input and the score, in graph order.
+        candidates: Every tensor of reals (quantised ones too) between the input and the score, in
+            graph order.
         feature: The default feature layer; None where there is no usable one.
         feature_reason: Why.
         reduction: The reduction layer.

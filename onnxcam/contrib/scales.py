@@ -1,0 +1,49 @@
+"""What integers stand for, in models that compute on quantised tensors (QOperator)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxcam.contrib.definitions import operands
+from onnxcam.contrib.quantized import real
+from onnxcam.emit import Emitter, Tensor, is_float, shape_of
+
+_MOVES = frozenset(
+    "MaxPool NhwcMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Identity Slice".split()
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which reals integers stand for: (integer - zero) scale.
+
+    Attributes:
+        scale: A float tensor of one element.
+        zero: A tensor of one element, in the dtype of the integers; None is 0.
+    """
+
+    scale: Tensor
+    zero: Tensor | None
+
+    def reals(self, op: Emitter, integers: Tensor) -> Tensor:
+        """Return the reals that integers stand for."""
+        zero = None if self.zero is None else _scalar(op, self.zero)
+        return real(op, integers, _scalar(op, self.scale), zero)
+
+
+def scale_of(tensor: Tensor) -> Scale | None:
+    """Return the scale of what an operator on quantised tensors made, also when it was moved.
+
+    None for other tensors. A QuantizeLinear is none of these operators: what it makes is mostly
+    dequantised at once, and that is a tensor of reals.
+    """
+    while tensor.inputs and tensor.inputs[0].op in _MOVES:
+        tensor = tensor.inputs[0].inputs[0]
+    if not tensor.inputs or is_float(tensor):
+        return None
+    given = operands(tensor.inputs[0])
+    return Scale(given["y_scale"], given.get("y_zero")) if "y_scale" in given else None
+
+
+def _scalar(op: Emitter, x: Tensor) -> Tensor:
+    return x if shape_of(x) == () else op.scalar(x)
