@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from onnxcam import upsample as upsample_module
 from onnxcam.errors import InputError, UsageError
 from onnxcam.upsample import upsample
 
@@ -114,6 +115,19 @@ def test_nearest_is_onnx_resize(shape: tuple[int, ...], size: tuple[int, ...]) -
     values = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
     expected = onnx_resize(values, size, mode="nearest", nearest_mode="round_prefer_ceil")
     np.testing.assert_array_equal(upsample(values, size, "nearest"), expected)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_large_maps_are_resampled_without_a_matrix(
+    bad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(4).normal(size=(2, 9, 7))
+    if bad:
+        values[0, 3, 5] = np.inf
+    by_matrix = upsample(values, (20, 33))
+    monkeypatch.setattr(upsample_module, "_MATRIX", 0)
+    monkeypatch.delattr(upsample_module, "_matrix")
+    np.testing.assert_array_max_ulp(upsample(values, (20, 33)), by_matrix, 2)
 
 
 def test_nearest_takes_the_later_of_two_equally_near_samples() -> None:
