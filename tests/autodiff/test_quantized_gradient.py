@@ -9,7 +9,7 @@ import pytest
 import reference_repairs  # noqa: F401
 from attention_cases import ATTENTION
 from contrib_case import Case, lowered, model_of
-from gradcheck import run
+from gradcheck import run, runtime_refuses
 from onnx import TensorProto, helper, numpy_helper
 from quantized_cases import QUANTIZED
 from relaxed import Relaxed, dynamic, further, limits, spread
@@ -165,6 +165,38 @@ def test_dequantize_linear_is_linear(key: str, with_zero: bool):
     np.testing.assert_allclose(got["grad::x"], dy * s, rtol=1e-5)
     ds = _summed(dy * (x - z), scale, x, axis, block)
     np.testing.assert_allclose(got["grad::s"], ds, rtol=1e-4, atol=1e-4 * np.abs(ds).max())
+
+
+@pytest.mark.parametrize("key", LINEAR)
+def test_a_pair_is_the_identity_in_its_range(key: str):
+    """dx = dy where x is inside; dscale = dy (q - zero - x / scale there), as LSQ has it."""
+    kind, _, attributes, _ = LINEAR[key]
+    scale, zero = _parameters(key, np.dtype(np.float32))
+    rng = np.random.default_rng(8)
+    x, dy = rng.standard_normal((2, 2, 4, 3)).astype(np.float32)
+    model = _linear_model("QuantizeLinear", key, x, scale, zero)
+    back = helper.make_node("DequantizeLinear", ["y", "s", "z"], ["r"])
+    back.attribute.extend(a for a in model.graph.node[0].attribute if a.name != "saturate")
+    model.graph.node.append(back)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("r", 1, x.shape))
+    grad = vjp_model(model, ["x", "s"], ["r"])
+    onnx.checker.check_model(grad, full_check=True)
+    assert _gradient_kind(grad) == "straight-through (QuantizeLinear)"
+    feeds = {"x": x, "s": scale, "ct::r": dy}
+    if runtime_refuses(model, feeds):
+        assert key in ("float4", "int2")
+        return
+    got = run(grad, feeds, ["r", "grad::x", "grad::s"])
+    axis, block = attributes.get("axis"), attributes.get("block_size")
+    s, z = spread(scale, x, axis, block), spread(zero, x, axis, block)
+    low, high = (further(end - z) for end in limits(np.dtype(kind)))
+    inside = (x / s.astype(float) >= low) & (x / s.astype(float) <= high)
+    finite = np.isfinite(got["r"])
+    np.testing.assert_allclose(got["grad::x"], dy * inside, rtol=1e-6)
+    if finite.all():
+        want = _summed(dy * (got["r"] - x * inside) / s, scale, x, axis, block)
+        far = 1e-5 * np.abs(dy * x / s).sum()
+        np.testing.assert_allclose(got["grad::s"], want, rtol=1e-4, atol=far)
 
 
 def _summed(d, scale, x, axis, block):
