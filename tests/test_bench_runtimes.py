@@ -21,7 +21,6 @@ from bench.overhead import overhead
 from onnxcam import explain
 from onnxcam.errors import UsageError
 
-
 MODELS = Path(__file__).resolve().parents[1] / "models"
 X = np.random.default_rng(0).normal(size=(1, 2, 6, 6)).astype("f4")
 
