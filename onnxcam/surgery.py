@@ -11,7 +11,8 @@ from onnx import ModelProto, numpy_helper
 
 from onnxcam.emit import Emitter, Tensor, imported, node_proto, value_info
 from onnxcam.errors import UsageError
-from onnxcam.model import Model, opsets
+from onnxcam.model import Model
+from onnxcam.versions import opsets
 from onnxcam.weights import Weights
 
 

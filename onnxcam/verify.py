@@ -14,10 +14,11 @@ from onnxcam import compose
 from onnxcam.autodiff import vjp_model
 from onnxcam.emit import Dim, np_dtype
 from onnxcam.layers import Catalog
-from onnxcam.model import Model, Port, load, opsets
+from onnxcam.model import Model, Port, load
 from onnxcam.session import Session, available_devices
 from onnxcam.surgery import expose
 from onnxcam.upsample import upsample
+from onnxcam.versions import opsets
 
 _TRUTH = {
     compose.Explained: ("map", "`onnxcam explain`'s"),

@@ -36,6 +36,7 @@ ORDER = [
     "layout",
     "surgery",
     "model",
+    "versions",
     "weights",
     "wire",
     "shape_inference",
