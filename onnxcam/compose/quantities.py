@@ -13,6 +13,7 @@ from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.single import in_single
+from onnxcam.compose.unrounded import unrounded
 from onnxcam.compose.wish import ANY_NUMBER, TARGET, Wish
 from onnxcam.contrib import scale_of
 from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
@@ -49,9 +50,8 @@ class Quantities:
     ) -> None:
         self.op, self.method, self.catalog = draft.op, method, catalog
         self.reduction = draft.tensor(catalog.reduction.name)
-        self.score = self._explained = class_scores(
-            draft.op, self.reduction, catalog.reduction.class_axis
-        )
+        self.score = self._scores(self.reduction)
+        self._explained = self._scores(unrounded(draft.op, self.reduction))
         self._feature = _place(draft, feature)
         self.input = draft.tensor(catalog.input)
         self._source = _place(draft, input_layer(catalog)) if method.on_input else None
@@ -67,11 +67,15 @@ class Quantities:
 
     def _to_single(self) -> None:
         places = [p for p in (self._feature, self._source) if p is not None]
-        self.reduction, tensors = in_single(self.op, self.reduction, [p.tensor for p in places])
-        self._explained = class_scores(self.op, self.reduction, self.catalog.reduction.class_axis)
+        score = unrounded(self.op, self.reduction)
+        self.reduction, tensors = in_single(self.op, score, [p.tensor for p in places])
+        self._explained = self._scores(self.reduction)
         twins = [replace(p, tensor=t) for p, t in zip(places, tensors, strict=True)]
         self._feature = twins[0]
         self._source = None if self._source is None else twins[1]
+
+    def _scores(self, tensor: Tensor) -> Tensor:
+        return class_scores(self.op, tensor, self.catalog.reduction.class_axis)
 
     def _at(self, method: GraphMethod) -> Place:
         if method.on_input:

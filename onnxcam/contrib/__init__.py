@@ -7,13 +7,14 @@ what shape inference and the gradient go by; the forward node itself stays in th
 """
 
 from onnxcam.contrib.definitions import MICROSOFT, defined, is_defined, lower
-from onnxcam.contrib.scales import Scale, scale_of
+from onnxcam.contrib.scales import Scale, before_rounding, scale_of
 from onnxcam.contrib.shapes import annotated, disguised, restored, withdrawn
 
 __all__ = [
     "MICROSOFT",
     "Scale",
     "annotated",
+    "before_rounding",
     "defined",
     "disguised",
     "is_defined",

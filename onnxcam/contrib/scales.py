@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxcam.contrib.definitions import operands
+from onnxcam.contrib.definitions import lower, operands
 from onnxcam.contrib.quantized import real
 from onnxcam.emit import Emitter, Tensor, is_float, shape_of
 
@@ -43,6 +43,21 @@ def scale_of(tensor: Tensor) -> Scale | None:
         return None
     given = operands(tensor.inputs[0])
     return Scale(given["y_scale"], given.get("y_zero")) if "y_scale" in given else None
+
+
+def before_rounding(op: Emitter, integers: Tensor) -> Tensor | None:
+    """Return the reals that integers are the rounding of.
+
+    What an operator on quantised tensors rounds is computed once more, by its definition.
+
+    Returns:
+        The reals; None where nothing was rounded here.
+    """
+    made: Tensor | None = integers
+    if scale_of(integers) is not None and integers.inputs[0].op not in _MOVES:
+        made = lower(op, integers.inputs[0])[0]
+    node = made.inputs[0] if made is not None and made.inputs else None
+    return node.inputs[0] if node is not None and node.op == "QuantizeLinear" else None
 
 
 def _scalar(op: Emitter, x: Tensor) -> Tensor:
