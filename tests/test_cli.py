@@ -58,13 +58,13 @@ def test_layers_marks_the_default(desk: Path) -> None:
 
 def test_ops_lists_all_operators_and_those_of_a_model(desk: Path) -> None:
     lines = {line.split()[0]: line for line in _fine("ops").splitlines() if line}
-    assert lines["Conv"].split() == ["Conv", "rule"]
+    assert lines["Relu"].split() == ["Relu", "rule"]
     assert "text has no derivative" in lines["StringNormalizer"]
     assert "choose a feature layer behind it" in lines["none:"]
     output = _fine("ops", "m.onnx")
     assert "No operator on the path to the score is refused." in output
     said = {row["op"]: row for row in json.loads(_fine("ops", "m.onnx", "--json"))}
-    assert said["Conv"] == {"domain": "ai.onnx", "op": "Conv", "gradient": "rule", "reason": "",
+    assert said["Relu"] == {"domain": "ai.onnx", "op": "Relu", "gradient": "rule", "reason": "",
                             "nodes": 1, "on_path": 1}  # fmt: skip
     assert {row["gradient"] for row in json.loads(_fine("ops", "--json"))} >= {"zero", "none"}
 

@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.expand import has_definition
-from onnxcam.autodiff.registry import STANDARD, lookup, nondiff_reason, refusal, table
+from onnxcam.autodiff.registry import STANDARD, limited, lookup, nondiff_reason, refusal, table
 from onnxcam.autodiff.rules.contrib import by_definition
 from onnxcam.bodies import bodies
 from onnxcam.contrib import defined
@@ -42,7 +42,8 @@ class Coverage:
         domain: Operator domain, "" for the standard one.
         op_type: Operator type.
         kind: One of KINDS.
-        reason: Why the derivative is zero or is not given, "" for the other kinds.
+        reason: Why the derivative is zero or is not given; for the other kinds which nodes are
+            refused, "" where none is.
     """
 
     domain: str
@@ -105,7 +106,8 @@ def coverage(domain: str, op_type: str, opset: int) -> Coverage:
         rounds = entry.straight_through or (domain, op_type) in _ROUNDING
         lowered = entry.rule is by_definition
         kind: Kind = "straight-through" if rounds else "expanded" if lowered else "rule"
-        return Coverage(domain, op_type, kind)
+        limits = limited(domain, op_type)
+        return Coverage(domain, op_type, kind, f"but refused {limits}" if limits else "")
     why = refusal(domain, op_type)
     if why is None and has_definition(domain, op_type, opset):
         return Coverage(domain, op_type, "expanded")

@@ -39,6 +39,7 @@ class Entry:
 _RULES: dict[tuple[str, str], list[Entry]] = {}
 _NONDIFF: dict[tuple[str, str], str] = {}
 _REFUSED: dict[tuple[str, str], str] = {}
+_LIMITS: dict[tuple[str, str], str] = {}
 
 
 def vjp(
@@ -86,6 +87,12 @@ def refuse(*names: str, domain: str = STANDARD, why: str) -> None:
         _enter_once(_REFUSED, (domain, name), why)
 
 
+def limit(*names: str, domain: str = STANDARD, why: str) -> None:
+    """Enter operators with a rule that refuses some nodes: "in training mode without its mask"."""
+    for name in names:
+        _enter_once(_LIMITS, (domain, name), why)
+
+
 def lookup(domain: str, op_type: str, opset: int) -> Entry | None:
     """Return the rule of an operator at an opset version, or None."""
     load_rules()
@@ -103,6 +110,12 @@ def refusal(domain: str, op_type: str) -> str | None:
     """Return why an operator is refused on purpose, or None."""
     load_rules()
     return _REFUSED.get((_standard(domain), op_type))
+
+
+def limited(domain: str, op_type: str) -> str | None:
+    """Return which nodes of an operator with a rule are refused, or None."""
+    load_rules()
+    return _LIMITS.get((_standard(domain), op_type))
 
 
 def schema_of(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:

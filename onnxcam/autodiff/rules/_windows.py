@@ -9,12 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from onnxcam.autodiff.registry import NodeView
+from onnxcam.autodiff.registry import NodeView, limit
 from onnxcam.emit import Emitter, Tensor, shape_of
 from onnxcam.errors import UnsupportedOp
 
 Ints: TypeAlias = tuple[int, ...]
 Sizes: TypeAlias = "Ints | Tensor"  # one number per spatial axis
+
+limit(
+    "AveragePool", "Conv", "LpPool", "MaxPool",
+    why="where auto_pad=SAME meets a stride above the window",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

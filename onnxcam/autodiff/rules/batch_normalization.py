@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.autodiff.rules._windows import spatial_rank
 from onnxcam.autodiff.rules.normalization import Grads, wide
 from onnxcam.emit import Emitter, Tensor, dtype_of
 from onnxcam.errors import UnsupportedOp
+
+limit("BatchNormalization", why="in the training mode of opsets before 14")
 
 
 @vjp("BatchNormalization")

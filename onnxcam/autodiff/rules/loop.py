@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.loops import Backward, Frame, backward
-from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.sequences import zeros
 from onnxcam.autodiff.subgraphs import finish, results
 from onnxcam.bodies import Copy, Kind, enter, kind_of, stacked, variable
 from onnxcam.emit import Emitter, Tensor, elem_type, is_sequence
+from onnxcam.errors import UnsupportedOp
+
+limit("Loop", why="for states of an optional type")
 
 
 @vjp("Loop")
@@ -57,8 +61,18 @@ class Tape:
 
 def _frame(op: Emitter, node: NodeView, dys: Sequence[Tensor | None]) -> Frame:
     body = node.attr("body")
+    _refuse_optional(node)
     kinds = enter(op, node.raw, node.inputs[: node.explicit], body, {}).kinds
     return Frame(node, body, 2, len(kinds) - 2, kinds, list(dys))
+
+
+def _refuse_optional(node: NodeView) -> None:
+    for i, x in enumerate(node.inputs[: node.explicit]):
+        if isinstance(x, gs.Variable) and x.type == "optional_type" and node.wants(i):
+            raise UnsupportedOp(
+                f"no gradient for Loop, node {node.name!r}: its state {x.name!r} is optional",
+                "give the loop the value itself",
+            )
 
 
 def _lasts(kind: Kind) -> bool:

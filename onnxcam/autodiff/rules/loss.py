@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxcam.autodiff.registry import NodeView, nondiff, vjp
+from onnxcam.autodiff.registry import NodeView, limit, nondiff, vjp
 from onnxcam.autodiff.rules._moves import alone
 from onnxcam.emit import Emitter, Tensor, dtype_of
 from onnxcam.errors import UnsupportedOp
@@ -11,6 +11,9 @@ nondiff(
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike", why="the output is a random draw",
 )  # fmt: skip
+
+
+limit("Dropout", why="in training mode without the mask as its second output")
 
 
 @vjp("Dropout")

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
 
 _SMALL = 64  # rows of an identity matrix that is written as a constant
 _UNRESIZED = ("axes", "keep_aspect_ratio_policy", "extrapolation_value", "scales")
+
+
+limit("Resize", "Upsample", why="for its scales and region, save where it takes the nearest")
 
 
 @vjp("Resize", "Upsample")

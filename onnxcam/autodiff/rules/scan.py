@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxcam.autodiff.loops import Backward, Frame, backward
-from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.sequences import zeros
 from onnxcam.autodiff.subgraphs import finish, results
 from onnxcam.bodies import ScanLayout, input_kinds, kind_of, stacked
@@ -42,6 +42,9 @@ def scan(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None
     for i, dx in zip(places, results(made, [kind_of(node.inputs[i]) for i in places]), strict=True):
         grads[i] = dx
     return grads
+
+
+limit("Scan", why="at opset 8, where every entry of a batch runs by itself")
 
 
 @vjp("Scan", since=1)
