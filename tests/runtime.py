@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 ort.set_default_logger_severity(4)
@@ -43,6 +43,8 @@ def runtime_refuses(model: ModelProto, feeds: Mapping[str, Any]) -> str:
     """Return why ONNX Runtime cannot run a model (no kernel, opset too new), "" where it can."""
     if any(getattr(v, "dtype", np.dtype(bool)).isbuiltin != 1 for v in feeds.values()):
         return "its dtype is none of NumPy's own"
+    if any(o.type.tensor_type.elem_type == TensorProto.BFLOAT16 for o in model.graph.output):
+        return "NumPy has no bfloat16 for its output"
     try:
         run(model, feeds)
     except _RUNTIME_ERRORS as error:

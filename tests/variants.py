@@ -84,6 +84,7 @@ def graph_model(
 def frozen(model: ModelProto, feeds: Mapping[str, Any], names: Collection[str]) -> ModelProto:
     """Return the model with these inputs as initializers."""
     out = _copy(model)
+    out.ir_version = max(out.ir_version, 4)  # before it, initializers were inputs too
     kept = [v for v in out.graph.input if v.name not in names]
     del out.graph.input[:]
     out.graph.input.extend(kept)
