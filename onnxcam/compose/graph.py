@@ -149,16 +149,19 @@ def explain_graph(
 def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
     op, score = draft.op, quantities.score
     classes = chosen_classes(draft, score, wish)
-    signed, steepest, gradient = _for_each(op, classes, wish.targets, quantities.explained)
-    map = op.Relu(signed) if quantities.method.rectify else signed
+
+    def one(body: Emitter, index: Tensor) -> dict[str, Tensor]:
+        found = zip((SIGNED, STEEPEST, GRADIENT), quantities.explained(body, index), strict=True)
+        return {name: tensor for name, tensor in found if name in wish.expose.union([SIGNED])}
+
+    each = _for_each(op, classes, wish.targets, one)
+    map = op.Relu(each[SIGNED]) if quantities.method.rectify else each[SIGNED]
     found = {
         MAP: _finished(op, map, quantities, wish),
         CLASS: _sized(op, classes, quantities, wish, ()),
-        SIGNED: signed,
         SCORE: score,
-        STEEPEST: steepest,
         FEATURE: quantities.place.tensor,
-        GRADIENT: gradient,
+        **each,
     }
     wanted_outputs = wish.expose.union([MAP, CLASS])
     found = {name: tensor for name, tensor in found.items() if name in wanted_outputs}
@@ -209,24 +212,24 @@ def _for_each(
     op: Emitter,
     classes: Tensor,
     targets: int | None,
-    one: Callable[[Emitter, Tensor], tuple[Tensor, ...]],
-) -> tuple[Tensor, ...]:
+    one: Callable[[Emitter, Tensor], dict[str, Tensor]],
+) -> dict[str, Tensor]:
     """Return what ``one`` makes of each column of the classes, stacked along axis 1."""
     if targets == 1:
         results = one(op, op.Squeeze(classes, axes=[1]))
-        return tuple(op.Unsqueeze(r, axes=[1]) for r in results)
+        return {name: op.Unsqueeze(result, axes=[1]) for name, result in results.items()}
     return _scan(op, classes, one)
 
 
 def _scan(
-    op: Emitter, classes: Tensor, one: Callable[[Emitter, Tensor], tuple[Tensor, ...]]
-) -> tuple[Tensor, ...]:
+    op: Emitter, classes: Tensor, one: Callable[[Emitter, Tensor], dict[str, Tensor]]
+) -> dict[str, Tensor]:
     """Scan over the targets: what depends on no target is computed once, outside."""
     shape = shape_of(classes) or (None, None)
     index = op.variable("index", np.int64, [shape[0]])
     body = op.body([index], name="target")
     results = one(body, index)
-    graph = body.close(results)
+    graph = body.close(list(results.values()))
     scanned = op.Scan(
         classes,
         body=graph,
@@ -235,11 +238,12 @@ def _scan(
         scan_output_axes=[1] * len(results),
         _outputs=len(results),
     )
-    for tensor, result in zip(scanned, results, strict=True):
+    scanned = scanned if isinstance(scanned, tuple | list) else (scanned,)
+    for tensor, result in zip(scanned, results.values(), strict=True):
         tensor.dtype = result.dtype
         inner = shape_of(result)
         tensor.shape = None if inner is None else [inner[0], shape[1], *inner[1:]]
-    return tuple(scanned)
+    return dict(zip(results, scanned, strict=True))
 
 
 def default_feature(
