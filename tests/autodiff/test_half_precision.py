@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from architectures import ARCHITECTURES
+from architectures.evaluate import run as run_in_double
+from architectures.export import FEATURE, INPUT, OUTPUT, export
+from architectures.weights import calibrated, inputs
 from gradcheck import check_gradient, run
+from half import in_half
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
-from variants import graph_model
+from variants import graph_model, in_double
 
 from onnxcam.autodiff import vjp_model
 
@@ -53,6 +58,32 @@ def _behind_a_convolution(key: str) -> tuple[ModelProto, dict[str, np.ndarray]]:
 def test_what_compares_values_finds_them_behind_a_convolution(key: str):
     model, feeds = _behind_a_convolution(key)
     assert check_gradient(model, feeds).runtime
+
+
+# ---- whole networks
+
+QUICK = ("vgg16", "mobilenet_v3", "unet_resize", "vit_b")
+NAMES = [n for n, a in ARCHITECTURES.items() if not a.words]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.exhaustive]) for n in NAMES],
+)
+def test_networks_in_float16_have_their_gradient_in_double(name: str):
+    architecture = ARCHITECTURES[name]
+    net = calibrated(architecture.small(), inputs(architecture, 8)).eval()
+    model = in_half(export(net, inputs(architecture, 2), dynamo=False))
+    grad = vjp_model(model, [INPUT, FEATURE], [OUTPUT])
+    x = inputs(architecture, 3, seed=5).numpy().astype(HALF)
+    shape = run(model, {INPUT: x}, [OUTPUT])[OUTPUT].shape
+    ct = np.random.default_rng(0).standard_normal(shape).astype(HALF)
+    names = [f"grad::{INPUT}", f"grad::{FEATURE}"]
+    got = run(grad, {INPUT: x, f"ct::{OUTPUT}": ct}, names)
+    feeds = {INPUT: x.astype(float), f"ct::{OUTPUT}": ct.astype(float)}
+    for key, want in zip(names, run_in_double(in_double(grad), feeds, names), strict=True):
+        assert got[key].dtype == HALF
+        assert _alike(got[key], want) > 0.9998, key
 
 
 # ---- a real float16 classifier, against itself in single precision
