@@ -15,7 +15,7 @@ from onnx import helper
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 
-from bench import runtimes
+from bench import comparisons, limits, runtimes
 from bench.overhead import overhead
 
 from onnxcam import explain
@@ -80,6 +80,30 @@ def test_two_models_are_compared_in_another_process(model: Path, tmp_path: Path)
     assert found.other_ms > found.plain_ms > 0 and found.ratio.low > 1
     with pytest.raises(RuntimeError, match="onnxruntime failed: .*nowhere.onnx"):
         runtimes.paired("onnxruntime", tmp_path / "nowhere.onnx", model, {"x": X})
+
+
+@pytest.mark.parametrize("group", ["openvino", "overhead"])
+def test_promises_outside_the_session_are_checked(
+    group: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "export", lambda *args, **options: model)
+    monkeypatch.setitem(runtimes.RUNTIMES, "openvino", ("onnxruntime", None))  # that is at hand
+    (case,) = [c for c in limits.CASES if c.group == group and c.arch == "mobilenet_v2"]
+    settings = comparisons.Settings(runs=4, warmup=1, clock="cpu")
+    (check,) = limits.checks([case], settings)
+    assert (check.group, check.limit) == (group, 1.05 if group == "openvino" else 1.0)
+    assert check.interval is not None
+    assert check.interval[0] <= check.value <= check.interval[1]
+    assert check.passed == (check.value <= check.limit)
+
+
+def test_a_promise_about_a_runtime_that_is_missing_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONNXCAM_OPENVINO_PYTHON", str(tmp_path / "python"))
+    assert limits.chosen(["overhead"], [], [])
+    with pytest.raises(UsageError, match="openvino needs a Python environment"):
+        limits.chosen([], [], [])
 
 
 def test_an_environment_that_is_missing_says_how_to_make_it(

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons
+from bench import comparisons, runtimes
 from bench.build import convert_cost
 from bench.comparisons import Comparison, Settings
+from bench.overhead import LIMIT_MS, overhead
 from bench.subjects import Subject, export, from_file
+from bench.timing import CLOCKS
+from onnxcam.conversion import convert
 
 TIME, NODES = "time / F", "nodes added / nodes"
 BUILD, MEMORY = "seconds to build", "memory / file"
-GROUPS = ("explained", "gradient", "convert")
+OVERHEAD = "ms beside session and preprocessing"
+GROUPS = ("explained", "gradient", "convert", "openvino", "overhead")
 _OTHER_METHODS = ("layercam", "hirescam", "gradcam++", "xgradcam")
 
 
@@ -85,16 +89,25 @@ CASES = (
           ("deit_s", 2.8, {}), ("vgg16", 2.6, {BUILD: 5.0, MEMORY: 2.5}),
       )),
     Case("convert", "vgg16", {MEMORY: 1.3}, batches=(1,)),
+    *(Case("openvino", arch, {TIME: 1.05}, batches=(1,))
+      for arch in ("resnet50", "efficientnet_b0", "densenet121", "mobilenet_v2", "deit_s")),
+    Case("overhead", "mobilenet_v2", {OVERHEAD: LIMIT_MS}, batches=(1,)),
 )  # fmt: skip
 
 
 def chosen(groups: Sequence[str], archs: Sequence[str], batches: Sequence[int]) -> list[Case]:
-    """Return the cases of these groups, networks and batches; of all where none is named."""
+    """Return the cases of these groups, networks and batches; of all where none is named.
+
+    Raises:
+        UsageError: One of them needs an environment that is not there.
+    """
     found = []
     for case in CASES:
         kept = tuple(b for b in case.batches if not batches or b in batches)
         if kept and case.group in (groups or GROUPS) and (not archs or case.arch in archs):
             found.append(Case(case.group, case.arch, case.limits, case.method, case.classes, kept))
+    if any(case.group == "openvino" for case in found):
+        runtimes.interpreter("openvino")
     return found
 
 
@@ -117,6 +130,9 @@ def _checks(case: Case, path: Path, batch: int, settings: Settings) -> Iterator[
         )
         return
     subject = from_file(path, batch=batch, dims={}, seed=settings.seed, name=case.arch)
+    if case.group in _ELSEWHERE:
+        yield _ELSEWHERE[case.group](case, subject, settings)
+        return
     found = _compared(case, subject, settings)
     values = {TIME: found.ratio.median, NODES: found.emitted / found.nodes}
     if found.build is not None:
@@ -135,3 +151,36 @@ def _compared(case: Case, subject: Subject, settings: Settings) -> Comparison:
         cost = bool({BUILD, MEMORY} & case.limits.keys())
         return comparisons.gradient(subject, settings, cost=cost)
     return comparisons.explained(subject, settings, method=case.method, classes=case.classes)
+
+
+def _in_openvino(case: Case, subject: Subject, settings: Settings) -> Check:
+    """Compare the explained file with the plain one in OpenVINO."""
+    with TemporaryDirectory(prefix="bench-") as folder:
+        explained = Path(folder) / "explained.onnx"
+        convert(subject.path, explained, check=False)
+        found = runtimes.paired(
+            "openvino", subject.path, explained, subject.feeds,
+            runs=settings.runs, warmup=settings.warmup, clock=settings.clock, seed=settings.seed,
+        )  # fmt: skip
+    (batch,) = case.batches
+    return Check(
+        case.group, case.arch, "explained model in OpenVINO", batch, TIME, found.ratio.median,
+        case.limits[TIME], (found.ratio.low, found.ratio.high), found.plain_ms,
+    )  # fmt: skip
+
+
+def _beside_session(case: Case, subject: Subject, settings: Settings) -> Check:
+    """Measure what Python takes in a warm explanation of one ready array."""
+    (x,) = subject.feeds.values()
+    found = overhead(
+        subject.path, x, runs=settings.runs, warmup=settings.warmup, threads=settings.threads,
+        clock=CLOCKS[settings.clock], seed=settings.seed,
+    )  # fmt: skip
+    (batch,) = case.batches
+    return Check(
+        case.group, case.arch, "warm onnxcam explain", batch, OVERHEAD, found.rest_ms,
+        case.limits[OVERHEAD], found.interval,
+    )  # fmt: skip
+
+
+_ELSEWHERE = {"openvino": _in_openvino, "overhead": _beside_session}

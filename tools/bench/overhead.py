@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import numpy as np
@@ -17,6 +17,7 @@ from bench.timing import milliseconds
 from onnxcam import Explainer
 from onnxcam import explain as module
 
+Clock: TypeAlias = Callable[[], float]
 LIMIT_MS = 1.0
 
 
@@ -45,7 +46,14 @@ class Overhead:
 
 
 def overhead(
-    model: Path, image: Any, *, runs: int = 50, warmup: int = 5, threads: int = 1, seed: int = 0
+    model: Path,
+    image: Any,
+    *,
+    runs: int = 50,
+    warmup: int = 5,
+    threads: int = 1,
+    clock: Clock = time.perf_counter,
+    seed: int = 0,
 ) -> Overhead:
     """Measure explanations of one input by a warm explainer; each call is taken apart.
 
@@ -55,17 +63,18 @@ def overhead(
         runs: Timed calls.
         warmup: Calls before.
         threads: Threads of ONNX Runtime.
+        clock: Returns seconds.
         seed: Of the bootstrap.
     """
     explain = Explainer(model, device="cpu", threads=threads)
     session = explain._session(several=False)
     times = np.empty((3, runs))
-    with _timed(session, "run") as run, _timed(module, "prepare") as prepare:
+    with _timed(session, "run", clock) as run, _timed(module, "prepare", clock) as prepare:
         for i in range(-warmup, runs):
             run.clear(), prepare.clear()
-            begin = time.perf_counter()
+            begin = clock()
             explain(image)
-            total = time.perf_counter() - begin
+            total = clock() - begin
             if i >= 0:
                 times[:, i] = total, sum(run), sum(prepare)
     rest = times[0] - times[1] - times[2]
@@ -74,17 +83,17 @@ def overhead(
 
 
 @contextmanager
-def _timed(owner: Any, name: str) -> Iterator[list[float]]:
+def _timed(owner: Any, name: str, clock: Clock) -> Iterator[list[float]]:
     """Take the seconds of every call of a function while the block runs."""
     function: Callable[..., Any] = getattr(owner, name)
     seconds: list[float] = []
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        begin = time.perf_counter()
+        begin = clock()
         try:
             return function(*args, **kwargs)
         finally:
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(clock() - begin)
 
     with mock.patch.object(owner, name, call):
         yield seconds

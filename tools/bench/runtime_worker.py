@@ -6,7 +6,8 @@
 RUNTIME is onnxruntime, openvino or reference (onnx's own evaluator). A job to run names files:
 {"model": ONNX, "feeds": NPZ, "result": NPZ to write}; the answer, as JSON, is for every job its
 error ("" for none) and the inputs that the runtime takes. A job to time is {"plain": ONNX, "other":
-ONNX, "feeds": NPZ, "runs": N, "warmup": N}; the answer has the seconds of every call. One thread.
+ONNX, "feeds": NPZ, "runs": N, "warmup": N, "clock": "wall" or "cpu"}; the answer has the seconds of
+every call. One thread.
 """
 
 from __future__ import annotations
@@ -83,14 +84,18 @@ def run(runtime: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def measure(runtime: str, job: dict[str, Any]) -> dict[str, Any]:
     """Time the runs of two models in pairs; returns seconds under "plain" and "other"."""
-    from timing import interleaved  # the file beside this one
+    from timing import CLOCKS, interleaved  # the file beside this one
 
     _, plain = LOADERS[runtime](job["plain"])
     _, other = LOADERS[runtime](job["other"])
     with np.load(job["feeds"]) as archive:
         feeds = {k: archive[k] for k in archive.files}
     times = interleaved(
-        lambda: plain(feeds), lambda: other(feeds), runs=job["runs"], warmup=job["warmup"]
+        lambda: plain(feeds),
+        lambda: other(feeds),
+        runs=job["runs"],
+        warmup=job["warmup"],
+        clock=CLOCKS[job["clock"]],
     )
     return {"plain": times[0].tolist(), "other": times[1].tolist()}
 

@@ -78,6 +78,7 @@ def paired(
     *,
     runs: int = 30,
     warmup: int = 3,
+    clock: str = "wall",
     seed: int = 0,
 ) -> Paired:
     """Time two models with the same inputs in one process, in interleaved pairs, on one thread.
@@ -89,6 +90,7 @@ def paired(
         feeds: Inputs of both by name.
         runs: Pairs.
         warmup: Calls of each before.
+        clock: "wall" or "cpu" (the processor's time).
         seed: Of the bootstrap.
 
     Raises:
@@ -99,7 +101,7 @@ def paired(
         place = Path(folder) / "feeds.npz"
         np.savez(place, **dict(feeds))  # type: ignore[arg-type]
         job = {"plain": str(plain), "other": str(other), "feeds": str(place)}
-        times = _ask("time", runtime, {**job, "runs": runs, "warmup": warmup})
+        times = _ask("time", runtime, {**job, "runs": runs, "warmup": warmup, "clock": clock})
     first, second = np.array(times["plain"]), np.array(times["other"])
     return Paired(milliseconds(first), milliseconds(second), ratio(first, second, seed=seed))
 
