@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,14 +55,19 @@ def build_cost(path: Path, wrt: str, output: str) -> BuildCost:
     return _measured("gradient", str(path), wrt, output)
 
 
-def convert_cost(path: Path) -> BuildCost:
-    """Measure what `onnxcam convert` costs with its check, in a fresh process.
+def convert_cost(path: Path, *, check: bool) -> BuildCost:
+    """Measure what `onnxcam convert` costs, in a fresh process.
+
+    Args:
+        path: The model.
+        check: Let it check what it wrote.
 
     Raises:
         RuntimeError: The process failed; its last line says why.
     """
     with TemporaryDirectory(prefix="bench-", dir=path.parent) as folder:
-        return _measured("convert", str(path), str(Path(folder) / "explained.onnx"))
+        output = str(Path(folder) / "explained.onnx")
+        return _measured("checked" if check else "convert", str(path), output)
 
 
 def _measured(what: str, path: str, *arguments: str) -> BuildCost:
@@ -109,7 +115,7 @@ def _gradient(path: str, wrt: str, output: str) -> BuildCost:
     return BuildCost(loaded - begin, built - loaded, _peak(), idle, Path(path).stat().st_size)
 
 
-def _convert(path: str, output: str) -> BuildCost:
+def _convert(path: str, output: str, *, check: bool = False) -> BuildCost:
     import onnxcam
     from onnxcam.autodiff.registry import load_rules
     from onnxcam.session import runtime
@@ -117,7 +123,7 @@ def _convert(path: str, output: str) -> BuildCost:
     load_rules()
     runtime()
     idle, begin = _peak(), time.perf_counter()
-    onnxcam.convert(path, output)
+    onnxcam.convert(path, output, check=check)
     seconds = time.perf_counter() - begin
     return BuildCost(0.0, seconds, _peak(), idle, Path(path).stat().st_size)
 
@@ -125,7 +131,8 @@ def _convert(path: str, output: str) -> BuildCost:
 def main(arguments: Sequence[str]) -> None:
     """Do it and print what it cost."""
     what, *rest = arguments
-    cost = {"gradient": _gradient, "convert": _convert}[what](*rest)
+    made = {"gradient": _gradient, "convert": _convert, "checked": partial(_convert, check=True)}
+    cost = made[what](*rest)
     print(json.dumps(asdict(cost)))
 
 

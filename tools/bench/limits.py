@@ -124,10 +124,9 @@ def checks(cases: Sequence[Case], settings: Settings) -> Iterator[Check]:
 
 def _checks(case: Case, path: Path, batch: int, settings: Settings) -> Iterator[Check]:
     if case.group == "convert":
-        cost = convert_cost(path)
-        yield Check(
-            "convert", case.arch, "convert", batch, MEMORY, cost.peak_per_file, case.limits[MEMORY]
-        )
+        for what, check in (("convert --no-check", False), ("convert", True)):
+            cost = convert_cost(path, check=check).peak_per_file
+            yield Check("convert", case.arch, what, batch, MEMORY, cost, case.limits[MEMORY])
         return
     subject = from_file(path, batch=batch, dims={}, seed=settings.seed, name=case.arch)
     if case.group in _ELSEWHERE:
