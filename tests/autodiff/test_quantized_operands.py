@@ -34,9 +34,9 @@ def test_other_operands(case: Case) -> None:
     got = run(grad, {**feeds, f"ct::{output}": ct})
     relaxed = Relaxed(lowered(model), [output])
     for name in wrt:
-        want, smooth = relaxed.gradient(feeds, name, [ct], step=1e-6)
+        step = 1e-3 if feeds[name].dtype.kind in "iu" else 1e-6  # scales are small
+        want, smooth = relaxed.gradient(feeds, name, [ct], step=step)
         assert smooth.mean() > 0.3, name
-        here, scale = got[f"grad::{name}"], max(1.0, float(np.abs(want).max()))
-        np.testing.assert_allclose(
-            here[smooth], want[smooth], rtol=0, atol=3e-4 * scale, err_msg=name
-        )
+        far = 1e-6 + 1e-3 * float(np.abs(want).max())
+        here = got[f"grad::{name}"]
+        np.testing.assert_allclose(here[smooth], want[smooth], rtol=0, atol=far, err_msg=name)
