@@ -9,6 +9,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
+    python tools/bench.py page                                  # docs/benchmarks.md and its plot
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
 """
@@ -23,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, limits, report, store
+from bench import comparisons, limits, page, report, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
     others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
     others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
+    written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
+    written.add_argument("--check", action="store_true", help="compare, do not write")
     return made
 
 
@@ -92,6 +95,8 @@ def _subject() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return the exit code."""
     options = parser().parse_args(arguments)
+    if options.command == "page":
+        return _page(check=options.check)
     console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
     if "list" in options.arch:
         console.print(" ".join(architectures()))
@@ -105,6 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OnnxcamError as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 2
+
+
+def _page(*, check: bool) -> int:
+    """Write the documents, or say which are not up to date."""
+    made = page.pages(Path(__file__).resolve().parents[1])
+    stale = {p: text for p, text in made.items() if not p.is_file() or p.read_text() != text}
+    for path, text in stale.items():
+        if check:
+            print(f"{path.name} is out of date: run tools/bench.py page", file=sys.stderr)
+        else:
+            path.write_text(text)
+    return int(check and bool(stale))
 
 
 def _compare(options: argparse.Namespace, settings: Settings, console: Console) -> bool:

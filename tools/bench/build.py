@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -131,7 +131,9 @@ def _convert(path: str, output: str, *, check: bool = False) -> BuildCost:
 def main(arguments: Sequence[str]) -> None:
     """Do it and print what it cost."""
     what, *rest = arguments
-    made = {"gradient": _gradient, "convert": _convert, "checked": partial(_convert, check=True)}
+    made: dict[str, Callable[..., BuildCost]] = {
+        "gradient": _gradient, "convert": _convert, "checked": partial(_convert, check=True),
+    }  # fmt: skip
     cost = made[what](*rest)
     print(json.dumps(asdict(cost)))
 

@@ -66,5 +66,5 @@ def _step(environment: Environment, command: list[str]) -> None:
         last = ([line for line in done.stderr.splitlines() if line.strip()] or ["no message"])[-1]
         raise OnnxcamError(
             f"the environment {environment.name!r} cannot be made: {last.strip()}",
-            f"the step was: {' '.join(command)[:200]}",
+            f"the step was: {' '.join(command[1:])[:200]}",
         )
