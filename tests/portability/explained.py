@@ -51,9 +51,12 @@ class Subject:
     other: np.ndarray[Any, Any]
 
     def write(self, folder: Path, **options: Any) -> Path:
-        """Write the explained model; returns its path."""
-        path = folder / f"{self.name}{''.join(f'.{v}' for v in options.values())}.onnx"
-        convert(self.model, path, check=False, **options)
+        """Write the explained model; returns its path.
+
+        The opset is said, which lets the file have the IR version of its time: torch writes 10.
+        """
+        path = folder / f"{self.name}.onnx"
+        convert(self.model, path, opset=20, check=False, **options)
         return path
 
 
@@ -67,7 +70,7 @@ def subjects() -> list[Subject]:
     entry = ARCHITECTURES["vit_b"]
     x = inputs(entry, 2)
     net = calibrated(entry.small(), x)
-    model = export(net, x[:1], dynamo=False, feature=False, dynamic=False)
+    model = export(net, x, dynamo=True, feature=False)
     return [*found, _subject("vit", model, x[:1].numpy())]
 
 

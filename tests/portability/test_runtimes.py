@@ -17,7 +17,7 @@ from bench import runtimes
 
 from onnxcam.errors import UsageError
 
-FIXED = ("openvino",)  # these take an input's default for a constant: its class cannot be chosen
+FIXED = ("openvino",)  # these take an input that has a default for a constant
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,12 @@ def test_every_runtime_gives_the_same_scores_and_maps(
 def test_every_runtime_explains_another_class(
     runtime: str, known: list[Subject], tmp_path: Path
 ) -> None:
-    """By its input where the runtime takes it, else by a model that was written for the class."""
-    if runtime in FIXED:
-        asked = [(subject, subject.write(tmp_path, target=OTHER), {}) for subject in known]
-    else:
-        more = {"onnxcam.target": np.array([OTHER], np.int64)}
-        asked = [(subject, subject.write(tmp_path), more) for subject in known]
-    for subject, (got, _) in zip(known, _answers(runtime, asked, tmp_path), strict=True):
+    """By its input, without a default where the runtime would take that for a constant."""
+    options = {"require_target": True} if runtime in FIXED else {}
+    more = {"onnxcam.target": np.array([OTHER], np.int64)}
+    asked = [(subject, subject.write(tmp_path, **options), more) for subject in known]
+    for subject, (got, inputs) in zip(known, _answers(runtime, asked, tmp_path), strict=True):
         _same(got, subject, subject.other, subject.name)
+        assert "onnxcam.target" in inputs
         assert got["onnxcam.class"].tolist() == [[OTHER]]
         assert not np.allclose(subject.other, subject.top)
