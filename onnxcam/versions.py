@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import onnx.shape_inference
 import onnx.version_converter
 from onnx import ModelProto, helper
 
 from onnxcam.contrib import withdrawn
 from onnxcam.emit import proto_shape
 from onnxcam.errors import ModelError
+from onnxcam.lowering import lowered
 
 TARGET_OPSET = 20
 _MIN_IR = 9  # the IR version that came with opset 20
@@ -73,8 +75,13 @@ def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
     if stuck:
         return f"ONNX withdrew {', '.join(stuck)}"
     try:
-        converted = onnx.version_converter.convert_version(proto, opset)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        down = opset < standard_opset(proto)
+        converted = (lowered if down else onnx.version_converter.convert_version)(proto, opset)
+    except (
+        RuntimeError,
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         line = " ".join(str(error).split())[:200]
         return line.rpartition("Assertion `false` failed: ")[2]
     if _interface(converted) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped

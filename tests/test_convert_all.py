@@ -14,8 +14,9 @@ from architectures.weights import calibrated, inputs
 from onnx import ModelProto
 
 import onnxcam
-from onnxcam import methods
+from onnxcam import layers, methods
 from onnxcam.errors import OnnxcamError
+from onnxcam.model import load
 
 DEFAULT = "gradcam"
 FILES = (
@@ -62,6 +63,13 @@ REFUSED = {
     "guided-gradcam": SMOOTH | WORDS,
     "input-x-gradient": WORDS,
     "saliency": WORDS,
+}
+OPSETS = (17, 13)
+TOO_LOW = {  # (name, opset): what is missing there
+    ("convnext", 13): "opset 13 has no ScatterND that adds",
+    ("swin", 13): "opset 13 has no ScatterND that adds",
+    ("silero_vad_16k_op15", 13): "No Adapter From Version $15 for Shape",  # in a subgraph
+    ("ultraface_RFB320", 13): "the rank of the score",
 }
 
 
@@ -115,3 +123,26 @@ def test_real_files_by_other_methods(name: str, method: str, shared_models: Path
 def test_architectures_of_the_new_exporter_by_every_method(name: str) -> None:
     for method in methods.names():
         _check(_exported(name, dynamo=True), name, method)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [*(f for f in FILES if f not in SLOW), *ARCHITECTURES])
+def test_older_opsets(name: str, shared_models: Path) -> None:
+    file = shared_models / f"{name}.onnx"
+    model: Any = file if file.exists() else _exported(name, dynamo=True)
+    for opset in OPSETS:
+        if (name, opset) in TOO_LOW:
+            with pytest.raises(OnnxcamError, match=re.escape(TOO_LOW[name, opset])):
+                onnxcam.convert(model, opset=opset)
+        else:
+            made = onnxcam.convert(model, opset=opset)
+            assert made.explained.model.opset == opset and made.check is not None
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [f for f in FILES if f not in SLOW])
+def test_real_files_as_gradients(name: str, shared_models: Path) -> None:
+    file = shared_models / f"{name}.onnx"
+    wrt = [layers.catalog(load(file)).input]
+    check = onnxcam.convert(file, method="gradient", wrt=wrt).check
+    assert check is not None and check.map <= (1e-2 if "fp16" in name else 1e-4)

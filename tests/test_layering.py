@@ -37,6 +37,7 @@ ORDER = [
     "surgery",
     "model",
     "versions",
+    "lowering",
     "weights",
     "wire",
     "shape_inference",
