@@ -39,6 +39,11 @@ class Environment:
         return cache / "onnxcam" / "bench" / f"{self.name}-{digest}"
 
 
+def is_made(environment: Environment) -> bool:
+    """Tell whether an environment is there, whole."""
+    return (environment.folder / _DONE).exists()
+
+
 def python(environment: Environment) -> Path:
     """Return an environment's interpreter; makes the environment where it is not there yet.
 
@@ -47,7 +52,7 @@ def python(environment: Environment) -> Path:
     """
     folder = environment.folder
     found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if (folder / _DONE).exists():
+    if is_made(environment):
         return found
     pip = [str(found), "-m", "pip", "install", "--quiet"]
     _step(environment, [sys.executable, "-m", "venv", "--clear", str(folder)])
