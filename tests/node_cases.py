@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
@@ -29,7 +29,7 @@ NEWEST_IR, NEWEST_OPSET = 13, 27  # that ONNX Runtime 1.31 reads; the newest tes
 Patterns = Mapping[str, Any]
 
 # Floating point inputs that say how, not what; they are asked for by themselves.
-AUXILIARY = {"Resize": {1, 2}, "Upsample": {1}, "Dropout": {1}}
+AUXILIARY = {"Resize": {1, 2}, "Upsample": {1}}
 
 # Refused for what the node asks, by the operator that the coverage table has a reason for. (All
 # that is refused altogether, that table names.)
@@ -95,6 +95,8 @@ class NodeCase:
         feeds: Its inputs.
         floats: Its floating point inputs that are differentiated with respect to.
         outputs: Its floating point outputs.
+        auxiliary: Its AUXILIARY inputs.
+        operators: Its operators, each with its domain.
     """
 
     name: str
@@ -102,7 +104,8 @@ class NodeCase:
     feeds: Mapping[str, Any]
     floats: tuple[str, ...]
     outputs: tuple[str, ...]
-    operators: frozenset[tuple[str, str]] = field(default=frozenset())
+    auxiliary: tuple[str, ...]
+    operators: frozenset[tuple[str, str]]
 
     def check(self, mode: str) -> Report:
         """Check the gradient in one of the MODES.
@@ -203,9 +206,14 @@ def published() -> list[Any]:
 
 
 @functools.cache
+def all_cases() -> list[NodeCase]:
+    """Return every node test, those included that have no floating point input or output."""
+    return [_case(test) for test in published()]
+
+
 def node_cases() -> dict[str, NodeCase]:
     """Return the node tests with floating point inputs and outputs, by name."""
-    return {case.name: case for case in map(_case, published()) if case.floats and case.outputs}
+    return {case.name: case for case in all_cases() if case.floats and case.outputs}
 
 
 def _case(test: Any) -> NodeCase:
@@ -216,11 +224,12 @@ def _case(test: Any) -> NodeCase:
     for pattern, moves in MOVED.items():
         for x, offset in moves.items() if fnmatch(name, pattern) else ():
             feeds[x] = np.asarray(feeds[x] + offset, feeds[x].dtype)
-    auxiliary = {x for node in graph.node for x in _auxiliary(node)}
+    auxiliary = [x for node in graph.node for x in _auxiliary(node)]
     floats = [i.name for i in model.graph.input if _is_float(i) and i.name not in auxiliary]
     outputs = [o.name for o in model.graph.output if _is_float(o)]
     operators = frozenset((n.domain, n.op_type) for n in graph.node)
-    return NodeCase(name, model, feeds, tuple(floats), tuple(outputs), operators)
+    given = tuple(name for name in auxiliary if name in feeds)
+    return NodeCase(name, model, feeds, tuple(floats), tuple(outputs), given, operators)
 
 
 def _auxiliary(node: onnx.NodeProto) -> Iterator[str]:

@@ -15,7 +15,16 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff import narrow
 from onnxcam.autodiff.broadcast import unbroadcast
-from onnxcam.autodiff.registry import Entry, NodeView, Rule, lookup, nondiff_reason, refusal
+from onnxcam.autodiff.registry import (
+    Entry,
+    NodeView,
+    Rule,
+    is_discrete,
+    lookup,
+    nondiff_reason,
+    refusal,
+    schema_of,
+)
 from onnxcam.bodies import captures
 from onnxcam.emit import (
     Emitter,
@@ -23,6 +32,7 @@ from onnxcam.emit import (
     const_value,
     dtype_of,
     is_float,
+    is_sequence,
     is_small_float,
     shape_of,
 )
@@ -89,7 +99,8 @@ class _Walk:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
-        self.active = self._forward()
+        self.active = {id(t) for t in wrt}
+        self._forward()
 
     def run(self) -> list[Tensor | None]:
         for node in reversed(self.order):
@@ -99,24 +110,32 @@ class _Walk:
 
     def moving(self, node: gs.Node) -> set[int]:
         """Return the ids of what the gradient of a node may flow to."""
-        return set() if self._is_zero(node) else {id(t) for t in self._sources(node)} & self.active
+        return set() if self._is_zero(node) else {id(t) for t in self._carrying(node)}
 
-    def _sources(self, node: gs.Node) -> list[Tensor]:
-        return [*node.inputs, *self.captures.get(id(node), ())]
+    def _carrying(self, node: gs.Node) -> list[Tensor]:
+        """Return what of a node's sources is moved and moves it: no indices, counts, conditions."""
+        moved = [(i, t) for i, t in enumerate(node.inputs) if id(t) in self.active]
+        captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
+        return [t for i, t in moved if not self._is_discrete(node, i, t)] + captured
 
-    def _forward(self) -> set[int]:
-        """Return the ids of the tensors that a change of ``wrt`` can move."""
-        active = {id(t) for t in self.wrt}
+    def _is_discrete(self, node: gs.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
+        place = node.domain, node.op, self._opset(node)
+        whole = not is_float(tensor)
+        return whole and (is_sequence(tensor) or is_discrete(schema_of(*place), side, index))
+
+    def _forward(self) -> None:
+        """Find the tensors that a change of ``wrt`` can move."""
         for node in self.order:
-            moving = [t for t in self._sources(node) if id(t) in active]
+            moving = self._carrying(node)
             if not moving or self._is_zero(node):
                 continue
             entry = lookup(node.domain, node.op, self._opset(node))
             through = entry is not None and entry.straight_through
             through = through or any(not is_float(t) for t in moving)
-            real = [t for t in node.outputs if through or is_float(t) or is_small_float(t)]
-            active.update(id(t) for t in real if t.name)
-        return active
+            for i, t in enumerate(node.outputs):
+                real = is_float(t) or is_small_float(t)
+                if t.name and (real or (through and not self._is_discrete(node, i, t, "outputs"))):
+                    self.active.add(id(t))
 
     def _is_zero(self, node: gs.Node) -> bool:
         overridden = node.name in self.overrides or node.op in self.overrides
@@ -132,9 +151,8 @@ class _Walk:
             return
         captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
         view = NodeView(node, self._opset(node), captured)
-        view._wanted = {
-            i for i, t in enumerate(view.inputs) if t is not None and id(t) in self.active
-        }
+        carrying = {id(t) for t in self._carrying(node)}
+        view._wanted = {i for i, t in enumerate(view.inputs) if id(t) in carrying}
         view.overrides = self.overrides
         view.asked = frozenset(id(t) for t in self.wrt)
         entry = self._entry(view)

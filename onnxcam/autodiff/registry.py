@@ -17,6 +17,7 @@ from onnxcam.emit import Emitter, Tensor, const_value
 Rule: TypeAlias = Callable[..., Any]
 STANDARD = ""
 MICROSOFT = "com.microsoft"
+_DISCRETE = {"tensor(int32)", "tensor(int64)", "tensor(bool)"}
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,26 @@ def limited(domain: str, op_type: str) -> str | None:
     return _LIMITS.get((_standard(domain), op_type))
 
 
-def schema_of(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
+def schema_of(domain: str | None, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
     """Return the schema of an operator at an opset version, None where onnx does not know it."""
     try:
-        return onnx.defs.get_schema(op_type, opset, domain)
+        return onnx.defs.get_schema(op_type, opset, _standard(domain))
     except onnx.defs.SchemaError:
         return None
+
+
+def is_discrete(schema: onnx.defs.OpSchema | None, side: str, index: int) -> bool:
+    """Tell whether an operator admits only indices, counts or conditions in one place.
+
+    Args:
+        schema: Its schema.
+        side: "inputs" or "outputs".
+        index: Number of the input or output.
+    """
+    formals = getattr(schema, side, ())
+    types = set(formals[min(index, len(formals) - 1)].types) if formals else set()
+    # An int32 and nothing else is a quantised bias or sum.
+    return bool(types) and types <= _DISCRETE and types != {"tensor(int32)"}
 
 
 def load_rules() -> None:

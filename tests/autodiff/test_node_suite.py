@@ -5,9 +5,11 @@ As published; with all inputs but the first as constants; without the dimensions
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 import reference_repairs  # noqa: F401
+from gradcheck import run
 from node_cases import (
     KINKED,
     LOOSE,
@@ -18,10 +20,12 @@ from node_cases import (
     REFUSED,
     UNJUDGED,
     NodeCase,
+    all_cases,
     node_cases,
     published,
 )
 
+from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.coverage import coverage, refusals
 from onnxcam.errors import UnsupportedOp
 
@@ -42,6 +46,12 @@ def _refused(case: NodeCase) -> str:
     """Return the operator for which a case is to be refused, "" where it has a gradient."""
     blocked = [name for domain, name in case.operators if (domain, name) in BLOCKED]
     return str(case.listed(REFUSED) or "".join(blocked))
+
+
+def _moves_samples(case: NodeCase) -> bool:
+    """Tell whether the auxiliary inputs of a case move where it samples what it resizes."""
+    modes = [a.s for node in case.model.graph.node for a in node.attribute if a.name == "mode"]
+    return bool(case.auxiliary) and modes not in ([], [b"nearest"])
 
 
 def _check(case: NodeCase, mode: str) -> None:
@@ -66,7 +76,7 @@ def test_the_suite_is_there() -> None:
 
 
 def test_few_are_refused() -> None:
-    refused = [name for name, case in CASES.items() if _refused(case)]
+    refused = [name for name, case in CASES.items() if _refused(case) or _moves_samples(case)]
     assert len(refused) <= 0.03 * len(CASES), refused
 
 
@@ -86,6 +96,35 @@ def test_every_exception_names_cases(table: object) -> None:
 @pytest.mark.parametrize("case", _one_of_each(), ids=lambda case: case.name)
 def test_each_operator(case: NodeCase, mode: str) -> None:
     _check(case, mode)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.auxiliary])
+def test_scales_and_regions(name: str) -> None:
+    """They move nothing where it takes the nearest; elsewhere they are refused, not zero."""
+    case = CASES[name]
+    if _moves_samples(case):
+        with pytest.raises(UnsupportedOp, match=r"gradient of the (scales|roi) of Resize node"):
+            vjp_model(case.model, case.auxiliary, case.outputs)
+        return
+    ys = run(case.model, case.feeds, case.outputs)
+    grad = vjp_model(case.model, case.auxiliary, case.outputs)
+    got = run(grad, {**case.feeds, **{f"ct::{y}": np.ones_like(v) for y, v in ys.items()}})
+    assert all(not got[f"grad::{x}"].any() for x in case.auxiliary)
+
+
+def test_the_others_give_graphs_that_hold_or_are_refused() -> None:
+    """Text, whole numbers, conditions: no crash, nothing that the checker rejects."""
+    for case in all_cases():
+        if case.name in CASES:
+            continue
+        ends = [
+            [v.name for v in side] for side in (case.model.graph.input, case.model.graph.output)
+        ]
+        try:
+            grad = vjp_model(case.model, *ends)
+        except UnsupportedOp:
+            continue
+        onnx.checker.check_model(grad)
 
 
 @pytest.mark.exhaustive
