@@ -101,6 +101,21 @@ def test_the_file_returns_the_overlay_of_explain(
         assert off.max() <= 4 and off.mean() <= 0.1
 
 
+def test_a_real_photograph_looks_as_in_python(zoo: Path) -> None:
+    """On the picture that the input is: cut out and scaled, blue before red."""
+    made = onnxcam.convert(zoo / "squeezenet1.1.onnx", overlay=True, check=False)
+    found = onnxcam.Explainer(zoo / "squeezenet1.1.onnx", device="cpu", threads=1)
+    explanation = found(zoo / "chelsea.png")
+    session = Session(made.explained.model, device="cpu", threads=1)
+    feeds = {found.input.name: explanation.tensor[None]}
+    ((result,),) = session.run(feeds, ["onnxcam.overlay"])[0]
+    mean = np.array(found.spec.mean)[:, None, None]
+    picture = np.moveaxis(np.rint(explanation.tensor + mean), 0, -1)[..., ::-1].astype(np.uint8)
+    off = np.abs(result.astype(int) - overlay(picture, explanation.map))
+    assert off.max() <= 4 and off.mean() <= 0.02
+    assert np.abs(result.astype(int) - picture).mean() > 10, "the map is to be seen"
+
+
 @pytest.mark.parametrize(
     ("preprocess", "words"),
     [(None, "nothing says how a picture becomes.*--preprocess"), ("none", "is no picture.*leave")],

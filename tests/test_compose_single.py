@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nets
@@ -9,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from architectures import evaluate
+from click.testing import CliRunner
 from onnx import ModelProto, TensorProto, helper
 
 import onnxcam
 from onnxcam import layers, methods
+from onnxcam.cli import main
 from onnxcam.compose import MAP, SCORE, explain_graph
 from onnxcam.errors import UnsupportedOp
 from onnxcam.model import load
@@ -138,3 +141,13 @@ def test_the_file_says_so_and_passes_the_check() -> None:
     assert kinds == {
         "y": TensorProto.FLOAT16, "onnxcam.map": TensorProto.FLOAT, "onnxcam.class": 7,
     }  # fmt: skip
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(_net(np.float16, **UNDERFLOW).SerializeToString())
+    words = ["convert", f"{tmp_path}/m.onnx", "-o", f"{tmp_path}/o.onnx", "--fp16-safe"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    session = Session(load(tmp_path / "o.onnx"), device="cpu", threads=1)
+    (map_,) = session.run({"x": X.astype(np.float16)}, [MAP])
+    assert map_.any(), "half precision alone gives zeros"
