@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam import cache as compiled
 from onnxcam import compose, layers, methods
-from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
-from onnxcam.explanation import Explanation
+from onnxcam.cache import store
+from onnxcam.errors import ModelError, OnnxcamError, UsageError
 from onnxcam.layout import Layout
 from onnxcam.model import Model, Port, load
 from onnxcam.preprocess import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
-from onnxcam.scores import diagnose, probability
-from onnxcam.session import Device, Session
+from onnxcam.runner import Runner, Upsampling
+from onnxcam.session import Device
 from onnxcam.targets import resolve_target
-from onnxcam.upsample import upsample
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Target: TypeAlias = "int | str | None"
-Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
-_FETCH = [compose.MAP, compose.CLASS, compose.SIGNED, compose.SCORE, compose.STEEPEST]
 
 
 class Explainer:
@@ -80,15 +76,20 @@ class Explainer:
         self.feature = compose.default_feature(self.catalog, feature_layer, self.method)
         self.upsampling = upsampling
         self.batch_size = batch_size
-        self._device, self._threads = device, threads
         self._preprocess = preprocess
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
-        self._store = compiled.store() if cache else None
-        self._sessions: dict[bool, Session] = {}
-        explained = self._explained(several=False)
-        self.gradient = explained.metadata[compose.GRADIENT]
-        self.provider = self._session(several=False, explained=explained).provider
+        self._runner = Runner(
+            self.model,
+            self.catalog,
+            self.method,
+            self.feature,
+            upsampling,
+            device,
+            threads,
+            store() if cache else None,
+        )
+        self.gradient, self.provider = self._runner.gradient, self._runner.provider
 
     @property
     def input(self) -> ModelInput:
@@ -204,105 +205,12 @@ class Explainer:
         for members in groups.values():
             batch = [p for i in members if isinstance(p := waiting[i][1], Prepared)]
             try:
-                explained = self._explain(batch, targets, extra or {})
+                explained = self._runner.run(batch, targets, extra or {}, self.labels)
             except OnnxcamError as error:
                 explained = [error] * len(batch)  # type: ignore[list-item]
             for i, found in zip(members, explained, strict=True):
                 results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
         yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
-
-    def _explained(self, *, several: bool) -> Model:
-        return compiled.explained(
-            self.model,
-            self.catalog,
-            self.method,
-            self.feature,
-            targets=None if several else 1,
-            kept=self._store,
-        )
-
-    def _session(self, *, several: bool, explained: Model | None = None) -> Session:
-        if several not in self._sessions:
-            model = explained or self._explained(several=several)
-            self._sessions[several] = Session(model, device=self._device, threads=self._threads)
-        return self._sessions[several]
-
-    def _explain(
-        self, batch: Sequence[Prepared], targets: Sequence[int], extra: Mapping[str, Array]
-    ) -> list[list[Explanation]]:
-        session = self._session(several=len(targets) > 1)
-        feeds = {self.input.name: np.concatenate([p.tensor for p in batch])}
-        feeds.update(self._others(extra))
-        maps, classes, signed, scores, steepest = session.run(
-            {**feeds, compose.TARGET: np.array(targets, np.int64)}, _FETCH
-        )
-        if len(maps) != len(batch):
-            raise ModelError(
-                f"the model turned {len(batch)} inputs into {len(maps)} maps",
-                "explain them one by one (batch_size=1)",
-            )
-        self._check_classes(targets, scores.shape[1])
-        return [
-            [
-                self._explanation(
-                    p, maps[n, k], signed[n, k], scores[n], int(classes[n, k]), steepest[n, k]
-                )
-                for k in range(len(targets))
-            ]
-            for n, p in enumerate(batch)
-        ]
-
-    def _check_classes(self, targets: Sequence[int], classes: int) -> None:
-        for target in targets:
-            resolve_target(target, classes, None)
-
-    def _others(self, extra: Mapping[str, Array]) -> dict[str, Array]:
-        needed = [p for p in self.model.inputs if p.name != self.input.name]
-        missing = [p for p in needed if p.name not in extra]
-        if missing:
-            listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
-            raise InputError(
-                f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
-            )
-        return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
-
-    def _explanation(
-        self,
-        prepared: Prepared,
-        raw: Array,
-        signed: Array,
-        scores: Array,
-        target: int,
-        steepest: float,
-    ) -> Explanation:
-        layout = self.catalog.input_layout
-        size = _spatial_size(prepared.tensor, layout, raw.ndim)
-        method = self.upsampling if size is not None else "none"
-        large = upsample(raw, size or raw.shape, method)
-        labels = self.labels
-        return Explanation(
-            map=large,
-            raw_map=raw,
-            signed_map=signed,
-            scores=scores,
-            target=target,
-            label=labels[target] if labels and target < len(labels) else None,
-            probability=probability(scores, target, self.catalog.reduction),
-            feature_layer=self.feature.name,
-            reduction_layer=self.catalog.reduction.name,
-            method=self.method.name,
-            parameters={"upsampling": method},
-            diagnosis=diagnose(raw, signed, scores, steepest),
-            source=prepared.source,
-            picture=prepared.picture,
-            box=prepared.box,
-            tensor=prepared.tensor[0],
-            layout=_unbatched(layout),
-            model_sha256=self.model.sha256,
-            provider=self.provider.name,
-            gradient=self.gradient,
-            labels=labels,
-        )
 
 
 def model_input(model: Model, catalog: layers.Catalog) -> ModelInput:
@@ -341,14 +249,3 @@ def _is_ready(x: Any, declared: ModelInput) -> bool:
     if not isinstance(x, np.ndarray):
         return False
     return x.dtype.kind == "f" or x.ndim >= len(declared.shape)
-
-
-def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
-    """Return the spatial size of the input that a map of this rank is laid over."""
-    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
-        return None
-    return tuple(tensor.shape[i] for i in layout.space)
-
-
-def _unbatched(layout: Layout | None) -> str | None:
-    return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 from bench import comparisons, limits, runtimes
 from bench.overhead import overhead
 
-from onnxcam import explain
+from onnxcam import explain, runner
 from onnxcam.errors import UsageError
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -44,7 +44,8 @@ def _slow(function: Any, seconds: float) -> Any:
 def test_the_overhead_is_what_neither_the_session_nor_the_preprocessing_takes(
     part: str, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain, part, _slow(getattr(explain, part), 0.02))
+    module = explain if part == "prepare" else runner
+    monkeypatch.setattr(module, part, _slow(getattr(module, part), 0.02))
     found = overhead(model, X, runs=5, warmup=1)
     slow, quick = found.prepare_ms, found.rest_ms
     if part == "upsample":

@@ -20,6 +20,7 @@ ORDER = [
     "placing",
     "verify",
     "explain",
+    "runner",
     "explanation",
     "render",
     "upsample",

@@ -67,7 +67,7 @@ def overhead(
         seed: Of the bootstrap.
     """
     explain = Explainer(model, device="cpu", threads=threads)
-    session = explain._session(several=False)
+    session = explain._runner.session(several=False)
     times = np.empty((3, runs))
     with _timed(session, "run", clock) as run, _timed(module, "prepare", clock) as prepare:
         for i in range(-warmup, runs):
