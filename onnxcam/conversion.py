@@ -17,10 +17,10 @@ from onnxcam.explain import model_input
 from onnxcam.labels import load_labels
 from onnxcam.model import Model, load
 from onnxcam.placing import free_place, placed
-from onnxcam.preprocess import InputSpec, resolve, to_metadata
+from onnxcam.preprocess import InputSpec, prepare, resolve, to_metadata
 from onnxcam.render.colour import colormap
 from onnxcam.targets import resolve_target
-from onnxcam.verify import Check, verify
+from onnxcam.verify import Array, Check, sample_feeds, verify
 
 GRADIENT = "gradient"
 _MARK = "onnxcam.method"
@@ -74,6 +74,7 @@ def convert(
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     check: bool = True,
+    sample: Any = None,
     force: bool = False,
 ) -> Conversion:
     """Write the model that predicts and explains.
@@ -103,6 +104,8 @@ def convert(
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
         check: Run the old and the new model side by side before the file is written.
+        sample: What to run them on: a picture or ready array, or a file of one. None, and inputs
+            that maps are not laid over, take random numbers.
         force: Replace ``output`` where it exists.
 
     Returns:
@@ -113,6 +116,7 @@ def convert(
         UnsupportedOp: There is no gradient, or not at this ``opset``.
         UsageError: A name is unknown, ``output`` exists, is the model itself, the model is
             explained already, or an overlay is asked for where the input is no picture.
+        InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     place = None if output is None else free_place(output, model, force=force)
@@ -152,7 +156,8 @@ def convert(
             metadata=metadata,
         )
     original = load(model) if opset is not None else loaded
-    checked = partial(_found, original, loaded, explained, catalog) if check else _unchecked
+    feeds = _feeds(sample, loaded, catalog, spec)
+    checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
 
 
@@ -195,16 +200,33 @@ def _found(
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
+    feeds: dict[str, Array] | None,
     file: Path | None,
 ) -> Check:
     moved = original if original.opset != source.opset else None
-    found = verify(source, explained, catalog, file=file, original=moved)
+    found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
     if found.problems:
         raise OnnxcamError(
             f"the check failed: {'; '.join(found.problems)}",
             "nothing was written; please report the model's exporter and operators",
         )
     return found
+
+
+def _feeds(
+    sample: Any, model: Model, catalog: layers.Catalog, spec: InputSpec | None
+) -> dict[str, Array] | None:
+    """Return what to run the models on; None leaves it to the check.
+
+    Raises:
+        InputError: The sample cannot be read or does not fit.
+        UsageError: It is a picture, and nothing says how that becomes the input.
+    """
+    if sample is None:
+        return None
+    declared = model_input(model, catalog)
+    prepared = prepare(sample, spec or InputSpec(pictures=False), declared)
+    return {**sample_feeds(model), declared.name: prepared.tensor}
 
 
 def holds(model: Model) -> Mapping[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nets
 import numpy as np
@@ -16,6 +17,7 @@ from onnxcam import Explainer, methods
 from onnxcam.cli import main
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UnsupportedOp, UsageError
 from onnxcam.session import Session
+from onnxcam.verify import Check
 
 X = np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype("f4")
 
@@ -190,6 +192,32 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert again.exit_code == 2 and "exists" in again.output
     missing = CliRunner().invoke(main, ["convert", "m.onnx", "-o", "no/out.onnx"])
     assert missing.exit_code == 1 and "no such folder" in missing.output
+
+
+def test_the_check_runs_on_a_sample(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spy(source: Any, *_: Any, feeds: Any, **__: Any) -> Check:
+        seen.append(feeds)
+        return Check(("cpu",), 0, 0, 0, "map", "", ())
+
+    monkeypatch.setattr("onnxcam.conversion.verify", spy)
+    np.save(tmp_path / "x.npy", X[:2])
+    onnxcam.convert(model, sample=tmp_path / "x.npy")
+    onnxcam.convert(model, sample=X[0], opset=21)
+    np.testing.assert_array_equal(seen[0]["x"], X[:2])
+    np.testing.assert_array_equal(seen[1]["x"], X[:1])
+    with pytest.raises(InputError, match="shape"):
+        onnxcam.convert(model, sample=X[:, :1])
+
+
+def test_a_picture_is_a_sample(zoo: Path) -> None:
+    made = onnxcam.convert(zoo / "squeezenet1.1.onnx", sample=zoo / "chelsea.png")
+    assert made.check is not None and made.check.plain == 0 and 0 < made.check.map < 1e-5
+    with pytest.raises(UsageError, match="takes ready arrays only"):
+        onnxcam.convert(nets.cnn(channels=3), sample=zoo / "chelsea.png")
 
 
 def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ class _Convert(Grouped):
             "reduction_layer", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
-        "What the file is": ("output", "force", "opset", "fp16_safe", "check"),
+        "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
         "onnxcam convert model.onnx -o explained.onnx": "Grad-CAM of the top class.",
@@ -124,6 +124,12 @@ class _Convert(Grouped):
         default=True,
         show_default=True,
         help="Run the old and the new model side by side before the file is written.",
+    ),
+    click.option(
+        "--sample",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="What to run them on: a picture, .npy or .npz [default: random numbers].",
     ),
     click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
     PREPROCESS,
