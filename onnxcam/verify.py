@@ -219,12 +219,12 @@ def _own_difference(
 ) -> float:
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    session = Session(model, device=device)
+    added = [compose.MAP] if isinstance(explained, compose.Explained) else explained.outputs
+    # The session is gone before the next one comes: each holds the weights twice.
+    classes, *got = Session(model, device=device).run(given, [compose.CLASS, *added])
     if isinstance(explained, compose.Explained):
-        (got,) = session.run(given, [compose.MAP])
-        return relative(got, _wanted(source, explained, catalog, feeds, device))
-    classes, *grads = session.run(given, [compose.CLASS, *explained.outputs])
-    return _farthest(grads, _gradients(source, explained, catalog, feeds, classes, device))
+        return relative(got[0], _wanted(source, explained, catalog, feeds, device))
+    return _farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
 
 
 def _gradients(
