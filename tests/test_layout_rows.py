@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper, parser
 from variants import graph_model
 
 from onnxcam.layout.rows import Rows, joined, needed, passed, reach
@@ -165,3 +165,44 @@ def test_reach_goes_back_to_the_input() -> None:
     assert found[id(draft.tensor("m"))] == Rows(1, 0, 1)
     assert found[id(draft.tensor("x"))] == Rows(1, 0, 3)
     assert found[id(draft.tensor("w"))] is None
+
+
+QUANTISED = {
+    "y = QLinearAdd (q, s, z, r, s, z, t, z)": (Rows(1, 1, 3), [Rows(1, 1, 3)] * 2),
+    "y = QLinearMatMul (q, s, z, w, s, z, t, z)": (Rows(1, 1, 3), [Rows(1, 1, 3), None]),
+    "y = QLinearSoftmax <axis = -1, opset = 20> (q, s, z, t, z)": (Rows(1, 0, 1), [Rows(1, 0, 1)]),
+    "y = QLinearSoftmax <axis = 1, opset = 20> (q, s, z, t, z)": (Rows(1, 0, 1), [None]),
+    "d = DequantizeLinear (q, s, z) y = QuantizeLinear (d, t, z)": (
+        Rows(2, 0, 1), [Rows(2, 0, 1)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", QUANTISED)
+def test_rows_of_operators_on_quantised_tensors(body: str) -> None:
+    rows, want = QUANTISED[body]
+    for name in ("QLinearAdd", "QLinearSoftmax"):
+        body = body.replace(name, f"com.microsoft.{name}")
+    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20, "com.microsoft": 1]>
+      g (uint8[2,5,6] q, uint8[2,5,6] r) => (uint8[2,5,6] y)
+        <float s = {{0.1}}, uint8 z = {{9}}, float t = {{0.2}}, uint8[6,6] w> {{ {body} }}""")
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.integers(0, 255, (6, 6)).astype(np.uint8), "w")
+    del model.graph.value_info[:]
+    model.graph.initializer.append(weight)
+    loaded = load(model)
+    nodes = list(Draft(loaded).graph.nodes)
+    for node in reversed(nodes):
+        needs = needed(node, rows)
+        found = [f for f, x in zip(needs, node.inputs, strict=True) if len(x.shape or ()) > 1]
+        assert found == want, node.op
+    feeds = {n: rng.integers(0, 255, X).astype(np.uint8) for n in "qr"}
+    moved = {n: rng.integers(0, 255, X).astype(np.uint8) for n in "qr"}
+    for name, kept in zip("qr", want, strict=False):
+        index = [slice(None)] * 3
+        if kept is not None:
+            index[kept.axis] = slice(kept.start, kept.stop)
+        moved[name][tuple(index)] = feeds[name][tuple(index)]
+    session = Session(loaded, device="cpu", threads=1)
+    a, b = (session.run(v)[0] for v in (feeds, moved))
+    np.testing.assert_array_equal(_cut(a, rows), _cut(b, rows))

@@ -17,7 +17,7 @@ from PIL import Image
 
 import onnxcam
 from onnxcam import Explainer, layers
-from onnxcam.contrib import scale_of
+from onnxcam.contrib import cuts_at_zero, scale_of
 from onnxcam.errors import UsageError
 from onnxcam.model import load
 from onnxcam.surgery import Draft
@@ -150,6 +150,25 @@ def test_moved_integers_stand_for_the_same_reals() -> None:
         assert found is not None and found.zero is not None
         assert (found.scale.name, found.zero.name) == ("t", "o")
     assert [scale_of(draft.tensor(name)) for name in "xqy"] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("zero", "body", "cuts"),
+    [
+        (0, "y = QuantizeLinear (c, s, z)", True),
+        (1, "y = QuantizeLinear (c, s, z)", False),
+        (0, "p = AveragePool <kernel_shape = [2, 2]> (c) y = QuantizeLinear (p, s, z)", False),
+        (0, "q = QuantizeLinear (x, s, z) y = QLinearConv (q, s, z, v, s, z, s, z)", True),
+        (0, "q = QuantizeLinear (x, s, o) y = QLinearConv (q, s, o, v, s, o, s, o)", False),
+    ],
+)
+def test_a_range_that_begins_at_zero_is_a_relu(zero: int, body: str, cuts: bool) -> None:
+    model = onnx.parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20]>
+      g (float[1,1,4,4] x) => (uint8[a,b,c,d] y)
+        <float s = {{0.5}}, uint8 z = {{{zero}}}, uint8 o = {{7}},
+         float[1,1,1,1] w = {{9.0}}, uint8[1,1,1,1] v = {{9}}> {{ c = Conv (x, w) {body} }}""")
+    (node,) = Draft(load(model)).tensor("y").inputs
+    assert cuts_at_zero(node) == cuts
 
 
 # ---- a real one

@@ -7,7 +7,7 @@ what shape inference and the gradient go by; the forward node itself stays in th
 """
 
 from onnxcam.contrib.definitions import MICROSOFT, defined, is_defined, lower
-from onnxcam.contrib.scales import Scale, before_rounding, scale_of
+from onnxcam.contrib.scales import Scale, before_rounding, cuts_at_zero, scale_of
 from onnxcam.contrib.shapes import annotated, disguised, restored, withdrawn
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Scale",
     "annotated",
     "before_rounding",
+    "cuts_at_zero",
     "defined",
     "disguised",
     "is_defined",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_graphsurgeon as gs
+
 from onnxcam.contrib.definitions import lower, operands
 from onnxcam.contrib.quantized import real
-from onnxcam.emit import Emitter, Tensor, is_float, shape_of
+from onnxcam.emit import Emitter, Tensor, const_value, is_float, shape_of
 
+_LINEAR = frozenset("Conv ConvTranspose Gemm MatMul Add".split())
 _MOVES = frozenset(
     "MaxPool NhwcMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Identity Slice".split()
 )
@@ -43,6 +46,23 @@ def scale_of(tensor: Tensor) -> Scale | None:
         return None
     given = operands(tensor.inputs[0])
     return Scale(given["y_scale"], given.get("y_zero")) if "y_scale" in given else None
+
+
+def cuts_at_zero(node: gs.Node) -> bool:
+    """Tell whether a rounding is a ReLU too, as the quantiser fuses it: its range begins at 0.
+
+    Args:
+        node: A QuantizeLinear behind a linear operator, or one of the operators that round.
+    """
+    quantize = node.op == "QuantizeLinear"
+    source = node.inputs[0].inputs[0].op if quantize and node.inputs[0].inputs else node.op
+    if source.removeprefix("QLinear") not in _LINEAR:
+        return False
+    given = dict(zip(("x", "y_scale", "y_zero"), node.inputs, strict=False))
+    zero = (given if quantize else operands(node)).get("y_zero")
+    value = None if zero is None else const_value(zero)
+    lowest = {"uint8": 0, "int8": -128, "uint16": 0, "int16": -32768}
+    return value is not None and value.size == 1 and lowest.get(value.dtype.name) == value.item()
 
 
 def before_rounding(op: Emitter, integers: Tensor) -> Tensor | None:

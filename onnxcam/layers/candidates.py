@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 
 import onnx_graphsurgeon as gs
 
-from onnxcam.contrib import scale_of
+from onnxcam.contrib import cuts_at_zero, scale_of
 from onnxcam.emit import Dim, Tensor, const_value, is_float, shape_of
 from onnxcam.layers.path import MOVES, ancestors, bottlenecks, path, producer
 from onnxcam.layers.records import Candidate, Catalog
@@ -138,8 +138,11 @@ def _is_activation(tensor: Tensor) -> bool:
     if not tensor.inputs:
         return False
     node = tensor.inputs[0]
-    if node.op in ACTIVATIONS:
+    if node.op in ACTIVATIONS or cuts_at_zero(node):
         return True
+    if node.op == "DequantizeLinear" and producer(node.inputs[0]) == "QuantizeLinear":
+        rounding = node.inputs[0].inputs[0]
+        return cuts_at_zero(rounding) or _is_activation(rounding.inputs[0])
     # x * sigmoid(x) and x * hardsigmoid(x), as exporters write SiLU and HardSwish
     gates = [t.inputs[0] for t in node.inputs if t.inputs] if node.op == "Mul" else []
     return any(
@@ -180,21 +183,26 @@ def _before(
     passed = ""
     while not wanted(tensor):
         node = tensor.inputs[0]
-        source = next((t for t in node.inputs if t.name in usable), None)
+        source = next((t for t in map(_unrounded, node.inputs) if t.name in usable), None)
         if source is None or not through(node):
             return None, ""
         tensor, passed = source, f", before its {node.op}"
     return tensor, passed
 
 
+def _unrounded(tensor: Tensor) -> Tensor:
+    """Return what a tensor is the rounding of, else the tensor."""
+    return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
+
+
 def _moves(node: gs.Node) -> bool:
-    return node.op in MOVES - {"DequantizeLinear"} or node.op in _POOLS
+    return node.op in MOVES or node.op.removeprefix("QLinear") in _POOLS
 
 
 def _projects(node: gs.Node) -> bool:
     """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
     fixed = any(const_value(t) is not None for t in node.inputs)
-    linear = node.op in ("MatMul", "Gemm", "Add") and fixed
+    linear = node.op.removeprefix("QLinear") in ("MatMul", "Gemm", "Add") and fixed
     return linear or node.op == "Slice" or _moves(node)
 
 

@@ -83,11 +83,12 @@ def _spread_out(layout: Layout, axes: list[int], rank: int) -> Layout:
     return layout.with_axes("".join("?" if i in axes else next(letters) for i in range(rank)))
 
 
-@_rule("MatMul")
+@_rule("MatMul", "QLinearMatMul")
 def _multiplied(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
     """A constant matrix on the right makes channels of channels."""
-    weights = shape_of(node.inputs[1])
-    fixed = isinstance(node.inputs[1], gs.Constant) or const_value(node.inputs[1]) is not None
+    matrix = node.inputs[3 if node.op == "QLinearMatMul" else 1]
+    weights = shape_of(matrix)
+    fixed = isinstance(matrix, gs.Constant) or const_value(matrix) is not None
     if not fixed or weights is None or len(weights) != 2 or layout.axes[-1] != "C":
         return None
     return layout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
@@ -23,9 +23,13 @@ _UNARY = frozenset(
     "Round Cast CastLike Identity Dropout Pad QuantizeLinear DequantizeLinear Softmax LogSoftmax "
     "LayerNormalization RMSNormalization SimplifiedLayerNormalization Resize Upsample "
     "MeanVarianceNormalization LpNormalization FastGelu QuickGelu BiasGelu CumSum "
-    "QLinearSigmoid QLinearLeakyRelu SkipLayerNormalization".split()
+    "QLinearSigmoid QLinearLeakyRelu QLinearSoftmax SkipLayerNormalization".split()
 )
 _BINARY = frozenset("Add Sub Mul Div Pow Max Min Sum Mean Where QLinearAdd QLinearMul".split())
+_JOINS: dict[str, Callable[[gs.Node], list[Tensor]]] = {  # and what they join
+    "Concat": lambda node: list(node.inputs),
+    "QLinearConcat": lambda node: list(node.inputs[2::3]),
+}
 _LETTER_WAYS = {**dict.fromkeys(_UNARY, same), **RULES}
 
 
@@ -71,7 +75,7 @@ class _Walk:
     def forwards(self, node: gs.Node) -> None:
         if node.op in _BINARY:
             self._share(node)
-        elif node.op == "Concat":
+        elif node.op in _JOINS:
             self._join(node)
         elif node.inputs and id(node.inputs[0]) in self.found and node.op in _LETTER_WAYS:
             outputs = node.outputs if node.op == "Split" else node.outputs[:1]
@@ -112,19 +116,19 @@ class _Walk:
 
     def _join(self, node: gs.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
-        y = node.outputs[0]
-        known = [(i, self.found[id(t)]) for i, t in enumerate(node.inputs) if id(t) in self.found]
+        y, inputs = node.outputs[0], _JOINS[node.op](node)
+        known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
         if not known:
             return
         place, best = max(known, key=lambda k: (len(k[1].grid), -k[1].axes.count("?")))
         axis = int(node.attrs.get("axis", 0)) % len(best.axes)
         if best.axes[axis] == "T":
-            before = _tokens(node.inputs[:place], axis)
-            behind = _tokens(node.inputs[place + 1 :], axis)
+            before = _tokens(inputs[:place], axis)
+            behind = _tokens(inputs[place + 1 :], axis)
             prefix = None if before is None or best.prefix is None else best.prefix + before
             self.enter(y, replace(best, prefix=prefix, suffix=best.suffix + (behind or 0)))
             return
-        for tensor in (y, *node.inputs):
+        for tensor in (y, *inputs):
             self.enter(tensor, best)
 
 

@@ -22,6 +22,7 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from onnxcam import Explainer
 from onnxcam.autodiff import vjp_model
 
 U8, I16 = QuantType.QUInt8, QuantType.QInt16
@@ -38,7 +39,7 @@ SMOOTH = (
 )  # fmt: skip
 # Where ReLUs follow the feature layer itself.
 ROUGH = {"unet_transposed": 0.85, "unet_resize": 0.85, "detector": 0.95}
-QUICK = {("resnet50", "fine"), ("mobilenet_v3", "pairs"), ("shufflenet", "operators")}
+QUICK = {("resnet50", "fine"), ("mobilenet_v3", "operators")}
 CASES = [
     pytest.param(
         name, way, id=f"{name}-{way}",
@@ -105,3 +106,36 @@ def _stored_feature(model: ModelProto) -> str:
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+DENSE = ("unet_transposed", "unet_resize", "lraspp", "detector")  # have no class to explain
+SHOWN = {("vgg16", "pairs"), ("vit_b", "operators")}
+MAPS = [
+    pytest.param(
+        name, way, id=f"{name}-{way}",
+        marks=[] if (name, way) in SHOWN else [pytest.mark.exhaustive],
+    )
+    for name in ARCHITECTURES
+    for way in ("pairs", "operators")
+    if name not in DENSE and not ARCHITECTURES[name].words
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "way"), MAPS)
+def test_the_same_layer_is_explained_as_in_the_float_network(
+    name: str, way: str, tmp_path: Path
+) -> None:
+    """A ReLU that is fused into a rounding, class tokens and grids are found all the same."""
+    plain, model, x = _quantised(name, way, tmp_path)
+    for each in (plain, model):
+        del each.graph.output[1:]
+    exact, rough = (Explainer(m, device="cpu", threads=1) for m in (plain, model))
+    alike = []
+    for i in range(len(x)):
+        a = exact(x[i : i + 1])
+        b = rough(x[i : i + 1], a.target)
+        assert a.signed_map.shape == b.signed_map.shape
+        alike.append(_alike(a.signed_map, b.signed_map))
+    assert np.median(alike) > 0.98 if name != "vgg16" else np.median(alike) > 0.8
+    known = (exact.feature.layout, rough.feature.layout)
+    assert known[0] is not None and known[0] == known[1]
