@@ -289,6 +289,20 @@ def test_the_shell_keeps_models_unless_told_not_to(folder: Path, tmp_path: Path)
         assert len(list(folder.iterdir()) if folder.exists() else []) == entries
 
 
+def test_the_shell_says_in_one_line_that_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file"))
+    np.save(tmp_path / "x.npy", X)
+    onnx.save(nets.cnn(), str(tmp_path / "m.onnx"))
+    call = ["explain", str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--device", "cpu"]
+    done = CliRunner().invoke(main, [*call, "-o", str(tmp_path / "map.npz")])
+    assert done.exit_code == 0 and (tmp_path / "map.npz").is_file()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"onnxcam: {tmp_path / 'file'}: compiled models cannot be kept there")
+
+
 # ---- two processes
 
 EXPLAIN = """

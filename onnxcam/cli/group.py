@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -12,19 +13,25 @@ from onnxcam.errors import OnnxcamError, UsageError
 
 
 class _Commands(click.Group):
-    """Turns the package's own errors into one line and an exit code."""
+    """Turns the package's own errors into one line and an exit code, and warnings into a line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say  # type: ignore[assignment]
+                return super().invoke(ctx)
         except OnnxcamError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             click.echo(f"onnxcam: {error}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _say(message: Warning | str, *_: Any) -> None:
+    click.echo(f"onnxcam: {message}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
