@@ -39,6 +39,17 @@ def run(
     return dict(zip(names, values, strict=True))
 
 
+def load_error(model: ModelProto) -> str:
+    """Return why ONNX Runtime cannot load a model, "" where it can."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except _RUNTIME_ERRORS as error:
+        return str(error)
+    return ""
+
+
 def runtime_refuses(model: ModelProto, feeds: Mapping[str, Any]) -> str:
     """Return why ONNX Runtime cannot run a model (no kernel, opset too new), "" where it can."""
     if any(getattr(v, "dtype", np.dtype(bool)).isbuiltin != 1 for v in feeds.values()):

@@ -99,7 +99,8 @@ class _Walk:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
-        self.active = {id(t) for t in wrt}
+        # Nothing flows to what is empty (and ONNX Runtime 1.31 drops an Expand to no elements).
+        self.active = {id(t) for t in wrt if 0 not in (shape_of(t) or ())}
         self._forward()
 
     def run(self) -> list[Tensor | None]:

@@ -48,7 +48,9 @@ def arange(op: Emitter, size: Size) -> Tensor:
 def count(op: Emitter, x: Tensor) -> int | Tensor:
     """Return how many elements x has: an int where it is known, else an int64 scalar."""
     static = static_shape(x)
-    return op.Size(x) if static is None else int(np.prod(static))
+    if static is not None:
+        return int(np.prod(static))
+    return op.ReduceProd(op.Shape(x), keepdims=0)  # ONNX Runtime 1.31 has no Size of bfloat16
 
 
 def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:

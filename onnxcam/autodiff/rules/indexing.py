@@ -110,7 +110,7 @@ def reverse_sequence(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | N
 @vjp("Range")
 def range_(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
     """y_i = start + i delta: dstart = sum dy_i, ddelta = sum i dy_i; 0 for the limit."""
-    steps = op.cast(arange(op, op.Size(node.outputs[0])), dy)
+    steps = op.cast(arange(op, op.dim(node.outputs[0], 0)), dy)
     start, delta = (op.ReduceSum(t, keepdims=0) for t in (dy, op.Mul(dy, steps)))
     return start, None, delta
 

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
-from onnxcam.autodiff.rules._moves import alone
+from onnxcam.autodiff.rules._moves import alone, count
 from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
 
 nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecewise constant")
@@ -190,8 +190,10 @@ def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
         big, small = (int(np.prod(s)) for s in sizes if s is not None)
         return small / big if big else 1.0
     # Counted as integers, divided in float32: float16 ends at 65504.
-    count = op.cast(op.Div(op.Size(x), op.Max(op.Size(y), 1)), np.dtype(np.float32))
-    return op.cast(op.Reciprocal(count), dtype_of(like) or np.dtype(np.float32))
+    small = count(op, y)
+    least = max(small, 1) if isinstance(small, int) else op.Max(small, 1)
+    number = op.cast(op.Div(count(op, x), least), np.dtype(np.float32))
+    return op.cast(op.Reciprocal(number), dtype_of(like) or np.dtype(np.float32))
 
 
 def _axis_sum(op: Emitter, node: NodeView, x: Tensor) -> Tensor:
