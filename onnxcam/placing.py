@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from onnxcam.errors import OnnxcamError, UsageError
@@ -50,7 +53,8 @@ def _same(a: Path, b: Path) -> bool:
 def placed(place: Path, model: Model) -> Iterator[Path]:
     """Write a model beside its place; it takes the place when the block ends without an error.
 
-    A model too large for one file has its weights in ``<place>.data``.
+    A model too large for one file has its weights in ``<place>.data``, or where there is such a
+    file already, in another that no file refers to before it is whole.
 
     Yields:
         The file as it lies beside its place.
@@ -59,34 +63,46 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
         OnnxcamError: It cannot be written.
     """
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    data = place.with_name(f"{place.name}.data")
-    part_data = data.with_name(f".{data.name}.{os.getpid()}.part")
     large = model.weights.nbytes + model.light.ByteSize() > _ONE_FILE
+    data = _free_data(place) if large else None
     try:
-        if large:
-            write_external(model.light, model.weights, part, part_data)
+        if data is not None:
+            write_external(model.light, model.weights, part, data)
         else:
             with part.open("wb") as file:
                 write(model.light, model.weights, file)
         yield part
-        if large:
-            _renamed_data(part, part_data.name, data.name)
-            os.replace(part_data, data)
+        old = [p for p in _data_of(place) if p != data]
         os.replace(part, place)
+        data = None
+        for replaced in old:
+            replaced.unlink(missing_ok=True)
     except OSError as error:
         raise OnnxcamError(
             f"{place}: cannot be written ({error.strerror})", "choose another place"
         ) from None
     finally:
-        for left in (part, part_data):
-            if left.parent.is_dir():
+        for left in (part, data):
+            if left is not None and left.parent.is_dir():
                 left.unlink(missing_ok=True)
 
 
-def _renamed_data(path: Path, old: str, new: str) -> None:
-    proto = ModelProto.FromString(path.read_bytes())
-    for tensor in proto.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location" and entry.value == old:
-                entry.value = new
-    path.write_bytes(proto.SerializeToString())
+def _free_data(place: Path) -> Path:
+    data = place.with_name(f"{place.name}.data")
+    while os.path.lexists(data):
+        data = place.with_name(f"{place.name}.{token_hex(4)}.data")
+    return data
+
+
+def _data_of(place: Path) -> list[Path]:
+    """Return the files of ours that hold the weights of the model in a place, if one is there."""
+    ours = re.compile(rf"{re.escape(place.name)}(\.[0-9a-f]{{8}})?\.data")
+    found = [p for p in place.parent.iterdir() if ours.fullmatch(p.name)]
+    if not found:
+        return []
+    try:
+        graph = ModelProto.FromString(place.read_bytes()).graph
+    except (FileNotFoundError, DecodeError):
+        return []
+    named = {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+    return [p for p in found if p.name in named]

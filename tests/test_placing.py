@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import onnx
 import pytest
 
 import onnxcam
-from onnxcam.errors import UsageError
+from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.session import Session
 
 
@@ -87,18 +88,67 @@ def test_a_kill_leaves_the_old_file(model: Path, tmp_path: Path, moment: str, na
     }  # fmt: skip
 
 
-def test_a_model_too_large_for_one_file(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here with the limit set low."""
+@pytest.fixture
+def large(model: Path, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
+    """A model too large for one file: here with the limit set low."""
     proto = nets.cnn(channels=40)
     model.write_bytes(proto.SerializeToString())
     monkeypatch.setattr("onnxcam.placing._ONE_FILE", 10)
-    place = tmp_path / "out.onnx"
-    onnxcam.convert(model, place)
-    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "out.onnx", "out.onnx.data"}
+    return proto
+
+
+def _names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def _check_large(place: Path, proto: onnx.ModelProto) -> None:
     x = np.ones((1, 40, 6, 6), "f4")
     want = Session(proto, device="cpu").run({"x": x})[0]
     got = Session(onnx.load(place), device="cpu").run({"x": x}, ["logits"])[0]
     np.testing.assert_allclose(got, want, rtol=1e-5)
     onnx.checker.check_model(str(place))
+
+
+def test_a_model_too_large_for_one_file(
+    model: Path, tmp_path: Path, large: onnx.ModelProto
+) -> None:
+    place = tmp_path / "out.onnx"
+    onnxcam.convert(model, place)
+    assert _names(tmp_path) == {"m.onnx", "out.onnx", "out.onnx.data"}
+    _check_large(place, large)
+    onnxcam.convert(model, place, force=True, method="saliency")
+    (data,) = _names(tmp_path) - {"m.onnx", "out.onnx"}
+    assert re.fullmatch(r"out\.onnx\.[0-9a-f]{8}\.data", data), "the old one's stayed to the end"
+    _check_large(place, large)
+
+
+def test_weights_that_others_use_are_not_replaced(
+    model: Path, tmp_path: Path, large: onnx.ModelProto
+) -> None:
+    """Here the model's own lie where the new one's would."""
+    copy = onnx.ModelProto.FromString(large.SerializeToString())
+    onnx.save_model(
+        copy, model, save_as_external_data=True, location="out.onnx.data", size_threshold=0
+    )
+    before = (tmp_path / "out.onnx.data").read_bytes()
+    onnxcam.convert(model, tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx.data").read_bytes() == before
+    _check_large(tmp_path / "out.onnx", large)
+
+
+def test_a_failure_at_the_last_step_leaves_the_old_large_model(
+    model: Path, tmp_path: Path, large: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "out.onnx"
+    onnxcam.convert(model, place)
+    before = _names(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("onnxcam.placing.os.replace", fail)
+    other = nets.cnn(channels=40, classes=5)
+    with pytest.raises(OnnxcamError, match="cannot be written"):
+        onnxcam.convert(other, place, force=True)
+    assert _names(tmp_path) == before
+    _check_large(place, large)
