@@ -150,6 +150,16 @@ def test_an_opset_too_low_for_the_gradient_is_an_error(shared_models: Path, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_targets_out_of_range_do_as_documented(model: Path, tmp_path: Path) -> None:
+    onnxcam.convert(model, tmp_path / "any.onnx", runtime_targets=True)
+    got = _run(tmp_path / "any.onnx", **{"onnxcam.target": np.array([-7])})
+    plain = _run(tmp_path / "any.onnx")
+    np.testing.assert_array_equal(got["onnxcam.map"], plain["onnxcam.map"])
+    np.testing.assert_array_equal(got["onnxcam.class"], plain["onnxcam.class"])
+    with pytest.raises(InputError, match="out of data bounds"):
+        _run(tmp_path / "any.onnx", **{"onnxcam.target": np.array([3])})
+
+
 def test_a_required_target_has_no_default(model: Path, tmp_path: Path) -> None:
     onnxcam.convert(model, tmp_path / "out.onnx", require_target=True, target=2)
     assert "onnxcam.target" not in {
