@@ -13,6 +13,10 @@ from onnx.defs import OpSchema
 from onnxcam.emit.tensors import Tensor, Value
 from onnxcam.errors import UnsupportedOp
 
+PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
+    {"Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
+     "SequenceAt", "SequenceErase", "SequenceInsert", "Split", "Squeeze", "Expand"}
+)  # fmt: skip
 IMPURE = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
      "Multinomial", "Dropout"}
