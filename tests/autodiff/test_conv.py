@@ -8,7 +8,7 @@ import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
 from gradcheck import check_gradient, run
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 from second_order import check_second_order
 from variants import graph_model, node_model, symbolic
 
@@ -287,3 +287,20 @@ def test_sweep(op_type, seed):
 def test_long_sweep(op_type):
     for seed in range(100, 1600):
         _sweep(op_type, seed)
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_a_constant_weight_is_not_used_by_both_convolutions(op: str) -> None:
+    """OpenVINO packs a constant once, for the first of them, and the other's result is wrong."""
+    weight = np.random.default_rng(4).integers(-8, 9, (4, 4, 3, 3)) / 8
+    nodes = [
+        helper.make_node(op, ["x", "w"], ["z"], strides=[2, 2]),
+        helper.make_node("ReduceSumSquare", ["z"], ["y"], keepdims=0),
+    ]
+    model = graph_model(nodes, [helper.make_tensor_value_info("x", 11, [1, 4, 7, 7])], ["y"])
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    model.graph.output[0].type.tensor_type.shape.SetInParent()
+    x = np.random.default_rng(5).integers(-8, 9, (1, 4, 7, 7)) / 8
+    assert check_gradient(model, {"x": x}, minimum=1).compared
+    users = [n.op_type for n in vjp_model(model, ["x"], ["y"]).graph.node if "w" in n.input]
+    assert sorted(users) == sorted([op, "Unsqueeze"])

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
 from onnxcam.errors import UnsupportedOp
 
 Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
@@ -37,6 +37,19 @@ def like(op: Emitter, dy: Tensor, x: Tensor) -> Tensor:
 def flat(op: Emitter, x: Tensor) -> Tensor:
     """Return all elements of x in one dimension."""
     return op.Reshape(x, [-1])
+
+
+def refolded(op: Emitter, weight: Tensor) -> Tensor:
+    """Return a constant as another constant of the same values, anything else as it is.
+
+    OpenVINO (2026.4, CPU, float32) packs a constant once for all its users, and may take what was
+    packed for a Conv for the weight of a ConvTranspose. What is folded from it is packed apart.
+    """
+    rank = len(shape_of(weight) or ())
+    if rank == 0 or const_value(weight) is None:
+        return weight
+    first_second = op.Transpose(op.Unsqueeze(weight, axes=[0]), perm=[1, 0, *range(2, rank + 1)])
+    return op.Squeeze(first_second, axes=[1])
 
 
 def arange(op: Emitter, size: Size) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, vjp
+from onnxcam.autodiff.rules._moves import refolded
 from onnxcam.autodiff.rules._windows import (
     Sizes,
     Window,
@@ -65,8 +66,8 @@ def input_gradient(
         dx = op.Conv(dy, back, pads=flipped, dilations=list(win.dilations), group=group)
     else:
         dx = op.ConvTranspose(
-            dy, w, strides=list(win.strides), dilations=list(win.dilations), group=group,
-            pads=win.pads, output_padding=rest,
+            dy, refolded(op, w), strides=list(win.strides), dilations=list(win.dilations),
+            group=group, pads=win.pads, output_padding=rest,
         )  # fmt: skip
     if left or (win.pads is not None and not any(rest)):
         return dx
@@ -109,8 +110,9 @@ def _convolved(op: Emitter, dy: Tensor, w: Tensor, win: Window, x: Tensor, group
     n = len(win.strides)
     dy, pads = _padded(op, dy, win)
     dx = op.Conv(
-        dy, w, pads=pads, strides=list(win.strides), dilations=list(win.dilations), group=group
-    )
+        dy, refolded(op, w), pads=pads, strides=list(win.strides), dilations=list(win.dilations),
+        group=group,
+    )  # fmt: skip
     return cropped(op, dx, win.axes, (0,) * n, spatial(op, x, n))
 
 
