@@ -28,7 +28,8 @@ def test_other_operands(case: Case) -> None:
     model, output = model_of(case), case.outputs[0]
     wrt = [k for k in feeds if k not in FIXED or (k == "c" and case.op_type == "QGemm")]
     rng = np.random.default_rng(4)
-    ct = rng.integers(-8, 9, run(model, feeds)[output].shape).astype(np.float32) / 4
+    # Large, so that a kink shows beside what differences lose.
+    ct = 64 * rng.integers(-8, 9, run(model, feeds)[output].shape).astype(np.float32)
     grad = vjp_model(model, wrt, [output])
     onnx.checker.check_model(grad, full_check=True)
     got = run(grad, {**feeds, f"ct::{output}": ct})
@@ -36,7 +37,8 @@ def test_other_operands(case: Case) -> None:
     for name in wrt:
         step = 1e-3 if feeds[name].dtype.kind in "iu" else 1e-6  # scales are small
         want, smooth = relaxed.gradient(feeds, name, [ct], step=step)
-        assert smooth.mean() > 0.3, name
-        far = 1e-6 + 1e-3 * float(np.abs(want).max())
+        # A single scale or zero point moves all there is, over some kink perhaps.
+        assert smooth.size == 1 or smooth.mean() > 0.3, name
+        far = 1e-6 * np.abs(ct).max() + 1e-3 * np.abs(want).max()
         here = got[f"grad::{name}"]
         np.testing.assert_allclose(here[smooth], want[smooth], rtol=0, atol=far, err_msg=name)
