@@ -155,7 +155,8 @@ def _summary(content: Mapping[str, Any]) -> str:
         if (r["group"], r["what"], r["batch"], r["quantity"]) == ("explained", "gradcam", 1, TIME)
     ]  # fmt: skip
     also = ", ".join(f"{_name(r)} {number(r['value'])}" for r in kept)
-    return f"{_table(['time / plain inference', *networks], cells)}\nThe explained model, measured once more with other networks: {also}.\n"
+    table = _table(["time / plain inference", *networks], cells)
+    return f"{table}\nThe explained model, measured once more with other networks: {also}.\n"
 
 
 def _name(row: Row) -> str:
