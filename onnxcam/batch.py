@@ -80,14 +80,16 @@ def run(job: Job) -> Outcome:
         out.print(_heading(explainer), markup=False, soft_wrap=True)
     with _progress(job) as advance:
         for path, result in explainer.stream(job.inputs, targets):
-            if isinstance(result, OnnxcamError):
-                outcome.errors.append({"input": str(path), "error": str(result)})
-                report.console(stderr=True).print(
-                    f"onnxcam: {result}", markup=False, soft_wrap=True
-                )
-            else:
+            try:
+                if isinstance(result, OnnxcamError):
+                    raise result
                 for explanation in result:
                     _finish(job, Path(path), explanation, len(targets), outcome, out)
+            except UsageError:
+                raise
+            except OnnxcamError as error:
+                outcome.errors.append({"input": str(path), "error": str(error)})
+                report.console(stderr=True).print(f"onnxcam: {error}", markup=False, soft_wrap=True)
             advance()
     return outcome
 
@@ -137,6 +139,8 @@ def _check_places(job: Job) -> None:
                 )
             folder = place
             _make(folder)
+        if place.resolve() in {given.resolve() for given in (job.model, *job.inputs)}:
+            raise UsageError(f"{what} {place}: is what was given to explain", "name another file")
         if not folder.is_dir():
             raise OnnxcamError(f"{folder}: no such folder", "create it first")
         if not _writable(folder):

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from onnxcam.cli import main
+from onnxcam.errors import InputError
+from onnxcam.explanation import Explanation
 
 
 @pytest.fixture
@@ -163,6 +165,38 @@ def test_bad_input_is_one_line_and_an_exit_code(
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     assert {p.name for p in desk.iterdir()} == before
+
+
+@pytest.mark.parametrize("words", [("-o", "a.png"), ("--save-map", "x.npz"), ("-o", "./x.npz")])
+def test_what_was_given_is_never_written_over(desk: Path, words: tuple[str, str]) -> None:
+    np.savez(desk / "x.npz", np.zeros((1, 3, 6, 6), np.float32))
+    given = words[1].replace("./", "")
+    before = (desk / given).read_bytes()
+    result = _run("explain", "m.onnx", given, "--preprocess", "unit", *words)
+    assert result.exit_code == 2 and "is what was given to explain" in result.output
+    assert (desk / given).read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_stop_the_others(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def figure(self: Explanation, **_: object) -> object:
+        if "a.png" in str(self.source):
+            raise InputError("a.png: cannot be drawn", "take another")
+        return drawn(self)
+
+    drawn = Explanation.figure
+    monkeypatch.setattr(Explanation, "figure", figure)
+    result = _run("explain", "m.onnx", "a.png", "b.png", "--preprocess", "unit", "-o", "out")
+    assert result.exit_code == 1 and "cannot be drawn" in result.output
+    assert [p.name for p in (desk / "out").iterdir()] == ["b.gradcam.png"]
+
+
+def test_a_flat_picture_is_drawn(desk: Path) -> None:
+    Image.new("RGB", (2000, 3), "navy").save("flat.png")
+    (desk / "m.toml").write_text('resize = "shortest"\nresize_size = 6\n')
+    _fine("explain", "m.onnx", "flat.png")
+    assert (desk / "flat.gradcam.png").is_file()
 
 
 def test_debug_shows_the_traceback(desk: Path) -> None:

@@ -138,10 +138,16 @@ def _checked(
     edges = (0, 0, width, height) if box is None else box
     if not all(math.isfinite(edge) for edge in edges):
         raise InputError(f"render: box {box!r} has no finite edges", "Pass (x0, y0, x1, y1)")
-    x0, y0, x1, y1 = (round(edge) for edge in edges)
+    (x0, x1), (y0, y1) = _pixels(edges[0], edges[2]), _pixels(edges[1], edges[3])
     if not (x0 < x1 and y0 < y1 and x0 < width and y0 < height and x1 > 0 and y1 > 0):
         raise InputError(
             f"render: box {box!r} covers no pixel of a picture {width} wide and {height} high",
             "Pass (x0, y0, x1, y1) in the picture's pixels",
         )
     return x0, y0, x1, y1
+
+
+def _pixels(start: float, end: float) -> tuple[int, int]:
+    """Return an interval in whole pixels: to the nearest edges, or all that it touches if none."""
+    first, last = round(start), round(end)
+    return (math.floor(start), math.ceil(end)) if first == last else (first, last)
