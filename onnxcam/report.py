@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from onnxcam.autodiff.coverage import MEANING, Coverage, Usage
-from onnxcam.conversion import Conversion
-from onnxcam.inputs import Trial
-from onnxcam.layers import Candidate, Catalog
-from onnxcam.methods import GraphMethod
-from onnxcam.model import Model
+if TYPE_CHECKING:
+    from onnxcam.autodiff.coverage import Coverage, Usage
+    from onnxcam.conversion import Conversion
+    from onnxcam.inputs import Trial
+    from onnxcam.layers import Candidate, Catalog
+    from onnxcam.methods import GraphMethod
+    from onnxcam.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
 
@@ -147,6 +149,8 @@ def _table(*columns: str) -> Table:
 
 
 def _print_meanings(out: Console, found: Sequence[Coverage]) -> None:
+    from onnxcam.autodiff.coverage import MEANING
+
     kinds = {each.kind for each in found}
     out.print()
     for kind, meaning in MEANING.items():
