@@ -169,7 +169,7 @@ def _check_mode(method: str, wrt: Sequence[str], **others: object) -> None:
         return
     if not wrt:
         raise UsageError(
-            "--method gradient of which tensors?",
+            "--method gradient does not say of which tensors",
             "name each with --wrt; `onnxcam layers MODEL --all` lists them",
         )
     for name, value in others.items():

@@ -19,20 +19,29 @@ if TYPE_CHECKING:
     from onnxcam.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
+_WIDE = 200  # columns where nobody looks at them
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console; piped output is not cut to 80 columns."""
     made = Console(stderr=stderr, highlight=False)
     if not made.is_terminal:
-        made.width = 200
+        made.width = _WIDE
     return made
+
+
+def _print_table(out: Console, table: Table) -> None:
+    """Print a table without the blanks that rich fills its lines up with."""
+    with out.capture() as filled:
+        out.print(table)
+    for line in filled.get().splitlines():
+        out.file.write(f"{line.rstrip()}\n")
 
 
 def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> None:
     """Print the catalog of a model, the default feature layer marked."""
     out = console()
-    out.print(_facts(model, catalog))
+    _print_table(out, _facts(model, catalog))
     table = _table("", "feature layer", "op", "shape", "axes", "reason")
     for row in rows:
         default = catalog.feature is not None and row.name == catalog.feature.name
@@ -45,7 +54,8 @@ def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> N
             escape(row.reason),
             style="bold green" if default else None if row.usable else "dim",
         )
-    out.print(table)
+    out.width = max(out.width, _WIDE)  # a name that is broken into pieces cannot be copied
+    _print_table(out, table)
 
 
 def _facts(model: Model, catalog: Catalog) -> Table:
@@ -58,7 +68,8 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     facts.add_row("input", escape(f"{catalog.input}{layout} {shape_text(shape)}"))
     feature = catalog.feature.name if catalog.feature else "none"
     facts.add_row("feature layer", escape(f"{feature}: {catalog.feature_reason}"))
-    classes = f", {reduction.classes} classes" if reduction.classes else ""
+    many = "" if reduction.classes == 1 else "es"
+    classes = f", {reduction.classes} class{many}" if reduction.classes else ""
     facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
     for note in model.notes:
         facts.add_row("note", escape(note))
@@ -78,7 +89,7 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
             escape(trial.second),
             escape(trial.problem or trial.summary),
         )
-    out.print(table)
+    _print_table(out, table)
     if saved is not None:
         out.print(f"written: {escape(str(saved))}")
     else:
@@ -109,7 +120,7 @@ def print_methods(found: Sequence[GraphMethod]) -> None:
     table = _table("method", "what it shows", "from")
     for method in found:
         table.add_row(method.name, escape(method.summary), escape(method.cite))
-    console().print(table)
+    _print_table(console(), table)
 
 
 def print_coverage(found: Sequence[Coverage]) -> None:
@@ -118,7 +129,7 @@ def print_coverage(found: Sequence[Coverage]) -> None:
     for each in found:
         table.add_row(each.name, each.kind, escape(each.reason), style=_STYLES.get(each.kind))
     out = console()
-    out.print(table)
+    _print_table(out, table)
     _print_meanings(out, found)
 
 
@@ -132,7 +143,7 @@ def print_usage(found: Sequence[Usage]) -> None:
             of.name, of.kind, str(each.nodes), str(each.on_path), escape(of.reason), style=style
         )
     out = console()
-    out.print(table)
+    _print_table(out, table)
     _print_meanings(out, [each.coverage for each in found])
     blocking = [each.coverage.name for each in found if each.blocks]
     said = "No operator on the path to the score is refused."

@@ -145,10 +145,12 @@ def cut(model: Model, outputs: Sequence[str]) -> ModelProto:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a hint with the names that look most like ``name``."""
+    """Return a hint with the names that hold ``name``, the last ones, or else look most like it."""
     import difflib
 
-    close = difflib.get_close_matches(name, [k for k in known if k], n=3, cutoff=0.4)
+    named = [k for k in known if k]
+    parts = [k for k in named if name and name.casefold() in k.casefold()]
+    close = parts[-3:] or difflib.get_close_matches(name, named, n=3, cutoff=0.4)
     listed = ", ".join(repr(c) for c in close)
     return f"did you mean {listed}?" if close else "`onnxcam layers MODEL` lists the tensors"
 

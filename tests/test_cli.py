@@ -58,6 +58,25 @@ def test_layers_marks_the_default(desk: Path) -> None:
     assert said["feature_layer"] == "relu" and said["reduction_layer"] == "logits"
 
 
+def test_a_narrow_terminal_breaks_no_name_of_a_layer(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load("m.onnx")
+    name = "/features/features.18/features.18.2/conv/Clip_output_0_with_a_longer_name"
+    for node in model.graph.node:
+        node.input[:] = [name if i == "relu" else i for i in node.input]
+        node.output[:] = [name if o == "relu" else o for o in node.output]
+    onnx.save(model, "m.onnx")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert name in _fine("layers", "m.onnx").partition("reason")[2]
+
+
+def test_tables_end_where_their_words_do(desk: Path) -> None:
+    for words in (["ops"], ["methods"], ["layers", "m.onnx"]):
+        assert not [line for line in _fine(*words).splitlines() if line != line.rstrip()]
+
+
 def test_ops_lists_all_operators_and_those_of_a_model(desk: Path) -> None:
     lines = {line.split()[0]: line for line in _fine("ops").splitlines() if line}
     assert lines["Relu"].split() == ["Relu", "rule"]

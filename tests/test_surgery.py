@@ -11,7 +11,7 @@ from onnx import helper
 from onnxcam.errors import UsageError
 from onnxcam.model import load
 from onnxcam.session import Session
-from onnxcam.surgery import Draft, cut, expose
+from onnxcam.surgery import Draft, cut, expose, suggestion
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_cut_keeps_only_what_is_needed(x: np.ndarray) -> None:
 def test_an_unknown_tensor_is_named_with_its_neighbours() -> None:
     with pytest.raises(UsageError, match="no tensor 'rellu'.*'relu'"):
         expose(load(nets.cnn()), ["rellu"])
+
+
+def test_a_part_of_a_name_is_enough_for_the_hint() -> None:
+    names = ["/a/block.1/Relu_output_0", "/a/block.2/Relu_output_0", "x", "scores"]
+    assert suggestion("block.2", names) == "did you mean '/a/block.2/Relu_output_0'?"
+    assert suggestion("relu_out", names) == (
+        "did you mean '/a/block.1/Relu_output_0', '/a/block.2/Relu_output_0'?"
+    )
+    assert suggestion("score", names) == "did you mean 'scores'?"
+    assert "onnxcam layers" in suggestion("", names)
 
 
 def test_new_names_never_collide(x: np.ndarray) -> None:
