@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
 from onnxcam.emit import Emitter, Tensor, imported, node_proto, value_info
 from onnxcam.errors import UsageError
@@ -38,6 +38,10 @@ class Draft:
             self._named.setdefault(tensor.name, tensor)
         for tensor in _constants(self.graph.nodes):  # a weight may be used in a subgraph alone
             self._named.setdefault(tensor.name, tensor)
+        for weight in self._light.graph.initializer:  # or nowhere
+            dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
+            unused = gs.Variable(weight.name, dtype, list(weight.dims))
+            self._named.setdefault(weight.name, unused)
         self._inputs: list[tuple[Tensor, Any]] = []
         self._outputs: list[Tensor] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx.defs
 import onnx.shape_inference
 import onnx.version_converter
 from onnx import ModelProto, helper
@@ -76,7 +77,7 @@ def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
         return f"ONNX withdrew {', '.join(stuck)}"
     try:
         down = opset < standard_opset(proto)
-        converted = (lowered if down else onnx.version_converter.convert_version)(proto, opset)
+        converted = lowered(proto, opset) if down else _raised(proto, opset)
     except (
         RuntimeError,
         onnx.version_converter.ConvertError,
@@ -86,6 +87,22 @@ def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
         return line.rpartition("Assertion `false` failed: ")[2]
     if _interface(converted) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
         return "onnx's converter would change inputs or outputs"
+    return converted
+
+
+def _raised(proto: ModelProto, opset: int) -> ModelProto:
+    """Return the model at a newer opset.
+
+    The converter leaves attributes behind that had no meaning before and are unknown now, like
+    the value of a Pad that repeats the edge.
+    """
+    converted = onnx.version_converter.convert_version(proto, opset)
+    for node in converted.graph.node:
+        if node.domain in _DOMAINS and onnx.defs.has(node.op_type, opset, ""):
+            known = onnx.defs.get_schema(node.op_type, opset, "").attributes
+            strays = [a for a in node.attribute if a.name not in known]
+            for attribute in strays:
+                node.attribute.remove(attribute)
     return converted
 
 

@@ -82,6 +82,16 @@ def test_old_models_are_raised_and_compute_the_same(opset: int, ir_version: int)
     np.testing.assert_allclose(got.reshape(2, -1), e / e.sum(1, keepdims=True), rtol=1e-5)
 
 
+def test_attributes_without_a_meaning_do_not_outlive_their_opset() -> None:
+    """The converter leaves the value of a Pad that repeats the edge."""
+    node = helper.make_node("Pad", ["x"], ["y"], mode="edge", pads=[1, 0], value=0.4)
+    proto = nets.model([node], {"x": [3]}, {"y": [4]}, {}, opset=7, ir_version=6)
+    loaded = load(proto)
+    assert loaded.opset == 20
+    (y,) = Session(loaded.proto, optimise=False).run({"x": np.array([1, 2, 3], "f4")})
+    assert y.tolist() == [1, 1, 2, 3]
+
+
 def test_newer_models_are_kept() -> None:
     proto = nets.cnn()
     proto.opset_import[0].version = 22

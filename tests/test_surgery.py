@@ -6,8 +6,9 @@ import nets
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
+from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UsageError
 from onnxcam.model import load
 from onnxcam.session import Session
@@ -98,6 +99,15 @@ def test_a_default_input_need_not_be_fed(x: np.ndarray) -> None:
     np.testing.assert_allclose(scaled, 3 * logits, rtol=1e-6)
     fed = session.run({"x": x, "factor": np.array([2], "f4")}, ["scaled"])[0]
     np.testing.assert_allclose(fed, 2 * logits, rtol=1e-6)
+
+
+def test_a_weight_that_nothing_uses_has_a_name_too(x: np.ndarray) -> None:
+    proto = nets.cnn()
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((2, 5), "f4"), "spare"))
+    session = Session(vjp_model(proto, ["spare"], ["logits"]), optimise=False)
+    feeds = {"x": x, "ct::logits": np.ones((2, 3), "f4")}
+    (gradient,) = session.run(feeds, ["grad::spare"])
+    np.testing.assert_array_equal(gradient, np.zeros((2, 5)))
 
 
 def test_metadata_is_kept_and_added() -> None:
