@@ -17,8 +17,9 @@ class OnnxcamError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the message and, after it, the hint."""
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        """Return the message and, after it, the hint: two sentences."""
+        hint = f". {self.hint[0].upper()}{self.hint[1:]}" if self.hint else ""
+        return f"{self.message}{hint}"
 
 
 class UsageError(OnnxcamError):

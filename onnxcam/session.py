@@ -72,7 +72,8 @@ def choose_provider(device: Device) -> Provider:
         return Provider(_CUDA, "asked for" if device == "gpu" else "a CUDA device is usable")
     if device == "gpu":
         raise UsageError(
-            f"no usable CUDA device: {problem}", "pip install 'onnxcam[gpu]', or use --device cpu"
+            f"no usable CUDA device: {problem}",
+            "install it: pip install 'onnxcam[gpu]', or use --device cpu",
         )
     return Provider(_CPU, f"no usable CUDA device: {problem}")
 

@@ -155,10 +155,10 @@ def test_gradcam_command_and_its_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gradient"], "give a MODEL or --arch"),
-        (["gradient", "--arch", "alexnet"], "choose one of convnext, deit_s"),
+        (["gradient"], "Give a MODEL or --arch"),
+        (["gradient", "--arch", "alexnet"], "Choose one of convnext, deit_s"),
         (["gradcam", "nowhere.onnx"], "no such file"),
-        (["gradcam", "x.onnx", "--dim", "T"], "write NAME=NUMBER"),
+        (["gradcam", "x.onnx", "--dim", "T"], "Write NAME=NUMBER"),
         (["limits", "--only", "gradient", "--batch", "8"], "no promise is about that"),
     ],
 )

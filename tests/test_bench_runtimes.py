@@ -111,5 +111,5 @@ def test_an_environment_that_is_missing_says_how_to_make_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONNXCAM_OPENVINO_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(UsageError, match="python is not there. make it with `python tools/envs.py"):
+    with pytest.raises(UsageError, match="python is not there. Make it with `python tools/envs.py"):
         runtimes.interpreter("openvino")

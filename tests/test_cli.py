@@ -159,7 +159,7 @@ def test_one_unreadable_file_is_skipped(desk: Path) -> None:
         ("ops nothing.onnx", 1, "no such file"),
         ("ops labels.txt", 1, "not an ONNX model"),
         ("ops m.onnx --reduction-layer x7", 2, "no tensor 'x7'"),
-        ("ops --reduction-layer logits", 2, "name the model too"),
+        ("ops --reduction-layer logits", 2, "Name the model too"),
         ("explain m.onnx a.png", 2, "onnxcam inputs MODEL IMAGE"),
         ("explain m.onnx a.png --preprocess imagnet", 2, "imagnet"),
         ("explain m.onnx a.png --preprocess unit --target 7", 2, "out of range"),

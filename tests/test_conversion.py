@@ -129,7 +129,7 @@ def test_the_opset_can_be_chosen(model: Path, tmp_path: Path, opset: int) -> Non
 @pytest.mark.parametrize(
     ("opset", "words"),
     [
-        (8, r"cannot be brought from opset 20 to 8: No Adapter.*for Relu.*name another opset"),
+        (8, r"cannot be brought from opset 20 to 8: No Adapter.*for Relu.*Name another opset"),
         (99, r"cannot be brought from opset 20 to 99"),
     ],
 )

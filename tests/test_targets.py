@@ -26,7 +26,7 @@ def test_found(target: int | str | None, index: int) -> None:
         (-2, 5, LABELS, "-2 is out of range"),
         (7, None, LABELS, "out of range"),
         ("crane", 5, LABELS, "belongs to classes 2, 3"),
-        ("goldfsh", 5, LABELS, "did you mean 'goldfish'"),
+        ("goldfsh", 5, LABELS, "Did you mean 'goldfish'"),
         ("zebra", 5, LABELS, "no class is called 'zebra'"),
         ("cat", 5, None, "has no labels"),
     ],

@@ -33,7 +33,7 @@ REFUSED = {
     (MICROSOFT, "QMoE"): "the choice of experts has no gradient",
     (ML, "TreeEnsembleRegressor"): "use a sampling method, such as RISE",
     (ML, "SVMClassifier"): "use a sampling method, such as RISE",
-    (MICROSOFT, "SomethingNew"): "choose a feature layer behind this node",
+    (MICROSOFT, "SomethingNew"): "Choose a feature layer behind this node",
 }
 
 

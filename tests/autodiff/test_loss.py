@@ -56,7 +56,7 @@ def test_dropout_in_training_passes_what_its_mask_kept(
 
 def test_dropout_in_training_without_its_mask_says_what_to_do() -> None:
     feeds = {"x": X.astype("f4"), "ratio": None, "training": np.array(True)}
-    with pytest.raises(UnsupportedOp, match="export the model for inference"):
+    with pytest.raises(UnsupportedOp, match="Export the model for inference"):
         vjp_model(node_model("Dropout", feeds), ["x"], ["y"])
 
 

@@ -211,7 +211,7 @@ def test_without_the_environment_it_says_how_to_make_it(
 ) -> None:
     monkeypatch.setenv(ort_training.PYTHON_VARIABLE, str(tmp_path / "python"))
     model = parsed("(float[3] x) => (float[3] y) { y = Relu(x) }")
-    with pytest.raises(UsageError, match=r"is not there\. make it with .*envs.py ort-training"):
+    with pytest.raises(UsageError, match=r"is not there\. Make it with .*envs.py ort-training"):
         vjp_model(model, ["x"], ["y"], builder="ort-training")
 
 

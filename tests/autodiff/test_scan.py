@@ -110,7 +110,7 @@ def test_scan_of_opset_8_is_refused():
     model = load(parser.parse_model(text))
     assert model.opset == 8
     assert any("would change inputs or outputs" in note for note in model.notes)
-    with pytest.raises(UnsupportedOp, match=r"Scan of opset 8.*export the model again"):
+    with pytest.raises(UnsupportedOp, match=r"Scan of opset 8.*Export the model again"):
         vjp_model(model.proto, ["x"], ["y"])
 
 

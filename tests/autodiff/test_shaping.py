@@ -93,7 +93,7 @@ def test_old_opsets(name: str, keep: bool) -> None:
 
 def test_concat_of_unknown_sizes_in_an_old_opset_says_what_to_do() -> None:
     case = OLD["concat 11"]
-    with pytest.raises(UnsupportedOp, match="raise the model"):
+    with pytest.raises(UnsupportedOp, match="Raise the model"):
         check_gradient(
             case.model(np.float32), case.cast(np.float32), keep_opset=True, symbolic=True
         )
