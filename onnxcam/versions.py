@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx.defs
 import onnx.shape_inference
 import onnx.version_converter
-from onnx import ModelProto, helper
+from onnx import GraphProto, ModelProto, helper
 
 from onnxcam.contrib import withdrawn
 from onnxcam.emit import proto_shape
@@ -97,13 +97,20 @@ def _raised(proto: ModelProto, opset: int) -> ModelProto:
     the value of a Pad that repeats the edge.
     """
     converted = onnx.version_converter.convert_version(proto, opset)
-    for node in converted.graph.node:
+    _drop_strays(converted.graph, opset)
+    return converted
+
+
+def _drop_strays(graph: GraphProto, opset: int) -> None:
+    """Drop attributes that the operators of an opset do not have, in place."""
+    for node in graph.node:
         if node.domain in _DOMAINS and onnx.defs.has(node.op_type, opset, ""):
             known = onnx.defs.get_schema(node.op_type, opset, "").attributes
-            strays = [a for a in node.attribute if a.name not in known]
-            for attribute in strays:
+            for attribute in [a for a in node.attribute if a.name not in known]:
                 node.attribute.remove(attribute)
-    return converted
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _drop_strays(attribute.g, opset)
 
 
 def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:

@@ -84,12 +84,21 @@ def test_old_models_are_raised_and_compute_the_same(opset: int, ir_version: int)
 
 def test_attributes_without_a_meaning_do_not_outlive_their_opset() -> None:
     """The converter leaves the value of a Pad that repeats the edge."""
-    node = helper.make_node("Pad", ["x"], ["y"], mode="edge", pads=[1, 0], value=0.4)
-    proto = nets.model([node], {"x": [3]}, {"y": [4]}, {}, opset=7, ir_version=6)
+    pads = [helper.make_node("Pad", ["x"], [y], mode="edge", pads=[1, 0], value=0.4) for y in "ab"]
+    one, other = (
+        helper.make_graph([pad], "g", [], [helper.make_tensor_value_info(name, 1, [4])])
+        for pad, name in zip(pads, "ab", strict=True)
+    )
+    nodes = [
+        helper.make_node("If", ["c"], ["p"], then_branch=one, else_branch=other),
+        helper.make_node("Pad", ["x"], ["q"], mode="edge", pads=[1, 0], value=0.4),
+        helper.make_node("Mul", ["p", "q"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": [3]}, {"y": [4]}, {"c": np.array(True)}, opset=7, ir_version=6)
     loaded = load(proto)
     assert loaded.opset == 20
     (y,) = Session(loaded.proto, optimise=False).run({"x": np.array([1, 2, 3], "f4")})
-    assert y.tolist() == [1, 1, 2, 3]
+    assert y.tolist() == [1, 1, 4, 9]
 
 
 def test_newer_models_are_kept() -> None:

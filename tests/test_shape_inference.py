@@ -26,6 +26,20 @@ def test_an_attention_of_unknown_hidden_size_is_not_empty():
     assert [o.domain for o in loaded.opset_import] == [""]
 
 
+def test_a_group_normalization_keeps_the_shape_and_what_is_behind_it_has_one():
+    model = parser.parse_model("""<ir_version: 10, opset_import: ["": 21]>
+        g (float[N,4,3] x) => (float[N,4,6] z)
+        <float[4] s = {1,2,3,4}, float[3] by = {1,1,2}> {
+          y = GroupNormalization <num_groups = 2> (x, s, s)
+          m = MeanVarianceNormalization <axes = [2]> (y)
+          z = Resize <mode = "linear"> (m, , by)
+        }""")
+    known = {v.name: proto_shape(v.type) for v in load(model).proto.graph.value_info}
+    assert known["y"][1:] == known["m"][1:] == [4, 3]
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    check_gradient(model, {"x": x}, step=1e-2)
+
+
 @pytest.mark.parametrize(("sides", "bins"), [("", 3), ("<onesided = 1>", 3), ("<onesided = 0>", 4)])
 def test_sides_of_a_short_time_transform(sides, bins):
     model = parser.parse_model(f"""<ir_version: 10, opset_import: ["": 20]>

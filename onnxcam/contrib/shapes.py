@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from onnxcam.bodies import infer
 from onnxcam.contrib.definitions import is_defined, lower
-from onnxcam.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
+from onnxcam.emit import LIKE_FIRST, Emitter, Tensor, dtype_of, imported, shape_of, value_info
 from onnxcam.errors import UnsupportedOp
 
 _DISGUISE = "onnxcam.disguise"
@@ -63,7 +63,8 @@ def restored(proto: ModelProto) -> ModelProto:
 def annotated(proto: ModelProto) -> ModelProto | None:
     """Return the model with the types of what onnx's shape inference leaves open.
 
-    These are the outputs of ONNX Runtime's own operators and of control flow.
+    These are the outputs of ONNX Runtime's own operators, of control flow and of the few of its
+    own operators that it infers nothing of.
 
     Args:
         proto: A model after onnx's shape inference; weights may be detached.
@@ -71,7 +72,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(is_defined(n.domain, n.op_type) or _has_body(n) for n in proto.graph.node):
+    if not any(_is_open(n) for n in proto.graph.node):
         return None
     graph = imported(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
@@ -91,6 +92,11 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     del out.graph.value_info[:]
     out.graph.value_info.extend({**old, **new}.values())
     return out
+
+
+def _is_open(node: NodeProto) -> bool:
+    own = not node.domain and node.op_type in LIKE_FIRST
+    return own or is_defined(node.domain, node.op_type) or _has_body(node)
 
 
 def _stamp(op: Emitter, node: gs.Node) -> bool:

@@ -6,6 +6,7 @@ dtype and, as far as ONNX's shape inference can tell, its shape.
 """
 
 from onnxcam.emit.emitter import Emitter
+from onnxcam.emit.inference import LIKE_FIRST
 from onnxcam.emit.protos import (
     graph_proto,
     imported,
@@ -31,6 +32,7 @@ from onnxcam.emit.tensors import (
 )
 
 __all__ = [
+    "LIKE_FIRST",
     "Dim",
     "Emitter",
     "Tensor",

@@ -14,6 +14,7 @@ from onnxcam.emit.protos import node_proto, stamp, type_proto
 from onnxcam.emit.tensors import Tensor, dtype_of, is_sequence, shape_of, static_shape
 
 _INFERENCE_DATA_LIMIT = 64  # elements: shapes, axes and pads are smaller, weights are not
+LIKE_FIRST = ("GroupNormalization", "MeanVarianceNormalization")  # onnx infers nothing of these
 
 
 class Inference:
@@ -58,6 +59,8 @@ class Inference:
             if kind is not None:
                 self._types[id(tensor)] = kind
                 stamp(tensor, kind)
+        if node.op in LIKE_FIRST and not domain:
+            self.learn(node.outputs[0], node.inputs[0])
         if node.op == "Attention":  # onnx takes an unknown hidden size for 0
             for tensor in node.outputs:
                 tensor.shape = [d or None for d in tensor.shape or ()] or None
