@@ -100,7 +100,7 @@ def convert(
             the model's own where that is later.
         fp16_safe: Compute what is explained in float32, where the model is in half precision: its
             part behind the feature layer runs once more. Predictions stay as they are.
-        expose: More outputs: "feature", "gradient", "score".
+        expose: More outputs: "feature", "gradient", "score", "signed", "steepest".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
         check: Run the old and the new model side by side before the file is written.

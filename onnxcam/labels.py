@@ -52,7 +52,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", "check the path"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text in UTF-8 (byte {error.start})", "Save it again as UTF-8"

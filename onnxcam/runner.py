@@ -111,7 +111,7 @@ class Runner:
         if len(maps) != len(batch):
             raise ModelError(
                 f"the model turned {len(batch)} inputs into {len(maps)} maps",
-                "explain them one by one (batch_size=1)",
+                "give one at a time, an array with a batch of 1 (from Python: batch_size=1)",
             )
         for target in targets:
             resolve_target(target, scores.shape[1], None)

@@ -218,6 +218,12 @@ def test_a_flat_picture_is_drawn(desk: Path) -> None:
     assert (desk / "flat.gradcam.png").is_file()
 
 
+def test_a_file_of_two_inputs_says_to_give_one(desk: Path) -> None:
+    np.save("two.npy", np.zeros((2, 3, 6, 6), np.float32))
+    result = _run("explain", "m.onnx", "two.npy")
+    assert result.exit_code == 1 and "an array with a batch of 1" in result.output
+
+
 def test_debug_shows_the_traceback(desk: Path) -> None:
     result = _run("--debug", "layers", "nothing.onnx")
     assert result.exit_code == 1 and "Traceback" in result.output

@@ -78,7 +78,11 @@ def _commands() -> str:
 
 def _section(title: str, command: click.Command, parent: click.Context | None) -> str:
     context = click.Context(
-        command, info_name=title.rsplit(maxsplit=1)[-1], parent=parent, max_content_width=100
+        command,
+        info_name=title.rsplit(maxsplit=1)[-1],
+        parent=parent,
+        max_content_width=100,
+        **onnxcam.context_settings,
     )
     return f"## `{title}`\n\n```text\n{command.get_help(context)}\n```\n"
 

@@ -117,7 +117,10 @@ class _Convert(Grouped):
         help="Explain a model of half precision in float32: no gradient is lost.",
     ),
     click.option(
-        "--expose", metavar="NAMES", help="More outputs: feature,gradient,score.", default=""
+        "--expose",
+        metavar="NAMES",
+        help="More outputs, by commas: feature, gradient, score, signed, steepest.",
+        default="",
     ),
     click.option(
         "--check/--no-check",
