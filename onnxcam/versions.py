@@ -72,6 +72,8 @@ def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) 
 
 def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
     """Return the model at another opset, or the reason why not."""
+    if opset > onnx.defs.onnx_opset_version():
+        return f"the newest that is known is {onnx.defs.onnx_opset_version()}"
     stuck = withdrawn(proto)
     if stuck:
         return f"ONNX withdrew {', '.join(stuck)}"
