@@ -121,6 +121,8 @@ def test_the_mean_of_what_was_expanded_is_free(op: Emitter, draft: Draft) -> Non
     assert op.mean(large, (2, 3)) is pool
     assert op.mean(large, (1,)) is not pool
     assert op.mean(draft.tensor("relu"), (2, 3)).inputs[0].op == "ReduceMean"
+    assert op.narrow(large, (2, 3)) is pool
+    assert op.narrow(large, (1, 2, 3)) is large
 
 
 def test_a_one_hot_row_remembers_its_index(op: Emitter, draft: Draft) -> None:

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from onnxcam import Explainer, methods
-from onnxcam.compose import SIGNED, default_feature, explain_graph
+from onnxcam.compose import MAP, SIGNED, default_feature, explain_graph
 from onnxcam.errors import UsageError
 from onnxcam.layers import catalog
 from onnxcam.methods.registry import graph_method
@@ -120,6 +120,33 @@ def test_gradcam_plus_plus_of_small_gradients() -> None:
     found = _signed("gradcam++", _flat_head(small * G))[0]
     first = small / (2 + 3 * small) + 2 * small / (2 + 6 * small)
     np.testing.assert_allclose(found[0, 0], first, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("hirescam", [1 / 4, 3 / 4]),
+        ("layercam", [1 / 4, 3 / 4]),
+        ("gradcam++", [4 / 4 / (2 + 3 / 4), 4 * 3 / 4 / (2 + 4 * 3 / 4)]),
+    ],
+)
+def test_a_gradient_behind_pooling_is_never_expanded(name: str, weights: list[float]) -> None:
+    """It is the same at the four positions: a number a channel is enough."""
+    model, method = load(nets.one_by_one()), methods.find(name)
+    layers = catalog(model)
+    feature = default_feature(layers, "a", method)
+    explained = explain_graph(model, layers, method, feature=feature, default=[0])
+    assert not any(n.op_type == "Expand" for n in explained.model.proto.graph.node)
+    found = Session(explained.model, device="cpu").run({"x": X}, [MAP])[0][0, 0]
+    np.testing.assert_allclose(found, np.tensordot(weights, np.maximum(X[0], 0), 1), rtol=1e-6)
+
+
+def test_gradcam_plus_plus_where_its_denominator_is_zero() -> None:
+    """g = -2/3 and sum(A) = 3 make 2 + g sum(A) zero: no weight there, and no NaN."""
+    gradient = np.array([[[-2 / 3, 1], [1, 1]], [[1, 1], [1, 1]]], "f4")
+    found = _signed("gradcam++", _flat_head(gradient))[0]
+    weights = [3 / (2 + 3), 4 / (2 + 4)]
+    np.testing.assert_allclose(found, np.tensordot(weights, np.maximum(X[0], 0), 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["xgradcam", "gradcam++"])

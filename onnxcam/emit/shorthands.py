@@ -116,8 +116,13 @@ class Shorthands(ABC):
 
     def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         """Return the mean over axes, which stay as 1; free where ``x`` was expanded over them."""
+        source = self.narrow(x, axes)
+        return self.ReduceMean(x, axes=list(axes), keepdims=1) if source is x else source
+
+    def narrow(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Return ``x`` with axes of 1 where it was expanded over just these; itself elsewhere."""
         source = _expanded(x, axes)
-        return self.ReduceMean(x, axes=list(axes), keepdims=1) if source is None else source
+        return x if source is None else source
 
     def cast(self, x: Tensor, like: Tensor | np.dtype[Any] | type) -> Tensor:
         """Return ``x`` in the dtype of ``like`` (a tensor or a dtype); itself where it is so."""

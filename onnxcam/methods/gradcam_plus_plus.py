@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.methods.registry import Axes, graph_method
-from onnxcam.methods.sums import ratio, space_sum, weighted_sum
+from onnxcam.methods.sums import narrow, ratio, space_sum, weighted_sum
 
 
 @graph_method(
@@ -23,6 +23,7 @@ def gradcam_plus_plus(op: Emitter, a: Tensor, g: Tensor, axes: Axes) -> Tensor:
     pytorch-grad-cam adds 1e-6 to 2 g^2 + g^3 sum(A_k): for gradients as small as 1e-3, as they
     are behind global average pooling, its alpha is that much too small. Here is the equation.
     """
+    g = narrow(op, g, axes)
     below = op.Add(op.Mul(g, space_sum(op, a, axes)), 2)
-    weights = space_sum(op, ratio(op, op.Relu(g), below), axes)
+    weights = space_sum(op, ratio(op, op.Relu(g), below), axes, like=a)
     return weighted_sum(op, weights, a, axes)

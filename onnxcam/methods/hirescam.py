@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.methods.registry import Axes, graph_method
-from onnxcam.methods.sums import channel_sum
+from onnxcam.methods.sums import narrow, weighted_sum
 
 
 @graph_method(
@@ -18,4 +18,4 @@ def hirescam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
     The paper leaves the ReLU to the display. Before it, the map of a layer with a linear head
     sums up to the score without its bias.
     """
-    return channel_sum(op, op.Mul(a, da), axes)
+    return weighted_sum(op, narrow(op, da, axes), a, axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.methods.registry import Axes, graph_method
-from onnxcam.methods.sums import channel_sum
+from onnxcam.methods.sums import narrow, weighted_sum
 
 
 @graph_method(
@@ -14,4 +14,4 @@ from onnxcam.methods.sums import channel_sum
 )
 def layercam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
     """L = relu(sum_k relu(dy/dA_k) A_k), position by position."""
-    return channel_sum(op, op.Mul(op.Relu(da), a), axes)
+    return weighted_sum(op, op.Relu(narrow(op, da, axes)), a, axes)
