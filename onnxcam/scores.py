@@ -12,7 +12,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 def probability(scores: Array, target: int, reduction: Reduction) -> float | None:
-    """Return the probability of a class, None where the scores are no scores of classes.
+    """Return the probability of a class; None where the scores are of no classes, or not finite.
 
     Args:
         scores: [C] values of the reduction layer.
@@ -20,7 +20,7 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
         reduction: What they are; logits without a final Softmax are taken as a Softmax's.
     """
     values = scores.astype(np.float64)
-    if reduction.positions:
+    if reduction.positions or not values.max() < np.inf:  # NaN neither
         return None
     if reduction.kind == "probabilities":
         return float(values[target])

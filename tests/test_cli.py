@@ -142,6 +142,26 @@ def test_json_is_only_json(desk: Path) -> None:
     assert "nothing.png" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_scores_that_are_no_numbers_are_still_json(desk: Path) -> None:
+    model = onnx.load("m.onnx")
+    broken = onnx.numpy_helper.from_array(np.array([np.nan], np.float32), "nan")
+    model.graph.initializer.append(broken)
+    score = model.graph.output[0].name
+    last = next(n for n in model.graph.node if score in n.output)
+    last.output[:] = ["sound"]
+    model.graph.node.append(onnx.helper.make_node("Add", ["sound", "nan"], [score]))
+    onnx.save(model, "nan.onnx")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    output = _run("explain", "nan.onnx", "a.png", "--preprocess", "unit", "--json").stdout
+    said = json.loads(output, parse_constant=refuse)["explanations"][0]
+    assert said["probability"] is None and "not finite" in " ".join(said["diagnosis"])
+    output = _run("inputs", "nan.onnx", "a.png", "--json").stdout
+    assert json.loads(output, parse_constant=refuse)["presets"][0]["probability"] is None
+
+
 def test_one_unreadable_file_is_skipped(desk: Path) -> None:
     (desk / "bad.png").write_text("no picture")
     result = _run("explain", "m.onnx", "a.png", "bad.png", "b.png", "--preprocess", "unit",

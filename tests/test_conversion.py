@@ -65,8 +65,8 @@ def test_normalised_and_exposed(model: Path, tmp_path: Path, normalize: str) -> 
     onnxcam.convert(
         model,
         place,
-        normalize=normalize,
-        expose=["score", "feature", "gradient"],  # type: ignore[arg-type]
+        normalize=normalize,  # type: ignore[arg-type]
+        expose=["score", "feature", "gradient"],
     )
     got = _run(place)
     assert {"onnxcam.score", "onnxcam.feature", "onnxcam.gradient"} <= set(got)
