@@ -68,11 +68,14 @@ class Differentiable:
 def fitted(op: Emitter, dy: Tensor, y: Tensor) -> Tensor:
     """Return a cotangent with all that is known of the shape of its tensor.
 
-    A branch often knows more of its output than the graph around it, where the branches meet.
+    A branch often knows more of its output than the graph around it, where the branches meet; it
+    may even have another rank than the one that is declared there.
     """
     have, want = shape_of(dy), shape_of(y)
-    if want is None or is_sequence(y) or (have is not None and len(have) != len(want)):
+    if want is None or is_sequence(y):
         return dy
+    if have is not None and len(have) != len(want):
+        return op.Reshape(dy, op.shape(y))
     pairs = zip(have or (None,) * len(want), want, strict=True)
     news = have is None or any(isinstance(w, int) and not isinstance(h, int) for h, w in pairs)
     return op.learn(op.named(dy, op.fresh("dy")), y) if news else dy

@@ -89,6 +89,21 @@ def test_differences(name, symbolic, condition):
 
 
 @pytest.mark.parametrize("condition", [True, False])
+def test_a_branch_of_another_rank_than_declared(condition):
+    """Exporters write down the rank of the branch that the example took."""
+    rank = "1,2,3" if condition else "2,3"
+    model = parser.parse_model(f"""{HEAD}
+        g (bool c, float[2,3] x, float[3,3] w) => (float[{rank}] y) {{
+          y = If (c) <
+            then_branch = t () => (float[1,2,3] a)
+              {{ k = Constant <value_ints = [0]> () s = Unsqueeze (x, k) a = MatMul (s, w) }},
+            else_branch = e () => (float[2,3] b) {{ b = Gemm (x, w) }}>
+        }}""")
+    feeds = {"c": np.array(condition), "x": X.astype("f4"), "w": RNG.random((3, 3), "f4")}
+    assert check_gradient(model, feeds).compared == 15
+
+
+@pytest.mark.parametrize("condition", [True, False])
 @pytest.mark.parametrize("name", ["both branches", "inside each other", "other shapes, same rank"])
 def test_second_order(name, condition):
     check_second_order(_model(CASES[name]), _feeds(condition), ["x", "w"], ["y"])

@@ -8,7 +8,7 @@ import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
 from gradcheck import check_gradient, run
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper, parser
 from second_order import check_second_order
 from variants import graph_model, node_model, symbolic
 
@@ -117,6 +117,24 @@ def test_conv_with_constants(constant):
     feeds = _feeds(2, (1, 4, 5, 5), (4, 4, 3, 3), 4)
     check_gradient(node_model("Conv", feeds, pads=[1] * 4), feeds, constant=constant)
     check_gradient(node_model("ConvTranspose", feeds, strides=[2, 2]), feeds, constant=constant)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
+def test_ranks_that_only_the_kernel_tells(op_type, group):
+    per = 4 // group
+    model = parser.parse_model(f"""<ir_version: 10, opset_import: ["": 20]>
+        g (float[56] u, float[L] v, int64[K] to, int64[K] into) => (float y) {{
+          x = Reshape (u, to)
+          w = Reshape (v, into)
+          z = {op_type} <kernel_shape = [2], strides = [2], group = {group}> (x, w)
+          e = Exp (z)
+          y = ReduceSum <keepdims = 0> (e)
+        }}""")
+    feeds = _feeds(5, (56,), (4 * per * 2,), None)
+    feeds = {"u": feeds["x"] / 2, "v": feeds["w"] / 2,
+             "to": np.array([2, 4, 7]), "into": np.array([4, per, 2])}  # fmt: skip
+    assert check_gradient(model, feeds).runtime
 
 
 @pytest.mark.parametrize("dtype", [np.float16])

@@ -62,7 +62,7 @@ def input_gradient(
         dy, win = _spread(op, dy, win, rest, group)
     flipped = _flipped_pads(win)
     if flipped is not None and _fast_flipped(w, group):
-        back = _transposed(op, _flipped(op, w, win), group)
+        back = _transposed(op, _flipped(op, w, win), win, group)
         dx = op.Conv(dy, back, pads=flipped, dilations=list(win.dilations), group=group)
     else:
         dx = op.ConvTranspose(
@@ -93,7 +93,7 @@ def weight_gradient(
     n = len(win.strides)
     x, pads = _padded(op, x, win)
     taps = op.Conv(
-        _channels_first(op, x, group),
+        _channels_first(op, x, win, group),
         op.Transpose(dy, perm=[1, 0, *win.axes]),
         strides=list(win.dilations),
         dilations=list(win.strides),
@@ -200,23 +200,22 @@ def _flipped(op: Emitter, w: Tensor, win: Window) -> Tensor:
     return w
 
 
-def _transposed(op: Emitter, w: Tensor, group: int) -> Tensor:
+def _transposed(op: Emitter, w: Tensor, win: Window, group: int) -> Tensor:
     """Swap input and output channels: [M, C / g, ...] -> [C, M / g, ...] (g is 1, C or M)."""
     if group > 1:
         return w  # depthwise: [C, 1, ...] both ways
-    return op.Transpose(w, perm=[1, 0, *range(2, len(shape_of(w) or ()))])
+    return op.Transpose(w, perm=[1, 0, *win.axes])
 
 
-def _channels_first(op: Emitter, x: Tensor, group: int) -> Tensor:
+def _channels_first(op: Emitter, x: Tensor, win: Window, group: int) -> Tensor:
     """[N, C, ...] -> [C / g, g N, ...]: the channels of a group are what a batch was."""
-    n = len(shape_of(x) or ()) - 2
     if group == 1:
-        return op.Transpose(x, perm=[1, 0, *range(2, n + 2)])
-    space = [op.dim(x, i) for i in range(2, n + 2)]
+        return op.Transpose(x, perm=[1, 0, *win.axes])
+    space = [op.dim(x, i) for i in win.axes]
     channels = op.dim(x, 1)
     each = channels // group if isinstance(channels, int) else op.Div(channels, [group])
     split = op.Reshape(x, op.dims(op.dim(x, 0), group, each, *space))
-    swapped = op.Transpose(split, perm=[2, 1, 0, *range(3, n + 3)])
+    swapped = op.Transpose(split, perm=[2, 1, 0, *(axis + 1 for axis in win.axes)])
     return op.Reshape(swapped, op.dims(each, -1, *space))
 
 
