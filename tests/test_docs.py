@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)]+)\)", README))
+
+
 def test_what_is_generated_is_up_to_date() -> None:
     found = subprocess.run(
         [sys.executable, ROOT / "tools" / "make_docs.py", "--check"],
