@@ -29,7 +29,7 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
         force: Whether an existing file may be replaced.
 
     Raises:
-        UsageError: The file is the model itself, a folder, or exists.
+        UsageError: The file is the model itself, a folder, not called .onnx, or exists.
         OnnxcamError: Its folder is missing.
     """
     place = Path(output)
@@ -37,6 +37,8 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
         raise UsageError(f"{place} is the model itself", "write to another file")
     if place.is_dir():
         raise UsageError(f"{place} is a folder", "name a file")
+    if place.suffix.lower() != ".onnx":  # with `force` a mistaken name could cost a photograph
+        raise UsageError(f"{place} is no name of a model", "end it in .onnx")
     if not place.parent.is_dir():
         raise OnnxcamError(f"{place.parent}: no such folder", "create it first")
     if os.path.lexists(place) and not force:

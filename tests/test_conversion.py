@@ -200,6 +200,10 @@ def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (_run(tmp_path / "out.onnx")["onnxcam.class"] == 1).all()
     again = CliRunner().invoke(main, ["convert", "m.onnx", "-o", "out.onnx"])
     assert again.exit_code == 2 and "exists" in again.output
+    Path("photo.png").write_bytes(b"mine")
+    photo = CliRunner().invoke(main, ["convert", "m.onnx", "-o", "photo.png", "--force"])
+    assert photo.exit_code == 2 and "End it in .onnx" in photo.output
+    assert Path("photo.png").read_bytes() == b"mine"
     missing = CliRunner().invoke(main, ["convert", "m.onnx", "-o", "no/out.onnx"])
     assert missing.exit_code == 1 and "no such folder" in missing.output
 
