@@ -15,7 +15,7 @@ ort.set_default_logger_severity(4)
 # The newest opset is under development for longer than its operators take to settle.
 os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")
 
-_RUNTIME_ERRORS = (
+RUNTIME_ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -45,7 +45,7 @@ def load_error(model: ModelProto) -> str:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         return str(error)
     return ""
 
@@ -58,6 +58,6 @@ def runtime_refuses(model: ModelProto, feeds: Mapping[str, Any]) -> str:
         return "NumPy has no bfloat16 for its output"
     try:
         run(model, feeds)
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         return str(error)
     return ""
