@@ -127,6 +127,7 @@ def test_gradcam_plus_plus_of_small_gradients() -> None:
     [
         ("hirescam", [1 / 4, 3 / 4]),
         ("layercam", [1 / 4, 3 / 4]),
+        ("xgradcam", [1 / 4, 3 / 4]),
         ("gradcam++", [4 / 4 / (2 + 3 / 4), 4 * 3 / 4 / (2 + 4 * 3 / 4)]),
     ],
 )

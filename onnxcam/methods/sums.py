@@ -74,6 +74,13 @@ def space_sum(op: Emitter, x: Tensor, axes: Axes, like: Tensor | None = None) ->
     return op.Mul(x, op.cast(positions, x))
 
 
+def space_product(op: Emitter, a: Tensor, g: Tensor, axes: Axes) -> Tensor:
+    """Return the sum over the positions of A g, which stay as axes of 1; ``g`` may be narrow."""
+    if _is_narrow(g, axes):
+        return op.Mul(space_sum(op, a, axes), g)
+    return space_sum(op, op.Mul(a, g), axes)
+
+
 def largest(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
     """Return the largest absolute value among the channels, which stay as an axis of 1."""
     return op.ReduceMax(op.Abs(x), axes=[axes.channel], keepdims=1)

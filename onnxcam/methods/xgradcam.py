@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.emit import Emitter, Tensor
 from onnxcam.methods.registry import Axes, graph_method
-from onnxcam.methods.sums import ratio, space_sum, weighted_sum
+from onnxcam.methods.sums import narrow, ratio, space_product, space_sum, weighted_sum
 
 
 @graph_method(
@@ -17,5 +17,6 @@ def xgradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
 
     The paper's features are not negative. pytorch-grad-cam adds 1e-7 to the denominator.
     """
-    weights = ratio(op, space_sum(op, op.Mul(a, da), axes), space_sum(op, a, axes))
+    product = space_product(op, a, narrow(op, da, axes), axes)
+    weights = ratio(op, product, space_sum(op, a, axes))
     return weighted_sum(op, weights, a, axes)
