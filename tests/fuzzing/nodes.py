@@ -155,13 +155,15 @@ def _norm(s: Scope) -> str:
         variance = s.const(s.floats(c, positive=True))
         return s.add(kind, [x, scale, bias, mean, variance], epsilon=1e-3)
     if kind == "MeanVarianceNormalization":
+        if s.values[x].std(axis=(0, 2)).min() < 0.1:
+            raise UnfitError  # nearly a pole
         return s.add(kind, [x], axes=[0, 2])
     if kind == "LRN":
         return s.add(kind, [x], size=s.one_of([1, 3]), alpha=0.3, beta=0.7)
     if kind == "GroupNormalization":
         if s.opset < 21:
             raise UnfitError
-        return s.add(kind, [x, scale, bias], num_groups=c, epsilon=0.05)
+        return s.add(kind, [x, scale, bias], num_groups=c, epsilon=0.05, stash_type=1)
     return s.add(kind, [x, scale, bias], epsilon=0.05)
 
 
