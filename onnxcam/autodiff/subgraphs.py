@@ -66,17 +66,20 @@ class Differentiable:
 
 
 def fitted(op: Emitter, dy: Tensor, y: Tensor) -> Tensor:
-    """Return a cotangent with all that is known of the shape of its tensor.
+    """Return a cotangent with all that is known of the shape of its tensor, and nothing else.
 
     A branch often knows more of its output than the graph around it, where the branches meet; it
-    may even have another rank than the one that is declared there.
+    may even have another shape than the one that is declared or made there. Then this branch is
+    not the one that runs.
     """
     have, want = shape_of(dy), shape_of(y)
-    if want is None or is_sequence(y):
+    if is_sequence(y) or (have is None and want is None):
         return dy
-    if have is not None and len(have) != len(want):
+    if have is not None and (want is None or len(have) != len(want)):
         return op.Reshape(dy, op.shape(y))
-    pairs = zip(have or (None,) * len(want), want, strict=True)
+    pairs = list(zip(have or (None,) * len(want or ()), want or (), strict=True))
+    if any(isinstance(h, int) and isinstance(w, int) and h != w for h, w in pairs):
+        return op.learn(op.Reshape(dy, op.shape(y)), y)
     news = have is None or any(isinstance(w, int) and not isinstance(h, int) for h, w in pairs)
     return op.learn(op.named(dy, op.fresh("dy")), y) if news else dy
 

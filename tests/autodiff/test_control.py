@@ -104,6 +104,35 @@ def test_a_branch_of_another_rank_than_declared(condition):
 
 
 @pytest.mark.parametrize("condition", [True, False])
+def test_a_branch_of_unknown_rank(condition):
+    """The rank of what the other branch gives says nothing of it."""
+    model = parser.parse_model(f"""{HEAD}
+        g (bool c, float[2,3] x, float[2,3] w, int64[N] s)
+          => (float[{"2" if condition else "2,3"}] y) {{
+          y = If (c) <
+            then_branch = t () => (float[2] a)
+              {{ k = Constant <value_ints = [1]> () a = ReduceSum <keepdims=0> (x, k) }},
+            else_branch = e () => (float b)
+              {{ p = Mul (x, w) r = Reshape (p, s) b = Add (r, x) }}>
+        }}""")
+    otherwise = next(a.g for a in model.graph.node[0].attribute if a.name == "else_branch")
+    otherwise.output[0].type.tensor_type.ClearField("shape")
+    feeds = {**_feeds(condition), "s": np.array([2, 3])}
+    assert check_gradient(model, feeds).compared == 12
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_a_branch_of_another_shape_than_declared(condition):
+    """It is not the one that runs: that its sizes do not fit must not matter."""
+    model = parser.parse_model(f"""{HEAD}
+        g (bool c, float[2,3] x, float[2,3] w) => (float[{2 if condition else 4},3] y) {{
+          y = If (c) <then_branch = t () => (float[2,3] a) {{ p = Tanh (x) a = Neg (p) }},
+                      else_branch = e () => (float[4,3] b) {{ b = Concat <axis=0> (w, x) }}>
+        }}""")
+    assert check_gradient(model, _feeds(condition)).compared == 12
+
+
+@pytest.mark.parametrize("condition", [True, False])
 @pytest.mark.parametrize("name", ["both branches", "inside each other", "other shapes, same rank"])
 def test_second_order(name, condition):
     check_second_order(_model(CASES[name]), _feeds(condition), ["x", "w"], ["y"])
