@@ -191,3 +191,29 @@ def test_a_resize_in_a_graph_of_unknown_batch_keeps_it() -> None:
     model = graph_model(nodes, infos, ["y"])
     feeds = {"x": np.concatenate([X, -X]), "s": np.zeros((2, 3, 9, 8), "f4")}
     check_gradient(model, feeds, wrt=["x"])
+
+
+def _rankless(settings: str) -> onnx.ModelProto:
+    """Return a Resize of what is reshaped to a shape of unknown length."""
+    return onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["": 20]>
+        g (float[1,2,5,6] x, int64[N] shape) => (float[K] y)
+        <float[4] scales = {{1,1,2,1.5}}, int64[4] sizes = {{1,2,7,8}},
+         int64[2] two = {{7,8}}, int64[1] flat = {{-1}}> {{
+          r = Reshape (x, shape)
+          z = Resize <{settings}
+          y = Reshape (z, flat)
+        }}""")
+
+
+@pytest.mark.parametrize("given", ["scales", ", sizes"])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_scales_and_sizes_tell_the_rank(given: str, mode: str) -> None:
+    model = _rankless(f'mode = "{mode}"> (r, , {given})')
+    feeds = {"x": X, "shape": np.array(X.shape)}
+    assert check_gradient(model, feeds, wrt=["x"]).compared
+
+
+def test_an_unknown_rank_is_refused() -> None:
+    model = _rankless('mode = "linear", axes = [2, 3]> (r, , , two)')
+    with pytest.raises(UnsupportedOp, match="Resize.*: the rank of its input is not known"):
+        vjp_model(model, ["x"], ["y"])

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, limit, vjp
+from onnxcam.autodiff.rules.shaping import unknown_rank
 from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
 
@@ -26,7 +27,8 @@ limit("Resize", "Upsample", why="for its scales and region, save where it takes 
 @vjp("Resize", "Upsample")
 def resize(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
     """dx = M^T dy along every resized axis."""
-    x = node.inputs[0]
+    x, y, dy = (_ranked(op, node, t) for t in (node.inputs[0], node.outputs[0], dy))
+    node.inputs[0], node.outputs[0] = x, y
     factors = _block_factors(node)
     if factors is not None:
         return (_summed_blocks(op, dy, factors), *[None] * (len(node.inputs) - 1))
@@ -34,6 +36,26 @@ def resize(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]
     for axis in _resized_axes(node):
         dy = _along(op, dy, _matrix(op, node, axis), axis)
     return (op.typed(dy, x), *[None] * (len(node.inputs) - 1))
+
+
+def _ranked(op: Emitter, node: NodeView, tensor: Tensor) -> Tensor:
+    """Return a tensor with the rank that the node tells where its own shape does not.
+
+    Raises:
+        UnsupportedOp: The node does not tell either.
+    """
+    if shape_of(tensor) is not None:
+        return tensor
+    shapes = [shape_of(t) for t in (node.inputs[0], node.outputs[0])]
+    rank: Any = next((len(shape) for shape in shapes if shape is not None), None)
+    for name in ("scales", "sizes") if rank is None and not node.attr("axes") else ():
+        setting = _setting(node, name)
+        length = None if setting is None else setting.shape
+        rank = length[0] if length else rank
+    if not isinstance(rank, int):
+        raise unknown_rank(node)
+    same = op.named(tensor, op.fresh("ranked"))
+    return op.learn(same, gs.Variable("", shape=[None] * rank))
 
 
 def _refuse_settings(node: NodeView) -> None:
