@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import onnx.defs
 import onnx.shape_inference
-import onnx.version_converter
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 from onnx.inliner import inline_selected_functions
+
+from onnxcam.converter import at_opset
 
 _HIDDEN = "onnxcam.taken_along"
 _FIRST = 11  # before, operators changed more than their types
@@ -50,7 +51,7 @@ def lowered(proto: ModelProto, opset: int) -> ModelProto:
         if node.domain in ("", "ai.onnx"):
             _take_along(node, opset, shapes)
     copy.opset_import.add(domain=_HIDDEN, version=1)
-    converted = onnx.version_converter.convert_version(copy, opset)
+    converted = at_opset(copy, opset)
     for node in converted.graph.node:
         if node.domain == _HIDDEN:
             node.domain = ""

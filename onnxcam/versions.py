@@ -8,6 +8,7 @@ import onnx.version_converter
 from onnx import GraphProto, ModelProto, helper
 
 from onnxcam.contrib import withdrawn
+from onnxcam.converter import at_opset
 from onnxcam.emit import proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lowering import lowered
@@ -98,7 +99,7 @@ def _raised(proto: ModelProto, opset: int) -> ModelProto:
     The converter leaves attributes behind that had no meaning before and are unknown now, like
     the value of a Pad that repeats the edge.
     """
-    converted = onnx.version_converter.convert_version(proto, opset)
+    converted = at_opset(proto, opset)
     _drop_strays(converted.graph, opset)
     return converted
 

@@ -39,6 +39,7 @@ ORDER = [
     "model",
     "versions",
     "lowering",
+    "converter",
     "weights",
     "wire",
     "shape_inference",
