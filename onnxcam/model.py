@@ -21,7 +21,7 @@ from onnxcam.contrib import annotated, disguised, restored
 from onnxcam.emit import Dim, np_dtype, proto_shape
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
-from onnxcam.shape_inference import drop_contradicted, infer_shapes
+from onnxcam.shape_inference import infer_shapes, put_right
 from onnxcam.versions import TARGET_OPSET, brought, listed, modern_ir, standard_opset
 from onnxcam.weights import (
     SMALL,
@@ -281,10 +281,7 @@ def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
 
 
 def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
-    dropped = drop_contradicted(proto)
-    if dropped:
-        listed = ", ".join(map(repr, dropped[:5])) + ", ..." * (len(dropped) > 5)
-        notes.append(f"declared shapes dropped, the operators make others: {listed}")
+    notes.extend(put_right(proto))
     known: ModelProto | None = proto
     while known is not None:
         try:

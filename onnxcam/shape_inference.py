@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import onnx.shape_inference
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
@@ -11,6 +12,8 @@ from onnxcam.emit import Dim, proto_shape
 
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
 _CONTRADICTION = "existing shape differ in"  # so onnx words it
+_POOLS = ("AveragePool", "LpPool", "MaxPool")
+_POOLS_RIGHT = 22  # the opset from which on the windows of pools are counted right
 
 
 def infer_shapes(proto: ModelProto) -> ModelProto:
@@ -40,33 +43,140 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     return _inferred_around(proto, suspects) if suspects else inferred
 
 
-def drop_contradicted(proto: ModelProto) -> list[str]:
-    """Drop, in place, the shapes that a model declares but its operators do not make.
-
-    ONNX Runtime overrules them too, with a warning.
+def put_right(proto: ModelProto) -> list[str]:
+    """Change a model, in place, so that what it says of shapes is what its operators make.
 
     Args:
         proto: A model.
 
     Returns:
-        The names of the tensors whose declared shapes were dropped.
+        What was changed, in words.
     """
-    try:
-        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        if _CONTRADICTION in str(error):
-            return _drop_contradicted(proto)
-    return []
+    changed = {
+        "pools without the padding of a window that none has": _settle_pools(proto),
+        "declared shapes dropped, the operators make others": _drop_contradicted(proto),
+    }
+    return [
+        f"{what}: {', '.join(map(repr, names[:5]))}{', ...' * (len(names) > 5)}"
+        for what, names in changed.items()
+        if names
+    ]
+
+
+def _settle_pools(proto: ModelProto) -> list[str]:
+    """Give pools the end paddings with which their windows are counted right.
+
+    With ``ceil_mode`` the last window may start in the end padding or behind it. torch and ONNX
+    Runtime leave it out, in every opset; but before opset 22 shape inference counts it, ONNX
+    Runtime's own too, which then plans its buffers wrongly. Without the padding that only this
+    window has, the count is right and the values stay.
+
+    Returns:
+        The names of the outputs of the pools that were changed.
+    """
+    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    settled: list[str] = []
+    while pools := [n for n in _nodes(proto.graph) if _is_ceiled(n) and opset < _POOLS_RIGHT]:
+        try:
+            shapes = _made(proto)
+        except onnx.shape_inference.InferenceError:
+            break
+        rows = ((n, _pool_axes(n, shapes.get(n.input[0]))) for n in pools)
+        node, axes = next(((n, a) for n, a in rows if any(x.is_overcounted for x in a)), (None, []))
+        # The shapes behind a pool are wrong until it is settled: one at a time, the first first.
+        if node is None or not _settle(node, axes):
+            break
+        settled.append(node.output[0])
+    return settled
+
+
+@dataclass(frozen=True)
+class _PoolAxis:
+    """One axis of a pool: sizes in elements; those that hang on an unknown input are None."""
+
+    kernel: int
+    begin: int
+    end: int
+    needed: int | None  # padding up to the last tap of the last window; below 0: input is left over
+    is_overcounted: bool
+
+
+def _pool_axes(node: NodeProto, shape: list[Dim] | None) -> list[_PoolAxis]:
+    """Return the axes of a pool with ``ceil_mode``; none where the input's rank is unknown."""
+    said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    kernel = said["kernel_shape"]
+    n, axes = len(kernel), []
+    if len(shape or ()) != n + 2:
+        return []
+    strides, dilations = (said.get(name) or [1] * n for name in ("strides", "dilations"))
+    pads = said.get("pads") or [0] * 2 * n
+    rows = zip((shape or ())[2:], kernel, strides, dilations, pads[:n], pads[n:], strict=True)
+    for size, k, stride, dilation, begin, end in rows:
+        needed, over = None, False
+        if isinstance(size, int):
+            reach = (k - 1) * dilation + 1
+            last = -(-(size + begin + end - reach) // stride) * stride
+            over = last >= size + begin
+            needed = last - stride * over + reach - size - begin
+        axes.append(_PoolAxis(k, begin, end, needed, over))
+    return axes
+
+
+def _settle(node: NodeProto, axes: list[_PoolAxis]) -> bool:
+    """Give a pool its end paddings; False where no paddings say what it does."""
+    said = {a.name: a for a in node.attribute}
+    ends = [x.needed if x.is_overcounted and x.needed is not None else x.end for x in axes]
+    if min(ends) < 0:  # ceil_mode would count what is left over
+        ends = [x.end if x.needed is None else max(x.needed, 0) for x in axes]
+        counts = "count_include_pad" in said and said["count_include_pad"].i
+        for end, axis in zip(ends, axes, strict=True):
+            if axis.needed is None or end >= axis.kernel or (counts and end > axis.end):
+                return False
+        said["ceil_mode"].i = 0
+    if "pads" not in said:
+        said["pads"] = node.attribute.add()
+    said["pads"].CopyFrom(helper.make_attribute("pads", [*(x.begin for x in axes), *ends]))
+    return True
+
+
+def _is_ceiled(node: NodeProto) -> bool:
+    said = {a.name: a for a in node.attribute}
+    if node.domain not in ("", "ai.onnx") or node.op_type not in _POOLS or "ceil_mode" not in said:
+        return False
+    kind = said["auto_pad"].s if "auto_pad" in said else b"NOTSET"
+    return bool(said["ceil_mode"].i) and kind == b"NOTSET"
+
+
+def _made(proto: ModelProto) -> dict[str, list[Dim] | None]:
+    """Return the shapes that the operators make of the inputs, whatever the model declares.
+
+    What is declared behind operators that onnx does not know stays.
+    """
+    bare = ModelProto()
+    bare.CopyFrom(proto)
+    foreign = {t for n in proto.graph.node if n.domain not in ("", "ai.onnx") for t in n.output}
+    del bare.graph.value_info[:]
+    bare.graph.value_info.extend(v for v in proto.graph.value_info if v.name in foreign)
+    for info in bare.graph.output:
+        if info.name not in foreign:
+            info.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    infos = [v for g in _graphs(graph) for v in (*g.input, *g.value_info, *g.output)]
+    return {v.name: proto_shape(v.type) for v in infos}
 
 
 def _drop_contradicted(proto: ModelProto) -> list[str]:
-    bare = ModelProto()
-    bare.CopyFrom(proto)
-    del bare.graph.value_info[:]
-    for info in bare.graph.output:
-        info.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
-    made = {v.name: proto_shape(v.type) for v in [*graph.value_info, *graph.output]}
+    """Drop the shapes that a model declares but its operators do not make; return their names.
+
+    ONNX Runtime overrules them too, with a warning.
+    """
+    try:
+        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        return []
+    except onnx.shape_inference.InferenceError as error:
+        if _CONTRADICTION not in str(error):
+            return []
+    made = _made(proto)
     wrong = []
     for info in [*proto.graph.value_info, *proto.graph.output]:
         if _contradict(proto_shape(info.type), made.get(info.name)):
@@ -120,8 +230,13 @@ def _without_zeros(info: ValueInfoProto) -> ValueInfoProto:
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    return (node for part in _graphs(graph) for node in part.node)
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and the bodies in it."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
+                yield from _graphs(attribute.g)

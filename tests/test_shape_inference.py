@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
+import reference_repairs  # noqa: F401
+import torch
 from gradcheck import check_gradient, run
 from onnx import numpy_helper, parser
+from torch.nn import functional
+from variants import node_model
 
+from onnxcam.autodiff import vjp_model
 from onnxcam.emit import proto_shape
 from onnxcam.model import load
 
@@ -92,3 +99,99 @@ def test_what_is_declared_stays_where_nothing_contradicts_it():
     assert not any("declared" in note for note in loaded.notes)
     known = {v.name: proto_shape(v.type) for v in loaded.proto.graph.value_info}
     assert known["h"] == ["B", 3]
+
+
+# ---- pools whose last window would start in the end padding: before opset 22 onnx counts it
+
+POOLS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "in the padding": ((5,), dict(kernel_shape=[2], strides=[2], pads=[1, 1])),
+    "behind what is left over": ((6,), dict(kernel_shape=[1], strides=[4])),
+    "one axis of two": ((4, 5), dict(kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1])),
+    "left over and cut": ((6, 5), dict(kernel_shape=[1, 3], strides=[3, 3], pads=[0, 1, 0, 1])),
+    "left over and reaching out": ((6, 6), dict(kernel_shape=[1, 3], strides=[3, 2])),
+    "a picture": ((8, 8), dict(kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1])),
+    "dilated": ((5,), dict(kernel_shape=[2], strides=[3], pads=[1, 1], dilations=[2])),
+    "dilated and left over": ((8,), dict(kernel_shape=[2], strides=[4], dilations=[2])),
+}  # fmt: skip
+KINDS: list[tuple[str, dict[str, int]]] = [
+    ("MaxPool", {}),
+    ("AveragePool", {"count_include_pad": 0}),
+    ("AveragePool", {"count_include_pad": 1}),
+    ("LpPool", {"p": 3}),
+]
+BEYOND = ("left over and reaching out", {"count_include_pad": 1})  # no paddings say so
+
+
+def _torch_pool(op_type: str, x: torch.Tensor, said: dict[str, Any]) -> torch.Tensor | None:
+    """Return what torch's pool with ceil_mode makes, None where it has no such pool."""
+    n = x.dim() - 2
+    pads = said.get("pads", [0] * 2 * n)
+    if op_type == "LpPool" or pads[:n] != pads[n:]:
+        return None
+    settings = (said["kernel_shape"], said["strides"], pads[:n])
+    if op_type == "MaxPool":
+        pool = [functional.max_pool1d, functional.max_pool2d][n - 1]
+        return pool(x, *settings, dilation=said.get("dilations", 1), ceil_mode=True)
+    if "dilations" in said:
+        return None
+    pool = [functional.avg_pool1d, functional.avg_pool2d][n - 1]
+    return pool(x, *settings, ceil_mode=True, count_include_pad=bool(said["count_include_pad"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "op_type", "more"),
+    [(name, *kind) for name in POOLS for kind in KINDS if (name, kind[1]) != BEYOND],
+)
+def test_a_pool_counts_the_windows_that_runtimes_have(name, op_type, more):
+    space, settings = POOLS[name]
+    said = {**settings, **more}
+    x = np.random.default_rng(0).standard_normal((2, 3, *space)).astype(np.float32)
+    model = node_model(op_type, {"x": x}, opset=20, ceil_mode=1, **said)
+    want, loaded = run(model, {"x": x})["y"], load(model)
+    (y,) = run(loaded.proto, {"x": x}).values()
+    np.testing.assert_array_equal(y, want)
+    assert proto_shape(loaded.proto.graph.output[0].type) == list(want.shape)
+    assert "padding of a window that none has: 'y'" in "; ".join(loaded.notes)
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = _torch_pool(op_type, tensor, said)
+    dy = np.random.default_rng(1).standard_normal(want.shape).astype(np.float32)
+    got = run(vjp_model(model, ["x"], ["y"]), {"x": x, "ct::y": dy})
+    if expected is not None:
+        expected.backward(torch.tensor(dy))
+        np.testing.assert_allclose(want, expected.detach(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(got["grad::x"], tensor.grad, rtol=1e-5, atol=1e-6)
+    report = check_gradient(model, {"x": x})
+    assert report.runtime and report.compared > 0
+
+
+@pytest.mark.parametrize("declared", ["h [1,1,4]", "h [1,1,3]", "nothing"])
+def test_pools_in_a_row_and_what_is_declared_of_them(declared):
+    """The second has its window too many only behind the first's right size, the third has none."""
+    lengths = {"h [1,1,4]": "[1,1,4]", "h [1,1,3]": "[1,1,3]", "nothing": "[1,1,H]"}
+    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20]>
+        g (float[1,1,5] x) => (float[1,1,{"3" if "4" in declared else "N"}] z)
+        <float{lengths[declared]} h> {{
+          h = MaxPool <ceil_mode = 1, kernel_shape = [2], strides = [2], pads = [1, 1]> (x)
+          k = AveragePool <ceil_mode = 1, kernel_shape = [2], strides = [2], pads = [1, 1]> (h)
+          m = Exp (k)
+          z = MaxPool <ceil_mode = 1, kernel_shape = [2], strides = [2]> (m)
+        }}""")
+    x = np.array([[[1, 4, 2, 5, 3]]], np.float32)
+    want = run(model, {"x": x})["z"]
+    loaded = load(model)
+    known = {v.name: proto_shape(v.type) for v in loaded.proto.graph.value_info}
+    assert known["h"] == [1, 1, 3] and known["m"] == [1, 1, 2] and want.shape == (1, 1, 1)
+    assert proto_shape(loaded.proto.graph.output[0].type) == [1, 1, 1]
+    np.testing.assert_array_equal(run(loaded.proto, {"x": x})["z"], want)
+    assert check_gradient(model, {"x": x}, step=1e-3).compared > 0
+
+
+def test_a_pool_that_no_paddings_describe_stays_as_it_is():
+    """It leaves input over on one axis and counts padding, but not all of it, on the other."""
+    space, settings = POOLS[BEYOND[0]]
+    x = np.random.default_rng(0).standard_normal((1, 1, *space)).astype(np.float32)
+    model = node_model("AveragePool", {"x": x}, opset=20, ceil_mode=1, **settings, **BEYOND[1])
+    loaded = load(model)
+    assert not any("window that none has" in note for note in loaded.notes)
+    assert list(loaded.proto.graph.node) == list(model.graph.node)
+    np.testing.assert_array_equal(run(loaded.proto, {"x": x})["y"], run(model, {"x": x})["y"])
