@@ -79,6 +79,8 @@ class Explanation:
         name = self.label or f"class {self.target}"
         if self.probability is not None:
             return f"{name} {100 * self.probability:.1f} %"
+        if not np.isfinite(self.score):
+            return f"{name}, score not finite"
         return f"{name} {self.score:.4g}"
 
     def overlay(self, **options: Any) -> Array:

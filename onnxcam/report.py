@@ -112,6 +112,8 @@ def print_conversion(made: Conversion) -> None:
             markup=False,
             soft_wrap=True,
         )
+        for warning in found.warnings:
+            out.print(f"warning: {warning}", markup=False, soft_wrap=True)
     out.print(f"written: {made.path}", markup=False, soft_wrap=True)
 
 

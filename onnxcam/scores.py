@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +35,15 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
         return float(values[target])
     powers = np.exp(values - values.max())
     return float(powers[target] / powers.sum())
+
+
+def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:
+    """Return a warning, in words, where outputs (by name) are not finite; else nothing."""
+    bad = [n for n, y in outputs.items() if y.dtype.kind == "f" and not np.isfinite(y).all()]
+    if not bad:
+        return ()
+    names = ", ".join(map(repr, bad))
+    return (f"on the sample the model's own outputs are not finite ({names}): give another one",)
 
 
 def diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from onnxcam.autodiff import vjp_model
 from onnxcam.emit import Dim, np_dtype
 from onnxcam.layers import Catalog
 from onnxcam.model import Model, Port, load
+from onnxcam.scores import not_finite
 from onnxcam.session import Session, available_devices
 from onnxcam.surgery import expose
 from onnxcam.upsample import upsample
@@ -47,6 +48,7 @@ class Check:
         what: What that difference is of: "map" or "gradient".
         truth: What it is from, in words.
         problems: What is wrong, in words; empty when nothing is.
+        warnings: What is not wrong but means that the check shows little, in words.
     """
 
     devices: tuple[str, ...]
@@ -56,6 +58,7 @@ class Check:
     what: str
     truth: str
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def verify(
@@ -100,7 +103,10 @@ def verify(
         problems.append(f"the outputs differ by {on:.2g} with graph optimisations on")
     if not maps <= _MAP.get(narrow, 1e-4):
         problems.append(f"the {what[0]} differs by {maps:.2g} from {what[1]}")
-    return Check(tuple(devices), off, on, maps, *what, tuple(problems))
+    names = [p.name for p in source.outputs]
+    values = Session(source).run({p.name: feeds[p.name] for p in source.inputs}, names)
+    warned = not_finite(dict(zip(names, values, strict=True)))
+    return Check(tuple(devices), off, on, maps, *what, tuple(problems), warned)
 
 
 def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
@@ -201,8 +207,7 @@ def _differences(
 def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
     """Return how far the outputs of two models are from each other, optimisations off."""
     names = [p.name for p in original.outputs]
-    want, got = (Session(m, optimise=False).run(feeds, names) for m in (original, model))
-    return _farthest(got, want)
+    return _farthest(*(Session(m, optimise=False).run(feeds, names) for m in (model, original)))
 
 
 def _farthest(got: list[Array], want: list[Array]) -> float:

@@ -158,6 +158,11 @@ def test_scores_that_are_no_numbers_are_still_json(desk: Path) -> None:
     output = _run("explain", "nan.onnx", "a.png", "--preprocess", "unit", "--json").stdout
     said = json.loads(output, parse_constant=refuse)["explanations"][0]
     assert said["probability"] is None and "not finite" in " ".join(said["diagnosis"])
+    output = _run("convert", "nan.onnx", "-o", "said.onnx", "--json").stdout
+    check = json.loads(output, parse_constant=refuse)["check"]
+    assert not check["problems"] and f"not finite ({score!r})" in check["warnings"][0]
+    written = _run("convert", "nan.onnx", "-o", "printed.onnx").stdout
+    assert "warning: on the sample the model's own outputs are not finite" in written
     output = _run("inputs", "nan.onnx", "a.png", "--json").stdout
     assert json.loads(output, parse_constant=refuse)["presets"][0]["probability"] is None
 

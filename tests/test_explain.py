@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nets
@@ -124,6 +125,13 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path: Path, batch: np.ndarra
     results = list(_explainer(batch_size=3).stream(paths))
     assert [p for p, _ in results] == paths
     assert [isinstance(r, InputError) for _, r in results] == [i == 2 for i in range(6)]
+
+
+def test_a_title_says_that_there_is_no_score(batch: np.ndarray) -> None:
+    found = _explainer()(batch[:1], target=1)
+    broken = replace(found, scores=np.full(3, np.nan), probability=None, label="tench")
+    assert broken.title == "tench, score not finite"
+    assert replace(broken, scores=np.ones(3)).title == "tench 1"
 
 
 def test_nan_is_refused(batch: np.ndarray) -> None:
