@@ -46,7 +46,7 @@ def test_an_explained_architecture_says_the_same_elsewhere(name: str, tmp_path: 
         try:
             runtimes.interpreter(runtime)
         except UsageError:
-            if os.environ.get("CI") == "true":
+            if os.environ.get("ONNXCAM_REQUIRE_RUNTIMES"):
                 raise
             continue
         ran += 1

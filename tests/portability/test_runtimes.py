@@ -27,12 +27,12 @@ def known() -> list[Subject]:
 
 @pytest.fixture(params=list(runtimes.RUNTIMES))
 def runtime(request: pytest.FixtureRequest) -> str:
-    """A runtime that is here; in continuous integration every one has to be."""
+    """A runtime that is here; what .ci/run has made has to be found."""
     name: str = request.param
     try:
         runtimes.interpreter(name)
     except UsageError as error:
-        if os.environ.get("CI") == "true":
+        if os.environ.get("ONNXCAM_REQUIRE_RUNTIMES"):
             raise
         pytest.skip(str(error))
     return name
