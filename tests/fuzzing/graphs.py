@@ -63,10 +63,12 @@ class Scope:
         values: Every visible tensor, those of the scopes around it too, floats in double.
         pool: The float tensors among them that nodes are to consume, the newest last.
         nodes: What was added.
+        is_body: It is a subgraph.
     """
 
     def __init__(self, model: Model, outer: Scope | None = None) -> None:
         self.model, self.rng, self.opset = model, model.rng, model.opset
+        self.is_body = outer is not None
         self.values: dict[str, np.ndarray] = dict(outer.values) if outer else {}
         self.pool: list[str] = list(outer.pool) if outer else []
         self.nodes: list[NodeProto] = []
