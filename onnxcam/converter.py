@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import onnx.version_converter
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
+from onnxcam.emit.walks import bodies_of, every_graph, every_node
+
 
 def at_opset(proto: ModelProto, opset: int) -> ModelProto:
     """Return a model at another opset; its tensors keep their names, and no name comes twice.
@@ -32,7 +34,7 @@ def at_opset(proto: ModelProto, opset: int) -> ModelProto:
         copy.graph.output.extend(ValueInfoProto(name=name) for name in lost)
         converted = onnx.version_converter.convert_version(copy, opset)
         del converted.graph.output[len(proto.graph.output) :]
-    known.update(_inner(proto.graph))
+    known.update(name for part in every_graph(proto.graph) for name in _defined(part))
     taken = set(_defined(converted.graph))
     for body in _bodies(converted.graph):
         _tell_apart(body, known, taken)
@@ -56,18 +58,16 @@ def _tell_apart(graph: GraphProto, known: set[str], taken: set[str]) -> None:
 
 
 def _rename(graph: GraphProto, names: dict[str, str]) -> None:
-    for item in (*graph.initializer, *graph.value_info):
-        item.name = names.get(item.name, item.name)
-    for node in graph.node:
-        node.input[:] = [names.get(n, n) for n in node.input]
-        node.output[:] = [names.get(n, n) for n in node.output]
-    for body in _bodies(graph):
-        _rename(body, names)
+    for part in every_graph(graph):
+        for item in (*part.initializer, *part.value_info):
+            item.name = names.get(item.name, item.name)
+        for node in part.node:
+            node.input[:] = [names.get(n, n) for n in node.input]
+            node.output[:] = [names.get(n, n) for n in node.output]
 
 
 def _bodies(graph: GraphProto) -> Iterator[GraphProto]:
-    for node in graph.node:
-        yield from (a.g for a in node.attribute if a.HasField("g"))
+    return (body for node in graph.node for body in bodies_of(node))
 
 
 def _defined(graph: GraphProto) -> Iterator[str]:
@@ -76,13 +76,5 @@ def _defined(graph: GraphProto) -> Iterator[str]:
         yield from node.output
 
 
-def _inner(graph: GraphProto) -> Iterator[str]:
-    for body in _bodies(graph):
-        yield from (*_defined(body), *_inner(body))
-
-
 def _used(graph: GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield from node.input
-    for body in _bodies(graph):
-        yield from _used(body)
+    return (name for node in every_node(graph) for name in node.input)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from onnxcam.emit.walks import STANDARD_DOMAINS, bodies_of, every_node
+
 
 def lift_weights(proto: ModelProto) -> int:
     """Move the initializers of all subgraphs to the main graph, in place.
@@ -49,9 +51,8 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Yield a graph and the bodies of control flow in it; others must not look outside."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g") and node.domain in ("", "ai.onnx"):
-                yield from _graphs(attribute.g)
+        for body in bodies_of(node) if node.domain in STANDARD_DOMAINS else ():
+            yield from _graphs(body)
 
 
 def _defined(graph: GraphProto) -> Iterator[str]:
@@ -94,8 +95,5 @@ def _replace(graph: GraphProto, nodes: list[NodeProto], weights: list[TensorProt
 
 
 def _rename(graph: GraphProto, names: Mapping[str, str]) -> None:
-    for node in graph.node:
+    for node in every_node(graph):
         node.input[:] = [names.get(name, name) for name in node.input]
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _rename(attribute.g, names)

@@ -14,6 +14,7 @@ from onnx.defs import OpSchema
 from onnx.inliner import inline_selected_functions
 
 from onnxcam.converter import at_opset
+from onnxcam.emit.walks import STANDARD_DOMAINS, hide, unhide
 
 _HIDDEN = "onnxcam.taken_along"
 _FIRST = 11  # before, operators changed more than their types
@@ -47,17 +48,10 @@ def lowered(proto: ModelProto, opset: int) -> ModelProto:
     nodes = [part for node in copy.graph.node for part in _parts(node, opset)]
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
-    for node in copy.graph.node:
-        if node.domain in ("", "ai.onnx"):
-            _take_along(node, opset, shapes)
-    copy.opset_import.add(domain=_HIDDEN, version=1)
+    standard = [n for n in copy.graph.node if n.domain in STANDARD_DOMAINS]
+    hide(copy, [n for n in standard if _is_older(n, opset, shapes)], _HIDDEN)
     converted = at_opset(copy, opset)
-    for node in converted.graph.node:
-        if node.domain == _HIDDEN:
-            node.domain = ""
-    kept = [o for o in converted.opset_import if o.domain != _HIDDEN]
-    del converted.opset_import[:]
-    converted.opset_import.extend(kept)
+    unhide(converted, _HIDDEN)
     onnx.shape_inference.infer_shapes(converted, check_type=True)
     return converted
 
@@ -86,7 +80,7 @@ def _spelled_out(proto: ModelProto, opset: int) -> ModelProto:
 
 def _is_young(node: NodeProto, opset: int) -> bool:
     """Tell whether an operator came after the opset."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in STANDARD_DOMAINS:
         return False
     try:
         onnx.defs.get_schema(node.op_type, opset)
@@ -131,13 +125,13 @@ def _shapes(graph: GraphProto) -> dict[str, list[int]]:
     }
 
 
-def _take_along(node: NodeProto, opset: int, shapes: dict[str, list[int]]) -> None:
-    """Drop the options of a node that change nothing; hide it where it is the older one."""
+def _is_older(node: NodeProto, opset: int, shapes: dict[str, list[int]]) -> bool:
+    """Drop the options of a node that change nothing, and tell whether it is the older one."""
     try:
         new = onnx.defs.get_schema(node.op_type)
         old = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:  # it is younger than the opset: the converter says so
-        return
+        return False
     kept = [
         a
         for a in node.attribute
@@ -145,8 +139,7 @@ def _take_along(node: NodeProto, opset: int, shapes: dict[str, list[int]]) -> No
     ]
     del node.attribute[:]
     node.attribute.extend(kept)
-    if opset >= _FIRST and node.op_type in _SAME and _takes(old, node):
-        node.domain = _HIDDEN
+    return opset >= _FIRST and node.op_type in _SAME and _takes(old, node)
 
 
 def _is_idle(attribute: onnx.AttributeProto, node: NodeProto, shapes: dict[str, list[int]]) -> bool:

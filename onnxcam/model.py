@@ -19,10 +19,11 @@ from onnx.inliner import inline_local_functions
 
 from onnxcam.contrib import annotated, disguised, restored
 from onnxcam.emit import Dim, np_dtype, proto_shape
+from onnxcam.emit.walks import every_graph, every_node, standard_opset
 from onnxcam.errors import ModelError
 from onnxcam.lift import lift_weights
 from onnxcam.shape_inference import infer_shapes, put_right
-from onnxcam.versions import TARGET_OPSET, brought, listed, modern_ir, standard_opset
+from onnxcam.versions import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.weights import (
     SMALL,
     Bytes,
@@ -239,13 +240,10 @@ def _external_bytes(tensor: TensorProto, path: Path) -> Bytes:
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
+    for part in every_graph(graph):
+        yield from part.initializer
+    for node in every_node(graph):
+        yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
 
 
 # ---- passes

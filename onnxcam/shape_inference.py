@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx.shape_inference
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from onnxcam.emit import Dim, proto_shape
+from onnxcam.emit.walks import (
+    STANDARD_DOMAINS,
+    every_graph,
+    every_node,
+    hide,
+    standard_opset,
+    unhide,
+)
 
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
 _CONTRADICTION = "existing shape differ in"  # so onnx words it
@@ -28,7 +35,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     Raises:
         onnx.shape_inference.InferenceError: The model contradicts itself.
     """
-    for node in _nodes(proto.graph):
+    for node in every_node(proto.graph):
         if node.op_type == "STFT" and not any(a.name == "onesided" for a in node.attribute):
             node.attribute.append(helper.make_attribute("onesided", 1))
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
@@ -74,9 +81,9 @@ def _settle_pools(proto: ModelProto) -> list[str]:
     Returns:
         The names of the outputs of the pools that were changed.
     """
-    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    opset = standard_opset(proto)
     settled: list[str] = []
-    while pools := [n for n in _nodes(proto.graph) if _is_ceiled(n) and opset < _POOLS_RIGHT]:
+    while pools := [n for n in every_node(proto.graph) if _is_ceiled(n) and opset < _POOLS_RIGHT]:
         try:
             shapes = _made(proto)
         except onnx.shape_inference.InferenceError:
@@ -141,7 +148,7 @@ def _settle(node: NodeProto, axes: list[_PoolAxis]) -> bool:
 
 def _is_ceiled(node: NodeProto) -> bool:
     said = {a.name: a for a in node.attribute}
-    if node.domain not in ("", "ai.onnx") or node.op_type not in _POOLS or "ceil_mode" not in said:
+    if node.domain not in STANDARD_DOMAINS or node.op_type not in _POOLS or "ceil_mode" not in said:
         return False
     kind = said["auto_pad"].s if "auto_pad" in said else b"NOTSET"
     return bool(said["ceil_mode"].i) and kind == b"NOTSET"
@@ -154,14 +161,14 @@ def _made(proto: ModelProto) -> dict[str, list[Dim] | None]:
     """
     bare = ModelProto()
     bare.CopyFrom(proto)
-    foreign = {t for n in proto.graph.node if n.domain not in ("", "ai.onnx") for t in n.output}
+    foreign = {t for n in proto.graph.node if n.domain not in STANDARD_DOMAINS for t in n.output}
     del bare.graph.value_info[:]
     bare.graph.value_info.extend(v for v in proto.graph.value_info if v.name in foreign)
     for info in bare.graph.output:
         if info.name not in foreign:
             info.type.tensor_type.ClearField("shape")
     graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
-    infos = [v for g in _graphs(graph) for v in (*g.input, *g.value_info, *g.output)]
+    infos = [v for g in every_graph(graph) for v in (*g.input, *g.value_info, *g.output)]
     return {v.name: proto_shape(v.type) for v in infos}
 
 
@@ -197,21 +204,14 @@ def _inferred_around(proto: ModelProto, suspects: dict[str, ValueInfoProto]) -> 
     """Infer again without a look into the makers of some tensors; their zeros become unknown."""
     hidden = ModelProto()
     hidden.CopyFrom(proto)
-    hidden.opset_import.append(helper.make_opsetid(_UNKNOWN, 1))
-    for node in hidden.graph.node:
-        if any(name in suspects for name in node.output):
-            node.domain = _UNKNOWN
+    makers = (n for n in hidden.graph.node if any(name in suspects for name in n.output))
+    hide(hidden, makers, _UNKNOWN)
     stated = {v.name for v in [*hidden.graph.value_info, *hidden.graph.output]}
     for name, info in suspects.items():
         if name not in stated:
             hidden.graph.value_info.append(_without_zeros(info))
     inferred = onnx.shape_inference.infer_shapes(hidden, data_prop=True)
-    for node in inferred.graph.node:
-        if node.domain == _UNKNOWN:
-            node.domain = ""
-    kept = [o for o in inferred.opset_import if o.domain != _UNKNOWN]
-    del inferred.opset_import[:]
-    inferred.opset_import.extend(kept)
+    unhide(inferred, _UNKNOWN)
     return inferred
 
 
@@ -227,16 +227,3 @@ def _without_zeros(info: ValueInfoProto) -> ValueInfoProto:
         if dim.HasField("dim_value") and dim.dim_value == 0:
             dim.Clear()
     return out
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    return (node for part in _graphs(graph) for node in part.node)
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and the bodies in it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)

@@ -89,7 +89,8 @@ def verify(
     devices = available_devices()
     off = on = own = maps = 0.0
     for device in devices:
-        found = _differences(source, model, {**feeds, **_targets(explained, model)}, device)
+        both = {**feeds, **_targets(explained, model)}
+        *found, warned = _differences(source, model, both, device)
         off, on, own = (max(a, b) for a, b in zip((off, on, own), found, strict=True))
         maps = max(maps, _own_difference(source, explained, catalog, model, feeds, device))
     narrow = _narrowest(source)
@@ -103,9 +104,6 @@ def verify(
         problems.append(f"the outputs differ by {on:.2g} with graph optimisations on")
     if not maps <= _MAP.get(narrow, 1e-4):
         problems.append(f"the {what[0]} differs by {maps:.2g} from {what[1]}")
-    names = [p.name for p in source.outputs]
-    values = Session(source).run({p.name: feeds[p.name] for p in source.inputs}, names)
-    warned = not_finite(dict(zip(names, values, strict=True)))
     return Check(tuple(devices), off, on, maps, *what, tuple(problems), warned)
 
 
@@ -185,11 +183,12 @@ def _missing(model: Model, source: Model) -> list[str]:
 
 def _differences(
     source: Model, model: Model, feeds: dict[str, Array], device: Any
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float, tuple[str, ...]]:
     """Return how far the outputs are from the original's.
 
     Returns:
-        With graph optimisations off, with them on, and what they change in the original itself.
+        With graph optimisations off, with them on, what they change in the original itself;
+        what is wrong with its outputs, in words.
     """
     names = [p.name for p in source.outputs]
     given = {p.name: feeds[p.name] for p in source.inputs}
@@ -201,6 +200,7 @@ def _differences(
         _farthest(got_plain, plain),
         _farthest(got_optimised, optimised),
         _farthest(optimised, plain),
+        not_finite(dict(zip(names, optimised, strict=True))),
     )
 
 

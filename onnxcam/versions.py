@@ -10,22 +10,17 @@ from onnx import GraphProto, ModelProto, helper
 from onnxcam.contrib import withdrawn
 from onnxcam.converter import at_opset
 from onnxcam.emit import proto_shape
+from onnxcam.emit.walks import STANDARD_DOMAINS, every_node, standard_opset
 from onnxcam.errors import ModelError
 from onnxcam.lowering import lowered
 
 TARGET_OPSET = 20
 _MIN_IR = 9  # the IR version that came with opset 20
-_DOMAINS = ("", "ai.onnx")
-
-
-def standard_opset(proto: ModelProto) -> int:
-    """Return the version of the standard operator set that a model imports (1 if it doesn't)."""
-    return next((o.version for o in proto.opset_import if o.domain in _DOMAINS), 1)
 
 
 def opsets(proto: ModelProto) -> dict[str, int]:
     """Return opset versions by domain; the standard domain is ``""``."""
-    return {"" if o.domain in _DOMAINS else o.domain: o.version for o in proto.opset_import}
+    return {"" if o.domain in STANDARD_DOMAINS else o.domain: o.version for o in proto.opset_import}
 
 
 def listed(proto: ModelProto) -> ModelProto:
@@ -53,7 +48,7 @@ def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) 
     Raises:
         ModelError: It cannot be brought exactly there.
     """
-    if not any(o.domain in _DOMAINS for o in proto.opset_import):
+    if not any(o.domain in STANDARD_DOMAINS for o in proto.opset_import):
         proto.opset_import.add(domain="", version=wanted)  # for what is added to it
     opset = standard_opset(proto)
     if opset == wanted or (opset > wanted and not exactly):
@@ -106,14 +101,11 @@ def _raised(proto: ModelProto, opset: int) -> ModelProto:
 
 def _drop_strays(graph: GraphProto, opset: int) -> None:
     """Drop attributes that the operators of an opset do not have, in place."""
-    for node in graph.node:
-        if node.domain in _DOMAINS and onnx.defs.has(node.op_type, opset, ""):
+    for node in every_node(graph):
+        if node.domain in STANDARD_DOMAINS and onnx.defs.has(node.op_type, opset, ""):
             known = onnx.defs.get_schema(node.op_type, opset, "").attributes
             for attribute in [a for a in node.attribute if a.name not in known]:
                 node.attribute.remove(attribute)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _drop_strays(attribute.g, opset)
 
 
 def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:

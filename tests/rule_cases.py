@@ -101,6 +101,13 @@ def check_twice(case: Case) -> None:
     check_second_order(model, feeds, floats, ys, minimum=case.smooth)
 
 
+def check_old(case: Case, *, keep: bool) -> None:
+    """Check a case of an old opset as ONNX Runtime runs it, at its own opset or raised."""
+    model = case.model(np.float32)
+    model.ir_version = 7
+    assert check_gradient(model, case.cast(np.float32), keep_opset=keep).runtime
+
+
 def check_bfloat16(case: Case) -> None:
     """Build a gradient in bfloat16, which ONNX Runtime must refuse for its kernels only."""
     model = case.model(ml_dtypes.bfloat16)

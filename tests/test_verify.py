@@ -89,7 +89,7 @@ def test_outputs_may_differ_as_much_as_the_optimisations_change_the_original(
 ) -> None:
     """As those of an int8 MobileNetV2 do, where a stopped fusion rounds to other steps."""
     model = load(nets.cnn())
-    monkeypatch.setattr("onnxcam.verify._differences", lambda *_: (0.0, 0.02, own))
+    monkeypatch.setattr("onnxcam.verify._differences", lambda *_: (0.0, 0.02, own, ()))
     found = _checked(model, _explained(model))
     assert len(found.problems) == problems and found.optimised == 0.02
 

@@ -24,8 +24,8 @@ from onnxcam.autodiff.lower import lower
 from onnxcam.autodiff.prepare import Prepared, prepare
 from onnxcam.autodiff.rewrites import refused
 from onnxcam.emit import Emitter, Tensor
+from onnxcam.emit.walks import standard_opset
 from onnxcam.errors import UsageError
-from onnxcam.versions import standard_opset
 
 VERSION = "1.19.2"
 PYTHON_VARIABLE = "ONNXCAM_ORT_TRAINING_PYTHON"

@@ -10,6 +10,7 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
+    FEATURE,
     JSON,
     LABELS,
     METHOD,
@@ -19,6 +20,8 @@ from onnxcam.cli.options import (
     Grouped,
     options,
     print_json,
+    target,
+    upsampling,
 )
 
 
@@ -69,13 +72,7 @@ class _Convert(Grouped):
         help="With --method gradient: return the gradient of the score with respect to this "
         "tensor, as grad::TENSOR; repeatable.",
     ),
-    click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="IDX|LABEL",
-        help="Class explained when the caller names none [default: the top class]; repeatable.",
-    ),
+    target("Class explained when the caller names none"),
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -84,15 +81,9 @@ class _Convert(Grouped):
         is_flag=True,
         help="Make callers feed the target: no default, as ONNX Runtime Web needs it.",
     ),
-    click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of."),
+    FEATURE,
     REDUCTION,
-    click.option(
-        "--upsampling",
-        type=click.Choice(["bicubic", "nearest", "none"]),
-        default="bicubic",
-        show_default=True,
-        help="How the map comes to the input's size, in the graph.",
-    ),
+    upsampling(", in the graph"),
     click.option(
         "--normalize",
         type=click.Choice(["none", "max", "minmax"]),

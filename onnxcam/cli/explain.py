@@ -11,6 +11,7 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     DEVICE,
+    FEATURE,
     JSON,
     LABELS,
     METHOD,
@@ -19,6 +20,8 @@ from onnxcam.cli.options import (
     REDUCTION,
     options,
     print_json,
+    target,
+    upsampling,
 )
 
 
@@ -35,22 +38,10 @@ from onnxcam.cli.options import (
         "[default: <input>.<method>.png in the current folder].",
     ),
     METHOD,
-    click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="IDX|LABEL",
-        help="Class to explain [default: the top class]; repeatable.",
-    ),
-    click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of."),
+    target("Class to explain"),
+    FEATURE,
     REDUCTION,
-    click.option(
-        "--upsampling",
-        type=click.Choice(["bicubic", "nearest", "none"]),
-        default="bicubic",
-        show_default=True,
-        help="How the map comes to the input's size.",
-    ),
+    upsampling(),
     DEVICE,
     PREPROCESS,
     LABELS,

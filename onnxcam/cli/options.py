@@ -32,6 +32,7 @@ METHOD = click.option(
     show_default=True,
     help="How to explain; `onnxcam methods` lists them.",
 )
+FEATURE = click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of.")
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
 )
@@ -54,6 +55,28 @@ LABELS = click.option(
     metavar="FILE",
     help="Names of the classes: text, JSON or TOML.",
 )
+
+
+def target(what: str) -> Callable[[F], F]:
+    """Return the option for classes, which says what becomes of them."""
+    return click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="IDX|LABEL",
+        help=f"{what} [default: the top class]; repeatable.",
+    )
+
+
+def upsampling(where: str = "") -> Callable[[F], F]:
+    """Return the option for the way that a map is enlarged, which says where that happens."""
+    return click.option(
+        "--upsampling",
+        type=click.Choice(["bicubic", "nearest", "none"]),
+        default="bicubic",
+        show_default=True,
+        help=f"How the map comes to the input's size{where}.",
+    )
 
 
 class Grouped(click.Command):

@@ -6,14 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onnx import ModelProto
-
-from onnxcam import __version__
 from onnxcam.autodiff.api import GRADIENT as PREFIX
-from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
+from onnxcam.compose.made import Made, origin
 from onnxcam.compose.quantities import chosen_classes, class_scores, class_seed
-from onnxcam.compose.wish import CLASS, GRADIENT, Wish
+from onnxcam.compose.wish import CLASS, Wish
 from onnxcam.errors import UsageError
 from onnxcam.layers import Catalog
 from onnxcam.model import Model
@@ -21,20 +18,16 @@ from onnxcam.surgery import Draft
 
 
 @dataclass(frozen=True)
-class Gradients:
+class Gradients(Made):
     """A model that returns gradients of its score, and what it holds.
 
     Attributes:
-        model: The model; it shares the weights of the one that it differentiates.
         wrt: Names of the tensors; the outputs are called ``grad::<name>``.
         score: Name of the tensor with the scores.
-        wish: What was asked for.
     """
 
-    model: Model
     wrt: tuple[str, ...]
     score: str
-    wish: Wish
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -45,16 +38,6 @@ class Gradients:
     def summary(self) -> str:
         """What it holds, in words."""
         return f"gradient of {self.score} with respect to {', '.join(self.wrt)}"
-
-    @property
-    def gradient(self) -> str:
-        """How true it is: "exact" or "straight-through (operators)"."""
-        return self.model.metadata[GRADIENT]
-
-    @property
-    def proto(self) -> ModelProto:
-        """A full copy of the model, weights and all."""
-        return self.model.proto
 
 
 def gradient_graph(
@@ -102,14 +85,7 @@ def gradient_graph(
     names = tuple(t.name for t in tensors)
     entries = {
         **(metadata or {}),
-        "onnxcam.version": __version__,
-        "onnxcam.source.sha256": model.sha256,
-        "onnxcam.method": "gradient",
+        **origin(draft, model, catalog, "gradient"),
         "onnxcam.wrt": json.dumps(names),
-        "onnxcam.reduction_layer": catalog.reduction.name,
-        "onnxcam.builder": "native",
-        "onnxcam.score": catalog.reduction.kind,
-        "onnxcam.final": catalog.reduction.final or "none",
-        GRADIENT: provenance(op),
     }
-    return Gradients(draft.finish(entries), names, catalog.reduction.name, wish)
+    return Gradients(draft.finish(entries), wish, names, catalog.reduction.name)

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto
 
-from onnxcam import __version__
-from onnxcam.autodiff.api import provenance
+from onnxcam.compose.made import Made, origin
 from onnxcam.compose.overlay import Drawing, drawn
 from onnxcam.compose.quantities import Quantities, chosen_classes, input_layer
 from onnxcam.compose.resample import Kernel, normalized, resampled
@@ -39,37 +37,23 @@ from onnxcam.targets import TOP
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explained(Made):
     """An explained model and what it holds.
 
     Attributes:
-        model: The model; it shares the weights of the one that it explains.
         feature: Its feature layer; the input for methods on the input.
         method: Its method.
         letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
-        wish: What was asked for.
     """
 
-    model: Model
     feature: Candidate
     method: GraphMethod
     letters: str
-    wish: Wish
 
     @property
     def summary(self) -> str:
         """What it holds, in words."""
         return f"{self.method.name} at {self.feature.name}"
-
-    @property
-    def gradient(self) -> str:
-        """How true its gradient is: "exact" or "straight-through (operators)"."""
-        return self.model.metadata[GRADIENT]
-
-    @property
-    def proto(self) -> ModelProto:
-        """A full copy of the model, weights and all."""
-        return self.model.proto
 
 
 def explain_graph(
@@ -141,9 +125,9 @@ def explain_graph(
     draft.output(outputs.pop(CLASS), CLASS)
     for name in sorted(outputs):
         draft.output(outputs[name], name)
-    entries = {**(metadata or {}), **_provenance(model, catalog, method, feature, wish)}
-    entries[GRADIENT] = provenance(draft.op)
-    return Explained(draft.finish(entries), feature, method, quantities.place.letters, wish)
+    known = origin(draft, model, catalog, method.name)
+    entries = {**(metadata or {}), **known, **_settings(method, feature, wish)}
+    return Explained(draft.finish(entries), wish, feature, method, quantities.place.letters)
 
 
 def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
@@ -276,20 +260,11 @@ def default_feature(
     return catalog.feature
 
 
-def _provenance(
-    model: Model, catalog: Catalog, method: GraphMethod, feature: Candidate, wish: Wish
-) -> dict[str, str]:
+def _settings(method: GraphMethod, feature: Candidate, wish: Wish) -> dict[str, str]:
     return {
-        "onnxcam.version": __version__,
-        "onnxcam.source.sha256": model.sha256,
-        "onnxcam.method": method.name,
         "onnxcam.feature_layer": feature.name,
-        "onnxcam.reduction_layer": catalog.reduction.name,
-        "onnxcam.builder": "native",
         "onnxcam.upsampling": wish.upsampling,
         "onnxcam.normalize": wish.normalize,
         "onnxcam.fp16_safe": str(wish.single).lower(),
         "onnxcam.signed": str(method.signed).lower(),
-        "onnxcam.score": catalog.reduction.kind,
-        "onnxcam.final": catalog.reduction.final or "none",
     }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnxcam.bodies import infer
 from onnxcam.contrib.definitions import is_defined, lower
 from onnxcam.emit import LIKE_FIRST, Emitter, Tensor, dtype_of, imported, shape_of, value_info
+from onnxcam.emit.walks import bodies_of, every_node, hide, unhide
 from onnxcam.errors import UnsupportedOp
 
 _DISGUISE = "onnxcam.disguise"
@@ -35,28 +34,20 @@ def disguised(proto: ModelProto) -> ModelProto:
     Returns:
         The same model; ``restored`` undoes it.
     """
-    strays = [n for n in _nodes(proto.graph) if not n.domain and n.op_type in _STRAY]
-    for node in strays:
-        node.domain = _DISGUISE
-    if strays:
-        proto.opset_import.append(helper.make_opsetid(_DISGUISE, 1))
+    strays = [n for n in every_node(proto.graph) if not n.domain and n.op_type in _STRAY]
+    hide(proto, strays, _DISGUISE)
     return proto
 
 
 def withdrawn(proto: ModelProto) -> list[str]:
     """Return the operators of a disguised model that no newer opset has."""
-    found = {n.op_type for n in _nodes(proto.graph) if n.domain == _DISGUISE}
+    found = {n.op_type for n in every_node(proto.graph) if n.domain == _DISGUISE}
     return sorted(found - {_STRAY[0]})
 
 
 def restored(proto: ModelProto) -> ModelProto:
     """Undo ``disguised``, in place."""
-    for node in _nodes(proto.graph):
-        if node.domain == _DISGUISE:
-            node.domain = ""
-    kept = [o for o in proto.opset_import if o.domain != _DISGUISE]
-    del proto.opset_import[:]
-    proto.opset_import.extend(kept)
+    unhide(proto, _DISGUISE)
     return proto
 
 
@@ -96,7 +87,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
 
 def _is_open(node: NodeProto) -> bool:
     own = not node.domain and node.op_type in LIKE_FIRST
-    return own or is_defined(node.domain, node.op_type) or _has_body(node)
+    return own or is_defined(node.domain, node.op_type) or any(bodies_of(node))
 
 
 def _stamp(op: Emitter, node: gs.Node) -> bool:
@@ -114,10 +105,6 @@ def _stamp(op: Emitter, node: gs.Node) -> bool:
     return True
 
 
-def _has_body(node: NodeProto) -> bool:
-    return any(attribute.HasField("g") for attribute in node.attribute)
-
-
 def _with_weights_as_inputs(proto: ModelProto) -> ModelProto:
     """Return the model with detached initializers as inputs, which need no bytes."""
     out = ModelProto()
@@ -130,13 +117,3 @@ def _with_weights_as_inputs(proto: ModelProto) -> ModelProto:
                 info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
                 out.graph.input.append(info)
     return out
-
-
-def _nodes(graph: GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
-            for body in attribute.graphs:
-                yield from _nodes(body)

@@ -187,10 +187,6 @@ class Emitter(Shorthands):
         copy.dtype = copy.dtype or dtype_of(tensor)
         return copy
 
-    def local(self, tensor: Tensor) -> Tensor:
-        """Return a tensor of this subgraph: itself, or a copy of one from outside."""
-        return tensor if id(tensor) in self._local else self._inside("Identity", tensor)
-
     def _inside(self, op_type: str, *inputs: Tensor) -> Tensor:
         return self._write(op_type, "", inputs, {}, 1)[0]
 

@@ -7,7 +7,7 @@ import pytest
 from gradcheck import check_gradient
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
-from rule_cases import Case, check_all, check_dtypes, check_twice
+from rule_cases import Case, check_all, check_dtypes, check_old, check_twice
 from variants import graph_model, node_model
 
 from onnxcam.autodiff import vjp_model
@@ -85,10 +85,7 @@ def test_second_derivative(name: str) -> None:
 @pytest.mark.parametrize("name", OLD)
 @pytest.mark.parametrize("keep", [False, True])
 def test_old_opsets(name: str, keep: bool) -> None:
-    case = OLD[name]
-    model = case.model(np.float32)
-    model.ir_version = 7
-    assert check_gradient(model, case.cast(np.float32), keep_opset=keep).runtime
+    check_old(OLD[name], keep=keep)
 
 
 def test_concat_of_unknown_sizes_in_an_old_opset_says_what_to_do() -> None:

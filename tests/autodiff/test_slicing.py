@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
-from rule_cases import Case, check_all, check_dtypes, check_twice
+from rule_cases import Case, check_all, check_dtypes, check_old, check_twice
 
 X = (np.random.default_rng(1).permutation(60) / 16 - 1.25).reshape(3, 4, 5)
 FAR = np.iinfo(np.int64).max
@@ -83,10 +82,7 @@ def test_second_derivative(name: str) -> None:
 @pytest.mark.parametrize("name", OLD)
 @pytest.mark.parametrize("keep", [False, True])
 def test_old_opsets(name: str, keep: bool) -> None:
-    case = OLD[name]
-    model = case.model(np.float32)
-    model.ir_version = 7
-    assert check_gradient(model, case.cast(np.float32), keep_opset=keep).runtime
+    check_old(OLD[name], keep=keep)
 
 
 @pytest.mark.parametrize("seed", range(12))
