@@ -5,18 +5,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from onnxcam.version import __version__
+
 if TYPE_CHECKING:
     from onnxcam.conversion import convert
     from onnxcam.explain import Explainer
-    from onnxcam.explanation import Explanation
+    from onnxcam.output.explanation import Explanation
 
-__version__ = "0.1.0.dev0"
 __all__ = ["Explainer", "Explanation", "__version__", "convert"]
 
 _HOMES = {
     "convert": "onnxcam.conversion",
     "Explainer": "onnxcam.explain",
-    "Explanation": "onnxcam.explanation",
+    "Explanation": "onnxcam.output.explanation",
 }
 
 

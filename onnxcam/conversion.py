@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 from onnx import ModelProto
 
-from onnxcam import compose, layers, methods
+from onnxcam import compose, methods
+from onnxcam.analysis import layers
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import model_input
-from onnxcam.labels import load_labels
-from onnxcam.model import Model, load
-from onnxcam.placing import free_place, placed
-from onnxcam.preprocess import InputSpec, prepare, resolve, to_metadata
-from onnxcam.render.colour import colormap
-from onnxcam.targets import resolve_target
+from onnxcam.inputs import InputSpec, prepare, resolve, to_metadata
+from onnxcam.inputs.labels import load_labels
+from onnxcam.model.model import Model, load
+from onnxcam.model.saving import free_place, placed
+from onnxcam.output.render.colour import colormap
+from onnxcam.targets.names import resolve_target
 from onnxcam.verify import Array, Check, sample_feeds, verify
 
 GRADIENT = "gradient"
@@ -95,7 +96,7 @@ def convert(
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
         overlay: Also return ``onnxcam.overlay``, every map drawn on the picture that the input is:
-            uint8 [N, K, height, width, 3], as :func:`onnxcam.render.overlay` draws it.
+            uint8 [N, K, height, width, 3], as :func:`onnxcam.output.render.overlay` draws it.
         opset: The opset to write the file at, with the IR version of its time; None takes 20, or
             the model's own where that is later.
         fp16_safe: Compute what is explained in float32, where the model is in half precision: its

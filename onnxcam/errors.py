@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class OnnxcamError(Exception):
     """Base of every error that onnxcam raises on purpose.
@@ -36,3 +38,14 @@ class InputError(OnnxcamError):
 
 class UnsupportedOp(OnnxcamError):  # noqa: N818 - the name that the contract gives it
     """A differentiated value flows through an operator that has no gradient rule (exit code 1)."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the names that hold ``name``, the last ones, or else look most like it."""
+    import difflib
+
+    named = [k for k in known if k]
+    parts = [k for k in named if name and name.casefold() in k.casefold()]
+    close = parts[-3:] or difflib.get_close_matches(name, named, n=3, cutoff=0.4)
+    listed = ", ".join(repr(c) for c in close)
+    return f"did you mean {listed}?" if close else "`onnxcam layers MODEL` lists the tensors"

@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam import compose, layers, methods
-from onnxcam.cache import store
+from onnxcam import compose, methods
+from onnxcam.analysis import layers
+from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError, OnnxcamError, UsageError
-from onnxcam.layout import Layout
-from onnxcam.model import Model, Port, load
-from onnxcam.preprocess import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
-from onnxcam.runner import Runner, Upsampling
-from onnxcam.session import Device
-from onnxcam.targets import resolve_target
+from onnxcam.inputs import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
+from onnxcam.model.model import Model, Port, load
+from onnxcam.run.cache import store
+from onnxcam.run.runner import Runner, Upsampling
+from onnxcam.run.session import Device
+from onnxcam.targets.names import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Target: TypeAlias = "int | str | None"
@@ -40,7 +41,7 @@ class Explainer:
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
         cache: Keep what is written behind the model on disk, and take it from there; see
-            :mod:`onnxcam.cache` for the place.
+            :mod:`onnxcam.run.cache` for the place.
 
     Attributes:
         model: The loaded model.

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 
-from onnxcam import compose
+from onnxcam import compose, names
+from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import vjp_model
-from onnxcam.emit import Dim, np_dtype
-from onnxcam.layers import Catalog
-from onnxcam.model import Model, Port, load
-from onnxcam.scores import not_finite
-from onnxcam.session import Session, available_devices
-from onnxcam.surgery import expose
-from onnxcam.upsample import upsample
-from onnxcam.versions import opsets
+from onnxcam.graph.emit import Dim, np_dtype
+from onnxcam.model.draft import expose
+from onnxcam.model.model import Model, Port, load
+from onnxcam.model.passes.opsets import opsets
+from onnxcam.output.upsample import upsample
+from onnxcam.run.scores import not_finite
+from onnxcam.run.session import Session, available_devices
 
 _TRUTH = {
     compose.Explained: ("map", "`onnxcam explain`'s"),
@@ -109,8 +109,8 @@ def verify(
 
 def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
     """Return the targets to feed: none where the model has a default."""
-    required = any(p.name == compose.TARGET for p in model.inputs)
-    return {compose.TARGET: np.array(explained.wish.default, np.int64)} if required else {}
+    required = any(p.name == names.TARGET for p in model.inputs)
+    return {names.TARGET: np.array(explained.wish.default, np.int64)} if required else {}
 
 
 def _narrowest(model: Model) -> int:
@@ -224,9 +224,9 @@ def _own_difference(
 ) -> float:
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    added = [compose.MAP] if isinstance(explained, compose.Explained) else explained.outputs
+    added = [names.MAP] if isinstance(explained, compose.Explained) else explained.outputs
     # The session is gone before the next one comes: each holds the weights twice.
-    classes, *got = Session(model, device=device).run(given, [compose.CLASS, *added])
+    classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
     if isinstance(explained, compose.Explained):
         return relative(got[0], _wanted(source, explained, catalog, feeds, device))
     return _farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
@@ -271,7 +271,7 @@ def _wanted(
         default=wish.default,
         single=wish.single,
     )
-    (maps,) = Session(plain.model, device=device).run(feeds, [compose.MAP])
+    (maps,) = Session(plain.model, device=device).run(feeds, [names.MAP])
     layout = catalog.input_layout
     if wish.upsampling != "none" and layout is not None:
         size = tuple(feeds[catalog.input].shape[i] for i in layout.space)

@@ -6,17 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nets
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from support import nets
 
 import onnxcam
 from onnxcam import Explainer, methods
 from onnxcam.cli import main
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UnsupportedOp, UsageError
-from onnxcam.session import Session
+from onnxcam.run.session import Session
 from onnxcam.verify import Check
 
 X = np.random.default_rng(0).normal(size=(3, 2, 6, 6)).astype("f4")

@@ -14,9 +14,10 @@ from architectures.weights import calibrated, inputs
 from onnx import ModelProto
 
 import onnxcam
-from onnxcam import layers, methods
+from onnxcam import methods
+from onnxcam.analysis import layers
 from onnxcam.errors import OnnxcamError
-from onnxcam.model import load
+from onnxcam.model.model import load
 
 DEFAULT = "gradcam"
 FILES = (

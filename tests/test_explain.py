@@ -6,18 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import nets
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 from PIL import Image
+from support import nets
 
 from onnxcam import Explainer
 from onnxcam.errors import InputError, ModelError, UsageError
-from onnxcam.model import load
-from onnxcam.session import Session
-from onnxcam.upsample import upsample
+from onnxcam.model.model import load
+from onnxcam.output.upsample import upsample
+from onnxcam.run.session import Session
 
 
 @pytest.fixture
@@ -206,9 +206,10 @@ def test_saved_files_hold_the_explanation(tmp_path: Path, batch: np.ndarray) -> 
 def test_scores_stay_those_of_the_plain_model(shared_models: Path) -> None:
     """Bit for bit with optimisations off, rounding of the dtype with them on."""
     rng = np.random.default_rng(0)
-    from onnxcam.compose import SCORE, default_feature, explain_graph
-    from onnxcam.layers import catalog
+    from onnxcam.analysis.layers import catalog
+    from onnxcam.compose import default_feature, explain_graph
     from onnxcam.methods import find
+    from onnxcam.names import SCORE
 
     for path in sorted(shared_models.glob("*.onnx")):
         model = load(path)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import nets
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from support import nets
 
-from onnxcam import compose, layers, methods
+from onnxcam import methods, names
+from onnxcam.analysis import layers
 from onnxcam.compose import Explained, explain_graph
-from onnxcam.model import Model, load
+from onnxcam.model.model import Model, load
 from onnxcam.verify import Check, relative, sample_feeds, verify
 
 
@@ -68,7 +69,7 @@ def test_a_missing_output_and_a_strange_operator_are_found() -> None:
 def test_a_required_target_is_fed(targets: list[int]) -> None:
     model = load(nets.cnn())
     explained = _explained(model, targets=len(targets), default=targets, required=True)
-    assert compose.TARGET in [p.name for p in explained.model.inputs]
+    assert names.TARGET in [p.name for p in explained.model.inputs]
     assert _checked(model, explained).problems == ()
 
 

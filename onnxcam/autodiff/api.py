@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.autodiff import ort_training
+from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.engine import Overrides, vjp
-from onnxcam.autodiff.sequences import zeros
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
+from onnxcam.autodiff.ort_training import builder as ort_training
 from onnxcam.errors import UsageError
-from onnxcam.model import load
-from onnxcam.surgery import Draft
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import load
 
 COTANGENT, GRADIENT = "ct::", "grad::"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
 def unbroadcast(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:

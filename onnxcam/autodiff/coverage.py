@@ -9,17 +9,17 @@ from typing import Literal, TypeAlias, get_args
 import onnx
 import onnx_graphsurgeon as gs
 
+from onnxcam.analysis.layers.path import path
+from onnxcam.analysis.layers.score import reduction
+from onnxcam.analysis.layout import layouts
+from onnxcam.analysis.layout.sizes import refine
 from onnxcam.autodiff.expand import has_definition
 from onnxcam.autodiff.registry import STANDARD, limited, lookup, nondiff_reason, refusal, table
 from onnxcam.autodiff.rules.contrib import by_definition
-from onnxcam.bodies import bodies
-from onnxcam.contrib import defined
-from onnxcam.layers.path import path
-from onnxcam.layers.score import reduction
-from onnxcam.layout import layouts
-from onnxcam.layout.sizes import refine
-from onnxcam.model import Model
-from onnxcam.surgery import Draft
+from onnxcam.graph.bodies import bodies
+from onnxcam.graph.contrib import defined
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
 
 Kind: TypeAlias = Literal["rule", "expanded", "straight-through", "zero", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -19,14 +19,16 @@ from onnxcam.autodiff.registry import (
     Entry,
     NodeView,
     Rule,
+    fallback_for,
     is_discrete,
     lookup,
     nondiff_reason,
     refusal,
     schema_of,
 )
-from onnxcam.bodies import captures
-from onnxcam.emit import (
+from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.bodies import captures
+from onnxcam.graph.emit import (
     Emitter,
     Tensor,
     const_value,
@@ -36,7 +38,6 @@ from onnxcam.emit import (
     is_small_float,
     shape_of,
 )
-from onnxcam.errors import UnsupportedOp
 
 Overrides = Mapping[str, Rule]
 
@@ -190,7 +191,7 @@ class _Walk:
         for key in (view.raw.name, view.op_type):
             if key and key in self.overrides:
                 return Entry(self.overrides[key], 1)
-        entry = lookup(view.domain, view.op_type, view.opset) or _expansion(view)
+        entry = lookup(view.domain, view.op_type, view.opset) or fallback_for(view)
         if entry is None:
             raise unsupported(view)
         return entry
@@ -253,14 +254,6 @@ def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]
         stack.append((node, True))
         sources = [*node.inputs, *(captures(node) if _has_body(node) else ())]
         stack.extend((t, False) for t in reversed(sources) if t.name)
-
-
-def _expansion(view: NodeView) -> Entry | None:
-    """Return the rule by ONNX's own definition of the operator, where it has one."""
-    from onnxcam.autodiff.expand import expanded, is_defined  # which need this engine
-
-    refused = refusal(view.domain, view.op_type) is not None
-    return None if refused or not is_defined(view) else Entry(expanded, 1)
 
 
 def unsupported(view: NodeView) -> UnsupportedOp:

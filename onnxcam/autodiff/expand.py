@@ -14,10 +14,10 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
+from onnxcam.autodiff.control.subgraphs import Differentiable
 from onnxcam.autodiff.registry import NodeView, schema_of
-from onnxcam.autodiff.subgraphs import Differentiable
-from onnxcam.bodies import captures
-from onnxcam.emit import Emitter, Tensor, imported, node_proto, type_proto
+from onnxcam.graph.bodies import captures
+from onnxcam.graph.emit import Emitter, Tensor, imported, node_proto, type_proto
 
 
 def expanded(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:

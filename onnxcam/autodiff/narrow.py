@@ -14,11 +14,11 @@ from copy import copy
 
 import onnx_graphsurgeon as gs
 
+from onnxcam.analysis.layout.rows import Rows, joined, passed
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.control.sequences import add as add_any
 from onnxcam.autodiff.registry import Entry, NodeView
-from onnxcam.autodiff.sequences import add as add_any
-from onnxcam.emit import Emitter, Tensor, const_value, shape_of
-from onnxcam.layout.rows import Rows, joined, passed
+from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 _SHARE = 4  # rows are worth slicing out when they are at most one in this many
 

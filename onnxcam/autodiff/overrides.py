@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxcam.autodiff.engine import Overrides
 from onnxcam.autodiff.registry import NodeView, Rule, lookup
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor
 
 
 def _table(change: Callable[[Emitter, NodeView, Tensor, Rule], Any]) -> Overrides:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from onnxcam.emit import Emitter, Tensor, const_value
+from onnxcam.graph.emit import Emitter, Tensor, const_value
+from onnxcam.graph.registry import Registry, Source
 
 Rule: TypeAlias = Callable[..., Any]
+Key: TypeAlias = tuple[str, str]  # domain and operator type
 STANDARD = ""
 MICROSOFT = "com.microsoft"
 _DISCRETE = {"tensor(int32)", "tensor(int64)", "tensor(bool)"}
@@ -37,10 +37,12 @@ class Entry:
     straight_through: bool = False
 
 
-_RULES: dict[tuple[str, str], list[Entry]] = {}
-_NONDIFF: dict[tuple[str, str], str] = {}
-_REFUSED: dict[tuple[str, str], str] = {}
-_LIMITS: dict[tuple[str, str], str] = {}
+_SOURCE = Source("onnxcam.autodiff.rules", "onnxcam.rules")
+_RULES: Registry[Key, list[Entry]] = Registry("rules", _SOURCE)
+_NONDIFF: Registry[Key, str] = Registry("zeros", _SOURCE)
+_REFUSED: Registry[Key, str] = Registry("refusals", _SOURCE)
+_LIMITS: Registry[Key, str] = Registry("limits", _SOURCE)
+_FALLBACKS: list[tuple[Callable[[NodeView], bool], Entry]] = []
 
 
 def vjp(
@@ -66,7 +68,7 @@ def vjp(
 
     def enter(rule: Rule) -> Rule:
         for name in names:
-            entries = _RULES.setdefault((domain, name), [])
+            entries = _RULES.entries.setdefault((domain, name), [])
             if any(e.since == since for e in entries):
                 raise ValueError(f"two rules for {domain}::{name} since {since}")
             entries.append(Entry(rule, since, broadcasts, straight_through))
@@ -79,43 +81,62 @@ def vjp(
 def nondiff(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators whose derivative is zero (almost everywhere) by definition."""
     for name in names:
-        _enter_once(_NONDIFF, (domain, name), why)
+        _NONDIFF.enter((domain, name), why)
 
 
 def refuse(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators that have a derivative which onnxcam does not give, with the reason."""
     for name in names:
-        _enter_once(_REFUSED, (domain, name), why)
+        _REFUSED.enter((domain, name), why)
 
 
 def limit(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators with a rule that refuses some nodes: "in training mode without its mask"."""
     for name in names:
-        _enter_once(_LIMITS, (domain, name), why)
+        _LIMITS.enter((domain, name), why)
+
+
+def fallback(applies: Callable[[NodeView], bool]) -> Callable[[Rule], Rule]:
+    """Enter a rule for operators that have none and are not refused.
+
+    Args:
+        applies: Whether it holds for a node.
+    """
+
+    def enter(rule: Rule) -> Rule:
+        _FALLBACKS.append((applies, Entry(rule, 1)))
+        return rule
+
+    return enter
+
+
+def fallback_for(view: NodeView) -> Entry | None:
+    """Return the first fallback that holds for a node without a rule, None where none does."""
+    load_rules()
+    if refusal(view.domain, view.op_type) is not None:
+        return None
+    return next((entry for applies, entry in _FALLBACKS if applies(view)), None)
 
 
 def lookup(domain: str, op_type: str, opset: int) -> Entry | None:
     """Return the rule of an operator at an opset version, or None."""
-    load_rules()
-    fitting = [e for e in _RULES.get((_standard(domain), op_type), ()) if e.since <= opset]
+    entries = _RULES.get((_standard(domain), op_type)) or ()
+    fitting = [e for e in entries if e.since <= opset]
     return fitting[-1] if fitting else None
 
 
 def nondiff_reason(domain: str, op_type: str) -> str | None:
     """Return why the derivative of an operator is zero by definition, or None."""
-    load_rules()
     return _NONDIFF.get((_standard(domain), op_type))
 
 
 def refusal(domain: str, op_type: str) -> str | None:
     """Return why an operator is refused on purpose, or None."""
-    load_rules()
     return _REFUSED.get((_standard(domain), op_type))
 
 
 def limited(domain: str, op_type: str) -> str | None:
     """Return which nodes of an operator with a rule are refused, or None."""
-    load_rules()
     return _LIMITS.get((_standard(domain), op_type))
 
 
@@ -142,10 +163,8 @@ def is_discrete(schema: onnx.defs.OpSchema | None, side: str, index: int) -> boo
 
 
 def load_rules() -> None:
-    """Import every file in ``rules/``, which enters its rules."""
-    package = import_module("onnxcam.autodiff.rules")
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    """Import every file in ``rules/`` and every plug-in, which enter their rules."""
+    _SOURCE.load()
 
 
 def is_foreign(function: Callable[..., Any]) -> bool:
@@ -155,17 +174,11 @@ def is_foreign(function: Callable[..., Any]) -> bool:
 
 def extended() -> bool:
     """Tell whether there are rules that are not onnxcam's own."""
-    return any(is_foreign(e.rule) for entries in _RULES.values() for e in entries)
+    return any(is_foreign(e.rule) for _, entries in _RULES.items() for e in entries)
 
 
 def _standard(domain: str | None) -> str:
     return STANDARD if domain in (None, "ai.onnx") else domain
-
-
-def _enter_once(table: dict[tuple[str, str], str], key: tuple[str, str], why: str) -> None:
-    if key in table:
-        raise ValueError(f"{key[0]}::{key[1]} is entered twice")
-    table[key] = why
 
 
 class NodeView:
@@ -272,10 +285,9 @@ class NodeView:
 
 def table() -> Iterable[tuple[str, str, str]]:
     """Yield (domain, operator, "rule" | "straight-through" | "zero" | "refused")."""
-    load_rules()
     for (domain, name), entries in _RULES.items():
         yield domain, name, "straight-through" if entries[-1].straight_through else "rule"
-    for domain, name in _NONDIFF:
+    for (domain, name), _ in _NONDIFF.items():
         yield domain, name, "zero"
-    for domain, name in _REFUSED:
+    for (domain, name), _ in _REFUSED.items():
         yield domain, name, "refused"

@@ -143,7 +143,7 @@ def convert_command(
     The new model keeps every input and output of MODEL and adds the optional input
     `onnxcam.target` and the outputs `onnxcam.map` and `onnxcam.class`.
     """
-    from onnxcam import report
+    from onnxcam.cli import tables as report
     from onnxcam.conversion import convert
 
     made = convert(

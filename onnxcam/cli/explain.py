@@ -63,7 +63,7 @@ from onnxcam.cli.options import (
 )
 def explain_command(**options: Any) -> None:
     """Explain what MODEL sees in each INPUT (pictures, or .npy/.npz arrays)."""
-    from onnxcam.batch import Job, run
+    from onnxcam.cli.batch import Job, run
 
     job = Job(**options)
     outcome = run(job)

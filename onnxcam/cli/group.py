@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from onnxcam import __version__
 from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.version import __version__
 
 
 class _Commands(click.Group):

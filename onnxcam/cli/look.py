@@ -14,7 +14,7 @@ from onnxcam.cli.options import JSON, LABELS, MODEL, REDUCTION, options, print_j
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
-    from onnxcam.layers import Candidate, Catalog
+    from onnxcam.analysis.layers import Candidate, Catalog
 
 
 @main.command("layers", short_help="List the layers that can be explained.")
@@ -28,8 +28,8 @@ def layers_command(
     model: Path, reduction_layer: str | None, everything: bool, as_json: bool
 ) -> None:
     """List the layers of MODEL that can be explained; the default is marked."""
-    from onnxcam.layers import catalog
-    from onnxcam.model import load
+    from onnxcam.analysis.layers import catalog
+    from onnxcam.model.model import load
 
     loaded = load(model)
     found = catalog(loaded, reduction_layer=reduction_layer)
@@ -37,7 +37,7 @@ def layers_command(
     if as_json:
         print_json({"notes": loaded.notes, **_catalog_json(found, rows)})
     else:
-        from onnxcam import report
+        from onnxcam.cli import tables as report
 
         report.print_layers(loaded, found, rows)
 
@@ -55,8 +55,8 @@ def inputs_command(
     model: Path, image: Path, save: str | None, force: bool, labels: Path | None, as_json: bool
 ) -> None:
     """Find out how MODEL wants its pictures: what IMAGE is taken for under every preset."""
-    from onnxcam import report
-    from onnxcam.inputs import save_preset, try_presets
+    from onnxcam.cli import tables as report
+    from onnxcam.look.presets import save_preset, try_presets
 
     trials = try_presets(model, image, labels=labels)
     saved = save_preset(model, save, labels=labels, force=force) if save else None
@@ -70,7 +70,8 @@ def inputs_command(
 @options(JSON)
 def methods_command(as_json: bool) -> None:
     """List the methods, their equations and where they come from."""
-    from onnxcam import methods, report
+    from onnxcam import methods
+    from onnxcam.cli import tables as report
 
     found = [methods.find(name) for name in methods.names()]
     if as_json:
@@ -90,9 +91,9 @@ def ops_command(model: Path | None, reduction_layer: str | None, as_json: bool) 
 
     A model is raised to a newer opset as it is loaded: its operators are listed as they are then.
     """
-    from onnxcam import report
     from onnxcam.autodiff.coverage import known, of_model
-    from onnxcam.model import load
+    from onnxcam.cli import tables as report
+    from onnxcam.model.model import load
 
     if model is None and reduction_layer is not None:
         raise UsageError("--reduction-layer names a tensor of a model", "name the model too")

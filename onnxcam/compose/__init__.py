@@ -8,29 +8,9 @@ it (``overlay``). ``gradients`` returns gradients as they are.
 from onnxcam.compose.gradients import Gradients, gradient_graph
 from onnxcam.compose.graph import Explained, default_feature, explain_graph
 from onnxcam.compose.overlay import Drawing
-from onnxcam.compose.wish import (
-    CLASS,
-    FEATURE,
-    GRADIENT,
-    MAP,
-    OVERLAY,
-    SCORE,
-    SIGNED,
-    STEEPEST,
-    TARGET,
-    Wish,
-)
+from onnxcam.compose.wish import Wish
 
 __all__ = [
-    "CLASS",
-    "FEATURE",
-    "GRADIENT",
-    "MAP",
-    "OVERLAY",
-    "SCORE",
-    "SIGNED",
-    "STEEPEST",
-    "TARGET",
     "Drawing",
     "Explained",
     "Gradients",

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.made import Made, origin
 from onnxcam.compose.quantities import chosen_classes, class_scores, class_seed
-from onnxcam.compose.wish import CLASS, Wish
+from onnxcam.compose.wish import Wish
 from onnxcam.errors import UsageError
-from onnxcam.layers import Catalog
-from onnxcam.model import Model
-from onnxcam.surgery import Draft
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
+from onnxcam.names import CLASS
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.made import Made, origin
 from onnxcam.compose.overlay import Drawing, drawn
 from onnxcam.compose.quantities import Quantities, chosen_classes, input_layer
 from onnxcam.compose.resample import Kernel, normalized, resampled
-from onnxcam.compose.wish import (
+from onnxcam.compose.wish import Normalization, Upsampling, Wish, outputs_named
+from onnxcam.errors import ModelError, UsageError
+from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
+from onnxcam.methods import GraphMethod
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
+from onnxcam.names import (
     ANY_NUMBER,
     CLASS,
     DIAGNOSTIC,
@@ -22,18 +29,8 @@ from onnxcam.compose.wish import (
     SCORE,
     SIGNED,
     STEEPEST,
-    Normalization,
-    Upsampling,
-    Wish,
-    outputs_named,
 )
-from onnxcam.emit import Dim, Emitter, Tensor, shape_of
-from onnxcam.errors import ModelError, UsageError
-from onnxcam.layers import Candidate, Catalog
-from onnxcam.methods import GraphMethod
-from onnxcam.model import Model
-from onnxcam.surgery import Draft
-from onnxcam.targets import TOP
+from onnxcam.targets.names import TOP
 
 
 @dataclass(frozen=True)

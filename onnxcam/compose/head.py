@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from onnxcam.emit import Tensor, const_value, shape_of
 from onnxcam.errors import UsageError
+from onnxcam.graph.emit import Tensor, const_value, shape_of
 
 _POOLS = ("GlobalAveragePool", "ReduceMean")
 _SAME = frozenset("Identity Cast Dropout QuantizeLinear DequantizeLinear".split())

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from onnx import ModelProto
 
-from onnxcam import __version__
+from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import provenance
-from onnxcam.compose.wish import GRADIENT, Wish
-from onnxcam.layers import Catalog
-from onnxcam.model import Model
-from onnxcam.surgery import Draft
+from onnxcam.compose.wish import Wish
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
+from onnxcam.names import GRADIENT
+from onnxcam.version import __version__
 
 
 @dataclass(frozen=True)

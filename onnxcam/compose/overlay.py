@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor
 
 _PLANES = "NCHW"
 
@@ -42,8 +42,8 @@ class Drawing:
 def drawn(op: Emitter, x: Tensor, map: Tensor, how: Drawing) -> Tensor:
     """Return every map of every input drawn on that input.
 
-    The values are those of :func:`onnxcam.render.overlay`: each map is scaled by its own range,
-    NaN and infinities count as 0.
+    The values are those of :func:`onnxcam.output.render.overlay`: each map is scaled by its own
+    range, NaN and infinities count as 0.
 
     Args:
         op: Emitter.

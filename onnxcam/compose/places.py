@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxcam.emit import Emitter, Tensor, shape_of
-from onnxcam.layout import Layout
+from onnxcam.analysis.layout import Layout
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.methods.cam.sums import reshaped
 from onnxcam.methods.registry import Axes
-from onnxcam.methods.sums import reshaped
 
 _END = 2**63 - 1
 _ORDER = "NTDHW"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.autodiff.engine import path, vjp
 from onnxcam.autodiff.overrides import rectifies
 from onnxcam.autodiff.registry import NodeView
@@ -14,13 +15,13 @@ from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
-from onnxcam.compose.wish import ANY_NUMBER, TARGET, Wish
-from onnxcam.contrib import scale_of
-from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.compose.wish import Wish
 from onnxcam.errors import UsageError
-from onnxcam.layers import Candidate, Catalog
+from onnxcam.graph.contrib import scale_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.methods import GraphMethod, find
-from onnxcam.surgery import Draft
+from onnxcam.model.draft import Draft
+from onnxcam.names import ANY_NUMBER, TARGET
 
 
 class Quantities:

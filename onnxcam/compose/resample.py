@@ -1,8 +1,8 @@
 """Maps at the input's size and normalised maps, in the graph.
 
-The values are those of :mod:`onnxcam.upsample`. ONNX Runtime's cubic Resize takes two hundred
-times longer than the matrix products that are the same, so it only makes the matrices, where a
-size is not known before.
+The values are those of :mod:`onnxcam.output.upsample`. ONNX Runtime's cubic Resize takes two
+hundred times longer than the matrix products that are the same, so it only makes the matrices,
+where a size is not known before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 Kernel = Literal["bicubic", "linear", "nearest"]
 Size = Sequence["int | Tensor"]

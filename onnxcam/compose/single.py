@@ -13,9 +13,9 @@ import numpy as np
 from onnx import TensorProto
 
 from onnxcam.autodiff.engine import path
-from onnxcam.bodies import bodies
-from onnxcam.emit import Emitter, Tensor, dtype_of, elem_type, is_float
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.bodies import bodies
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, elem_type, is_float
 
 _SINGLE = np.dtype(np.float32)
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -6,8 +6,8 @@ that it is surer of than of any other, they stay the same: a gradient of 0, and 
 
 from __future__ import annotations
 
-from onnxcam.contrib import before_rounding
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.graph.contrib import before_rounding
+from onnxcam.graph.emit import Emitter, Tensor
 
 _MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose".split())
 

@@ -8,14 +8,8 @@ from typing import Literal, get_args
 
 from onnxcam.compose.overlay import Drawing
 from onnxcam.errors import UsageError
-from onnxcam.targets import TOP
-
-TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
-SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
-FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
-ANY_NUMBER = "onnxcam.K"
-DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)
-_PREFIX = "onnxcam."
+from onnxcam.names import FEATURE, GRADIENT, PREFIX, SCORE, SIGNED, STEEPEST
+from onnxcam.targets.names import TOP
 
 Upsampling = Literal["bicubic", "nearest", "none"]
 Normalization = Literal["none", "max", "minmax"]
@@ -63,12 +57,12 @@ class Wish:
 
 def outputs_named(short: Sequence[str]) -> frozenset[str]:
     """Return the names of outputs that are asked for without their prefix."""
-    return frozenset(_PREFIX + name for name in short)
+    return frozenset(PREFIX + name for name in short)
 
 
 def _check(what: str, value: str, allowed: Sequence[str]) -> None:
-    short = [a.removeprefix(_PREFIX) for a in allowed]
+    short = [a.removeprefix(PREFIX) for a in allowed]
     if value not in allowed:
         raise UsageError(
-            f"no {what} {value.removeprefix(_PREFIX)!r}", f"choose one of {', '.join(short)}"
+            f"no {what} {value.removeprefix(PREFIX)!r}", f"choose one of {', '.join(short)}"
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 from onnxcam.autodiff.registry import Rule
 from onnxcam.errors import UsageError
+from onnxcam.graph.registry import Registry, Source
 
 _FEATURE = ("activation", "gradient", "weights")
 _INPUT = ("input", "input_gradient")
 _MAP = "map:"
-_METHODS: dict[str, GraphMethod] = {}
+_METHODS: Registry[str, GraphMethod] = Registry(
+    "methods", Source("onnxcam.methods", "onnxcam.methods")
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,9 @@ def graph_method(
         raise ValueError(f"{name!r} cannot need {needs}: see GraphMethod")
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        if name in _METHODS:
-            raise ValueError(f"two methods are called {name!r}")
-        summary = (emit.__doc__ or "").strip().splitlines()[0]
+        summary = (emit.__doc__ or "").strip().partition("\n")[0]
         method = GraphMethod(name, emit, needs, rectify, cite, summary, overrides or {}, signed)
-        _METHODS[name] = method
+        _METHODS.enter(name, method)
         return emit
 
     return enter
@@ -102,8 +101,7 @@ def graph_method(
 
 def names() -> tuple[str, ...]:
     """Return the names of all methods, sorted."""
-    _load()
-    return tuple(sorted(_METHODS))
+    return tuple(sorted(name for name, _ in _METHODS.items()))
 
 
 def find(name: str) -> GraphMethod:
@@ -112,13 +110,7 @@ def find(name: str) -> GraphMethod:
     Raises:
         UsageError: There is none of this name.
     """
-    _load()
-    if name not in _METHODS:
+    method = _METHODS.get(name)
+    if method is None:
         raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
-    return _METHODS[name]
-
-
-def _load() -> None:
-    package = import_module("onnxcam.methods")
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    return method

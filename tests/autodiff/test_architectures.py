@@ -17,13 +17,13 @@ import onnx
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from architectures.evaluate import run as run_in_double
 from architectures.export import FEATURE, INPUT, OUTPUT, export, shared_weight
 from architectures.weights import calibrated, inputs
 from onnx import ModelProto
-from runtime import run as run_in_onnxruntime
+from support.evaluate import run as run_in_double
+from support.runtime import run as run_in_onnxruntime
+from support.variants import in_double
 from torch import Tensor, nn
-from variants import in_double
 
 from onnxcam.autodiff import vjp_model
 

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
-from gradcheck import run
-from rule_cases import Case, check_all, check_dtypes, check_twice
-from variants import node_model
+from support.gradcheck import run
+from support.rule_cases import Case, check_all, check_dtypes, check_twice
+from support.variants import node_model
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
-from gradcheck import check_gradient, run
-from second_order import check_second_order
-from variants import node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
+from support.variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.engine import vjp
 from onnxcam.errors import UnsupportedOp
-from onnxcam.surgery import Draft
+from onnxcam.model.draft import Draft
 
 SHAPES = [(3, 2), (2, 3, 4), (2, 2, 3, 2), (1, 2, 2, 3, 2)]
 TRAINED = ["y", "running_mean", "running_var"]

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from gradcheck import check_gradient, run
 from onnx import TensorProto, helper
-from variants import graph_model, node_model
+from support.gradcheck import check_gradient, run
+from support.variants import graph_model, node_model
 
 from onnxcam.autodiff import vjp_model
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from attention_cases import ATTENTION
-from contrib_case import Case, lowered, model_of, renamed
-from contrib_cases import SMOOTH
-from gradcheck import check_gradient, run
 from onnx import ModelProto, TensorProto
-from quantized_cases import QUANTIZED
-from second_order import check_second_order
+from support import reference_repairs  # noqa: F401
+from support.attention_cases import ATTENTION
+from support.contrib_case import Case, lowered, model_of, renamed
+from support.contrib_cases import SMOOTH
+from support.gradcheck import check_gradient, run
+from support.quantized_cases import QUANTIZED
+from support.second_order import check_second_order
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contrib_case import ML, normal
-from gradcheck import run
 from onnx import helper, numpy_helper
+from support.contrib_case import ML, normal
+from support.gradcheck import run
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.registry import table

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
-from gradcheck import check_gradient, run
 from onnx import ModelProto, helper, numpy_helper, parser
-from second_order import check_second_order
-from variants import graph_model, node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
+from support.variants import graph_model, node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp

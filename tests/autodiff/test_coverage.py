@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import nets
 import numpy as np
 import onnx
 import onnx.parser
 import onnx_graphsurgeon as gs
 import pytest
-from attention_cases import ATTENTION
-from contrib_case import Case, model_of
-from contrib_cases import SMOOTH
-from quantized_cases import QUANTIZED
+from support import nets
+from support.attention_cases import ATTENTION
+from support.contrib_case import Case, model_of
+from support.contrib_cases import SMOOTH
+from support.quantized_cases import QUANTIZED
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.coverage import KINDS, MEANING, coverage, known, of_model, refusals
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.registry import lookup
 from onnxcam.autodiff.rules.contrib import by_definition
-from onnxcam.contrib import is_defined
-from onnxcam.emit import Emitter
 from onnxcam.errors import ModelError, UnsupportedOp
-from onnxcam.model import load
+from onnxcam.graph.contrib import is_defined
+from onnxcam.graph.emit import Emitter
+from onnxcam.model.model import load
 
 KNOWN = {(c.domain, c.op_type): c for c in known()}
 NEWEST = onnx.defs.onnx_opset_version()

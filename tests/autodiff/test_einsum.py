@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rule_cases import Case, check_all, check_twice
+from support.rule_cases import Case, check_all, check_twice
 
 SIZES = dict(zip("ijkbhqd", (2, 3, 4, 2, 3, 5, 2), strict=True))
 RNG = np.random.default_rng(4)

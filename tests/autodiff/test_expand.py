@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from gradcheck import check_gradient
 from onnx.reference import ReferenceEvaluator
-from rule_cases import Case, check_twice
-from variants import frozen, node_model
+from support.gradcheck import check_gradient
+from support.rule_cases import Case, check_twice
+from support.variants import frozen, node_model
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.registry import lookup

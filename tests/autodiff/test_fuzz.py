@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from fuzzing import Case, displaced, random_case
-from gradcheck import check_gradient
 from onnx import ModelProto
-from runtime import RUNTIME_ERRORS
-from second_order import check_second_order
-from variants import symbolic
+from support.fuzzing import Case, displaced, random_case
+from support.gradcheck import check_gradient
+from support.runtime import RUNTIME_ERRORS
+from support.second_order import check_second_order
+from support.variants import symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp

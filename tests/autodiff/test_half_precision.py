@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from architectures import ARCHITECTURES
-from architectures.evaluate import run as run_in_double
 from architectures.export import FEATURE, INPUT, OUTPUT, export
 from architectures.weights import calibrated, inputs
-from gradcheck import check_gradient, run
-from half import in_half
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
-from variants import graph_model, in_double
+from support.evaluate import run as run_in_double
+from support.gradcheck import check_gradient, run
+from support.half import in_half
+from support.variants import graph_model, in_double
 
 from onnxcam.autodiff import vjp_model
 

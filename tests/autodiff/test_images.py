@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
-from gradcheck import check_gradient, run
-from second_order import check_second_order
-from variants import node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
+from support.variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 
@@ -27,7 +27,7 @@ def test_affine_grid_as_torch(size, aligned, dims, known):
     model = node_model("AffineGrid", feeds, align_corners=aligned)
     _fixed_rank(model, dy.shape)
     if known:
-        from variants import frozen
+        from support.variants import frozen
 
         model = frozen(model, feeds, ["size"])
     forgotten = symbolic(model) if dims == "symbolic" else model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient, run
 from onnx import helper
-from rule_cases import Case, check_all, check_dtypes, check_twice
-from variants import graph_model, node_model
+from support.gradcheck import check_gradient, run
+from support.rule_cases import Case, check_all, check_dtypes, check_twice
+from support.variants import graph_model, node_model
 
 from onnxcam.autodiff import vjp_model
 

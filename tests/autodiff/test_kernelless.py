@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contrib_case import lowered
-from gradcheck import run
 from onnx import ModelProto, helper
+from support.contrib_case import lowered
+from support.gradcheck import run
 
 from onnxcam.autodiff import vjp_model
 

@@ -6,10 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from onnx import helper, numpy_helper
-from rule_cases import Case, check_all, check_dtypes, check_twice
-from variants import graph_model
+from support.gradcheck import check_gradient
+from support.rule_cases import Case, check_all, check_dtypes, check_twice
+from support.variants import graph_model
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradcheck import run
-from rule_cases import Case, check_all, check_twice
-from variants import frozen, node_model
+from support.gradcheck import run
+from support.rule_cases import Case, check_all, check_twice
+from support.variants import frozen, node_model
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
 import torch
-from gradcheck import check_gradient, run
-from second_order import check_second_order
-from variants import node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
+from support.variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.rules import max_pooling
@@ -150,7 +150,7 @@ def test_old_opset_without_overlap_scatters(monkeypatch):
 
 def test_old_opset_that_cannot_add_is_refused():
     model = symbolic(node_model("MaxPool", _x((1, 2, 9)), opset=15, kernel_shape=[3]))
-    from onnxcam.surgery import Draft
+    from onnxcam.model.draft import Draft
 
     draft = Draft(model)
     from onnxcam.autodiff.engine import vjp

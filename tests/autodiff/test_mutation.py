@@ -15,21 +15,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import contrib_case
 import numpy as np
 import pytest
-import reference_loops  # noqa: F401
-import reference_repairs  # noqa: F401
-import rule_cases
-from gradcheck import check_gradient
-from node_cases import node_cases
+from support import (
+    contrib_case,
+    reference_loops,  # noqa: F401
+    reference_repairs,  # noqa: F401
+    rule_cases,
+)
+from support.gradcheck import check_gradient
+from support.node_cases import node_cases
 
 from onnxcam.autodiff import expand, registry
+from onnxcam.autodiff.control.sequences import each
 from onnxcam.autodiff.coverage import known
 from onnxcam.autodiff.registry import MICROSOFT
-from onnxcam.autodiff.sequences import each
-from onnxcam.emit import Emitter, Tensor, is_sequence
 from onnxcam.errors import OnnxcamError
+from onnxcam.graph.emit import Emitter, Tensor, is_sequence
 
 pytestmark = pytest.mark.exhaustive
 
@@ -44,7 +46,7 @@ registry.load_rules()
 REFUSES = {("", "Scan", 1)}  # this rule only says why it gives nothing
 RULES = {(*key, e.since) for key, entries in registry._RULES.items() for e in entries} - REFUSES
 EXPANDED = [(c.domain, c.op_type) for c in known() if c.kind == "expanded"]
-EXPANDED = [key for key in EXPANDED if key not in registry._RULES]
+EXPANDED = [key for key in EXPANDED if key not in registry._RULES.entries]
 
 
 @pytest.mark.parametrize(("domain", "op_type", "since"), sorted(RULES))
@@ -123,7 +125,7 @@ class Change:
 @contextmanager
 def _rule(key: Key, since: int, change: Change) -> Iterator[None]:
     """Change a rule of the registry."""
-    entries = registry._RULES[key]
+    entries = registry._RULES.entries[key]
     place = next(i for i, e in enumerate(entries) if e.since == since)
     old = entries[place]
     entries[place] = replace(old, rule=change.of(old.rule))

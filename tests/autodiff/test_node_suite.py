@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from gradcheck import run
-from node_cases import (
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import run
+from support.node_cases import (
     KINKED,
     LOOSE,
     MODES,

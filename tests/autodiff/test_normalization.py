@@ -6,16 +6,16 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
-from gradcheck import check_gradient, run
-from second_order import check_second_order
-from variants import node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
+from support.variants import node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.autodiff.engine import vjp
-from onnxcam.surgery import Draft
+from onnxcam.model.draft import Draft
 
 
 def _random(seed, **shapes):

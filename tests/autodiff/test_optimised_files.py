@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from gradcheck import run
+from support.gradcheck import run
 from torch import nn
 
 from onnxcam.autodiff import vjp_model

@@ -14,17 +14,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from gradcheck import run
 from onnx import ModelProto, helper, numpy_helper, parser
-from training_cases import CASES, REFUSED
-from training_nets import NETS, exported, network
+from support.gradcheck import run
+from support.training_cases import CASES, REFUSED
+from support.training_nets import NETS, exported, network
 
-from onnxcam.autodiff import ort_training, vjp_model
-from onnxcam.autodiff.prepare import Prepared, prepare
+from onnxcam.autodiff import vjp_model
+from onnxcam.autodiff.ort_training import builder as ort_training
+from onnxcam.autodiff.ort_training.prepare import Prepared, prepare
 from onnxcam.errors import UnsupportedOp, UsageError
-from onnxcam.model import Model, load
-from onnxcam.surgery import Draft
-from onnxcam.weights import Weights
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model, load
+from onnxcam.model.weights import Weights
 
 DOMAINS = {"", "ai.onnx"}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
-from gradcheck import check_gradient, run, runtime_refuses
 from onnx.reference import ReferenceEvaluator
-from second_order import check_second_order
-from variants import node_model
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run, runtime_refuses
+from support.second_order import check_second_order
+from support.variants import node_model
 
 AVERAGE_CASES = {
     "2x2": ((2, 3, 4, 6), dict(kernel_shape=[2, 2], strides=[2, 2])),
@@ -81,7 +81,7 @@ def test_global_pools(op_type, settings, shape, dims):
 
 
 def _check_global_lp(shape, p, dims):
-    from variants import symbolic
+    from support.variants import symbolic
 
     from onnxcam.autodiff import vjp_model
 

@@ -6,13 +6,13 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from attention_cases import ATTENTION
-from contrib_case import Case, lowered, model_of
-from gradcheck import run, runtime_refuses
 from onnx import TensorProto, helper, numpy_helper
-from quantized_cases import QUANTIZED
-from relaxed import Relaxed, dynamic, further, limits, spread
+from support import reference_repairs  # noqa: F401
+from support.attention_cases import ATTENTION
+from support.contrib_case import Case, lowered, model_of
+from support.gradcheck import run, runtime_refuses
+from support.quantized_cases import QUANTIZED
+from support.relaxed import Relaxed, dynamic, further, limits, spread
 
 from onnxcam.autodiff import vjp_model
 

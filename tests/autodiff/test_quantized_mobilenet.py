@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-import torch_oracle
-from gradcheck import run
 from onnx import helper, numpy_helper
 from PIL import Image
+from support import torch_oracle
+from support.gradcheck import run
 
 from onnxcam.autodiff import vjp_model
-from onnxcam.model import load
-from onnxcam.surgery import expose
+from onnxcam.model.draft import expose
+from onnxcam.model.model import load
 
 LATE = "/features/features.18/features.18.2/Clip_output_0"
 MIDDLE = "/features/features.14/conv/conv.2/Conv_output_0"

@@ -10,9 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import reference_repairs  # noqa: F401
 import torch
-from gradcheck import run
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -21,6 +19,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import run
 from torch import nn
 
 from onnxcam.autodiff import vjp_model

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from gradcheck import run
 from onnx import TensorProto, helper, numpy_helper
-from relaxed import Cast, Max, Min, Relaxed
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import run
+from support.relaxed import Cast, Max, Min, Relaxed
 
 from onnxcam.autodiff import vjp_model
 

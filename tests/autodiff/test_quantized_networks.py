@@ -17,10 +17,10 @@ import pytest
 from architectures import ARCHITECTURES
 from architectures.export import FEATURE, INPUT, OUTPUT, export
 from architectures.weights import calibrated, inputs
-from gradcheck import run
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from support.gradcheck import run
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp_model

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from contrib_case import lowered
-from gradcheck import run, runtime_refuses
-from node_cases import published
 from onnx import ModelProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from relaxed import Relaxed, dynamic
-from variants import frozen
+from support import reference_repairs  # noqa: F401
+from support.contrib_case import lowered
+from support.gradcheck import run, runtime_refuses
+from support.node_cases import published
+from support.relaxed import Relaxed, dynamic
+from support.variants import frozen
 
 from onnxcam.autodiff import vjp_model
-from onnxcam.contrib import is_defined
+from onnxcam.graph.contrib import is_defined
 
 NAMES = ("quantizelinear", "qlinear", "integer")
 WAYS = ("published", "frozen", "symbolic")

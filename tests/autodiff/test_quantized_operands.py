@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from contrib_case import Case, lowered, model_of
-from gradcheck import run
-from quantized_cases import QUANTIZED
-from relaxed import Relaxed
+from support import reference_repairs  # noqa: F401
+from support.contrib_case import Case, lowered, model_of
+from support.gradcheck import run
+from support.quantized_cases import QUANTIZED
+from support.relaxed import Relaxed
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference_repairs  # noqa: F401
 import torch
-from gradcheck import check_gradient, run
-from naive_recurrent import recurrent
 from onnx import TensorProto, helper
-from variants import graph_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.naive_recurrent import recurrent
+from support.variants import graph_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from gradcheck import check_gradient, run
 from onnx import helper
-from rule_cases import Case, check_all, check_dtypes, check_old, check_twice
-from variants import graph_model, node_model, symbolic
+from support.gradcheck import check_gradient, run
+from support.rule_cases import Case, check_all, check_dtypes, check_old, check_twice
+from support.variants import graph_model, node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
-from onnxcam.model import Model
-from onnxcam.weights import Weights
+from onnxcam.model.model import Model
+from onnxcam.model.weights import Weights
 
 RNG = np.random.default_rng(5)
 SIGNED = (RNG.permutation(24) / 8 - 1.4375).reshape(2, 3, 4)  # no zeros, no ties

@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from gradcheck import check_gradient
 from onnx import helper
+from support.gradcheck import check_gradient
+from support.variants import frozen, graph_model, node_model
 from torch.nn import functional as F  # noqa: N812
-from variants import frozen, graph_model, node_model
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp
-from onnxcam.model import Model
-from onnxcam.session import Session
-from onnxcam.weights import Weights
+from onnxcam.model.model import Model
+from onnxcam.model.weights import Weights
+from onnxcam.run.session import Session
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(1, 2, 5, 6)).astype("f4")

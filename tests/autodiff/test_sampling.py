@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gradcheck import check_gradient
+from support.gradcheck import check_gradient
+from support.variants import node_model
 from torch.nn import functional as F  # noqa: N812
-from variants import node_model
 
 from onnxcam.autodiff import vjp_model
-from onnxcam.session import Session
+from onnxcam.run.session import Session
 
 
 class _Fresh:

@@ -7,14 +7,14 @@ import itertools
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from gradcheck import check_gradient, run
 from onnx import parser
-from second_order import check_second_order
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp
-from onnxcam.model import load
+from onnxcam.model.model import load
 
 HEAD = '<ir_version: 10, opset_import: ["": 20]>\n'
 RNG = np.random.default_rng(0)

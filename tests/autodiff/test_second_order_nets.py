@@ -9,17 +9,17 @@ import onnx
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from architectures.evaluate import run as run_in_double
 from architectures.export import INPUT, OUTPUT, export, shared_weight
 from architectures.weights import calibrated, inputs
-from gradcheck import run
 from onnx import ModelProto, TensorProto, helper
-from relaxed import Relaxed
-from second_order import renamed
+from support.evaluate import run as run_in_double
+from support.gradcheck import run
+from support.relaxed import Relaxed
+from support.second_order import renamed
+from support.variants import graph_model
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from variants import graph_model
 
 from onnxcam.autodiff import vjp_model
 

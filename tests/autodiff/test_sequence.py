@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
-from gradcheck import check_gradient, run
 from onnx import parser
-from second_order import check_second_order
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import check_gradient, run
+from support.second_order import check_second_order
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
-from rule_cases import Case, check_all, check_dtypes, check_old, check_twice
-from variants import graph_model, node_model
+from support.gradcheck import check_gradient
+from support.rule_cases import Case, check_all, check_dtypes, check_old, check_twice
+from support.variants import graph_model, node_model
 
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UnsupportedOp

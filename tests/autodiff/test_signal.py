@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import reference_repairs  # noqa: F401
 import torch
-from gradcheck import run
 from onnx import parser
-from rule_cases import Case, check_all, check_dtypes, check_twice
-from variants import frozen, node_model, symbolic
+from support import reference_repairs  # noqa: F401
+from support.gradcheck import run
+from support.rule_cases import Case, check_all, check_dtypes, check_twice
+from support.variants import frozen, node_model, symbolic
 
 from onnxcam.autodiff import vjp_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rule_cases import Case, check_all, check_dtypes, check_old, check_twice
+from support.rule_cases import Case, check_all, check_dtypes, check_old, check_twice
 
 X = (np.random.default_rng(1).permutation(60) / 16 - 1.25).reshape(3, 4, 5)
 FAR = np.iinfo(np.int64).max

@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from onnx import ModelProto, TensorProto, helper
-from runtime import run
-from second_order import check_second_order
-from variants import graph_model
+from support.gradcheck import check_gradient
+from support.runtime import run
+from support.second_order import check_second_order
+from support.variants import graph_model
 
 from onnxcam.autodiff import vjp_model
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,12 @@ import pytest
 from architectures import ARCHITECTURES
 from architectures.export import export
 from architectures.weights import calibrated, inputs
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
-
 from bench import runtimes
 
 from onnxcam.conversion import convert
 from onnxcam.errors import UsageError
-from onnxcam.model import load
-from onnxcam.session import Session
+from onnxcam.model.model import load
+from onnxcam.run.session import Session
 
 METHODS = ("gradcam", "saliency")
 NO_INPUT_GRADIENT = {"text"}  # its input holds integers

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import envs
 import pytest
+from bench import runtimes
 from onnx import GraphProto
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
-
-import envs
-from bench import runtimes
-
-from onnxcam import compose, layers, methods
+from onnxcam import compose, methods
+from onnxcam.analysis import layers
 from onnxcam.errors import OnnxcamError
-from onnxcam.model import load
+from onnxcam.model.model import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "portability.md").read_text()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from explained import OTHER, Subject, subjects
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
-
 from bench import runtimes
+from support.explained import OTHER, Subject, subjects
 
 from onnxcam.errors import UsageError
 

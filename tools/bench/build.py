@@ -104,7 +104,7 @@ def _peak() -> int:
 def _gradient(path: str, wrt: str, output: str) -> BuildCost:
     from onnxcam.autodiff import vjp_model
     from onnxcam.autodiff.registry import load_rules
-    from onnxcam.model import load
+    from onnxcam.model.model import load
 
     load_rules()
     idle, begin = _peak(), time.perf_counter()
@@ -118,7 +118,7 @@ def _gradient(path: str, wrt: str, output: str) -> BuildCost:
 def _convert(path: str, output: str, *, check: bool = False) -> BuildCost:
     import onnxcam
     from onnxcam.autodiff.registry import load_rules
-    from onnxcam.session import runtime
+    from onnxcam.run.session import runtime
 
     load_rules()
     runtime()

@@ -12,11 +12,12 @@ import onnx
 from bench.build import BuildCost, build_cost, node_count
 from bench.subjects import Feeds, Subject
 from bench.timing import CLOCKS, Ratio, interleaved, milliseconds, ratio
-from onnxcam import compose, layers, methods
+from onnxcam import compose, methods
+from onnxcam.analysis import layers
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UsageError
-from onnxcam.model import Port
-from onnxcam.session import Device, Session
+from onnxcam.model.model import Port
+from onnxcam.run.session import Device, Session
 
 
 @dataclass(frozen=True)

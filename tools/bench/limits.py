@@ -28,7 +28,7 @@ class Case:
 
     Attributes:
         group: One of :data:`GROUPS`.
-        arch: A network of tests/architectures.
+        arch: A network of tools/architectures.
         limits: The most that each quantity may be.
         method: Graph method, for "explained".
         classes: Classes explained at once: the top one, or the first so many.

@@ -1,8 +1,7 @@
-"""What is measured: a model file or a network of tests/architectures, and an input for it."""
+"""What is measured: a model file or a network of tools/architectures, and an input for it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ import numpy as np
 import onnx
 
 from onnxcam.errors import UsageError
-from onnxcam.model import Model, Port, load
+from onnxcam.model.model import Model, Port, load
 
 Feeds = dict[str, np.ndarray[Any, Any]]
-TESTS = Path(__file__).resolve().parents[2] / "tests"
 EXPORTERS = ("dynamo", "torchscript")
 
 
@@ -92,8 +90,6 @@ def export(name: str, folder: Path, *, exporter: str, dynamic: bool = True) -> P
 
 
 def _zoo() -> Mapping[str, Any]:
-    if str(TESTS) not in sys.path:
-        sys.path.append(str(TESTS))
     try:
         from architectures import ARCHITECTURES
     except ImportError as error:

@@ -21,8 +21,8 @@ from onnx import ModelProto
 from onnxcam import Explainer
 from onnxcam.compose import explain_graph
 from onnxcam.errors import OnnxcamError
-from onnxcam.preprocess import to_metadata
-from onnxcam.render.colour import colormap
+from onnxcam.inputs import to_metadata
+from onnxcam.output.render.colour import colormap
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parents[1] / "models"

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.rules._recurrence import Direction, parts
-from onnxcam.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 Pair = tuple[list[Tensor], list[Tensor]]
 Now = list[Tensor | None]

@@ -12,7 +12,7 @@ from copy import copy
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float
 
 _SINGLE = np.dtype(np.float32)
 

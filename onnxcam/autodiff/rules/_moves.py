@@ -9,8 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView
-from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
 
 Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
 

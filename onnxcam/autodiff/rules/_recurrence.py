@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff.control.subgraphs import results
 from onnxcam.autodiff.registry import NodeView
-from onnxcam.autodiff.subgraphs import results
-from onnxcam.bodies import Kind, kind_of, stacked, stamp, variable
-from onnxcam.emit import Dim, Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.bodies import Kind, kind_of, stacked, stamp, variable
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 
 Function = Callable[[Emitter, Tensor], Tensor]
 Step = Callable[..., tuple[list[Tensor], list[Tensor]]]

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onnxcam.emit import Emitter, Tensor, dtype_of, elem_type
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, elem_type
 
 Padding: TypeAlias = str  # "zeros", "border" or "reflection"
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.autodiff.rules._moves import padded
-from onnxcam.emit import Emitter, Tensor, const_value, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 Size = int | Tensor  # known, or an int64 [1] tensor
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxcam.autodiff.registry import NodeView, limit
-from onnxcam.emit import Emitter, Tensor, shape_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 Ints: TypeAlias = tuple[int, ...]
 Sizes: TypeAlias = "Ints | Tensor"  # one number per spatial axis

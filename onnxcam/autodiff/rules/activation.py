@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 
 @vjp("Relu")

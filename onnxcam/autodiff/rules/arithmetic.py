@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float
 
 nondiff(
     "And", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Equal", "Greater",

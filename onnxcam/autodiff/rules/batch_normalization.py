@@ -10,8 +10,8 @@ from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.autodiff.rules._windows import spatial_rank
 from onnxcam.autodiff.rules.normalization import Grads, wide
-from onnxcam.emit import Emitter, Tensor, dtype_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 limit("BatchNormalization", why="in the training mode of opsets before 14")
 

@@ -7,7 +7,7 @@ import numpy as np
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import alone
 from onnxcam.autodiff.rules.quantized import limits
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, is_small_float
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_small_float
 
 
 @vjp("Cast", "CastLike")

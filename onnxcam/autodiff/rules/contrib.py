@@ -6,10 +6,10 @@ from typing import Any
 
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import NodeView, nondiff, refuse, vjp
-from onnxcam.contrib import MICROSOFT, defined, lower
-from onnxcam.contrib.ml import ML
-from onnxcam.emit import Emitter, Tensor, shape_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.contrib import MICROSOFT, defined, lower
+from onnxcam.graph.contrib.ml import ML
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
 def by_definition(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:

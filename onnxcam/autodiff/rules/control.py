@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from onnxcam.autodiff.control.sequences import zeros
+from onnxcam.autodiff.control.subgraphs import Differentiable, finish, refuse_random, results
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.autodiff.sequences import zeros
-from onnxcam.autodiff.subgraphs import Differentiable, finish, refuse_random, results
-from onnxcam.bodies import kind_of
-from onnxcam.emit import Emitter, Tensor
-from onnxcam.folding import known_value
-from onnxcam.surgery import needed
+from onnxcam.graph.bodies import kind_of, needed
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.folding import known_value
 
 
 @vjp("If")

@@ -8,7 +8,7 @@ from string import ascii_letters
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import arange
 from onnxcam.autodiff.rules.shaping import unknown_rank
-from onnxcam.emit import Dim, Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 
 
 @vjp("Einsum", broadcasts=True)

@@ -6,7 +6,7 @@ import math
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._moves import arange
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 nondiff("Ceil", "Floor", "Round", "Sign", why="the output is piecewise constant")
 

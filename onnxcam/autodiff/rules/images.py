@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 nondiff("ImageDecoder", why="an encoded file has no derivative")
 

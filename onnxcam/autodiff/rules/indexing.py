@@ -15,7 +15,7 @@ from onnxcam.autodiff.rules._moves import (
     zeros_of,
 )
 from onnxcam.autodiff.rules.shaping import unknown_rank
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 nondiff("NonMaxSuppression", "NonZero", why="the output is an index: it is piecewise constant")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
-from onnxcam.emit import Emitter, Tensor, const_value, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 
 @vjp("Gemm", broadcasts=True)

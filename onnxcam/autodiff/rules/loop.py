@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff.loops import Backward, Frame, backward
+from onnxcam.autodiff.control.loops import Backward, Frame, backward
+from onnxcam.autodiff.control.sequences import zeros
+from onnxcam.autodiff.control.subgraphs import finish, results
 from onnxcam.autodiff.registry import NodeView, limit, vjp
-from onnxcam.autodiff.sequences import zeros
-from onnxcam.autodiff.subgraphs import finish, results
-from onnxcam.bodies import Copy, Kind, enter, kind_of, stacked, variable
-from onnxcam.emit import Emitter, Tensor, elem_type, is_sequence
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.bodies import Copy, Kind, enter, kind_of, stacked, variable
+from onnxcam.graph.emit import Emitter, Tensor, elem_type, is_sequence
 
 limit("Loop", why="for states of an optional type")
 

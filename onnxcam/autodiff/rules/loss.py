@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnxcam.autodiff.registry import NodeView, limit, nondiff, vjp
 from onnxcam.autodiff.rules._moves import alone
-from onnxcam.emit import Emitter, Tensor, dtype_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 nondiff(
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",

@@ -18,7 +18,7 @@ from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import arange, count, flat, like, scatter_add
 from onnxcam.autodiff.rules._windows import Window, pooled, settled, spatial, window
-from onnxcam.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 _MOST_TAPS = 32  # of all axes together; beyond, Indices cost less
 _FLOAT_EQUAL = 11  # the opset from which Equal takes floats

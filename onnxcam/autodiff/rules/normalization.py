@@ -14,8 +14,8 @@ import numpy as np
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import like
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 Grads = tuple[Tensor | None, ...]
 

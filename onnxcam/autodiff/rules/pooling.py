@@ -17,7 +17,7 @@ from onnxcam.autodiff.rules._windows import (
     window,
 )
 from onnxcam.autodiff.rules.conv import input_gradient
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
 @vjp("AveragePool")

@@ -14,7 +14,7 @@ import numpy as np
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import MICROSOFT, NodeView, vjp
-from onnxcam.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
 
 
 @vjp("QuantizeLinear", straight_through=True)

@@ -8,7 +8,7 @@ from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules import _cells
 from onnxcam.autodiff.rules._cells import Flow
 from onnxcam.autodiff.rules._recurrence import Direction, directions, summed_products
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor
 
 Grads = list[Tensor | None]
 

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
 
 nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecewise constant")
 

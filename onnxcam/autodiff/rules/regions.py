@@ -11,7 +11,7 @@ import numpy as np
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._sampling import size_of
 from onnxcam.autodiff.rules.contrib import through
-from onnxcam.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 
 @vjp("RoiAlign")

@@ -14,8 +14,8 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules.shaping import unknown_rank
-from onnxcam.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 
 _SMALL = 64  # rows of an identity matrix that is written as a constant
 _UNRESIZED = ("axes", "keep_aspect_ratio_policy", "extrapolation_value", "scales")

@@ -19,7 +19,7 @@ from onnxcam.autodiff.rules._sampling import (
     taps,
 )
 from onnxcam.autodiff.rules.contrib import through
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}
 

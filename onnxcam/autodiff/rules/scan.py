@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from onnxcam.autodiff.loops import Backward, Frame, backward
+from onnxcam.autodiff.control.loops import Backward, Frame, backward
+from onnxcam.autodiff.control.sequences import zeros
+from onnxcam.autodiff.control.subgraphs import finish, results
 from onnxcam.autodiff.registry import NodeView, limit, vjp
-from onnxcam.autodiff.sequences import zeros
-from onnxcam.autodiff.subgraphs import finish, results
-from onnxcam.bodies import ScanLayout, input_kinds, kind_of, stacked
-from onnxcam.emit import Emitter, Tensor
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.bodies import ScanLayout, input_kinds, kind_of, stacked
+from onnxcam.graph.emit import Emitter, Tensor
 
 
 @vjp("Scan", since=9)

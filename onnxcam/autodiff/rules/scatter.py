@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import arange, scatter_add
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 Grads = tuple[Tensor | None, ...]
 

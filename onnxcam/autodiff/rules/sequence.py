@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxcam.autodiff.control.sequences import (
+    at,
+    construct,
+    each,
+    elements,
+    length,
+    within,
+    without,
+    zeros,
+)
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.autodiff.sequences import at, construct, each, elements, length, within, without, zeros
-from onnxcam.emit import Emitter, Tensor, const_value
+from onnxcam.graph.emit import Emitter, Tensor, const_value
 
 nondiff("SequenceLength", "SequenceEmpty", "OptionalHasElement", why="the output is no float value")
 

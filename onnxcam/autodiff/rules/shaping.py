@@ -6,8 +6,8 @@ import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, nondiff, refuse, vjp
 from onnxcam.autodiff.rules._moves import alone, like, reshaped
-from onnxcam.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 nondiff(
     "Constant", "ConstantOfShape", "EyeLike", "Shape", "Size",

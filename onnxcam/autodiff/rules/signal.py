@@ -16,7 +16,7 @@ from onnxcam.autodiff.rules._spectrum import (
     scalar,
     size_along,
 )
-from onnxcam.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor
 
 nondiff("HannWindow", "HammingWindow", "BlackmanWindow", why="the input is a number of samples")
 nondiff("MelWeightMatrix", why="the edges of the bands are rounded to bins")

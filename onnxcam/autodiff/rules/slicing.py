@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import Size, alone, padded, put_back
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
 @vjp("Slice")

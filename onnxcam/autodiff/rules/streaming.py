@@ -7,7 +7,7 @@ import numpy as np
 from onnxcam.autodiff.expand import expanded
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules.contrib import through
-from onnxcam.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
 @vjp("CausalConvWithState")

@@ -24,7 +24,7 @@ from bench.timing import Ratio, milliseconds, ratio
 from onnxcam.errors import OnnxcamError
 
 _ROOT = Path(__file__).resolve().parents[3]
-_PATHS = (_ROOT, _ROOT / "tools", _ROOT / "tests")
+_PATHS = (_ROOT, _ROOT / "tools")
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -63,7 +63,7 @@ class Cost:
 
 
 def costs(archs: Sequence[str], peers: Sequence[Peer], settings: Settings) -> Iterator[Cost]:
-    """Yield what each tool costs on each network of tests/architectures, batch 1."""
+    """Yield what each tool costs on each network of tools/architectures, batch 1."""
     places = {peer.environment: _place(peer.environment) for peer in peers}
     for arch in archs:
         with TemporaryDirectory(prefix="bench-") as folder:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +12,6 @@ from torch.nn.functional import interpolate
 from bench.peers.worker import Calls, Request
 
 _OPSET = 16  # onnx2torch 1.5.15 knows no Constant of a newer one
-sys.path.append(str(Path(__file__).resolve().parents[3] / "tests"))
 
 
 def tuned(request: Request) -> Calls:

@@ -32,7 +32,7 @@ class Request:
     Attributes:
         module: Module that knows the tool.
         peer: Name of its function, which takes this request and returns :class:`Calls`.
-        arch: Network of tests/architectures; weights come from a fixed seed.
+        arch: Network of tools/architectures; weights come from a fixed seed.
         model: Its ONNX file.
         explained: The file that onnxcam made of it.
         input: NPY file of an input [1, ...].

@@ -1,0 +1,99 @@
+"""What the catalog of layers says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxcam.analysis.layout import Layout
+from onnxcam.errors import UsageError, suggestion
+from onnxcam.graph.emit import Dim
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A tensor of the catalog.
+
+    Attributes:
+        name: Tensor name.
+        op: Operator that produces it.
+        shape: Its shape, None where the rank is unknown.
+        layout: The meaning of its axes, None where it is not known.
+        usable: Whether it can be the feature layer.
+        reason: Why (not).
+        activation: Whether it is an activation function's output.
+    """
+
+    name: str
+    op: str
+    shape: tuple[Dim, ...] | None
+    layout: Layout | None
+    usable: bool
+    reason: str
+    activation: bool = False
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The tensor whose entries are the scores.
+
+    Attributes:
+        name: Tensor name.
+        class_axis: Axis of the classes; the other axes but the batch are summed over.
+        classes: How many classes, None where the dimension is not known.
+        kind: "logits", "probabilities" or "output".
+        output: The graph output that shows it to the user.
+        reason: Why this tensor.
+        final: "Softmax", "LogSoftmax" or "Sigmoid" when that stands between it and the output.
+        positions: Whether there is a score per position (or anchor), which are summed.
+    """
+
+    name: str
+    class_axis: int
+    classes: int | None
+    kind: str
+    output: str
+    reason: str
+    final: str | None = None
+    positions: bool = False
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What can be explained in a model.
+
+    Attributes:
+        candidates: Every tensor of reals (quantised ones too) between the input and the score, in
+            graph order.
+        feature: The default feature layer; None where there is no usable one.
+        feature_reason: Why.
+        reduction: The reduction layer.
+        input: Name of the input that the maps are laid over.
+        input_layout: The meaning of that input's axes, None where the graph doesn't tell.
+    """
+
+    candidates: tuple[Candidate, ...]
+    feature: Candidate | None
+    feature_reason: str
+    reduction: Reduction
+    input: str
+    input_layout: Layout | None
+
+    def find(self, name: str) -> Candidate:
+        """Return a usable feature layer by its name.
+
+        Raises:
+            UsageError: It is not there, not usable, or not on the path to the score.
+        """
+        for candidate in self.candidates:
+            if candidate.name == name:
+                if candidate.usable:
+                    return candidate
+                raise UsageError(
+                    f"{name!r} cannot be the feature layer: {candidate.reason}",
+                    "`onnxcam layers MODEL` lists the layers that can",
+                )
+        usable = [c.name for c in self.candidates if c.usable]
+        raise UsageError(
+            f"no feature layer {name!r} on the path from {self.input!r} to {self.reduction.name!r}",
+            suggestion(name, usable),
+        )

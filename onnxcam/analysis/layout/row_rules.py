@@ -1,0 +1,154 @@
+"""How some rows of a node's output ask for rows of its inputs, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_graphsurgeon as gs
+
+from onnxcam.analysis.layout.groups import groups
+from onnxcam.analysis.layout.rules import axes_of
+from onnxcam.graph.emit import shape_of
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run of the rows of one axis of a tensor; none where start and stop are equal.
+
+    Attributes:
+        axis: The axis, counted from the front.
+        start: First row.
+        stop: The row behind the last.
+    """
+
+    axis: int
+    start: int
+    stop: int
+
+    def along(self, axis: int) -> Rows:
+        """Return the same rows of another axis."""
+        return Rows(axis, self.start, self.stop)
+
+
+Need: TypeAlias = Rows | None  # None: all of a tensor
+Rule: TypeAlias = Callable[[gs.Node, Rows], "list[Need] | None"]
+
+_ELEMENTWISE = frozenset(
+    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
+    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
+    "Round Cast CastLike Identity Dropout Add Sub Mul Div Pow Max Min Sum Mean Where Expand Not "
+    "Equal Greater Less GreaterOrEqual LessOrEqual And Or Sign Sin Cos".split()
+)
+_NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+_REDUCTIONS = frozenset(
+    f"Reduce{k}" for k in "Mean Sum Max Min L1 L2 Prod SumSquare LogSum LogSumExp".split()
+)
+
+
+def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
+    """Give every operand its rows, none where it is broadcast; None where that is not known."""
+    whole = shape_of(node.outputs[0]) or ()
+    if whole[rows.axis] is None:
+        return None
+    found: list[Need] = []
+    for x in node.inputs:
+        shape = shape_of(x) if x.name else ()
+        axis = rows.axis - (len(whole) - len(shape or ()))
+        if shape is None or (axis >= 0 and shape[axis] not in (1, whole[rows.axis])):
+            return None
+        broadcast = axis < 0 or shape[axis] != whole[rows.axis]
+        found.append(None if broadcast else rows.along(axis))
+    return found
+
+
+def _softmax(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    axis = int(node.attrs.get("axis", -1)) % rank
+    return [rows if rows.axis < axis else None]
+
+
+def _norm(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    first = int(node.attrs.get("axis", -1)) % rank
+    return [rows if rows.axis < first else None, *[None] * (len(node.inputs) - 1)]
+
+
+def _reduce(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.inputs[0]) or ())
+    axes = axes_of(node, rank)
+    rest: list[Need] = [None] * (len(node.inputs) - 1)
+    if axes is None:
+        return [None, *rest]
+    if node.attrs.get("keepdims", 1):
+        return [None if rows.axis in axes else rows, *rest]
+    kept = [i for i in range(rank) if i not in axes]
+    return [rows.along(kept[rows.axis]), *rest]
+
+
+def _transpose(node: gs.Node, rows: Rows) -> list[Need]:
+    rank = len(shape_of(node.outputs[0]) or ())
+    perm = node.attrs.get("perm", list(range(rank))[::-1])
+    return [rows.along(int(perm[rows.axis]))]
+
+
+def _reshape(node: gs.Node, rows: Rows) -> list[Need]:
+    rest: list[Need] = [None] * (len(node.inputs) - 1)
+    source, target = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    if source is not None and target is not None:
+        for before, after in groups(source, target):
+            wide = [i for i in before if source[i] != 1]
+            if len(wide) == 1 and [i for i in after if target[i] != 1] == [rows.axis]:
+                return [rows.along(wide[0]), *rest]
+    return [None, *rest]
+
+
+def _matmul(node: gs.Node, rows: Rows) -> list[Need] | None:
+    ranks = [len(shape_of(t) or ()) for t in node.inputs]
+    rank = len(shape_of(node.outputs[0]) or ())
+    if min(ranks) < 2:
+        return [None, None]
+    if rows.axis == rank - 2:
+        return [rows.along(ranks[0] - 2), None]
+    if rows.axis == rank - 1:
+        return [None, rows.along(ranks[1] - 1)]
+    return _elementwise(node, rows)
+
+
+def _gemm(node: gs.Node, rows: Rows) -> list[Need] | None:
+    if rows.axis != 0 or any(len(shape_of(x) or ()) > 1 for x in node.inputs[2:]):
+        return None
+    taken = rows.along(1 if node.attrs.get("transA", 0) else 0)
+    return [taken, *[None] * (len(node.inputs) - 1)]
+
+
+def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
+    equation = str(node.attrs.get("equation", "")).replace(" ", "")
+    terms, _, result = equation.partition("->")
+    if "." in equation or not result:
+        return [None] * len(node.inputs)
+    letter = result[rows.axis]
+    if any(t.count(letter) > 1 for t in terms.split(",")):
+        return [None] * len(node.inputs)
+    return [rows.along(t.index(letter)) if letter in t else None for t in terms.split(",")]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(_NORMS, _norm),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Transpose": _transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Einsum": _einsum,
+}
+QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensors stand
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ((0,), _elementwise)),
+    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), ((0,), _elementwise)),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), ((0, 3), _elementwise)),
+    "QLinearSoftmax": ((0,), _softmax),
+    "QLinearMatMul": ((0, 3), _matmul),
+}

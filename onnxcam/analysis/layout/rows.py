@@ -1,0 +1,176 @@
+"""Which rows of its inputs a part of a node's output is made of.
+
+Behind a class token a transformer's last block needs one row of most of its tensors. This is
+where that is known: the choice of a feature layer asks it, and so does the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxcam.analysis.layout.row_rules import QUANTISED, RULES, Need, Rows
+from onnxcam.analysis.layout.rules import axes_of, numbers
+from onnxcam.graph.emit import Tensor, const_value, shape_of
+
+__all__ = ["Need", "Rows", "joined", "needed", "passed", "reach"]
+
+
+def joined(a: Need, b: Need) -> Need:
+    """Return rows that hold both."""
+    if a is None or b is None:
+        return None
+    if a.start == a.stop or b.start == b.stop:
+        return b if a.start == a.stop else a
+    if a.axis != b.axis:
+        return None
+    return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop))
+
+
+def reach(nodes: Sequence[gs.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
+    """Return the rows of each tensor that the outputs depend on, by its ``id``.
+
+    Args:
+        nodes: Producers first.
+        outputs: Tensors of which everything is asked for.
+    """
+    known: dict[int, Need] = {id(t): None for t in outputs}
+    for node in reversed(nodes):
+        for i, y in enumerate(node.outputs):
+            if id(y) in known:
+                for x, rows in zip(node.inputs, needed(node, known[id(y)], i), strict=True):
+                    known[id(x)] = joined(known[id(x)], rows) if id(x) in known else rows
+    return known
+
+
+def needed(node: gs.Node, rows: Need, output: int = 0) -> list[Need]:
+    """Return the rows of each input of a node that these rows of an output are made of."""
+    if rows is not None and rows.start == rows.stop:
+        return [Rows(0, 0, 0)] * len(node.inputs)
+    selected = _selected(node, rows, output)
+    if selected is not None:
+        return selected
+    if rows is None or output != 0:
+        return [None] * len(node.inputs)
+    return passed(node, rows) or _of_quantised(node, rows) or [None] * len(node.inputs)
+
+
+def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
+    """Return :func:`needed` for a node that does on some rows what it does on all of them.
+
+    None for any other node: one that picks or joins rows, or that is not known.
+    """
+    if shape_of(node.outputs[0]) is None or node.domain not in (None, "", "ai.onnx"):
+        return None
+    rule = RULES.get(node.op)
+    found = None if rule is None else rule(node, rows)
+    return found if found is not None and any(found) else None
+
+
+def _of_quantised(node: gs.Node, rows: Rows) -> list[Need] | None:
+    """Return :func:`passed` for an operator on quantised tensors, whose scales lie between."""
+    if node.op not in QUANTISED or shape_of(node.outputs[0]) is None:
+        return None
+    places, rule = QUANTISED[node.op]
+    reals = SimpleNamespace(
+        inputs=[node.inputs[i] for i in places], outputs=node.outputs, attrs=node.attrs
+    )
+    needs = dict(zip(places, rule(reals, rows) or [None] * len(places), strict=True))
+    return [needs.get(i) for i in range(len(node.inputs))]
+
+
+def _selected(node: gs.Node, rows: Need, output: int) -> list[Need] | None:
+    """Return what a node needs that picks or joins rows; None for any other."""
+    rank = len(shape_of(node.inputs[0]) or ()) if node.inputs else 0
+    if not rank or node.op not in ("Gather", "Slice", "Split", "Concat"):
+        return None
+    axis = int(node.attrs.get("axis", 0)) % rank
+    if node.op in ("Split", "Concat"):
+        return _parts(node, rows, output, axis)
+    if node.op == "Slice" and rows is not None and not _slices(node, rows.axis, rank):
+        return [rows, *[None] * (len(node.inputs) - 1)]
+    found = _slice(node, rank) if node.op == "Slice" else _gather(node, axis)
+    if found is None:
+        return None
+    if rows is not None and node.op == "Slice":
+        found = Rows(rows.axis, found.start + rows.start, found.start + rows.stop)
+    return [found, *[None] * (len(node.inputs) - 1)]
+
+
+def _gather(node: gs.Node, axis: int) -> Rows | None:
+    """Return the one row that a Gather picks; None for more than one."""
+    picked = const_value(node.inputs[1])
+    if picked is None or picked.size != 1:
+        return None
+    return _inside(node.inputs[0], axis, int(picked.item()), int(picked.item()) + 1 or None)
+
+
+def _slices(node: gs.Node, axis: int, rank: int) -> bool:
+    """Tell whether a Slice may cut an axis."""
+    axes = axes_of(node, rank, place=3)
+    return axes is None or axis in axes
+
+
+def _slice(node: gs.Node, rank: int) -> Rows | None:
+    """Return the rows that a Slice along one axis takes; None where that is not known."""
+    starts, ends, axes = (numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends"), (3, "axes")))
+    steps = numbers(node, 4, "steps")
+    if starts is None or ends is None or len(starts) != 1 or steps not in (None, [1]):
+        return None
+    axis = axes[0] % rank if axes else 0
+    return _inside(node.inputs[0], axis, starts[0], ends[0])
+
+
+def _inside(x: Tensor, axis: int, start: int, stop: int | None) -> Rows | None:
+    size = (shape_of(x) or (None,) * (axis + 1))[axis]
+    if isinstance(size, int):
+        start, stop, _ = slice(start, stop).indices(size)
+        return Rows(axis, start, max(start, stop))
+    if start < 0 or stop is None or stop < 0 or stop > np.iinfo(np.int32).max:
+        return None
+    return Rows(axis, start, stop)
+
+
+def _parts(node: gs.Node, rows: Need, output: int, axis: int) -> list[Need] | None:
+    """Split and Concat: rows of the same axis are shifted, those of another stay."""
+    split = node.op == "Split"
+    if rows is not None and rows.axis != axis:
+        return [rows, *[None] * (len(node.inputs) - 1)] if split else [rows] * len(node.inputs)
+    pieces = node.outputs if split else node.inputs
+    sizes = [(shape_of(t) or (None,) * (axis + 1))[axis] for t in pieces]
+    known = [s for s in sizes if isinstance(s, int)]
+    if split:
+        before = sizes[:output]
+        if not all(isinstance(s, int) for s in sizes[: output + 1]):
+            return None
+        start = sum(known[: len(before)])
+        inner = rows or Rows(axis, 0, known[output])
+        return [
+            Rows(axis, start + inner.start, start + inner.stop),
+            *[None] * (len(node.inputs) - 1),
+        ]
+    if rows is None or len(known) != len(sizes):
+        return None if rows is None else _first_parts(rows, sizes)
+    return [_overlap(rows, sum(known[:i]), known[i]) for i in range(len(known))]
+
+
+def _first_parts(rows: Rows, sizes: Sequence[object]) -> list[Need] | None:
+    """As :func:`_parts` for a Concat of which only the sizes of the first pieces are known."""
+    found: list[Need] = []
+    start = 0
+    for size in sizes:
+        if not isinstance(size, int):
+            break
+        found.append(_overlap(rows, start, size))
+        start += size
+    if start < rows.stop:
+        return None
+    return [*found, *[Rows(rows.axis, 0, 0)] * (len(sizes) - len(found))]
+
+
+def _overlap(rows: Rows, start: int, size: int) -> Rows:
+    first = min(max(rows.start - start, 0), size)
+    return Rows(rows.axis, first, max(first, min(rows.stop - start, size)))

@@ -1,0 +1,1 @@
+"""Gradients through If, Loop, Scan and sequences."""

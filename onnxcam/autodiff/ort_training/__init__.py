@@ -1,0 +1,1 @@
+"""The second gradient builder: onnxruntime-training, its nodes lowered to standard ones."""

@@ -1,0 +1,176 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.layers import Candidate, Catalog
+    from onnxcam.autodiff.coverage import Coverage, Usage
+    from onnxcam.conversion import Conversion
+    from onnxcam.look.presets import Trial
+    from onnxcam.methods import GraphMethod
+    from onnxcam.model.model import Model
+
+_STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
+_WIDE = 200  # columns where nobody looks at them
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; piped output is not cut to 80 columns."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
+
+
+def _print_table(out: Console, table: Table) -> None:
+    """Print a table without the blanks that rich fills its lines up with."""
+    with out.capture() as filled:
+        out.print(table)
+    for line in filled.get().splitlines():
+        out.file.write(f"{line.rstrip()}\n")
+
+
+def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> None:
+    """Print the catalog of a model, the default feature layer marked."""
+    out = console()
+    _print_table(out, _facts(model, catalog))
+    table = _table("", "feature layer", "op", "shape", "axes", "reason")
+    for row in rows:
+        default = catalog.feature is not None and row.name == catalog.feature.name
+        table.add_row(
+            "*" if default else "",
+            escape(row.name),
+            row.op,
+            shape_text(row.shape),
+            row.layout.axes if row.layout else "?",
+            escape(row.reason),
+            style="bold green" if default else None if row.usable else "dim",
+        )
+    out.width = max(out.width, _WIDE)  # a name that is broken into pieces cannot be copied
+    _print_table(out, table)
+
+
+def _facts(model: Model, catalog: Catalog) -> Table:
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    reduction = catalog.reduction
+    layout = f" ({catalog.input_layout.axes})" if catalog.input_layout else ""
+    shape = next(p.shape for p in model.inputs if p.name == catalog.input)
+    facts.add_row("input", escape(f"{catalog.input}{layout} {shape_text(shape)}"))
+    feature = catalog.feature.name if catalog.feature else "none"
+    facts.add_row("feature layer", escape(f"{feature}: {catalog.feature_reason}"))
+    many = "" if reduction.classes == 1 else "es"
+    classes = f", {reduction.classes} class{many}" if reduction.classes else ""
+    facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
+    for note in model.notes:
+        facts.add_row("note", escape(note))
+    return facts
+
+
+def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
+    """Print what every preset makes of a picture."""
+    out = console()
+    table = _table("preset", "top class", "probability", "second", "what it does")
+    for trial in trials:
+        probability = "" if trial.probability is None else f"{100 * trial.probability:.1f} %"
+        table.add_row(
+            trial.preset,
+            escape(trial.top),
+            probability,
+            escape(trial.second),
+            escape(trial.problem or trial.summary),
+        )
+    _print_table(out, table)
+    if saved is not None:
+        out.print(f"written: {escape(str(saved))}")
+    else:
+        out.print("Take the one that names what is in the picture: add --save PRESET.")
+
+
+def print_conversion(made: Conversion) -> None:
+    """Print what was written and what the check found."""
+    out = console()
+    explained = made.explained
+    gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
+    out.print(f"{explained.summary}{gradient}", markup=False, soft_wrap=True)
+    if made.check is not None:
+        found = made.check
+        same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
+        out.print(
+            f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
+            f"off, within {found.optimised:.2g} with them on; {found.what} within {found.map:.2g} "
+            f"of {found.truth} (relative)",
+            markup=False,
+            soft_wrap=True,
+        )
+        for warning in found.warnings:
+            out.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    out.print(f"written: {made.path}", markup=False, soft_wrap=True)
+
+
+def print_methods(found: Sequence[GraphMethod]) -> None:
+    """Print the methods."""
+    table = _table("method", "what it shows", "from")
+    for method in found:
+        table.add_row(method.name, escape(method.summary), escape(method.cite))
+    _print_table(console(), table)
+
+
+def print_coverage(found: Sequence[Coverage]) -> None:
+    """Print what the gradient of each operator is."""
+    table = _table("operator", "gradient", "reason")
+    for each in found:
+        table.add_row(each.name, each.kind, escape(each.reason), style=_STYLES.get(each.kind))
+    out = console()
+    _print_table(out, table)
+    _print_meanings(out, found)
+
+
+def print_usage(found: Sequence[Usage]) -> None:
+    """Print the operators of a model, and which of them keep gradients from what is before."""
+    table = _table("operator", "gradient", "nodes", "on the path to the score", "reason")
+    for each in found:
+        of = each.coverage
+        style = "bold red" if each.blocks else "dim" if not each.on_path else None
+        table.add_row(
+            of.name, of.kind, str(each.nodes), str(each.on_path), escape(of.reason), style=style
+        )
+    out = console()
+    _print_table(out, table)
+    _print_meanings(out, [each.coverage for each in found])
+    blocking = [each.coverage.name for each in found if each.blocks]
+    said = "No operator on the path to the score is refused."
+    if blocking:
+        said = f"No gradient reaches what lies before {', '.join(blocking)}."
+    out.print(said, markup=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _print_meanings(out: Console, found: Sequence[Coverage]) -> None:
+    from onnxcam.autodiff.coverage import MEANING
+
+    kinds = {each.kind for each in found}
+    out.print()
+    for kind, meaning in MEANING.items():
+        if kind in kinds:
+            out.print(f"{kind}: {meaning}", markup=False, soft_wrap=True)
+
+
+def shape_text(shape: Sequence[int | str | None] | None) -> str:
+    """Return a shape as people write it, "?" for what is unknown."""
+    return "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape)

@@ -1,0 +1,1 @@
+"""Nodes, bodies, definitions: the graph in memory."""

@@ -1,0 +1,29 @@
+"""Files and arrays -> the model's input tensor, by one description: `InputSpec`.
+
+`resolve` finds the description (option, sidecar file, the model's metadata, Hugging Face's
+files) and checks it against the model's own input; `prepare` turns a picture or a ready
+array into the tensor. Nothing is guessed: where nothing says how the pixels become numbers,
+`resolve` raises.
+"""
+
+from __future__ import annotations
+
+from onnxcam.inputs.completion import resolve
+from onnxcam.inputs.files import read_toml, to_metadata, write_toml
+from onnxcam.inputs.labels import load_labels
+from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, presets
+from onnxcam.inputs.tensor import Prepared, prepare
+
+__all__ = [
+    "PRESETS",
+    "InputSpec",
+    "ModelInput",
+    "Prepared",
+    "load_labels",
+    "prepare",
+    "presets",
+    "read_toml",
+    "resolve",
+    "to_metadata",
+    "write_toml",
+]

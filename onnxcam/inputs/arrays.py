@@ -1,0 +1,136 @@
+"""Ready arrays: read from a file, and held against the model's input."""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcam.errors import InputError
+from onnxcam.inputs.picture import Array, check_file
+from onnxcam.inputs.spec import InputSpec, ModelInput, show_shape
+
+# What np.load raises on damaged files.
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def load_array(path: Path, name: str) -> Array:
+    """Read an array from a file.
+
+    Args:
+        path: A `.npy` file, or a `.npz` file with one array or with one called `name`.
+        name: The input's name.
+
+    Raises:
+        InputError: The file is missing, empty or damaged, or leaves the choice open.
+    """
+    check_file(path)
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            key = name if name in archive.files else None
+            if key is None and len(archive.files) == 1:
+                key = archive.files[0]
+            if key is not None:
+                return np.asarray(archive[key])
+            held = ", ".join(archive.files) or "none"
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"{path} is not a readable array: {reason}", "Save plain numbers with np.save"
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory", "Give a smaller array") from error
+    raise InputError(
+        f"{path} holds no array called {name!r} (it holds: {held})",
+        f"Save it with np.savez(file, **{{{name!r}: array}})",
+    )
+
+
+def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -> Array:
+    """Check an array against the input, add a missing batch axis, and cast it.
+
+    Args:
+        array: The values as the model takes them.
+        source: Where it comes from, for messages.
+        spec: Its layout says where the batch axis is; else the model's; else it is the first.
+        model_input: The input.
+
+    Returns:
+        The tensor, contiguous, of the input's type. Only the precision of floats is cast, and
+        integers that stay what they are: other kinds of numbers mean another recipe.
+
+    Raises:
+        InputError: Shape or kind of numbers do not fit, or a value is NaN or infinite.
+    """
+    shape, layout = model_input.shape, spec.layout or model_input.layout or "N"
+    batch = layout.find("N")
+    if array.ndim == len(shape) - 1 and batch >= 0:
+        array = np.expand_dims(array, batch)
+    if array.size == 0 or not _fits(array.shape, shape):
+        raise InputError(
+            f"{source} has shape {list(array.shape)}, but input {model_input} takes "
+            f"{show_shape(shape)}",
+            "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
+        )
+    tensor = _cast(array, source, model_input)
+    if not np.issubdtype(tensor.dtype, np.integer) and tensor.dtype.kind != "b":
+        _check_finite(tensor, source)
+    return np.ascontiguousarray(tensor)
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
+    """Whether a shape is one that the model declares."""
+    return len(shape) == len(declared) and all(
+        not isinstance(dim, int) or dim == length
+        for length, dim in zip(shape, declared, strict=True)
+    )
+
+
+def _cast(array: Array, source: str, model_input: ModelInput) -> Array:
+    """Cast within one kind of numbers, where no whole number changes."""
+    dtype = model_input.dtype
+    if array.dtype == dtype:
+        return array
+    if _kind(array.dtype) != _kind(dtype):
+        raise InputError(
+            f"{source} holds {array.dtype.name}, but input {model_input} takes {dtype.name}",
+            f'If the values are right as they are, save array.astype("{dtype.name}")',
+        )
+    with np.errstate(over="ignore"):
+        tensor = array.astype(dtype)
+    if _kind(dtype) == "integer" and not np.array_equal(tensor, array):
+        raise InputError(
+            f"{source} holds numbers from {array.min()} to {array.max()}, which {dtype.name} "
+            "cannot hold",
+            f"Save it as {dtype.name}",
+        )
+    return tensor
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    """Return the kind of numbers; bfloat16 and its like are no NumPy types of their own kind."""
+    if np.issubdtype(dtype, np.floating) or "float" in dtype.name:
+        return "float"
+    return "integer" if np.issubdtype(dtype, np.integer) else dtype.kind
+
+
+def _check_finite(tensor: Array, source: str) -> None:
+    """Refuse NaN and infinity, which would make every map empty."""
+    bad = ~np.isfinite(tensor)
+    if bad.any():
+        first = np.unravel_index(int(np.argmax(bad)), tensor.shape)
+        raise InputError(
+            f"{source} holds {int(bad.sum())} value(s) that are NaN or infinite in "
+            f"{tensor.dtype.name}, the first at {[int(index) for index in first]}",
+            "Give finite numbers",
+        )

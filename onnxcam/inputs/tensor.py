@@ -1,0 +1,154 @@
+"""One picture or ready array -> the model's input tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from onnxcam.errors import InputError, UsageError
+from onnxcam.inputs.arrays import load_array, ready
+from onnxcam.inputs.fields import INTERPOLATION
+from onnxcam.inputs.geometry import Box, covered, crop, resized
+from onnxcam.inputs.picture import Array, array_picture, check_file, open_picture, to_rgb
+from onnxcam.inputs.spec import InputSpec, ModelInput
+
+_MOST_PIXELS = 2**27  # of a resized picture: a strip of 1 x 50000 grows to 256 x 12800000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input tensor and where it comes from.
+
+    Attributes:
+        tensor: The model's layout and dtype. From a picture the batch is 1; a ready array keeps
+            the batch that it has, and gets one of 1 where it has none.
+        picture: The photograph as it was before resizing, upright: uint8 [H, W, 3]; None for
+            a ready array.
+        box: x0, y0, x1, y1 in pixels of `picture`: the part that the tensor shows. It reaches
+            beyond the picture where the tensor was filled up with black. None with `picture`.
+        source: The file's name as it was given, or "array".
+    """
+
+    tensor: Array
+    picture: Array | None
+    box: Box | None
+    source: str
+
+
+def prepare(
+    x: str | PathLike[str] | Image.Image | Array, spec: InputSpec, model_input: ModelInput
+) -> Prepared:
+    """Turn a picture or a ready array into the model's input.
+
+    Args:
+        x: A picture: an image file, a Pillow image, or an array uint8 [H, W], [H, W, 1],
+            [H, W, 3] or [H, W, 4]. Or a ready tensor: a `.npy` file, a `.npz` file (its only
+            array, or the one named like the input), or any other array; it must fit the
+            input's shape and kind of numbers, but may lack the batch axis.
+        spec: The description, from `resolve`.
+        model_input: The input as the model declares it.
+
+    Returns:
+        The tensor; with picture and box where it comes from a picture.
+
+    Raises:
+        InputError: The file or array cannot be read, does not fit or is not finite.
+        UsageError: `x` is of another type, or is a picture where the description takes none.
+    """
+    if isinstance(x, np.ndarray):
+        if spec.pictures and _is_picture(x):
+            return _from_picture(array_picture(x), "array", spec, model_input)
+        return Prepared(ready(x, "the array", spec, model_input), None, None, "array")
+    if isinstance(x, Image.Image):
+        return _from_picture(to_rgb(x, "the image"), "array", spec, model_input)
+    if not isinstance(x, str | PathLike):
+        raise UsageError(
+            f"an input of type {type(x).__name__} is neither file, image nor NumPy array",
+            "Give a path, a PIL image, or np.asarray(...) of it",
+        )
+    path = Path(x)
+    if path.suffix.lower() in (".npy", ".npz"):
+        array = load_array(path, model_input.name)
+        return Prepared(ready(array, str(path), spec, model_input), None, None, str(path))
+    if not spec.pictures:
+        check_file(path)
+        raise _takes_no_picture(str(path), model_input)
+    return _from_picture(open_picture(path), str(path), spec, model_input)
+
+
+def _is_picture(array: Array) -> bool:
+    """Whether an array is a picture by its type and shape."""
+    return array.dtype == np.uint8 and (
+        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    )
+
+
+def _takes_no_picture(source: str, model_input: ModelInput) -> UsageError:
+    """Return the error for a picture where only ready arrays are taken."""
+    return UsageError(
+        f"{source} is a picture, but input {model_input} takes ready arrays only",
+        "Give a .npy file, or say how a picture becomes this input: --preprocess PRESET|FILE.toml",
+    )
+
+
+def _from_picture(
+    picture: Image.Image, source: str, spec: InputSpec, model_input: ModelInput
+) -> Prepared:
+    """Resize, crop, scale and lay out a picture in mode RGB."""
+    if not spec.pictures:
+        raise _takes_no_picture(source, model_input)
+    if spec.layout is None or spec.channels is None:
+        raise UsageError(
+            f"the description of input {model_input} has no layout or channels yet",
+            "Pass it through resolve() first",
+        )
+    image_size = resized(picture.size, spec)
+    crop_box = crop(image_size, spec)
+    if image_size != picture.size and image_size[0] * image_size[1] > _MOST_PIXELS:
+        raise InputError(
+            f"{source} would be resized from {picture.width} x {picture.height} to "
+            f"{image_size[0]} x {image_size[1]} pixels",
+            "Crop the picture to a usual shape first",
+        )
+    image = picture.convert("L") if spec.channels == "GRAY" else picture
+    image = image.resize(image_size, INTERPOLATION[spec.interpolation]).crop(crop_box)
+    tensor = _lay_out(_values(np.atleast_3d(np.asarray(image)), spec), spec.layout)
+    tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
+    box = covered(picture.size, image_size, crop_box)
+    return Prepared(tensor, np.array(picture), box, source)
+
+
+def _values(pixels: Array, spec: InputSpec) -> Array:
+    """Return the numbers of pixels uint8 [H, W, C]: float64 [H, W, C] in the model's order."""
+    if spec.channels == "BGR":
+        pixels = pixels[:, :, ::-1]
+    values: Array = (pixels * spec.scale - np.asarray(spec.mean)) / np.asarray(spec.std)
+    return values
+
+
+def _lay_out(values: Array, layout: str) -> Array:
+    """Return [H, W, C] in another layout, with a batch of 1 where it has an N."""
+    axes = "HWC"
+    if "C" not in layout:
+        values, axes = values[:, :, 0], "HW"
+    tensor = values.transpose([axes.index(axis) for axis in layout if axis != "N"])
+    return np.expand_dims(tensor, layout.index("N")) if "N" in layout else tensor
+
+
+def _cast_picture(tensor: Array, source: str, model_input: ModelInput) -> Array:
+    """Cast a picture's numbers to the model's type; whole numbers must stay what they are."""
+    dtype = model_input.dtype
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if tensor.min() < limits.min or tensor.max() > limits.max:
+            raise InputError(
+                f"{source} gives numbers from {tensor.min():g} to {tensor.max():g}, which input "
+                f"{model_input} cannot hold",
+                "Correct mean in the description of the input",
+            )
+    with np.errstate(over="ignore"):  # ready() refuses what became infinite
+        return tensor.astype(dtype)

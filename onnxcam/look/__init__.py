@@ -1,0 +1,1 @@
+"""What a model looks like before it is explained."""

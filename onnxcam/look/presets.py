@@ -1,0 +1,143 @@
+"""Help to find out how a model wants its pictures: every preset tried on one picture."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcam.analysis.layers import catalog
+from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.explain import model_input
+from onnxcam.inputs import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
+from onnxcam.model.draft import expose
+from onnxcam.model.model import Model, load
+from onnxcam.run.scores import probability
+from onnxcam.run.session import Session
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one preset makes of a picture.
+
+    Attributes:
+        preset: Its name.
+        top: Label (or index) of the highest score.
+        probability: Of that class, None where the scores are no logits of classes.
+        second: The runner-up.
+        summary: What the preset does, in words.
+        problem: Why it cannot be used, empty when it can.
+    """
+
+    preset: str
+    top: str = ""
+    probability: float | None = None
+    second: str = ""
+    summary: str = ""
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return asdict(self)
+
+
+def try_presets(
+    model: str | os.PathLike[str], image: str | os.PathLike[str], *, labels: Path | None = None
+) -> list[Trial]:
+    """Run a picture through a model under every preset (and the sidecar's description).
+
+    Args:
+        model: Path of the model.
+        image: Path of a picture.
+        labels: File with the names of the classes.
+
+    Returns:
+        One trial per preset; what lies beside or in the model comes first, as "found".
+    """
+    loaded = load(model)
+    found = catalog(loaded)
+    declared = model_input(loaded, found)
+    others = [p.name for p in loaded.inputs if p.name != declared.name]
+    if others:
+        raise UsageError(
+            f"the model has more inputs than the picture: {', '.join(others)}",
+            "describe it in a TOML file and use --preprocess",
+        )
+    session = Session(expose(loaded, [found.reduction.name]), device="cpu")
+    names = load_labels(labels) if labels else None
+    trials = []
+    for preset in ("found", *(p for p in PRESETS if p != "none")):
+        try:
+            spec = _resolved(loaded, declared, preset)
+        except OnnxcamError as error:
+            if preset != "found":
+                trials.append(Trial(preset, problem=error.message))
+            continue
+        tensor = prepare(image, spec, declared).tensor
+        (scores,) = session.run({declared.name: tensor}, [found.reduction.name])
+        trials.append(_trial(preset, spec, _classes(scores, found), found, names))
+    return trials
+
+
+def save_preset(
+    model: str | os.PathLike[str], preset: str, *, labels: Path | None = None, force: bool = False
+) -> Path:
+    """Write a preset as the sidecar ``<model>.toml``, completed with the model's own size.
+
+    Raises:
+        UsageError: There is no such preset, or the file exists and ``force`` is not set.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"no preset {preset!r}", f"choose one of {', '.join(PRESETS)}")
+    path = Path(model).with_suffix(".toml")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists", "add --force to replace it")
+    loaded = load(model)
+    spec = _resolved(loaded, model_input(loaded, catalog(loaded)), preset)
+    if labels is not None:
+        spec = replace(spec, labels=load_labels(labels))
+    write_toml(spec, path)
+    return path
+
+
+def _resolved(model: Model, declared: Any, preset: str) -> InputSpec:
+    option = None if preset == "found" else preset
+    return resolve(declared, model_path=model.path, metadata=model.metadata, option=option)
+
+
+def _classes(scores: np.ndarray[Any, Any], found: Any) -> np.ndarray[Any, Any]:
+    axis = found.reduction.class_axis
+    first = np.moveaxis(scores[0], axis - 1, 0)
+    return np.asarray(first.reshape(scores.shape[axis], -1).sum(1))
+
+
+def _trial(
+    preset: str,
+    spec: InputSpec,
+    scores: np.ndarray[Any, Any],
+    found: Any,
+    labels: tuple[str, ...] | None,
+) -> Trial:
+    order = np.argsort(scores)[::-1]
+    named = labels or spec.labels
+    texts = [named[i] if named and i < len(named) else f"class {i}" for i in order[:2]]
+    top = int(order[0])
+    return Trial(
+        preset,
+        texts[0],
+        probability(scores, top, found.reduction),
+        texts[1] if len(texts) > 1 else "",
+        _summary(spec),
+    )
+
+
+def _summary(spec: InputSpec) -> str:
+    values = f"(x * {spec.scale:.6g} - {_numbers(spec.mean)}) / {_numbers(spec.std)}"
+    return f"{spec.resize}, {spec.channels}, {values}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])

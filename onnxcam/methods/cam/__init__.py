@@ -1,0 +1,1 @@
+"""Methods behind a feature layer."""

@@ -1,0 +1,23 @@
+"""Class activation mapping."""
+
+from __future__ import annotations
+
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.cam.sums import weighted_sum
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "cam",
+    needs=("activation", "weights"),
+    cite="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 2",
+    rectify=False,
+    signed=True,
+)
+def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
+    """M = sum_k w_k A_k, with the classifier's weights w behind global average pooling.
+
+    Signed, as in the paper: what speaks against the class is negative. The bias is left out.
+    In a quantised head the weights are the dequantised ones, 0 where the score is at its limit.
+    """
+    return weighted_sum(op, w, a, axes)

@@ -1,0 +1,21 @@
+"""Grad-CAM."""
+
+from __future__ import annotations
+
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.cam.sums import weighted_sum
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "gradcam",
+    needs=("activation", "gradient"),
+    cite="Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2",
+)
+def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
+    """L = relu(sum_k alpha_k A_k), alpha_k = mean over positions of dy/dA_k.
+
+    The paper's Z is the number of positions; MATLAB and pytorch-grad-cam take the same mean.
+    """
+    alpha = op.mean(da, axes.space)
+    return weighted_sum(op, alpha, a, axes)

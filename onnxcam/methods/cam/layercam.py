@@ -1,0 +1,17 @@
+"""Layer-CAM."""
+
+from __future__ import annotations
+
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.cam.sums import narrow, weighted_sum
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "layercam",
+    needs=("activation", "gradient"),
+    cite="Jiang et al., LayerCAM, IEEE TIP 2021",
+)
+def layercam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
+    """L = relu(sum_k relu(dy/dA_k) A_k), position by position."""
+    return weighted_sum(op, op.Relu(narrow(op, da, axes)), a, axes)

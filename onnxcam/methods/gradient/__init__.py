@@ -1,0 +1,1 @@
+"""Methods on the gradient of the input."""

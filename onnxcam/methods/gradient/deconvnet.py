@@ -1,0 +1,24 @@
+"""Deconvolution."""
+
+from __future__ import annotations
+
+from onnxcam.autodiff.overrides import DECONVOLVED
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.cam.sums import largest
+from onnxcam.methods.registry import Axes, graph_method
+
+
+@graph_method(
+    "deconvnet",
+    needs=("input_gradient",),
+    cite="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
+    rectify=False,
+    overrides=DECONVOLVED,
+)
+def deconvnet(op: Emitter, r: Tensor, axes: Axes) -> Tensor:
+    """M = max_c |r_c|, r = dy/dx in which every ReLU rectifies the gradient instead.
+
+    What a ReLU let through on the way forward does not matter on the way back. ReLU6 (a Clip
+    from 0 on) counts as a ReLU.
+    """
+    return largest(op, r, axes)

@@ -1,0 +1,1 @@
+"""A file in, a checked Model; a file out."""

@@ -1,0 +1,119 @@
+"""Shapes and dtypes of tensors behind operators that only ONNX Runtime knows."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.bodies import infer
+from onnxcam.graph.contrib.definitions import is_defined, lower
+from onnxcam.graph.emit import LIKE_FIRST, Emitter, Tensor, dtype_of, imported, shape_of, value_info
+from onnxcam.graph.emit.walks import bodies_of, every_node, hide, unhide
+
+_DISGUISE = "onnxcam.disguise"
+# Operators of the standard domain that are ONNX Runtime's alone: onnx's passes stop at them.
+# All but the first are experiments that ONNX withdrew with opset 10.
+_STRAY = (
+    "SimplifiedLayerNormalization", "Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill",
+    "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh",
+)  # fmt: skip
+
+
+def disguised(proto: ModelProto) -> ModelProto:
+    """Move operators of ONNX Runtime out of the standard domain, in place.
+
+    onnx's checker and version converter stop at an unknown operator of the standard domain but
+    pass by those of other domains.
+
+    Args:
+        proto: A model.
+
+    Returns:
+        The same model; ``restored`` undoes it.
+    """
+    strays = [n for n in every_node(proto.graph) if not n.domain and n.op_type in _STRAY]
+    hide(proto, strays, _DISGUISE)
+    return proto
+
+
+def withdrawn(proto: ModelProto) -> list[str]:
+    """Return the operators of a disguised model that no newer opset has."""
+    found = {n.op_type for n in every_node(proto.graph) if n.domain == _DISGUISE}
+    return sorted(found - {_STRAY[0]})
+
+
+def restored(proto: ModelProto) -> ModelProto:
+    """Undo ``disguised``, in place."""
+    unhide(proto, _DISGUISE)
+    return proto
+
+
+def annotated(proto: ModelProto) -> ModelProto | None:
+    """Return the model with the types of what onnx's shape inference leaves open.
+
+    These are the outputs of ONNX Runtime's own operators, of control flow and of the few of its
+    own operators that it infers nothing of.
+
+    Args:
+        proto: A model after onnx's shape inference; weights may be detached.
+
+    Returns:
+        A copy with more value_info, or None where nothing new was found.
+    """
+    if not any(_is_open(n) for n in proto.graph.node):
+        return None
+    graph = imported(_with_weights_as_inputs(proto))
+    op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
+                         for o in proto.opset_import})  # fmt: skip
+    outputs = {v.name for v in proto.graph.output}
+    found: dict[str, Tensor] = {}
+    for node in list(graph.nodes):
+        missing = [t for t in node.outputs if t.name and shape_of(t) is None]
+        if missing and _stamp(op, node):
+            found.update({t.name: t for t in missing if dtype_of(t) is not None})
+    old = {v.name: v for v in proto.graph.value_info}
+    new = {name: value_info(t) for name, t in found.items() if name not in outputs}
+    if all(old.get(name) == info for name, info in new.items()):
+        return None
+    out = ModelProto()
+    out.CopyFrom(proto)
+    del out.graph.value_info[:]
+    out.graph.value_info.extend({**old, **new}.values())
+    return out
+
+
+def _is_open(node: NodeProto) -> bool:
+    own = not node.domain and node.op_type in LIKE_FIRST
+    return own or is_defined(node.domain, node.op_type) or any(bodies_of(node))
+
+
+def _stamp(op: Emitter, node: gs.Node) -> bool:
+    """Give the outputs of a node their dtypes and shapes; False where they are not known."""
+    try:
+        op.infer(node)
+        infer(op, node)
+        if not is_defined(node.domain, node.op):
+            return True
+        for tensor, like in zip(node.outputs, lower(op, node), strict=True):
+            if like is not None and shape_of(tensor) is None:
+                tensor.dtype, tensor.shape = tensor.dtype or like.dtype, like.shape
+    except (UnsupportedOp, onnx.shape_inference.InferenceError):
+        return False
+    return True
+
+
+def _with_weights_as_inputs(proto: ModelProto) -> ModelProto:
+    """Return the model with detached initializers as inputs, which need no bytes."""
+    out = ModelProto()
+    out.CopyFrom(proto)
+    given = {v.name for v in out.graph.input}
+    for tensor in list(out.graph.initializer):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            out.graph.initializer.remove(tensor)
+            if tensor.name not in given:
+                info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                out.graph.input.append(info)
+    return out

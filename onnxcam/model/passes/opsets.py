@@ -1,0 +1,136 @@
+"""Opset and IR versions: what a model has, and the way to others."""
+
+from __future__ import annotations
+
+import onnx.defs
+import onnx.shape_inference
+import onnx.version_converter
+from onnx import GraphProto, ModelProto, helper
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.emit import proto_shape
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_node, standard_opset
+from onnxcam.model.passes.converter import at_opset
+from onnxcam.model.passes.disguise import withdrawn
+from onnxcam.model.passes.lowering import lowered
+
+TARGET_OPSET = 20
+_MIN_IR = 9  # the IR version that came with opset 20
+
+
+def opsets(proto: ModelProto) -> dict[str, int]:
+    """Return opset versions by domain; the standard domain is ``""``."""
+    return {"" if o.domain in STANDARD_DOMAINS else o.domain: o.version for o in proto.opset_import}
+
+
+def listed(proto: ModelProto) -> ModelProto:
+    """List every weight as an input too, in place, as IR versions below 4 want it.
+
+    The version converter insists on it; ONNX Runtime forgets it when it saves an old file again.
+    """
+    given = {v.name for v in proto.graph.input}
+    for tensor in proto.graph.initializer if proto.ir_version < 4 else ():
+        if tensor.name not in given:
+            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            proto.graph.input.append(info)
+    return proto
+
+
+def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) -> ModelProto:
+    """Bring a model to an opset.
+
+    Args:
+        proto: The model; its weights need not be in it.
+        notes: Where it is written down what was done, or why not.
+        wanted: The opset.
+        exactly: Also from above, and an error where it cannot be; else it is kept as it is.
+
+    Raises:
+        ModelError: It cannot be brought exactly there.
+    """
+    if not any(o.domain in STANDARD_DOMAINS for o in proto.opset_import):
+        proto.opset_import.add(domain="", version=wanted)  # for what is added to it
+    opset = standard_opset(proto)
+    if opset == wanted or (opset > wanted and not exactly):
+        return proto
+    converted = _converted(proto, wanted)
+    if isinstance(converted, ModelProto):
+        notes.append(f"{'raised' if opset < wanted else 'brought'} from opset {opset} to {wanted}")
+        return converted
+    if exactly:
+        raise ModelError(
+            f"the model cannot be brought from opset {opset} to {wanted}: {converted}",
+            f"name another opset; that of the model is {opset}",
+        )
+    notes.append(f"kept at opset {opset}: {converted}")
+    return proto
+
+
+def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
+    """Return the model at another opset, or the reason why not."""
+    if opset > onnx.defs.onnx_opset_version():
+        return f"the newest that is known is {onnx.defs.onnx_opset_version()}"
+    stuck = withdrawn(proto)
+    if stuck:
+        return f"ONNX withdrew {', '.join(stuck)}"
+    try:
+        down = opset < standard_opset(proto)
+        converted = lowered(proto, opset) if down else _raised(proto, opset)
+    except (
+        RuntimeError,
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        line = " ".join(str(error).split())[:200]
+        return line.rpartition("Assertion `false` failed: ")[2]
+    if _interface(converted) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
+        return "onnx's converter would change inputs or outputs"
+    return converted
+
+
+def _raised(proto: ModelProto, opset: int) -> ModelProto:
+    """Return the model at a newer opset.
+
+    The converter leaves attributes behind that had no meaning before and are unknown now, like
+    the value of a Pad that repeats the edge.
+    """
+    converted = at_opset(proto, opset)
+    _drop_strays(converted.graph, opset)
+    return converted
+
+
+def _drop_strays(graph: GraphProto, opset: int) -> None:
+    """Drop attributes that the operators of an opset do not have, in place."""
+    for node in every_node(graph):
+        if node.domain in STANDARD_DOMAINS and onnx.defs.has(node.op_type, opset, ""):
+            known = onnx.defs.get_schema(node.op_type, opset, "").attributes
+            for attribute in [a for a in node.attribute if a.name not in known]:
+                node.attribute.remove(attribute)
+
+
+def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:
+    """Return the names and ranks of the inputs and outputs."""
+    shapes = [(v.name, proto_shape(v.type)) for v in [*proto.graph.input, *proto.graph.output]]
+    return [(name, None if shape is None else len(shape)) for name, shape in shapes]
+
+
+def modern_ir(proto: ModelProto, notes: list[str], *, exactly: bool) -> ModelProto:
+    """Raise the IR version; before version 4 weights had to be listed as inputs too.
+
+    An opset that was asked for gets its own: a runtime of its time refuses files of later ones.
+    """
+    old = proto.ir_version
+    if old < 4:
+        weights = {t.name for t in proto.graph.initializer}
+        inputs = [v for v in proto.graph.input if v.name not in weights]
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+    wanted = _MIN_IR if standard_opset(proto) >= TARGET_OPSET else 4
+    if exactly:
+        own = helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True)
+        wanted = max(int(own), 4)
+    if old < wanted or exactly:
+        proto.ir_version = wanted
+    if old < wanted:
+        notes.append(f"raised from IR version {old} to {wanted}")
+    return proto

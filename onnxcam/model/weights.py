@@ -1,0 +1,339 @@
+"""Large weights, kept apart from the graph: mapped from their file, never copied without need.
+
+A *light* model is a ModelProto whose large initializers are marked as external data of the
+location ``onnxcam``; their bytes are in a :class:`Weights`. onnx's C++ passes, which serialise
+what they get, run on light models; files are read, run and written around the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx_graphsurgeon.ir.tensor import LazyValues
+
+from onnxcam.errors import ModelError
+from onnxcam.model import wire
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+LOCATION = "onnxcam"
+SMALL = 4096  # bytes: what the version converter and the shape inference may want to read
+_ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
+_PACKED = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
+
+
+class Weights(Mapping[str, Bytes]):
+    """The bytes of large initializers by name: uint8 arrays over a mapped file or a buffer.
+
+    A TensorProto stands for its own ``raw_data``, read when it is asked for.
+
+    Attributes:
+        external: Names of those that lie in other files than the model.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, Bytes | TensorProto] | None = None,
+        external: Iterable[str] = (),
+    ) -> None:
+        self._found = dict(found or {})
+        self.external = frozenset(external)
+
+    def __getitem__(self, name: str) -> Bytes:
+        """Return the raw bytes of a weight, little endian as ONNX has them."""
+        found = self._found[name]
+        return np.frombuffer(found.raw_data, np.uint8) if isinstance(found, TensorProto) else found
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Return how many weights are apart."""
+        return len(self._found)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they have together."""
+        return sum(self[name].nbytes for name in self)
+
+    def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        """Return the values of a light initializer; a view of the bytes where that is possible."""
+        if tensor.data_type in _PACKED:
+            full = TensorProto()
+            full.CopyFrom(tensor)
+            fill(full, self[tensor.name])
+            return numpy_helper.to_array(full)
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        return self[tensor.name].view(dtype).reshape(tuple(tensor.dims))
+
+    def attached(self, light: ModelProto) -> ModelProto:
+        """Return a full copy of a light model."""
+        full = ModelProto()
+        full.CopyFrom(light)
+        for tensor in full.graph.initializer:
+            if not is_light(tensor):
+                continue
+            source = self._found[tensor.name]
+            if isinstance(source, TensorProto):
+                tensor.CopyFrom(source)
+            else:
+                fill(tensor, source)
+        return full
+
+    def deferred(self, constants: Iterable[gs.Constant], light: ModelProto) -> None:
+        """Let constants of an imported light graph find their values when they are read.
+
+        Args:
+            constants: Those of the graph and of its subgraphs.
+            light: The light model.
+        """
+        protos = {t.name: t for t in light.graph.initializer if is_light(t)}
+        for tensor in constants:
+            if tensor.name in protos:
+                tensor.values = _Deferred(protos[tensor.name], self)
+
+
+class _Deferred(LazyValues):  # type: ignore[misc]
+    """Values of a constant that lie in a :class:`Weights`."""
+
+    def __init__(self, tensor: TensorProto, weights: Weights) -> None:
+        super().__init__(tensor)
+        self._weights = weights
+
+    def load(self) -> np.ndarray[Any, Any]:
+        return self._weights.array(self.tensor)
+
+
+def is_light(tensor: TensorProto) -> bool:
+    """Tell whether the bytes of an initializer are in a :class:`Weights`."""
+    return tensor.data_location == TensorProto.EXTERNAL and any(
+        e.key == "location" and e.value == LOCATION for e in tensor.external_data
+    )
+
+
+def lighten(tensor: TensorProto) -> None:
+    """Mark an initializer as one whose bytes are in a :class:`Weights`, in place."""
+    tensor.ClearField("raw_data")
+    del tensor.external_data[:]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=LOCATION)
+
+
+def byte_size(tensor: TensorProto) -> int:
+    """Return how many bytes the values of an initializer take."""
+    count = math.prod(tensor.dims)
+    if tensor.data_type in _PACKED:
+        return int(count + 1) // 2
+    return int(count * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
+
+
+def fill(tensor: TensorProto, data: Bytes) -> None:
+    """Put the bytes of a light initializer back, in place."""
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    values = data.tobytes()
+    release(data)
+    tensor.raw_data = values
+
+
+def release(data: Bytes | memoryview) -> None:
+    """Give back the memory that a mapped file takes up; it is read again where it is asked for."""
+    owner: Any = data
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, Weights]:
+    """Return a light copy of a model and its weights; the model is not changed.
+
+    Args:
+        proto: A full model.
+        borrow: Do not copy the weights; the model must not change while they are used.
+    """
+    light = ModelProto()
+    found: dict[str, Bytes | TensorProto] = {}
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy_field(light, field, value)
+    light.graph.SetInParent()
+    for field, value in proto.graph.ListFields():
+        if field.name != "initializer":
+            _copy_field(light.graph, field, value)
+    for tensor in proto.graph.initializer:
+        data = tensor.raw_data
+        if len(data) <= SMALL:
+            light.graph.initializer.append(tensor)
+            continue
+        found[tensor.name] = tensor if borrow else np.frombuffer(data, np.uint8)
+        copy = light.graph.initializer.add()
+        copy.name, copy.data_type, copy.doc_string = (
+            tensor.name,
+            tensor.data_type,
+            tensor.doc_string,
+        )
+        copy.dims.extend(tensor.dims)
+        lighten(copy)
+    return light, Weights(found)
+
+
+def _copy_field(target: Any, field: Any, value: Any) -> None:
+    if field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED:
+        getattr(target, field.name).extend(value)
+    elif field.message_type is not None:
+        getattr(target, field.name).CopyFrom(value)
+    else:
+        setattr(target, field.name, value)
+
+
+def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
+    """Return the light model in a serialised one and its weights, which stay where they are.
+
+    Args:
+        data: The bytes of a file.
+        name: What to call it in messages.
+
+    Raises:
+        ModelError: It is no ONNX model, or truncated.
+    """
+    view = memoryview(data)
+    flat = np.frombuffer(data, np.uint8)
+    rest, graph, heavy = [], [], []
+    try:
+        for field in wire.fields(view, 0, len(view)):
+            if field.number != _MODEL_GRAPH:
+                rest.append(view[field.start : field.end])
+                continue
+            for part in wire.fields(view, field.payload, field.end):
+                if part.number == _GRAPH_INITIALIZER and part.end - part.payload > SMALL:
+                    heavy.append(_scanned(view, part))
+                else:
+                    graph.append(view[part.start : part.end])
+        light = ModelProto.FromString(b"".join(rest))
+        if graph or heavy:
+            light.graph.MergeFromString(b"".join(graph))
+        tensors = [(TensorProto.FromString(head), raw) for head, raw in heavy]
+    except (ModelError, DecodeError):
+        raise ModelError(
+            f"{name}: not an ONNX model, or truncated", "export or copy the model again"
+        ) from None
+    found = {}
+    for tensor, raw in tensors:
+        if raw is not None:
+            lighten(tensor)
+            found[tensor.name] = flat[raw[0] : raw[1]]
+        light.graph.initializer.append(tensor)
+    return light, Weights(found)
+
+
+def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int] | None]:
+    """Return an initializer without its raw data, and where that lies."""
+    head, raw = [], None
+    for field in wire.fields(view, part.payload, part.end):
+        if field.number == _TENSOR_RAW_DATA and field.end - field.payload > SMALL:
+            raw = field.payload, field.end
+        else:
+            head.append(view[field.start : field.end])
+    return b"".join(head), raw
+
+
+def mapped(path: Path) -> mmap.mmap | bytes:
+    """Return the content of a file, mapped into memory (an empty one cannot be)."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def digest(data: bytes | mmap.mmap) -> str:
+    """Return the sha256 of a file's content, read piece by piece."""
+    found = hashlib.sha256()
+    view = memoryview(data)
+    step = 1 << 24
+    for start in range(0, len(view), step):
+        found.update(view[start : start + step])
+    release(view)
+    return found.hexdigest()
+
+
+def write(light: ModelProto, weights: Weights, file: IO[bytes]) -> None:
+    """Write a full model to a file, weight by weight.
+
+    Args:
+        light: Light model.
+        weights: Its weights.
+        file: Opened for writing bytes.
+    """
+    graph = GraphProto()
+    graph.CopyFrom(light.graph)
+    kept = [t for t in graph.initializer if not is_light(t)]
+    heavy = [t for t in graph.initializer if is_light(t)]
+    heads = [_head(t) for t in heavy]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    body = graph.SerializeToString()
+    parts = [
+        (head, wire.header(_TENSOR_RAW_DATA, weights[t.name].nbytes), weights[t.name])
+        for head, t in zip(heads, heavy, strict=True)
+    ]
+    lengths = [len(head) + len(tag) + data.nbytes for head, tag, data in parts]
+    tags = [wire.header(_GRAPH_INITIALIZER, n) for n in lengths]
+    total = len(body) + sum(map(len, tags)) + sum(lengths)
+    rest = ModelProto()
+    rest.CopyFrom(light)
+    rest.ClearField("graph")
+    _write_all(file, [rest.SerializeToString(), wire.header(_MODEL_GRAPH, total), body])
+    for tag, (head, raw_tag, data) in zip(tags, parts, strict=True):
+        _write_all(file, [tag, head, raw_tag, data.data])
+
+
+def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) -> None:
+    """Write a model of any size: the graph to one file, its weights to another beside it.
+
+    Args:
+        light: Light model.
+        weights: Its weights.
+        path: File for the graph.
+        data: File for the weights, in the same folder; it must not be one that they come from.
+    """
+    proto = ModelProto()
+    proto.CopyFrom(light)
+    with data.open("wb") as file:
+        for tensor in proto.graph.initializer:
+            if is_light(tensor):
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                entries = {
+                    "location": data.name,
+                    "offset": file.tell(),
+                    "length": weights[tensor.name].nbytes,
+                }
+                del tensor.external_data[:]
+                for key, value in entries.items():
+                    tensor.external_data.add(key=key, value=str(value))
+                file.write(weights[tensor.name].data)
+    path.write_bytes(proto.SerializeToString())
+
+
+def _head(tensor: TensorProto) -> bytes:
+    head = TensorProto()
+    head.CopyFrom(tensor)
+    head.ClearField("external_data")
+    head.ClearField("data_location")
+    return bytes(head.SerializeToString())
+
+
+def _write_all(file: IO[bytes], parts: Iterable[bytes | memoryview]) -> None:
+    for part in parts:
+        file.write(part)

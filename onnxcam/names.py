@@ -1,0 +1,10 @@
+"""The names of what onnxcam adds to a model: ports, and keys of its metadata."""
+
+from __future__ import annotations
+
+PREFIX = "onnxcam."
+TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
+SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
+FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
+ANY_NUMBER = "onnxcam.K"
+DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)

@@ -1,0 +1,219 @@
+"""What an explainer returns: the map and everything needed to read it. Nothing is normalised."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.errors import UsageError
+from onnxcam.files import write_whole
+from onnxcam.output import render
+from onnxcam.version import __version__
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model gave a score to an input.
+
+    Attributes:
+        map: float32, the method's map at the input's size; not normalised.
+        raw_map: float32, the same at the feature layer's size.
+        signed_map: float32, ``raw_map`` before its negative part was cut off.
+        scores: The reduction layer's values, float [C].
+        target: Index of the class that is explained.
+        label: Its name, None where the model has no labels.
+        probability: Of the target, None where the scores are no logits of classes.
+        feature_layer: Name of the tensor that the map is made of.
+        reduction_layer: Name of the tensor that holds the score.
+        method: Name of the method.
+        parameters: Its parameters.
+        gradient: "exact", or "straight-through (...)" with the operators whose rounding it ignores.
+        diagnosis: What went wrong or looks wrong, in words; empty when nothing did.
+        source: File name of the input, or "array".
+        picture: uint8 [H, W, 3], the photograph; None for arrays.
+        box: x0, y0, x1, y1: the part of ``picture`` that the model saw, in its pixels.
+        tensor: The input tensor, without the batch axis.
+        layout: The meaning of the axes of ``tensor``, such as "CHW"; None where unknown.
+        model_sha256: Of the model file.
+        provider: ONNX Runtime's execution provider.
+        labels: Names of the classes.
+    """
+
+    map: Array = field(repr=False)
+    raw_map: Array = field(repr=False)
+    signed_map: Array = field(repr=False)
+    scores: Array = field(repr=False)
+    target: int
+    label: str | None
+    probability: float | None
+    feature_layer: str
+    reduction_layer: str
+    method: str
+    parameters: Mapping[str, Any]
+    diagnosis: tuple[str, ...]
+    source: str
+    picture: Array | None = field(repr=False)
+    box: tuple[float, float, float, float] | None
+    tensor: Array = field(repr=False)
+    layout: str | None
+    model_sha256: str
+    provider: str
+    gradient: str = "exact"
+    labels: tuple[str, ...] | None = field(default=None, repr=False)
+
+    @property
+    def score(self) -> float:
+        """The target's score."""
+        return float(self.scores[self.target])
+
+    @property
+    def title(self) -> str:
+        """Label (or class index) and probability (or score) of the target."""
+        name = self.label or f"class {self.target}"
+        if self.probability is not None:
+            return f"{name} {100 * self.probability:.1f} %"
+        if not np.isfinite(self.score):
+            return f"{name}, score not finite"
+        return f"{name} {self.score:.4g}"
+
+    def overlay(self, **options: Any) -> Array:
+        """Return the picture with the map over it, uint8 [H, W, 3].
+
+        Args:
+            options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...).
+
+        Raises:
+            UsageError: The input was no picture.
+        """
+        return render.overlay(self._picture(), self._plane(), box=self.box, **options)
+
+    def figure(self, **options: Any) -> Any:
+        """Return a PIL image: the map over the input, with title and colour bar.
+
+        Args:
+            options: See :func:`onnxcam.output.render.figure`.
+        """
+        options = {"title": self.title, "subtitle": self._subtitle(), **options}
+        signed = bool((self.raw_map < 0).any())  # bicubic undershoot is no sign
+        if self.map.ndim == 1:
+            return render.figure_1d(self._signal(), self.map, signed=signed, **options)
+        if self.map.ndim == 3:
+            return render.figure_3d(self._volume(), self.map, signed=signed, **options)
+        return render.figure(self._picture(), self.map, box=self.box, signed=signed, **options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold: everything but the arrays, with the map's summary."""
+        order = np.argsort(self.scores)[::-1][:5]
+        peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
+        return {
+            "source": self.source,
+            "target": self.target,
+            "label": self.label,
+            "score": _number(self.score),
+            "probability": self.probability,
+            "top": [
+                {"class": int(i), "label": self._label(int(i)), "score": _number(self.scores[i])}
+                for i in order
+            ],
+            "method": self.method,
+            "parameters": dict(self.parameters),
+            "gradient": self.gradient,
+            "feature_layer": self.feature_layer,
+            "reduction_layer": self.reduction_layer,
+            "map": {
+                "shape": list(self.map.shape),
+                "raw_shape": list(self.raw_map.shape),
+                "min": _number(self.map.min()),
+                "max": _number(self.map.max()),
+                "peak": [int(i) for i in peak],
+            },
+            "box": self.box,
+            "diagnosis": list(self.diagnosis),
+            "model_sha256": self.model_sha256,
+            "provider": self.provider,
+            "onnxcam": __version__,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the explanation: a figure (.png), the maps (.npz) or a summary (.json).
+
+        Args:
+            path: Where to; the ending says what. An existing file is replaced, whole or not at
+                all.
+
+        Raises:
+            UsageError: The ending is another one.
+            OnnxcamError: The file cannot be written.
+        """
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind == ".png":
+            render.save_png(self.figure(), path)
+        elif kind == ".npz":
+            write_whole(path, self._npz())
+        elif kind == ".json":
+            write_whole(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=False).encode())
+        else:
+            raise UsageError(
+                f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
+            )
+
+    def _npz(self) -> bytes:
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            map=self.map,
+            raw_map=self.raw_map,
+            signed_map=self.signed_map,
+            scores=self.scores,
+            target=self.target,
+            info=json.dumps(self.as_dict()),
+        )
+        return buffer.getvalue()
+
+    def _subtitle(self) -> str:
+        return f"{self.method} at {self.feature_layer}"
+
+    def _label(self, index: int) -> str | None:
+        return self.labels[index] if self.labels and index < len(self.labels) else None
+
+    def _plane(self) -> Array:
+        if self.map.ndim != 2:
+            raise UsageError(
+                f"a map of {self.map.ndim} dimensions is no overlay", "use figure() or save()"
+            )
+        return self.map
+
+    def _picture(self) -> Array:
+        """Return the photograph, or the tensor itself as grey or colour."""
+        if self.picture is not None:
+            return self.picture
+        if self.layout is None or sorted(self.layout) != ["C", "H", "W"]:
+            raise UsageError("the input is no picture", "save the map as .npz")
+        image = np.moveaxis(self.tensor.astype(np.float32), self.layout.index("C"), -1)
+        image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
+        low, high = float(image.min()), float(image.max())
+        return ((image - low) / (high - low or 1) * 255).astype(np.uint8)
+
+    def _signal(self) -> Array:
+        if self.layout is not None and "C" in self.layout:
+            return np.moveaxis(self.tensor, self.layout.index("C"), 0)
+        return self.tensor.reshape(-1, self.tensor.shape[-1])
+
+    def _volume(self) -> Array:
+        axis = (self.layout or "CDHW").index("C")
+        return np.asarray(np.moveaxis(self.tensor, axis, 0)[0])
+
+
+def _number(value: Any) -> float | None:
+    """Return a float that JSON can hold: None where it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,25 @@
+"""Saliency maps to look at: overlays and figures, drawn with NumPy and Pillow alone.
+
+This is the only place that normalises a map. `normalise` says what becomes of constant, zero,
+negative and non-finite maps; the figures write the raw values beside their colours.
+"""
+
+from onnxcam.output.render.blend import Box, overlay
+from onnxcam.output.render.colour import COLORMAPS, Limits, Mode, normalise, value_range
+from onnxcam.output.render.figures import figure, figure_3d
+from onnxcam.output.render.files import save_png
+from onnxcam.output.render.signals import figure_1d
+
+__all__ = [
+    "COLORMAPS",
+    "Box",
+    "Limits",
+    "Mode",
+    "figure",
+    "figure_1d",
+    "figure_3d",
+    "normalise",
+    "overlay",
+    "save_png",
+    "value_range",
+]

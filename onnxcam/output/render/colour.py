@@ -1,0 +1,202 @@
+"""From raw values to [0, 1] and to colours: the only place where a map is normalised.
+
+The sequential and diverging colour maps run by a few sRGB anchors of our own in equal CIELAB
+steps, so that equal steps of the value look like equal steps of colour.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import lab2rgb, rgb2lab
+
+from onnxcam.errors import InputError, UsageError
+from onnxcam.output.upsample import upsample
+
+Mode = Literal["max", "minmax", "signed"]
+Limits = tuple[float, float]
+
+STEPS = 257  # odd, so that a diverging map has a colour of its own for zero
+_ANCHORS = {
+    "ember": ("06041c", "39105f", "8a1a6a", "cf3b4b", "f3812a", "f9c644", "fcfbd0"),
+    "marine": ("2d0a52", "3d3f8a", "31708e", "2ba084", "6cc764", "f2e738"),
+    "blush": ("ffffff", "ffe3ad", "fba55c", "e2552f", "9a1022"),
+    "gray": ("000000", "ffffff"),
+}
+_DIVERGING = {"bluered": (("f5f5f3", "7aaede", "1c4a9e"), ("f5f5f3", "f0977a", "a3182b"))}
+COLORMAPS = (*_ANCHORS, *_DIVERGING, "jet")
+"""Names: ember (default), marine, gray: dark to light; blush: white to red, for plots on white;
+bluered: for signed maps; jet: the field's habit, not perceptually uniform."""
+
+
+def value_range(map: NDArray[Any], mode: Mode = "max") -> Limits:
+    """Return the raw values that the two ends of the colour map stand for.
+
+    Args:
+        map: Raw values of any shape and real dtype. NaN and infinities are left out.
+        mode: ``max``: 0 to the largest value, or (0, 0) where none is positive. ``minmax``: the
+            smallest to the largest value. ``signed``: minus to plus the largest magnitude.
+
+    Returns:
+        The lower and the upper value, in the map's own units; (0, 0) for a map with no finite
+        value.
+
+    Raises:
+        UsageError: If the mode is unknown.
+        InputError: If the map has no real numbers.
+    """
+    _check_mode(mode)
+    values = _real(map)
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 0.0
+    low, high = float(finite.min()), float(finite.max())
+    if mode == "minmax":
+        return low, high
+    if mode == "max":
+        return 0.0, max(high, 0.0)
+    return -max(high, -low), max(high, -low)
+
+
+def normalise(
+    map: NDArray[Any], mode: Mode = "max", limits: Limits | None = None
+) -> NDArray[np.float32]:
+    """Scale a raw map for display.
+
+    What the odd maps become: zeros are 0 everywhere in every mode; an all-negative map is 0
+    everywhere in ``max``; a constant is 0 in ``minmax``, where it has no contrast to show, 1 or -1
+    in ``signed``, and 1 in ``max`` if it is positive. NaN and infinities are 0; the figures count
+    them below the map.
+
+    Args:
+        map: Raw values of any shape and real dtype.
+        mode: Which limits to take from the map; see `value_range`.
+        limits: Lower and upper raw value to use instead of the map's own, for instance the same
+            for several maps. Values beyond them take the end's value; in ``signed`` their middle
+            becomes 0.
+
+    Returns:
+        float32, the map's shape: in [0, 1], or in [-1, 1] for ``signed``.
+
+    Raises:
+        UsageError: If the mode is unknown or the limits do not rise.
+        InputError: If the map has no real numbers.
+    """
+    low, high = value_range(map, mode) if limits is None else _checked_limits(limits)
+    _check_mode(mode)
+    values = _real(map)
+    finite = np.isfinite(values)
+    values = np.clip(np.where(finite, values, 0.0), low, high)
+    scale = max(abs(low), abs(high), np.finfo(np.float64).smallest_subnormal)
+    low, high = low / scale, high / scale  # else the difference of two large values overflows
+    if low == high:
+        return np.zeros(values.shape, np.float32)
+    level = (values / scale - low) / (high - low)
+    level = 2.0 * level - 1.0 if mode == "signed" else level
+    return np.where(finite, level, 0.0).astype(np.float32)
+
+
+def scale(
+    map: NDArray[Any], colormap: str | None, signed: bool, limits: Limits | None
+) -> tuple[str, Limits]:
+    """Fill in what a drawing leaves open: the colour map's name and the raw values at its ends."""
+    name = colormap or ("bluered" if signed else "ember")
+    return name, value_range(map, "signed" if signed else "max") if limits is None else limits
+
+
+def drawable(map: NDArray[Any]) -> NDArray[Any]:
+    """Return a map with 0 for NaN and infinities, which resampling would spread.
+
+    Raises:
+        InputError: If the map has no real numbers.
+    """
+    values = _real(map)
+    return np.where(np.isfinite(values), values, 0)
+
+
+def colours(level: NDArray[Any], name: str, *, signed: bool = False) -> NDArray[np.uint8]:
+    """Look up the colours of normalised values.
+
+    Args:
+        level: Values in [0, 1], or in [-1, 1] when signed, of any shape.
+        name: One of `COLORMAPS`.
+        signed: Whether the range is [-1, 1].
+
+    Returns:
+        uint8 sRGB, ``[*level.shape, 3]``.
+
+    Raises:
+        UsageError: If there is no such colour map.
+    """
+    unit = 0.5 * (level + 1.0) if signed else level
+    picked: NDArray[np.uint8] = colormap(name)[np.rint(unit * (STEPS - 1)).astype(np.intp)]
+    return picked
+
+
+@cache
+def colormap(name: str) -> NDArray[np.uint8]:
+    """Return a colour map's table: uint8 sRGB ``[STEPS, 3]``, read-only.
+
+    Raises:
+        UsageError: If there is no such colour map.
+    """
+    if name in _ANCHORS:
+        table = _even_path(_ANCHORS[name], STEPS)
+    elif name in _DIVERGING:
+        below, above = (_even_path(half, STEPS // 2 + 1) for half in _DIVERGING[name])
+        table = np.concatenate([below[::-1], above[1:]])
+    elif name == "jet":
+        # The usual trapezoids: each channel rises and falls over a quarter of the range.
+        distance = np.abs(4 * np.linspace(0, 1, STEPS)[:, None] - np.array([3, 2, 1]))
+        table = np.clip(1.5 - distance, 0, 1)
+    else:
+        raise UsageError(f"render: no colour map {name!r}", f"Choose one of {', '.join(COLORMAPS)}")
+    result = np.rint(255 * table).astype(np.uint8)
+    result.flags.writeable = False
+    return result
+
+
+def _even_path(anchors: tuple[str, ...], steps: int) -> NDArray[np.float64]:
+    """Return sRGB in [0, 1], ``[steps, 3]``: equal CIELAB steps on a smooth path by the anchors."""
+    lab = rgb2lab(np.array([list(bytes.fromhex(anchor)) for anchor in anchors]) / 255)
+    # One more anchor beyond each end, cut off again, lets the cubic run straight to the ends.
+    ends = 2 * lab[[0, -1]] - lab[[1, -2]]
+    padded = np.concatenate([ends[:1], lab, ends[1:]])
+    fine = upsample(padded.T, (256 * len(padded),)).T[384:-384].astype(np.float64)
+    fine[0], fine[-1] = lab[0], lab[-1]
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
+    at = np.linspace(0, way[-1], steps)
+    even = np.stack([np.interp(at, way, channel) for channel in fine.T], axis=1)
+    rgb: NDArray[np.float64] = np.clip(lab2rgb(even), 0, 1)
+    return rgb
+
+
+def _check_mode(mode: str) -> None:
+    """Raise UsageError for a mode that there is not."""
+    if mode not in get_args(Mode):
+        raise UsageError(
+            f"render: unknown mode {mode!r}", f"Choose one of {', '.join(get_args(Mode))}"
+        )
+
+
+def _real(map: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a map as float64, or say that it holds no real numbers."""
+    values = np.asarray(map)
+    if values.dtype.kind not in "fiub":
+        raise InputError(
+            f"render: a map of dtype {values.dtype} has no real numbers", "Pass a float array"
+        )
+    return values.astype(np.float64)
+
+
+def _checked_limits(limits: Limits) -> Limits:
+    """Return limits that rise and are finite, or raise."""
+    low, high = (float(value) for value in limits)
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise UsageError(
+            f"render: limits {limits!r} do not rise", "Pass (lower, upper) raw values, both finite"
+        )
+    return low, high

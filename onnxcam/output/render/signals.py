@@ -1,0 +1,178 @@
+"""Figures of one-dimensional inputs: the signal over the map's colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from onnxcam.errors import InputError, UsageError
+from onnxcam.output.render.colour import Limits, colours, drawable, normalise, scale
+from onnxcam.output.render.draw import (
+    INK,
+    MUTED,
+    PAPER,
+    SMALL_SIZE,
+    face,
+    heading,
+    legend,
+    stack,
+    text_block,
+)
+from onnxcam.output.upsample import upsample
+
+MIN_SIZE = 200
+_LABELS, _LABEL_GAP = 64, 8  # room for the channels' names, pixels
+_LANES = 480  # height that the channels share, as long as each gets its least
+_LANE_LEAST, _LANE_MOST = 20, 160
+_FINE = 2  # lines are drawn this much larger and reduced, which smooths them
+
+
+def figure_1d(
+    signal: NDArray[Any],
+    map: NDArray[Any],
+    *,
+    title: str,
+    subtitle: str = "",
+    channels: Sequence[str] = (),
+    rate: float | None = None,
+    colormap: str | None = None,
+    alpha: float = 0.65,
+    signed: bool = False,
+    limits: Limits | None = None,
+    colorbar: bool = True,
+    units: str = "",
+    size: int = 960,
+) -> Image.Image:
+    """Draw a signal, each channel in a lane of its own, over the colours of its map.
+
+    Args:
+        signal: ``[C, T]`` or ``[T]``, any real dtype. Each channel is scaled to its lane by its
+            own smallest and largest finite value; the line is broken where a value is not finite.
+        map: Raw values, ``[t]``, over the whole of the time axis.
+        title: As in `figure`.
+        subtitle: As in `figure`.
+        channels: Their names, beside the lanes; by default their numbers if there are several.
+        rate: Samples a second: the axis is then in seconds. By default it counts samples.
+        colormap: One of `COLORMAPS`; by default ``blush``, or ``bluered`` when signed.
+        alpha: Share of the colour on the white background, 0 to 1.
+        signed: As in `overlay`.
+        limits: As in `overlay`.
+        colorbar: Whether to draw the colour bar.
+        units: What the raw values are, written below the colour bar.
+        size: Width of the plot, pixels, at least 200.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        InputError: If the signal or the map cannot be used.
+        UsageError: If an option has no such value.
+    """
+    lanes = _checked(signal, map)
+    _check_options(len(lanes), len(channels), alpha, rate, size)
+    name, limits = scale(map, colormap or ("bluered" if signed else "blush"), signed, limits)
+    level = normalise(upsample(drawable(map), (size,)), "signed" if signed else "max", limits)
+    tint = np.rint(255 + alpha * (colours(level, name, signed=signed) - 255.0)).astype(np.uint8)
+    height = min(max(_LANES // len(lanes), _LANE_LEAST), _LANE_MOST)
+    plot = stack([_plot(lanes, tint, height), _time_axis(lanes.shape[1], rate, size)], 0, 0)
+    if not channels and len(lanes) > 1:
+        channels = [f"channel {number}" for number in range(len(lanes))]
+    labels = _labels(channels, height) if channels else None
+    shown = stack([labels, plot], _LABEL_GAP, 0, across=True)
+    below = legend(map, name, limits, shown.width, units=units, bar=colorbar)
+    return stack([heading(title, subtitle, shown.width), shown, below])
+
+
+def _plot(lanes: NDArray[np.float64], tint: NDArray[np.uint8], height: int) -> Image.Image:
+    """Draw every channel's line in its lane, over columns of colour ``[width, 3]``."""
+    columns = np.repeat(tint, _FINE, axis=0)
+    sheet = np.repeat(columns[None], height * len(lanes) * _FINE, axis=0)
+    canvas = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(canvas)
+    count = lanes.shape[1]
+    x = (np.arange(count) + 0.5) * len(columns) / count
+    for row, lane in enumerate(lanes):
+        top = row * height * _FINE
+        if row:
+            draw.line((0, top, len(columns), top), fill=MUTED, width=1)
+        level = normalise(lane, "minmax") if len(np.unique(lane[np.isfinite(lane)])) > 1 else 0.5
+        y = top + _FINE * height * (0.9 - 0.8 * np.broadcast_to(level, count))
+        known = np.flatnonzero(np.isfinite(lane))
+        for piece in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
+            points = np.stack([x[piece], y[piece]], axis=1)
+            if len(points) == 1:
+                points = points + np.array([[-_FINE, 0], [_FINE, 0]])  # else it has no length
+            draw.line(points.ravel().tolist(), INK, _FINE)
+    return canvas.reduce(_FINE)
+
+
+def _labels(names: Sequence[str], height: int) -> Image.Image:
+    """Write the channels' names beside their lanes."""
+    column = Image.new("RGB", (_LABELS, height * len(names)), PAPER)
+    for row, name in enumerate(names):
+        label = text_block(name, SMALL_SIZE, _LABELS, ink=MUTED)
+        if label is not None:
+            column.paste(label, (0, row * height + (height - label.height) // 2))
+    return column
+
+
+def _time_axis(count: int, rate: float | None, width: int) -> Image.Image:
+    """Write round sample numbers, or seconds, below the plot."""
+    axis = Image.new("RGB", (width, 36), PAPER)
+    draw = ImageDraw.Draw(axis)
+    per_unit = 1.0 if rate is None else rate
+    step = _round_step(count / per_unit * 100 / width)
+    if rate is None:
+        step = max(step, 1.0)
+    for tick in range(math.floor((count - 1) / per_unit / step) + 1):
+        x = (tick * step * per_unit + 0.5) * width / count
+        draw.line((x, 0, x, 4), fill=MUTED)
+        anchor = "la" if x < 20 else "ra" if x > width - 20 else "ma"
+        text = f"{tick * step:.6g}"
+        draw.text((x, 5), text, fill=MUTED, font=face(text, SMALL_SIZE), anchor=anchor)
+    text = "samples" if rate is None else "seconds"
+    draw.text((width / 2, 20), text, fill=MUTED, font=face(text, SMALL_SIZE), anchor="ma")
+    return axis
+
+
+def _round_step(least: float) -> float:
+    """Return the first of 1, 2, 5 times a power of ten that is not below a value."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
+
+
+def _checked(signal: NDArray[Any], map: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the signal as float64 ``[C, T]``, or say what cannot be used."""
+    lanes = np.atleast_2d(np.asarray(signal))
+    if lanes.dtype.kind not in "fiub" or lanes.ndim != 2 or lanes.size == 0:
+        raise InputError(
+            f"render: a signal of dtype {lanes.dtype} and shape {lanes.shape} cannot be drawn",
+            "Pass real numbers, [C, T] or [T]",
+        )
+    if np.ndim(map) != 1:
+        raise InputError(
+            f"render: a map of shape {np.shape(map)} does not fit a signal", "Pass a map [t]"
+        )
+    return lanes.astype(np.float64)
+
+
+def _check_options(lanes: int, names: int, alpha: float, rate: float | None, size: int) -> None:
+    """Raise UsageError for an option that makes no sense."""
+    if names not in (0, lanes):
+        raise UsageError(
+            f"render: {names} channel names for {lanes} channels",
+            "Pass one name for each channel, or none",
+        )
+    if rate is not None and not 0 < rate < math.inf:
+        raise UsageError(f"render: a rate of {rate!r} samples a second", "Pass a positive number")
+    if not 0 <= alpha <= 1:
+        raise UsageError(f"render: alpha {alpha!r} is not a share", "Pass a number from 0 to 1")
+    if size < MIN_SIZE:
+        raise UsageError(
+            f"render: a plot {size} wide has no room for its labels", f"Pass {MIN_SIZE} or more"
+        )

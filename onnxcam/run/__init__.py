@@ -1,0 +1,1 @@
+"""ONNX Runtime, and the models that are kept for it."""

@@ -1,0 +1,198 @@
+"""ONNX Runtime: the only place that imports it. Providers, sessions, thread counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto
+
+from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+from onnxcam.model.model import Model
+from onnxcam.model.weights import detached, is_light
+
+Device: TypeAlias = Literal["auto", "cpu", "gpu"]
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_SHAREABLE = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64,
+     TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16,
+     TensorProto.UINT16, TensorProto.BOOL}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a model runs.
+
+    Attributes:
+        name: ONNX Runtime's name of the execution provider.
+        why: Why it was taken.
+    """
+
+    name: str
+    why: str
+
+
+def runtime() -> Any:
+    """Return the onnxruntime module.
+
+    Raises:
+        OnnxcamError: Neither of its two builds is installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise OnnxcamError(
+            f"ONNX Runtime is not installed ({error})",
+            "install one of its two builds: pip install 'onnxcam[cpu]' or 'onnxcam[gpu]'",
+        ) from None
+    return onnxruntime
+
+
+def choose_provider(device: Device) -> Provider:
+    """Choose where to run.
+
+    Args:
+        device: "gpu" (CUDA, or an error), "cpu", or "auto" (CUDA where it can be used).
+
+    Raises:
+        UsageError: The device is unknown, or "gpu" is asked for and CUDA cannot be used.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise UsageError(f"no device {device!r}", "choose auto, cpu or gpu")
+    if device == "cpu":
+        return Provider(_CPU, "asked for")
+    problem = _cuda_problem()
+    if problem is None:
+        return Provider(_CUDA, "asked for" if device == "gpu" else "a CUDA device is usable")
+    if device == "gpu":
+        raise UsageError(
+            f"no usable CUDA device: {problem}",
+            "install it: pip install 'onnxcam[gpu]', or use --device cpu",
+        )
+    return Provider(_CPU, f"no usable CUDA device: {problem}")
+
+
+def available_devices() -> tuple[Device, ...]:
+    """Return the devices that can be used here: "cpu", and "gpu" where CUDA works."""
+    return ("cpu",) if choose_provider("auto").name == _CPU else ("cpu", "gpu")
+
+
+def _cuda_problem() -> str | None:
+    """Return why CUDA cannot be used, None when it can: a session is made to see."""
+    ort = runtime()
+    if _CUDA not in ort.get_available_providers():
+        return "this onnxruntime is built without CUDA"
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "probe",
+        [value],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    model = onnx.helper.make_model(
+        graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
+    )
+    try:
+        session = ort.InferenceSession(
+            model.SerializeToString(), _options(ort, None, True), providers=[_CUDA]
+        )
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises its own and RuntimeError
+        return " ".join(str(error).split())[:160]
+    return None if _CUDA in session.get_providers() else "the CUDA libraries cannot be loaded"
+
+
+class Session:
+    """A model loaded into ONNX Runtime.
+
+    Args:
+        model: The model.
+        device: See :func:`choose_provider`.
+        threads: Threads inside one operator; None lets ONNX Runtime decide.
+        optimise: False turns ONNX Runtime's graph optimisations off.
+
+    Attributes:
+        provider: Where it runs and why.
+        outputs: Names of the outputs.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(
+        self,
+        model: Model | ModelProto,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        optimise: bool = True,
+    ) -> None:
+        ort = runtime()
+        self.provider = choose_provider(device)
+        providers = list(dict.fromkeys([self.provider.name, _CPU]))
+        options = _options(ort, threads, optimise)
+        try:
+            # ONNX Runtime borrows the weights: they must live as long as the session.
+            self._session, self._weights = _load(ort, model, options, providers)
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot load the model: {_line(error)}",
+                "check that the original runs; its message names the node",
+            ) from error
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Run the model.
+
+        Args:
+            feeds: Arrays by input name.
+            outputs: Names of the outputs wanted, None for all.
+
+        Raises:
+            InputError: ONNX Runtime refuses the input or fails on it.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        try:
+            return list(self._session.run(names, dict(feeds)))
+        except Exception as error:
+            raise InputError(
+                f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
+            ) from error
+
+
+def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong comes as an exception
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _load(
+    ort: Any, model: Model | ModelProto, options: Any, providers: list[str]
+) -> tuple[Any, list[Any]]:
+    """Hand the graph over as bytes and the large weights as they lie in memory."""
+    light, weights = (model.light, model.weights) if isinstance(model, Model) else detached(model)
+    tensors = [t for t in light.graph.initializer if is_light(t)]
+    if any(t.data_type not in _SHAREABLE for t in tensors):  # NumPy knows no bfloat16
+        full = weights.attached(light)
+        return ort.InferenceSession(full.SerializeToString(), options, providers=providers), []
+    values = [ort.OrtValue.ortvalue_from_numpy(weights.array(t)) for t in tensors]
+    options.add_external_initializers([t.name for t in tensors], values)
+    session = ort.InferenceSession(light.SerializeToString(), options, providers=providers)
+    return session, values
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

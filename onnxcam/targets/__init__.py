@@ -1,0 +1,1 @@
+"""What is explained: a scalar of the outputs."""

@@ -1,0 +1,122 @@
+"""Axes that a reshape keeps, joins and cuts; dimensions that are computed in the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+from support import nets
+
+from onnxcam.analysis.layout.groups import groups
+from onnxcam.analysis.layout.sizes import refine
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import load
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "want"),
+    [
+        ("b 12 4 4", "b 12 u", [("0", "0"), ("1", "1"), ("23", "2")]),
+        ("2 8 8 5", "2 2 4 2 4 5", [("0", "0"), ("1", "12"), ("2", "34"), ("3", "5")]),
+        ("b 17 36", "b 17 3 2 6", [("0", "0"), ("1", "1"), ("2", "234")]),
+        ("2 64 5", "2 8 8 5", [("0", "0"), ("1", "12"), ("2", "3")]),
+        ("2 3 1 1", "2 3", [("0", "0"), ("1", "1"), ("23", "")]),
+        ("2 3", "2 3 1", [("0", "0"), ("1", "1"), ("", "2")]),
+        ("2 1 8", "2 8", [("0", "0"), ("1", ""), ("2", "1")]),
+        ("2 6 4", "2 3 8", [("0", "0"), ("12", "12")]),
+        ("b 8 8 4", "u 16 4", [("012", "01"), ("3", "2")]),
+        ("5", "1 5", [("", "0"), ("0", "1")]),
+    ],
+)
+def test_groups_of_axes(source: str, target: str, want: Any) -> None:
+    def shape(text: str) -> list[Any]:
+        return [int(d) if d.isdigit() else d for d in text.split()]
+
+    found = [
+        ("".join(map(str, a)), "".join(map(str, b)))
+        for a, b in groups(shape(source), shape(target))
+    ]
+    assert found == want
+
+
+def test_another_symbol_may_be_the_batch() -> None:
+    whole = groups(["a", 16, 12], ["b", 4, 4, 12], batch=True)
+    assert whole == [([0], [0]), ([1], [1, 2]), ([2], [3])]
+    windows = groups(["a", 8, 8, 12], ["b", 16, 12], batch=True)  # the batch holds windows now
+    assert windows[0] == ([0, 1, 2], [0, 1])
+
+
+def _shapes(nodes: list[Any], shape: list[Any], weights: dict[str, Any], y: str, rank: int) -> Any:
+    """The shape of y after refinement; the model states only its rank."""
+    proto = nets.model(nodes, {"x": shape}, {y: [f"?{i}" for i in range(rank)]}, weights)
+    for info in proto.graph.output:
+        for dim in info.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
+    draft = Draft(load(proto))
+    refine(draft.graph)
+    return draft.tensor(y).shape
+
+
+INT = {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2]), "minus": np.array([-1])}
+
+
+def test_a_flatten_by_its_shape() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Shape", ["r"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "two"], ["lead"]),
+        helper.make_node("Concat", ["lead", "minus"], ["t"], axis=0),
+        helper.make_node("Reshape", ["r", "t"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["y"], perm=[0, 2, 1]),
+    ]
+    assert _shapes(nodes, ["n", 12, 4, 5], INT, "y", 3) == ["n", 20, 12]
+
+
+def test_a_token_expanded_over_the_batch() -> None:
+    """As torch writes token.expand(n, -1, -1), joined with the patches."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "first"], ["n"]),
+        helper.make_node("Unsqueeze", ["n", "zero"], ["n1"]),
+        helper.make_node("Concat", ["n1", "minus", "minus"], ["wish"], axis=0),
+        helper.make_node("Shape", ["wish"], ["three"]),
+        helper.make_node(
+            "ConstantOfShape", ["three"], ["ones"],
+            value=helper.make_tensor("v", 7, [1], [1]),
+        ),
+        helper.make_node("Mul", ["ones", "minus"], ["marks"]),
+        helper.make_node("Equal", ["wish", "marks"], ["free"]),
+        helper.make_node("Where", ["free", "ones", "wish"], ["to"]),
+        helper.make_node("Expand", ["token", "to"], ["tokens"]),
+        helper.make_node("Concat", ["tokens", "x"], ["all"], axis=1),
+        helper.make_node("Slice", ["all", "one", "end", "one"], ["y"]),
+    ]  # fmt: skip
+    weights = {
+        **INT, "first": np.array(0), "end": np.array([2**40]), "token": np.zeros((1, 2, 6), "f4"),
+    }  # fmt: skip
+    assert _shapes(nodes, ["n", 10, 6], weights, "y", 3) == ["n", 11, 6]
+
+
+def test_arithmetic_with_sizes() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "three"], ["w"]),
+        helper.make_node("Div", ["w", "two"], ["half"]),
+        helper.make_node("Add", ["half", "one"], ["more"]),
+        helper.make_node("Concat", ["zero", "zero", "more", "minus"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["y"]),
+    ]
+    weights = {**INT, "three": np.array([3])}
+    assert _shapes(nodes, ["n", 2, 3, 10], weights, "y", 4) == ["n", 2, 6, 5]
+
+
+def test_what_cannot_be_known_stays_open() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Concat", ["minus", "two"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["y"]),
+    ]
+    found = _shapes(nodes, ["n", 3, 2], INT, "y", 2)
+    assert found[1] == 2 and not isinstance(found[0], int) and found[0] != "n"

@@ -1,0 +1,1 @@
+"""Networks, cases and oracles that tests share."""
