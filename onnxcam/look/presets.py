@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import catalog
+from onnxcam.analysis.ports import model_input
 from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
-from onnxcam.explain import model_input
 from onnxcam.inputs import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
 from onnxcam.model.draft import expose
 from onnxcam.model.model import Model, load

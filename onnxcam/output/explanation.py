@@ -29,7 +29,7 @@ class Explanation:
         raw_map: float32, the same at the feature layer's size.
         signed_map: float32, ``raw_map`` before its negative part was cut off.
         scores: The reduction layer's values, float [C].
-        target: Index of the class that is explained.
+        target: Index of the class that is explained; -1 where that is no class.
         label: Its name, None where the model has no labels.
         probability: Of the target, None where the scores are no logits of classes.
         feature_layer: Name of the tensor that the map is made of.
@@ -48,6 +48,8 @@ class Explanation:
         labels: Names of the classes.
         signed: Whether values of the map below 0 mean something, as the method says: the map is
             then drawn on a scale that is symmetric about 0.
+        quantity: What of the class is explained: "score", "probability", "margin over 7".
+        value: That quantity, None where it is the score.
     """
 
     map: Array = field(repr=False)
@@ -72,17 +74,21 @@ class Explanation:
     gradient: str = "exact"
     labels: tuple[str, ...] | None = field(default=None, repr=False)
     signed: bool = False
+    quantity: str = "score"
+    value: float | None = None
 
     @property
     def score(self) -> float:
-        """The target's score."""
-        return float(self.scores[self.target])
+        """What is explained: the target's score, or another quantity of it."""
+        return float(self.scores[self.target]) if self.value is None else self.value
 
     @property
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
-        name = self.label or f"class {self.target}"
-        if self.probability is not None:
+        name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.quantity not in ("score", "probability"):
+            name = f"{name} {self.quantity}".strip()
+        elif self.probability is not None:
             return f"{name} {100 * self.probability:.1f} %"
         if not np.isfinite(self.score):
             return f"{name}, score not finite"
@@ -125,8 +131,9 @@ class Explanation:
         peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
         return {
             "source": self.source,
-            "target": self.target,
+            "target": self.target if self.target >= 0 else None,
             "label": self.label,
+            "quantity": self.quantity,
             "score": _number(self.score),
             "probability": self.probability,
             "top": [

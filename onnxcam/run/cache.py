@@ -27,7 +27,6 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from onnxcam import compose
-from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
 from onnxcam.methods import GraphMethod, find
@@ -142,38 +141,25 @@ def _folder() -> Path | None:
     return base / "onnxcam" / "models"
 
 
-def explained(
-    model: Model,
-    catalog: Catalog,
-    method: GraphMethod,
-    feature: Candidate,
-    *,
-    targets: int | None,
-    kept: Store | None,
-) -> Model:
+def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     """Return the model that an Explainer runs, from the store where it is there.
 
     Args:
         model: The model.
-        catalog: Its layers.
-        method: The method.
-        feature: The feature layer.
-        targets: How many targets a call explains, None for any number.
+        plan: What it returns.
         kept: Where compiled models are kept; None makes the model every time.
 
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    own = not _is_foreign(method) and not registry.extended()
+    own = not any(_is_foreign(m.method) for m in plan.maps) and not registry.extended()
     key = None
-    if kept is not None and own:
-        key = _key(model, [method.name, feature.name, catalog.reduction.name, str(targets)])
+    if kept is not None and own and plan.key is not None:
+        key = _key(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.sha256)
-    made = compose.explain_graph(
-        model, catalog, method, feature=feature, targets=targets, diagnose=True
-    ).model
+    made = compose.plan_graph(model, plan, direct=True).model
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made

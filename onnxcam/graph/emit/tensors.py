@@ -20,6 +20,11 @@ _MOVES = frozenset(  # what ONNX Runtime moves a DequantizeLinear past
 )
 
 
+def is_tensor(value: object) -> bool:
+    """Tell whether a value is a tensor of a graph."""
+    return isinstance(value, gs.Tensor)
+
+
 def np_dtype(elem_type: int) -> np.dtype[Any]:
     """Return the NumPy (or ml_dtypes) dtype of an ONNX element type."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
