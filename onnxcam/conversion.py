@@ -136,7 +136,7 @@ def convert(
     )
     spec = said.spec_if_said
     quantity, indices = _targets(target, catalog, said)
-    maps = () if method == GRADIENT else maps_of(catalog, method, feature_layer)
+    maps = () if _is_gradient(method) else maps_of(catalog, method, feature_layer)
     if overlay:
         maps = tuple(replace(m, drawing=_drawing(spec, m.method)) for m in maps)
     plan = compose.Plan(
@@ -187,9 +187,21 @@ def _gradients(
     return compose.gradient_graph(model, plan, wrt, metadata=metadata)
 
 
+def _is_gradient(method: str | Sequence[str]) -> bool:
+    """Tell whether gradients are asked for rather than maps.
+
+    Raises:
+        UsageError: Both are.
+    """
+    names = [method] if isinstance(method, str) else list(method)
+    if GRADIENT in names and len(names) > 1:
+        raise UsageError("--method gradient makes no map", "write a file of its own for it")
+    return GRADIENT in names
+
+
 def _check_mode(method: str | Sequence[str], wrt: Sequence[str], **others: object) -> None:
     """Refuse options of maps where gradients are asked for, and the other way round."""
-    if method != GRADIENT:
+    if not _is_gradient(method):
         if wrt:
             raise UsageError("--wrt is for gradients", "add --method gradient, or leave it out")
         return

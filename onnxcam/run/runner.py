@@ -154,7 +154,7 @@ class Runner:
             gradient=self.gradient,
             labels=labels,
             signed=planned.method.signed,
-            quantity=target.quantity,
+            quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
 

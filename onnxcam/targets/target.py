@@ -75,6 +75,10 @@ class Target(ABC):
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity
 
+    def described(self, labels: Sequence[str] | None) -> str:
+        """Return the quantity in words, with the names of classes where they are known."""
+        return self.quantity
+
     @property
     def names_labels(self) -> bool:
         """Whether a label of a class occurs, for which the labels are needed."""
