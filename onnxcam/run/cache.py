@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -29,6 +28,7 @@ from onnx import ModelProto
 from onnxcam import compose
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
+from onnxcam.files import PART, whole
 from onnxcam.methods import GraphMethod, find
 from onnxcam.model.model import Model
 from onnxcam.version import __version__
@@ -37,8 +37,7 @@ FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
 _OFF = ("", "0", "off")
 _MEGABYTES = 2000
 _SUFFIX = ".light"
-_PART = f"{_SUFFIX}.part"  # being written; what is older was left by a process that was killed
-_WRITING = 3600  # seconds
+_WRITING = 3600  # seconds; a part that is older was left by a process that was killed
 _DIGEST = 32  # bytes in front of an entry: its own sha256
 
 
@@ -76,9 +75,8 @@ class Store:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=self.folder, suffix=_PART, delete=False) as part:
-                part.write(content)
-            os.replace(part.name, self._place(key))
+            with whole(self._place(key)) as part:
+                part.write_bytes(content)
             self._shrink()
         except OSError as error:
             self._complain(error)
@@ -92,7 +90,7 @@ class Store:
         for path in self.folder.glob(f"*{_SUFFIX}*"):
             with suppress(FileNotFoundError):
                 state = path.stat()
-                if not path.name.endswith(_PART) or state.st_mtime < time.time() - _WRITING:
+                if not path.name.endswith(PART) or state.st_mtime < time.time() - _WRITING:
                     found.append((state.st_mtime_ns, state.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
