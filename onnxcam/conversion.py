@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from onnxcam import compose, methods
 from onnxcam.analysis import layers
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
 from onnxcam.explain import model_input
 from onnxcam.inputs import InputSpec, prepare, resolve, to_metadata
 from onnxcam.inputs.labels import load_labels
@@ -116,7 +116,8 @@ def convert(
         ModelError: The model cannot be read, or brought to ``opset``.
         UnsupportedOp: There is no gradient, or not at this ``opset``.
         UsageError: A name is unknown, ``output`` exists, is the model itself, the model is
-            explained already, or an overlay is asked for where the input is no picture.
+            explained already, what describes its input is wrong, or an overlay is asked for where
+            the input is no picture.
         InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
@@ -261,7 +262,7 @@ def _spec(
             metadata=model.metadata,
             option=option,
         )
-    except UsageError:
+    except NoDescriptionError:
         if option is not None:
             raise
         return None

@@ -13,7 +13,7 @@ from onnx import ModelProto
 from onnxcam import compose, methods
 from onnxcam.analysis import layers
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import ModelError, OnnxcamError, UsageError
+from onnxcam.errors import ModelError, NoDescriptionError, OnnxcamError, UsageError
 from onnxcam.inputs import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
 from onnxcam.model.model import Model, Port, load
 from onnxcam.run.cache import store
@@ -102,7 +102,8 @@ class Explainer:
         """How a picture becomes the input tensor.
 
         Raises:
-            UsageError: Nothing says; the hint shows what to type.
+            NoDescriptionError: Nothing says; the hint shows what to type.
+            UsageError: What is said is wrong.
         """
         if self._spec is None:
             self._spec = resolve(
@@ -115,12 +116,16 @@ class Explainer:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says them."""
+        """Names of the classes, None where nothing says them.
+
+        Raises:
+            UsageError: What describes the input is wrong.
+        """
         if self._labels is None:
             try:
                 self._labels = self.spec.labels
-            except UsageError:
-                return None  # ready arrays need no description, and then there are no labels
+            except NoDescriptionError as nothing:
+                self._labels = nothing.labels  # ready arrays need no description
         return self._labels
 
     def __call__(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import catalog
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
 from onnxcam.explain import model_input
 from onnxcam.inputs import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
 from onnxcam.model.draft import expose
@@ -72,9 +72,10 @@ def try_presets(
     for preset in ("found", *(p for p in PRESETS if p != "none")):
         try:
             spec = _resolved(loaded, declared, preset)
+        except NoDescriptionError:
+            continue
         except OnnxcamError as error:
-            if preset != "found":
-                trials.append(Trial(preset, problem=error.message))
+            trials.append(Trial(preset, problem=error.message))
             continue
         tensor = prepare(image, spec, declared).tensor
         (scores,) = session.run({declared.name: tensor}, [found.reduction.name])
