@@ -19,7 +19,7 @@ from onnxcam.inputs import InputSpec, prepare, resolve, to_metadata
 from onnxcam.inputs.labels import load_labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
-from onnxcam.output.render.colour import colormap
+from onnxcam.output.render.colour import colormap, default_colormap
 from onnxcam.targets.names import resolve_target
 from onnxcam.verify import Array, Check, sample_feeds, verify
 
@@ -287,7 +287,7 @@ def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Dra
         spec.scale,
         spec.mean,
         spec.std,
-        colormap("bluered" if method.signed else "ember"),
+        colormap(default_colormap(signed=method.signed)),
         method.signed,
     )
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Explanation:
         model_sha256: Of the model file.
         provider: ONNX Runtime's execution provider.
         labels: Names of the classes.
+        signed: Whether values of the map below 0 mean something, as the method says: the map is
+            then drawn on a scale that is symmetric about 0.
     """
 
     map: Array = field(repr=False)
@@ -69,6 +71,7 @@ class Explanation:
     provider: str
     gradient: str = "exact"
     labels: tuple[str, ...] | None = field(default=None, repr=False)
+    signed: bool = False
 
     @property
     def score(self) -> float:
@@ -85,30 +88,36 @@ class Explanation:
             return f"{name}, score not finite"
         return f"{name} {self.score:.4g}"
 
-    def overlay(self, **options: Any) -> Array:
+    def overlay(self, **options: Unpack[render.Blending]) -> Array:
         """Return the picture with the map over it, uint8 [H, W, 3].
 
         Args:
-            options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...).
+            options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
+                signed where the explanation is, unless ``signed`` says otherwise.
 
         Raises:
-            UsageError: The input was no picture.
+            UsageError: The input was no picture, or an option has no such value.
         """
+        options = {"signed": self.signed, **options}
         return render.overlay(self._picture(), self._plane(), box=self.box, **options)
 
-    def figure(self, **options: Any) -> Any:
+    def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
         """Return a PIL image: the map over the input, with title and colour bar.
 
         Args:
-            options: See :func:`onnxcam.output.render.figure`.
+            options: See :func:`onnxcam.output.render.figure`, for signals ``figure_1d`` and for
+                volumes ``figure_3d`` beside it; ``signed`` as in :meth:`overlay`.
+
+        Raises:
+            UsageError: The input cannot be drawn, or an option has no such value.
         """
-        options = {"title": self.title, "subtitle": self._subtitle(), **options}
-        signed = bool((self.raw_map < 0).any())  # bicubic undershoot is no sign
+        texts = {"title": self.title, "subtitle": self._subtitle()}
+        chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
         if self.map.ndim == 1:
-            return render.figure_1d(self._signal(), self.map, signed=signed, **options)
+            return render.figure_1d(self._signal(), self.map, **chosen)
         if self.map.ndim == 3:
-            return render.figure_3d(self._volume(), self.map, signed=signed, **options)
-        return render.figure(self._picture(), self.map, box=self.box, signed=signed, **options)
+            return render.figure_3d(self._volume(), self.map, **chosen)
+        return render.figure(self._picture(), self.map, box=self.box, **chosen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: everything but the arrays, with the map's summary."""
@@ -126,6 +135,7 @@ class Explanation:
             ],
             "method": self.method,
             "parameters": dict(self.parameters),
+            "signed": self.signed,
             "gradient": self.gradient,
             "feature_layer": self.feature_layer,
             "reduction_layer": self.reduction_layer,

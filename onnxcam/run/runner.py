@@ -178,6 +178,7 @@ class Runner:
             provider=self.provider.name,
             gradient=self.gradient,
             labels=labels,
+            signed=self.method.signed,
         )
 
 
