@@ -15,7 +15,7 @@ from onnxcam import compose, methods
 from onnxcam.analysis import layers
 from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
 from onnxcam.explain import model_input
-from onnxcam.inputs import InputSpec, prepare, resolve, to_metadata
+from onnxcam.inputs import Input, InputSpec, prepare, resolve, to_metadata
 from onnxcam.inputs.labels import load_labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
@@ -75,7 +75,7 @@ def convert(
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     check: bool = True,
-    sample: Any = None,
+    sample: Input | None = None,
     force: bool = False,
 ) -> Conversion:
     """Write the model that predicts and explains.
@@ -216,7 +216,7 @@ def _found(
 
 
 def _feeds(
-    sample: Any, model: Model, catalog: layers.Catalog, spec: InputSpec | None
+    sample: Input | None, model: Model, catalog: layers.Catalog, spec: InputSpec | None
 ) -> dict[str, Array] | None:
     """Return what to run the models on; None leaves it to the check.
 

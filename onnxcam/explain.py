@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -14,8 +14,9 @@ from onnxcam import compose, methods
 from onnxcam.analysis import layers
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError, NoDescriptionError, OnnxcamError, UsageError
-from onnxcam.inputs import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
+from onnxcam.inputs import Input, InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
 from onnxcam.model.model import Model, Port, load
+from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import store
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.session import Device
@@ -23,6 +24,9 @@ from onnxcam.targets.names import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Target: TypeAlias = "int | str | None"
+Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Extra: TypeAlias = "Mapping[str, Array] | None"
+X = TypeVar("X", bound=Input)
 
 
 class Explainer:
@@ -128,12 +132,28 @@ class Explainer:
                 self._labels = nothing.labels  # ready arrays need no description
         return self._labels
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
+        self, x: Input, target: Target = None, *, extra_inputs: Extra = None
+    ) -> Explanation: ...
+    @overload
+    def __call__(
+        self, x: Input, target: Sequence[Target], *, extra_inputs: Extra = None
+    ) -> list[Explanation]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, x: Inputs, target: Target = None, *, extra_inputs: Extra = None
+    ) -> list[Explanation]: ...
+    @overload
+    def __call__(
+        self, x: Inputs, target: Sequence[Target], *, extra_inputs: Extra = None
+    ) -> list[list[Explanation]]: ...
     def __call__(
         self,
-        x: Any,
+        x: Input | Inputs,
         target: Target | Sequence[Target] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
+        extra_inputs: Extra = None,
     ) -> Any:
         """Explain one input or a list of them.
 
@@ -150,26 +170,40 @@ class Explainer:
             OnnxcamError: The input or the target cannot be used.
         """
         several = isinstance(x, list | tuple)
-        results = []
-        for _, result in self.stream(x if several else [x], target, extra_inputs=extra_inputs):
+        results: list[Any] = []
+        inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
+        for _, result in self._stream(inputs, target, extra_inputs):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
         return results if several else results[0]
 
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self, inputs: Iterable[X], target: Target = None, *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, Explanation | OnnxcamError]]: ...
+    @overload
+    def stream(
+        self, inputs: Iterable[X], target: Sequence[Target], *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, list[Explanation] | OnnxcamError]]: ...
     def stream(
         self,
-        inputs: Iterable[Any],
+        inputs: Iterable[X],
         target: Target | Sequence[Target] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
-    ) -> Iterator[tuple[Any, Any]]:
+        extra_inputs: Extra = None,
+    ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
         Yields:
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
+        return self._stream(inputs, target, extra_inputs)
+
+    def _stream(
+        self, inputs: Iterable[X], target: Target | Sequence[Target], extra_inputs: Extra
+    ) -> Iterator[tuple[X, Any]]:
         listed = not (target is None or isinstance(target, int | str))
         wanted = self._targets(_listed(target))
         limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
