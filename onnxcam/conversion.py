@@ -16,7 +16,7 @@ from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.inputs import Description, InputSpec, class_names, prepare, to_metadata
+from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.output.render.colour import colormap, default_colormap
@@ -75,7 +75,7 @@ def convert(
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     check: bool = True,
-    sample: Any = None,
+    sample: Input | None = None,
     force: bool = False,
 ) -> Conversion:
     """Write the model that predicts and explains.
@@ -251,7 +251,7 @@ def _found(
     return found
 
 
-def _feeds(sample: Any, model: Model, said: Description) -> dict[str, Array]:
+def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     """Return what to run the models on.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -14,29 +14,49 @@ from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import Plan, maps_of
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.inputs import Description, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import store
+from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.session import Device, Provider
 from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Maps: TypeAlias = "Explanation | dict[str, Explanation]"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
+Named: TypeAlias = dict[str, Explanation]
+Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Extra: TypeAlias = "Mapping[str, Array] | None"
+X = TypeVar("X", bound=Input)
+Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer:
+class Options(TypedDict, total=False):
+    """The options of an :class:`Explainer` that do not change what it returns."""
+
+    reduction_layer: str | None
+    device: Device
+    preprocess: str | os.PathLike[str] | InputSpec | None
+    labels: Labels
+    upsampling: Upsampling
+    batch_size: int
+    threads: int | None
+    cache: bool
+
+
+class Explainer(Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
         model: Path, bytes or proto of an ONNX model.
-        method: Name of the method, see :func:`onnxcam.methods.names`; or several: they share
-            one forward pass.
-        feature_layer: Name of the tensor that the map is made of, or several; None takes the
-            default.
+        method: Name of the method, see :func:`onnxcam.methods.names`; or a list of them: they
+            share one forward pass.
+        feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
+            the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
@@ -57,16 +77,34 @@ class Explainer:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
     """
 
+    @overload
+    def __init__(
+        self: Explainer[Explanation],
+        model: Source,
+        method: str = "gradcam",
+        *,
+        feature_layer: str | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Explainer[Named],
+        model: Source,
+        method: str | Sequence[str] = "gradcam",
+        *,
+        feature_layer: str | Sequence[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes | ModelProto | Model,
+        model: Source,
         method: str | Sequence[str] = "gradcam",
         *,
         feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
-        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        labels: Labels = None,
         upsampling: Upsampling = "bicubic",
         batch_size: int = 8,
         threads: int | None = None,
@@ -77,6 +115,7 @@ class Explainer:
         self.model = load(model)
         self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
         self.maps = maps_of(self.catalog, method, feature_layer)
+        self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self.upsampling = upsampling
         self.batch_size = batch_size
@@ -138,12 +177,28 @@ class Explainer:
             self._runners[target] = runner
         return self._runners[target]
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
+        self, x: Input, target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> Result: ...
+    @overload
+    def __call__(
+        self, x: Input, target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> list[Result]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, x: Inputs, target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> list[Result]: ...
+    @overload
+    def __call__(
+        self, x: Inputs, target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> list[list[Result]]: ...
     def __call__(
         self,
-        x: Any,
+        x: Input | Inputs,
         target: Wanted | Sequence[Wanted] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
+        extra_inputs: Extra = None,
     ) -> Any:
         """Explain one input or a list of them.
 
@@ -154,44 +209,58 @@ class Explainer:
             extra_inputs: Ready arrays for the model's other inputs, by name.
 
         Returns:
-            One :class:`Explanation`, or where there are several methods or layers a dict of
-            them by the name of the map; a list of these when ``target`` is a list; for a list
-            of inputs a list with one of these per input.
+            One :class:`Explanation`; where methods or layers are given as a list, a dict of
+            them by the name of the map ("gradcam", "gradcam.relu"). A list of these when
+            ``target`` is a list; for a list of inputs a list with one of these per input.
 
         Raises:
             OnnxcamError: The input or the target cannot be used.
         """
         several = isinstance(x, list | tuple)
-        results = []
-        for _, result in self.stream(x if several else [x], target, extra_inputs=extra_inputs):
+        results: list[Any] = []
+        inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
+        for _, result in self._stream(inputs, target, extra_inputs):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
         return results if several else results[0]
 
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self, inputs: Iterable[X], target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
+    @overload
+    def stream(
+        self, inputs: Iterable[X], target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
-        inputs: Iterable[Any],
+        inputs: Iterable[X],
         target: Wanted | Sequence[Wanted] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
-    ) -> Iterator[tuple[Any, Any]]:
+        extra_inputs: Extra = None,
+    ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
         Yields:
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
+        return self._stream(inputs, target, extra_inputs)
+
+    def _stream(
+        self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
+    ) -> Iterator[tuple[X, Any]]:
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
         limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
-        waiting: list[tuple[Any, Prepared | OnnxcamError]] = []
+        waiting: list[X] = []
         for x in inputs:
-            waiting.append((x, self._prepared(x)))
+            waiting.append(x)
             if len(waiting) >= limit:
-                yield from self._flush(waiting, wanted, listed, extra_inputs)
+                yield from self._flush(waiting, wanted, listed, extra_inputs or {})
                 waiting = []
-        yield from self._flush(waiting, wanted, listed, extra_inputs)
+        yield from self._flush(waiting, wanted, listed, extra_inputs or {})
 
     def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
@@ -210,32 +279,22 @@ class Explainer:
 
     def _flush(
         self,
-        waiting: Sequence[tuple[Any, Prepared | OnnxcamError]],
+        waiting: Sequence[X],
         targets: Sequence[tuple[Target, int]],
         listed: bool,
-        extra: Mapping[str, Array] | None,
-    ) -> Iterator[tuple[Any, Any]]:
-        results: list[Any] = [p if isinstance(p, OnnxcamError) else None for _, p in waiting]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for i, (_, prepared) in enumerate(waiting):
-            if isinstance(prepared, Prepared):
-                groups.setdefault(prepared.tensor.shape, []).append(i)
-        for members in groups.values():
-            batch = [p for i in members if isinstance(p := waiting[i][1], Prepared)]
-            try:
-                explained = self._explained(batch, targets, extra or {})
-            except OnnxcamError as error:
-                explained = [error] * len(batch)  # type: ignore[list-item]
-            for i, found in zip(members, explained, strict=True):
-                results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
-        yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
+        extra: Mapping[str, Array],
+    ) -> Iterator[tuple[X, Any]]:
+        prepared = [self._prepared(x) for x in waiting]
+        rows = in_groups(prepared, lambda batch: self._explained(batch, targets, extra))
+        for x, row in zip(waiting, rows, strict=True):
+            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]
 
     def _explained(
         self,
         batch: Sequence[Prepared],
         targets: Sequence[tuple[Target, int]],
         extra: Mapping[str, Array],
-    ) -> list[list[Maps]]:
+    ) -> list[list[Any]]:
         """Return for every input and target its maps; targets of one kind share a run."""
         found: list[list[Any]] = [[None] * len(targets) for _ in batch]
         for kind in dict.fromkeys(target for target, _ in targets):
@@ -244,5 +303,5 @@ class Explainer:
             rows = self._runner(kind).run(batch, classes, extra, self.labels)
             for n, row in enumerate(rows):
                 for k, maps in zip(places, row, strict=True):
-                    found[n][k] = maps if len(self.maps) > 1 else maps[self.maps[0].name]
+                    found[n][k] = maps if self._named else maps[self.method.name]
         return found

@@ -88,7 +88,7 @@ def run(job: Job) -> Outcome:
                 if isinstance(result, OnnxcamError):
                     raise result
                 for maps in result:
-                    for name, explanation in maps_of(maps).items():
+                    for name, explanation in maps.items():
                         _finish(job, _Name(Path(path), name), explanation, outcome, out)
             except UsageError:
                 raise
@@ -99,7 +99,7 @@ def run(job: Job) -> Outcome:
     return outcome
 
 
-def _heading(explainer: Explainer) -> str:
+def _heading(explainer: Explainer[Any]) -> str:
     what = ", ".join(planned.summary for planned in explainer.maps)
     gradient = "" if explainer.gradient == "exact" else f", gradient {explainer.gradient},"
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
@@ -111,16 +111,11 @@ class _Name:
 
     Attributes:
         path: The input.
-        map: Name of the map, where there are several.
+        map: Name of the map.
     """
 
     path: Path
     map: str
-
-
-def maps_of(result: Any) -> dict[str, Explanation]:
-    """Return the explanations of one input and target by the name of the map, "" for a single."""
-    return result if isinstance(result, dict) else {"": result}
 
 
 def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome, out: Any) -> None:
@@ -210,7 +205,7 @@ def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
     if len(twins) > 1:
         stem = f"{stem}-{twins.index(name.path) + 1}"
     suffix = f".{explanation.target}" if len(job.targets) > 1 else ""
-    map = re.sub(r"[^\w.+-]+", "-", name.map or explanation.method)  # a layer has slashes
+    map = re.sub(r"[^\w.+-]+", "-", name.map)  # a layer has slashes
     return f"{stem}.{map}{suffix}"
 
 

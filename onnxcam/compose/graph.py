@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.each import for_each
 from onnxcam.compose.made import Made, described, origin
@@ -215,7 +217,7 @@ def _explained(
         results.update({port(name): tensor for name, tensor in found if name in wanted})
     if SCORE in wanted and not isinstance(plan.target, Score):
         value = plan.target.emit(body, slopes.outputs, index)
-        results[VALUE] = body.cast(scalar(plan.target, value, slopes.outputs), "float32")
+        results[VALUE] = body.cast(scalar(plan.target, value, slopes.outputs), np.float32)
     return results
 
 

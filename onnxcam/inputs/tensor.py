@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from onnxcam.inputs.geometry import Box, covered, crop, resized
 from onnxcam.inputs.picture import Array, array_picture, check_file, open_picture, to_rgb
 from onnxcam.inputs.spec import InputSpec, ModelInput
 
+Input: TypeAlias = str | PathLike[str] | Image.Image | Array
 _MOST_PIXELS = 2**27  # of a resized picture: a strip of 1 x 50000 grows to 256 x 12800000
 
 
@@ -39,9 +41,7 @@ class Prepared:
     source: str
 
 
-def prepare(
-    x: str | PathLike[str] | Image.Image | Array, spec: InputSpec, model_input: ModelInput
-) -> Prepared:
+def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
     """Turn a picture or a ready array into the model's input.
 
     Args:

@@ -81,7 +81,8 @@ class Runner:
             labels: Names of the classes, None where nothing says them.
 
         Returns:
-            For every input and target an explanation of each map, by the map's name.
+            For every input and target an explanation of each map, by the map's name (that of its
+            method where there is only one).
 
         Raises:
             InputError: An input is missing, or ONNX Runtime fails.
@@ -105,7 +106,9 @@ class Runner:
         return [
             [
                 {
-                    m.name: self._explanation(m, prepared, _Cell(found, m, n, k), labels)
+                    m.name or m.method.name: self._explanation(
+                        m, prepared, _Cell(found, m, n, k), labels
+                    )
                     for m in self.plan.maps
                 }
                 for k in range(len(targets))

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.logger import G_LOGGER
 
-Tensor: TypeAlias = Any  # gs.Variable | gs.Constant; graphsurgeon ships no types
+Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
 Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
 
@@ -35,9 +35,9 @@ def elem_type(dtype: Any) -> int:
     return dtype if isinstance(dtype, int) else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
-def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
-    """Return the dtype of a tensor, or None where it is not known."""
-    dtype = tensor.dtype
+def dtype_of(tensor: Tensor | np.ndarray[Any, Any]) -> np.dtype[Any] | None:
+    """Return the dtype of a tensor (or array), or None where it is not known."""
+    dtype: Any = tensor.dtype
     if dtype is None or dtype == 0:
         return None
     return np_dtype(dtype) if isinstance(dtype, int) else np.dtype(dtype)
