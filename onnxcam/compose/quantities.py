@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
-from onnxcam.autodiff.engine import path, vjp
-from onnxcam.autodiff.overrides import rectifies
-from onnxcam.autodiff.registry import NodeView
+from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
 from onnxcam.compose.resample import resampled
@@ -152,15 +150,15 @@ class Quantities:
         return place.gradient(op, self._gradient(op, seed, place.source, method))
 
     def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
-        if method.overrides:
-            nodes, _ = path(op, [self._explained], [wrt])
-            if not any(rectifies(NodeView(node, op.opsets.get("", 1))) for node in nodes):
-                raise UsageError(
-                    f"{method.name} changes the gradient of ReLU, but there is none between "
-                    f"{wrt.name!r} and {self.reduction.name!r}",
-                    "use --method saliency, which is the gradient as it is",
-                )
-        (gradient,) = vjp(op, [(self._explained, seed)], [wrt], overrides=method.overrides)
+        overrides = method.backward()
+        if overrides and not overridden(op, [self._explained], [wrt], overrides):
+            changed = " or ".join(dict.fromkeys(o.what for o in overrides.items if o.what))
+            raise UsageError(
+                f"{method.name} changes the gradient of {changed}, but there is none between "
+                f"{wrt.name!r} and {self.reduction.name!r}",
+                "use --method saliency, which is the gradient as it is",
+            )
+        (gradient,) = vjp(op, [(self._explained, seed)], [wrt], overrides=overrides)
         if gradient is None:
             raise UsageError(
                 f"the score {self.reduction.name!r} does not depend on {wrt.name!r}",
