@@ -127,7 +127,7 @@ def _is_sigmoid_of(node: NodeView, s: Tensor, x: Tensor) -> bool:
     source = s.inputs[0] if s.inputs else None
     if source is None or source.op != "Sigmoid" or source.inputs[0] is not x:
         return False
-    overridden = not {"Sigmoid", source.name}.isdisjoint(node.overrides)
+    overridden = node.overrides.first(node.beside(source)) is not None
     return not overridden and id(s) not in node.asked and node.wants(0) and node.wants(1)
 
 
