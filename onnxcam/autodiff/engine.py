@@ -95,7 +95,7 @@ class _Walk:
         stops: Sequence[Tensor],
     ) -> None:
         self.op, self.wrt, self.overrides = op, wrt, overrides
-        self.parts: dict[int, list[Tensor]] = {}
+        self.parts: dict[int, list[Any]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
@@ -131,7 +131,7 @@ class _Walk:
             moving = self._carrying(node)
             if not moving or self._is_zero(node):
                 continue
-            entry = lookup(node.domain, node.op, self._opset(node))
+            entry = lookup(node.domain or "", node.op, self._opset(node))
             through = entry is not None and entry.straight_through
             through = through or any(not is_float(t) for t in moving)
             for i, t in enumerate(node.outputs):
@@ -141,7 +141,7 @@ class _Walk:
 
     def _is_zero(self, node: gs.Node) -> bool:
         overridden = node.name in self.overrides or node.op in self.overrides
-        return not overridden and nondiff_reason(node.domain, node.op) is not None
+        return not overridden and nondiff_reason(node.domain or "", node.op) is not None
 
     def _opset(self, node: gs.Node) -> int:
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
@@ -214,7 +214,8 @@ class _Walk:
         while len(parts) > 1:
             both = narrow.add(self.op, parts[0], parts[1])
             parts[:2] = [self.op.typed(both, tensor)]
-        return parts[0]
+        total: Tensor | None = parts[0]
+        return total
 
 
 def _has_body(node: gs.Node) -> bool:

@@ -189,9 +189,10 @@ class NodeView:
         domain: Operator domain, "" for the standard one.
         opset: Version of that domain in the model.
         name: Node name, or that of its first output.
-        inputs: Input tensors, None where an optional one is omitted. For nodes with subgraphs
-            the ``captures`` follow.
-        outputs: Output tensors, None where one is omitted.
+        inputs: Input tensors, None where an optional one is omitted; a rule knows which of its
+            inputs may be, and the type leaves it out (that of ``input(i)`` says it). For nodes
+            with subgraphs the ``captures`` follow.
+        outputs: Output tensors, None where one is omitted; as with ``inputs``.
         captures: Outer tensors that the subgraphs of the node use and that are differentiated.
         raw: The onnx-graphsurgeon node.
         overrides: Other rules that are in force, for rules that differentiate graphs themselves.
@@ -203,11 +204,11 @@ class NodeView:
         self.op_type: str = node.op
         self.domain = _standard(node.domain)
         self.opset = opset
-        self.outputs = [t if t.name else None for t in node.outputs]
+        self.outputs: list[Tensor] = _given(node.outputs)
         self.name: str = node.name or next((t.name for t in node.outputs if t.name), node.op)
         self.explicit = len(node.inputs)
         self.captures = list(captures)
-        self.inputs = [t if t.name else None for t in node.inputs] + self.captures
+        self.inputs: list[Tensor] = _given(node.inputs) + self.captures
         self.overrides: Mapping[str, Rule] = {}
         self.asked: frozenset[int] = frozenset()
         self._wanted: set[int] = set()
@@ -281,6 +282,11 @@ class NodeView:
         return op.call(
             self.op_type, inputs, attributes, outputs=len(self.outputs), domain=self.domain
         )
+
+
+def _given(tensors: Sequence[Tensor]) -> list[Any]:
+    """Return tensors with None for those that are omitted."""
+    return [t if t.name else None for t in tensors]
 
 
 def table() -> Iterable[tuple[str, str, str]]:

@@ -33,7 +33,7 @@ def folded(
     if node.domain not in (None, "", "ai.onnx"):
         return None
     if node.op == "Shape":
-        shape = static_shape(inputs[0])
+        shape = None if inputs[0] is None else static_shape(inputs[0])
         part = slice(node.attrs.get("start", 0), node.attrs.get("end"))
         return None if shape is None else (op.const(np.array(shape, np.int64)[part]),)
     if not has(node, Trait.SIZES) or any(not t.name for t in node.outputs):

@@ -24,15 +24,15 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
     """
     if name is not None:
         tensor = draft.tensor(name)
-        output = _shown_by(graph, tensor)
+        shown = _shown_by(graph, tensor)
         last = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
         kind = "probabilities" if last else "output"
-        return _described(tensor, kind, output, "named by the caller", None)
+        return _described(tensor, kind, shown, "named by the caller", None)
     outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
     if not outputs:
         raise ModelError("the model has no floating point output", "name a --reduction-layer")
     finals = [(t, _final(t)) for t in outputs]
-    output, final = next(((t, f) for t, f in finals if f is not None), (outputs[0], None))
+    output, final = next((pair for pair in finals if pair[1] is not None), finals[0])
     if final is None:
         reason = "the model's output; no Softmax or Sigmoid behind it, so it is taken as logits"
         return _described(output, "logits", output.name, reason, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -79,7 +80,7 @@ def _of_quantised(node: gs.Node, rows: Rows) -> list[Need] | None:
     if node.op not in QUANTISED or shape_of(node.outputs[0]) is None:
         return None
     places, rule = QUANTISED[node.op]
-    reals = SimpleNamespace(
+    reals: Any = SimpleNamespace(
         inputs=[node.inputs[i] for i in places], outputs=node.outputs, attrs=node.attrs
     )
     needs = dict(zip(places, rule(reals, rows) or [None] * len(places), strict=True))

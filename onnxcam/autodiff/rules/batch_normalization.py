@@ -121,6 +121,7 @@ class _Channels:
     def count(self, kind: Tensor) -> Tensor:
         """Return how many values a mean is over, as a scalar of the dtype of ``kind``."""
         op, sizes = self.op, [self.op.dim(self.node.inputs[0], a) for a in self.axes]
-        if all(isinstance(s, int) for s in sizes):
-            return op.const(np.asarray(np.prod(sizes), dtype_of(kind)))
+        static = [s for s in sizes if isinstance(s, int)]
+        if len(static) == len(sizes):
+            return op.const(np.asarray(np.prod(static), dtype_of(kind)))
         return op.cast(op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=0), kind)

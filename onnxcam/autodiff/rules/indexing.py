@@ -118,6 +118,8 @@ def range_(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]
 def _between_zeros(op: Emitter, x: Tensor, row: Tensor, axis: int, index: int) -> Tensor:
     """Put the one row that was picked back to its place."""
     whole, rank = op.dim(x, axis), len(shape_of(x) or ())
+    before: int | Tensor
+    after: int | Tensor
     if isinstance(whole, int):
         before, after = index % whole, whole - 1 - index % whole
     elif index < 0:

@@ -24,7 +24,8 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
         da = _gemm(op, dy, b, alpha, 0, 1 - tb)
     db = _gemm(op, dy, a, alpha, 1, ta) if tb else _gemm(op, a, dy, alpha, 1 - ta, 0)
     dc = dy if beta == 1 else op.Mul(dy, beta)
-    return [da, db, dc][: len(node.inputs)]
+    grads: list[Tensor | None] = [da, db, dc]
+    return grads[: len(node.inputs)]
 
 
 def _gemm(op: Emitter, a: Tensor, b: Tensor, alpha: float, ta: int, tb: int) -> Tensor:

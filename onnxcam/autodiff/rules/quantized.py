@@ -76,7 +76,7 @@ def _in_range(op: Emitter, node: NodeView) -> Tensor:
     """
     x, single = node.inputs[0], np.dtype(np.float32)
     scale = op.cast(_spread(op, node, 1), single)
-    ends: list[Tensor] = list(limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8)))
+    ends: list[Any] = list(limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8)))
     if node.input(2) is not None:
         zero = op.cast(_spread(op, node, 2), single)
         ends = [op.Sub(end, zero) for end in ends]

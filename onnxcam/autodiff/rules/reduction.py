@@ -175,7 +175,8 @@ def _again(op: Emitter, node: NodeView, op_type: str, x: Tensor) -> Tensor:
     named: dict[str, Any] = {"axes": axes, "keepdims": 1}
     if node.attr("noop_with_empty_axes"):
         named["noop_with_empty_axes"] = 1
-    return op.call(op_type, [x], named)
+    reduced: Tensor = op.call(op_type, [x], named)
+    return reduced
 
 
 def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
@@ -188,8 +189,8 @@ def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
             return 1 / max(int(np.prod(dims)), 1)
     sizes = [static_shape(t) for t in (x, y)]
     if all(s is not None for s in sizes):
-        big, small = (int(np.prod(s)) for s in sizes if s is not None)
-        return small / big if big else 1.0
+        whole, part = (int(np.prod(s)) for s in sizes if s is not None)
+        return part / whole if whole else 1.0
     # Counted as integers, divided in float32: float16 ends at 65504.
     small = count(op, y)
     least = max(small, 1) if isinstance(small, int) else op.Max(small, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxcam.autodiff.control.sequences import (
@@ -69,7 +71,7 @@ def concat_from_sequence(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     parts = elements(sequence)
     if parts is not None:
         sizes = op.dims(*(op.dim(x, axis) for x in parts))
-        pieces = op.Split(dy, sizes, axis=axis, _outputs=len(parts))
+        pieces: Any = op.Split(dy, sizes, axis=axis, _outputs=len(parts))
         return construct(op, list(pieces) if len(parts) > 1 else [pieces], sequence)
     sizes = each(op, lambda child, x: _size(child, x, axis), sequence)
     return op.SplitToSequence(dy, op.ConcatFromSequence(sizes, axis=0), axis=axis)
@@ -107,7 +109,9 @@ def _counted(
     if place is None:
         return length - last if isinstance(length, int) else op.Sub(length, last)
     value = const_value(place)
-    if value is not None and (value >= 0 or isinstance(length, int)):
-        return int(value) if value >= 0 else int(value) + int(length)
+    if value is not None and value >= 0:
+        return int(value)
+    if value is not None and isinstance(length, int):
+        return int(value) + length
     place = op.cast(place, np.dtype(np.int64))
     return op.Where(op.Less(place, 0), op.Add(place, length), place)

@@ -45,8 +45,8 @@ def _cropped(op: Emitter, x: Tensor, pads: Any, axes: Tensor | None) -> Tensor:
         before, after = (op.Gather(op.Reshape(pads, [2, -1]), i, axis=0) for i in range(2))
         size = op.Shape(x) if axes is None else op.Gather(op.Shape(x), axes, axis=0)
         ends = op.Sub(size, op.Max(after, 0))
-        cut = op.Slice(x, starts=op.Max(before, 0), ends=ends, axes=axes)
-        return op.Pad(cut, pads=op.Max(op.Neg(pads), 0), axes=axes)
+        inner = op.Slice(x, starts=op.Max(before, 0), ends=ends, axes=axes)
+        return op.Pad(inner, pads=op.Max(op.Neg(pads), 0), axes=axes)
     numbers = [int(p) for p in pads]
     half = len(numbers) // 2
     starts, cut = [max(p, 0) for p in numbers[:half]], [max(p, 0) for p in numbers[half:]]
@@ -90,7 +90,7 @@ def _margin(op: Emitter, whole: Size, part: Size, start: int) -> tuple[Size, Siz
         before = 0
     else:
         before = op.Max(op.Add(whole, start), 0) if start < 0 else op.Min(whole, start)
-    if all(isinstance(size, int) for size in (whole, part, before)):
+    if isinstance(whole, int) and isinstance(part, int) and isinstance(before, int):
         return before, whole - before - part
     sizes = [op.dims(size) for size in (whole, before, part)]
     return before, op.Sub(op.Sub(sizes[0], sizes[1]), sizes[2])

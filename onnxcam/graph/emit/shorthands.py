@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,6 +20,19 @@ from onnxcam.graph.emit.tensors import (
     shape_of,
     static_shape,
 )
+
+
+class Operation(Protocol):
+    """Emits one node; several outputs, which ``_outputs`` asks for, come as a tuple."""
+
+    @overload
+    def __call__(
+        self, *inputs: Value, _outputs: int, _domain: str = "", **named: Any
+    ) -> tuple[Tensor, ...]: ...
+    @overload
+    def __call__(
+        self, *inputs: Value, _outputs: None = None, _domain: str = "", **named: Any
+    ) -> Tensor: ...
 
 
 class Shorthands(ABC):
@@ -51,7 +64,7 @@ class Shorthands(ABC):
     def const(self, value: Any, dtype: Any = None) -> Tensor:
         """Return a constant."""
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Operation:
         """Return the function that emits a node of this operator type."""
         if op_type.startswith("_"):
             raise AttributeError(op_type)
@@ -61,7 +74,7 @@ class Shorthands(ABC):
         ) -> Any:
             return self.call(op_type, inputs, named, outputs=_outputs, domain=_domain)
 
-        return emit
+        return cast(Operation, emit)
 
     def shape(self, x: Tensor) -> Tensor:
         """Return the shape of ``x`` as an int64 [rank] tensor: a constant where it is static."""

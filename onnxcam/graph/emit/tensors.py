@@ -11,11 +11,16 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from onnxcam.graph.ops import Trait, has
 
-Tensor: TypeAlias = Any  # gs.Variable | gs.Constant; graphsurgeon ships no types
+Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
 Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
 
 G_LOGGER.severity = G_LOGGER.ERROR
+
+
+def is_tensor(value: object) -> bool:
+    """Tell whether a value is a tensor of a graph."""
+    return isinstance(value, gs.Tensor)
 
 
 def np_dtype(elem_type: int) -> np.dtype[Any]:
@@ -28,9 +33,9 @@ def elem_type(dtype: Any) -> int:
     return dtype if isinstance(dtype, int) else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
-def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
-    """Return the dtype of a tensor, or None where it is not known."""
-    dtype = tensor.dtype
+def dtype_of(tensor: Tensor | np.ndarray[Any, Any]) -> np.dtype[Any] | None:
+    """Return the dtype of a tensor (or array), or None where it is not known."""
+    dtype: Any = tensor.dtype
     if dtype is None or dtype == 0:
         return None
     return np_dtype(dtype) if isinstance(dtype, int) else np.dtype(dtype)
