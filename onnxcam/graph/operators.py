@@ -43,7 +43,7 @@ class Trait(Enum):
     CONTRACTS = auto()  # other sums of products
     RECURRENT = auto()
     ATTENDS = auto()
-    EMBEDS = auto()
+    EMBEDS = auto()  # looks words up, and normalises what it finds
     LOSS = auto()
     # What its output is.
     COMPARES = auto()  # true or false
@@ -61,6 +61,9 @@ class Trait(Enum):
     SIZES = auto()  # what shapes are computed with; exact for small integers
     MAY_FAIL = auto()  # for what it is given: not to be run where it did not run
     OF_RUNTIME = auto()  # of the standard domain, though only ONNX Runtime knows it
+    WITHDRAWN = auto()  # ... since ONNX took its experiments back with opset 10
+    STEADY = auto()  # from opset 11 on it got more types and options, but stayed what it was
+    UNINFERRED = auto()  # onnx infers nothing of it; its output is as its input
 
 
 IMPLIED: dict[Trait, tuple[Trait, ...]] = {
@@ -79,6 +82,7 @@ IMPLIED: dict[Trait, tuple[Trait, ...]] = {
     Trait.ACCUMULATES: (Trait.KEEPS_SHAPE,),
     Trait.SCATTERS: (Trait.KEEPS_SHAPE,),
     Trait.COMPARES: (Trait.ELEMENTWISE,),
+    Trait.WITHDRAWN: (Trait.OF_RUNTIME,),
 }
 
 TABLE: dict[str, dict[Trait, str]] = {
@@ -104,9 +108,9 @@ TABLE: dict[str, dict[Trait, str]] = {
             "DeformConv DepthToSpace LinearAttention MaxUnpool Pad QLinearConv Resize Slice "
             "SpaceToDepth Split SwiGLU Upsample"
         ),
-        Trait.VIEW: "Flatten Reshape Squeeze Transpose Unsqueeze",
+        Trait.VIEW: "Flatten Identity Reshape Squeeze Transpose Unsqueeze",
         Trait.PICKS: (
-            "Compress Crop DepthToSpace Expand Gather GatherElements GatherND Identity "
+            "Compress Crop DepthToSpace Expand Gather GatherElements GatherND "
             "MaxPool ReverseSequence Slice SpaceToDepth Split Tile TopK Unique"
         ),
         Trait.JOINS: "Concat",
@@ -180,10 +184,23 @@ TABLE: dict[str, dict[Trait, str]] = {
             "Expand Gather GatherElements GatherND Reshape ScatterElements ScatterND SequenceAt "
             "SequenceErase SequenceInsert Split Squeeze"
         ),
-        Trait.OF_RUNTIME: (
+        Trait.OF_RUNTIME: "SimplifiedLayerNormalization",
+        Trait.WITHDRAWN: (
             "Affine Crop DynamicSlice GRUUnit GivenTensorFill ImageScaler ParametricSoftplus "
-            "Scale ScaledTanh SimplifiedLayerNormalization"
+            "Scale ScaledTanh"
         ),
+        Trait.STEADY: (
+            "Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Ceil "
+            "Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos CumSum DepthToSpace Div "
+            "Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather "
+            "GatherElements GatherND Gemm GlobalAveragePool GlobalMaxPool Greater HardSigmoid "
+            "Identity InstanceNormalization LRN LSTM LayerNormalization LeakyRelu Less Log "
+            "LpNormalization LpPool MatMul Max MaxPool Mean Min Mod Mul Neg NonZero Not OneHot "
+            "Or PRelu Pad Pow RNN Range Reciprocal Relu Reshape Resize Round ScatterElements "
+            "ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softplus Softsign SpaceToDepth "
+            "Split Sqrt Sub Sum Tan Tanh Tile TopK Transpose Trilu Where Xor"
+        ),
+        Trait.UNINFERRED: "GroupNormalization MeanVarianceNormalization",
     },
     _MICROSOFT: {
         Trait.ELEMENTWISE: (
@@ -202,8 +219,8 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.CHANNELS_FIRST: ("FusedConv QLinearAveragePool QLinearConv QLinearGlobalAveragePool"),
         Trait.CHANNELS_LAST: "NhwcConv NhwcFusedConv NhwcMaxPool",
         Trait.ACTIVATION: (
-            "BiasGelu BiasSplitGelu FastGelu FusedConv Gelu NhwcFusedConv QLinearLeakyRelu "
-            "QuickGelu ScaledSiLU"
+            "BiasGelu BiasSplitGelu FastGelu FusedConv FusedGemm FusedMatMulActivation Gelu "
+            "NhwcFusedConv QLinearLeakyRelu QuickGelu ScaledSiLU"
         ),
         Trait.GATE: "QLinearSigmoid",
         Trait.CONVOLUTION: "FusedConv NhwcConv NhwcFusedConv QLinearConv",
@@ -223,7 +240,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.CONTRACTS: "CDist Inverse",
         Trait.RECURRENT: "DynamicQuantizeLSTM",
         Trait.ATTENDS: "Attention GroupQueryAttention MultiHeadAttention QAttention",
-        Trait.EMBEDS: "EmbedLayerNormalization GatherBlockQuantized QEmbedLayerNormalization",
+        Trait.EMBEDS: "EmbedLayerNormalization QEmbedLayerNormalization",
         Trait.INDICES: (
             "BifurcationDetector IsAllFinite MurmurHash3 NGramHashMapping NGramRepeatBlock "
             "VarlenNGramHashMapping"
@@ -231,6 +248,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.GENERATES: "Range",
         Trait.QUANTISES: "QuantizeLinear",
         Trait.DEQUANTISES: "DequantizeLinear",
+        Trait.MAY_FAIL: "GatherBlockQuantized GatherND",
         Trait.TEXT: "Tokenizer",
     },
     _ML: {

@@ -12,6 +12,7 @@ from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.graph.ops import Trait, has
 
 nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecewise constant")
 
@@ -153,7 +154,7 @@ def _consumers(y: Tensor) -> Iterator[gs.Node]:
     """Yield the nodes that use a tensor, directly or cast."""
     for node in y.outputs:
         yield node
-        if node.op in ("Cast", "CastLike", "Identity"):
+        if has(node, Trait.SAME):
             yield from _consumers(node.outputs[0])
 
 

@@ -6,7 +6,6 @@ dtype and, as far as ONNX's shape inference can tell, its shape.
 """
 
 from onnxcam.graph.emit.emitter import Emitter
-from onnxcam.graph.emit.inference import LIKE_FIRST
 from onnxcam.graph.emit.protos import (
     graph_proto,
     imported,
@@ -33,7 +32,6 @@ from onnxcam.graph.emit.tensors import (
 )
 
 __all__ = [
-    "LIKE_FIRST",
     "Dim",
     "Emitter",
     "Tensor",

@@ -13,8 +13,6 @@ from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
 
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit.arguments import (
-    IMPURE,
-    PARTIAL,
     assign,
     formal_of,
     has_body,
@@ -30,6 +28,7 @@ from onnxcam.graph.emit.tensors import (
     dtype_of,
     is_dequantised,
 )
+from onnxcam.graph.ops import Trait, has
 
 
 class Emitter(Shorthands):
@@ -135,7 +134,7 @@ class Emitter(Shorthands):
             inputs: Its new inputs.
             attributes: All its attributes.
         """
-        fixed = node.op in PARTIAL | IMPURE or has_body(attributes)
+        fixed = has(node, Trait.MAY_FAIL, Trait.RANDOM) or has_body(attributes)
         home = self if fixed else self._home(inputs)
         count, domain = len(node.outputs), node.domain or ""
         return home._once(node.op, domain, inputs, dict(attributes), count, lenient=True)

@@ -9,15 +9,13 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.logger import G_LOGGER
 
+from onnxcam.graph.ops import Trait, has
+
 Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
 Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
 
 G_LOGGER.severity = G_LOGGER.ERROR
-
-_MOVES = frozenset(  # what ONNX Runtime moves a DequantizeLinear past
-    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Identity"}
-)
 
 
 def is_tensor(value: object) -> bool:
@@ -99,12 +97,7 @@ def is_sequence(tensor: Tensor) -> bool:
 
 
 def is_dequantised(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a DequantizeLinear's output, or only a reshape of one."""
-    while tensor.inputs:
-        node = tensor.inputs[0]
-        if node.op == "DequantizeLinear":
-            return True
-        if node.op not in _MOVES:
-            return False
-        tensor = node.inputs[0]
-    return False
+    """Tell whether a tensor is a DequantizeLinear's output, or only picked from one."""
+    while tensor.inputs and has(tensor.inputs[0], Trait.PICKS):
+        tensor = tensor.inputs[0].inputs[0]
+    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.DEQUANTISES)
