@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import path, vjp
 from onnxcam.autodiff.overrides import rectifies
 from onnxcam.autodiff.registry import NodeView
@@ -100,7 +101,7 @@ class Quantities:
             UnsupportedOp: No gradient between the two.
         """
         kind = dtype_of(self._explained) or np.dtype(np.float32)
-        seed = op.one_hot(index, self.op.dim(self.score, 1), kind)
+        seed = one_hot(op, index, self.op.dim(self.score, 1), kind)
         slope = self._slope(op, seed, self.method)
         with op.scope(self.method.name):
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
@@ -246,4 +247,4 @@ def chosen_classes(draft: Draft, score: Tensor, wish: Wish) -> Tensor:
 def class_seed(op: Emitter, score: Tensor, index: Tensor) -> Tensor:
     """Return the cotangent of scores [N, C] for the class of each input, int64 [N]."""
     kind = dtype_of(score) or np.dtype(np.float32)
-    return op.one_hot(index, op.dim(score, 1), kind)
+    return one_hot(op, index, op.dim(score, 1), kind)
