@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff import narrow
+from onnxcam.autodiff import few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
@@ -177,7 +177,7 @@ class _Walk:
         sources = list(view.inputs)
         self._as_floats(view, dys)
         with self.op.scope(view.name):
-            grads = narrow.through(self.op, view, dys, entry)
+            grads = few_rows.through(self.op, view, dys, entry)
             _check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
@@ -226,7 +226,7 @@ class _Walk:
         if not parts:
             return None
         while len(parts) > 1:
-            both = narrow.add(self.op, parts[0], parts[1])
+            both = few_rows.add(self.op, parts[0], parts[1])
             parts[:2] = [self.op.typed(both, tensor)]
         total: Tensor | None = parts[0]
         return total
