@@ -166,8 +166,9 @@ def is_foreign(function: Callable[..., Any]) -> bool:
 
 
 def extended() -> bool:
-    """Tell whether there are rules that are not onnxcam's own."""
-    return any(is_foreign(e.rule) for _, entries in _RULES.items() for e in entries)
+    """Tell whether there are rules that are not onnxcam's own, entered or in a plug-in."""
+    entered = (e for entries in _RULES.entries.values() for e in entries)
+    return _SOURCE.plug_ins or any(is_foreign(e.rule) for e in entered)
 
 
 def table() -> Iterable[tuple[str, str, str]]:

@@ -212,12 +212,12 @@ def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
 @contextmanager
 def _progress(job: Job) -> Iterator[Any]:
     """A progress bar where there is more than one input and someone to look at it."""
-    from rich.progress import Progress
-
     out = report.console(stderr=True)
     if len(job.inputs) < 2 or not out.is_terminal:
         yield lambda: None
         return
+    from rich.progress import Progress
+
     with Progress(console=out, transient=True) as bar:
         task = bar.add_task("explaining", total=len(job.inputs))
         yield lambda: bar.advance(task)

@@ -27,6 +27,11 @@ class Source:
         self.package, self.group = package, group
         self._lock, self._loaded = RLock(), False
 
+    @property
+    def plug_ins(self) -> bool:
+        """Whether there are plug-ins, loaded or not."""
+        return bool(entry_points(group=self.group))
+
     def load(self) -> None:
         """Import everything, once; a call from one of the imported files returns at once."""
         if self._loaded:

@@ -36,6 +36,7 @@ Method = Literal["bicubic", "nearest", "none"]
 
 MAX_SPACE_AXES = 3
 _MATRIX = 1 << 18  # entries of a matrix that is worth its memory
+_ONE_THREAD = 1 << 18  # multiplications that OpenBLAS does in one thread
 _ROWS = 256  # rows made at once, where there are many
 
 
@@ -83,7 +84,7 @@ def _cubic_convolution(values: NDArray[Any], axis: int, samples: int) -> NDArray
     rows = np.moveaxis(values, axis, 0)
     image = rows.reshape(len(rows), -1).astype(np.float64)
     few = len(rows) * samples <= _MATRIX
-    out = _matrix(len(rows), samples) @ image if few else _convolved(image, samples)
+    out = _product(_matrix(len(rows), samples), image) if few else _convolved(image, samples)
     return np.moveaxis(out.reshape(samples, *rows.shape[1:]), 0, axis)
 
 
@@ -91,6 +92,12 @@ def _cubic_convolution(values: NDArray[Any], axis: int, samples: int) -> NDArray
 def _matrix(count: int, samples: int) -> NDArray[np.float64]:
     """Return what resamples ``count`` values, [samples, count]: faster than to convolve."""
     return _convolved(np.eye(count), samples)
+
+
+def _product(matrix: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply in pieces so small that no threads are woken for them, which takes longer."""
+    pieces = -(-matrix.size * image.shape[1] // _ONE_THREAD)
+    return np.concatenate([matrix @ p for p in np.array_split(image, pieces, axis=1)], axis=1)
 
 
 def _convolved(image: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
