@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxcam.autodiff.engine import Overrides, path, vjp
-from onnxcam.autodiff.overrides import rectifies
-from onnxcam.autodiff.registry import NodeView
+from onnxcam.autodiff.engine import overridden, vjp
+from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
@@ -42,6 +41,7 @@ class Slopes:
         self.tensor = draft.tensor(self._reduction.name)
         self.score = class_scores(self.op, self.tensor, self._reduction.class_axis)
         self.outputs = self._outputs(unrounded(self.op, self.tensor))
+        self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
 
@@ -59,16 +59,30 @@ class Slopes:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
 
         Raises:
-            UsageError: The method changes the gradient of rectifiers, and there is none.
+            UsageError: The method changes the gradient of operators that are not there.
         """
-        if method.overrides:
-            self._check_rectified(method, wrt)
-        for overrides, tensors in self._wanted:
-            if overrides is method.overrides or not (overrides or method.overrides):
-                if all(t is not wrt for t in tensors):
-                    tensors.append(wrt)
-                return
-        self._wanted.append((method.overrides, [wrt]))
+        rules = self._rules_of(method)
+        if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
+            changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+            raise UsageError(
+                f"{method.name} changes the gradient of {changed}, but there is none between "
+                f"{wrt.name!r} and {self.tensor.name!r}",
+                "use --method saliency, which is the gradient as it is",
+            )
+        tensors = self._sharing(rules)
+        if all(t is not wrt for t in tensors):
+            tensors.append(wrt)
+
+    def _rules_of(self, method: GraphMethod) -> Overrides:
+        return self._rules.setdefault(method.name, method.backward())
+
+    def _sharing(self, rules: Overrides) -> list[Tensor]:
+        """Return what is differentiated under the same rules."""
+        for other, tensors in self._wanted:
+            if other is rules or not (other or rules):
+                return tensors
+        self._wanted.append((rules, []))
+        return self._wanted[-1][1]
 
     def of(self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor) -> Tensor:
         """Return the gradient of the target with respect to a tensor.
@@ -83,34 +97,21 @@ class Slopes:
             UsageError: The score does not depend on the tensor.
             UnsupportedOp: No gradient between the two.
         """
-        overrides, tensors = next(
-            (o, ts)
-            for o, ts in self._wanted
-            if o is method.overrides or not (o or method.overrides)
-        )
-        key = (op, id(index), id(overrides), id(wrt))
+        rules = self._rules_of(method)
+        tensors = self._sharing(rules)
+        key = (op, id(index), id(tensors), id(wrt))
         if key not in self._written:
             pairs = self.plan.target.cotangents(op, self.outputs, index)
-            for tensor, found in zip(
-                tensors, vjp(op, pairs, tensors, overrides=overrides), strict=True
-            ):
-                self._written[op, id(index), id(overrides), id(tensor)] = found
-        gradient = self._written[key]
-        if gradient is None:
+            found = vjp(op, pairs, tensors, overrides=rules)
+            for tensor, gradient in zip(tensors, found, strict=True):
+                self._written[op, id(index), id(tensors), id(tensor)] = gradient
+        slope = self._written[key]
+        if slope is None:
             raise UsageError(
                 f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
                 "`onnxcam layers MODEL` lists the layers that it depends on",
             )
-        return gradient
-
-    def _check_rectified(self, method: GraphMethod, wrt: Tensor) -> None:
-        nodes, _ = path(self.op, [self.outputs.scores], [wrt])
-        if not any(rectifies(NodeView(node, self.op.opsets.get("", 1))) for node in nodes):
-            raise UsageError(
-                f"{method.name} changes the gradient of ReLU, but there is none between "
-                f"{wrt.name!r} and {self.tensor.name!r}",
-                "use --method saliency, which is the gradient as it is",
-            )
+        return slope
 
 
 def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:

@@ -21,6 +21,7 @@ class Trait(Enum):
     VIEW = auto()  # every element once, under other axes
     PICKS = auto()  # every element is one of the input's
     JOINS = auto()  # the inputs one behind the other
+    HOMOGENEOUS = auto()  # twice its data make twice its output: it is made of sums and choices
     CHANNELS_FIRST = auto()  # reads its input as [N, C, *space]
     CHANNELS_LAST = auto()  # reads its input as [N, *space, C]
     # What it is in a network.
@@ -68,11 +69,12 @@ class Trait(Enum):
 IMPLIED: dict[Trait, tuple[Trait, ...]] = {
     Trait.KEEPS_SHAPE: (Trait.KEEPS_AXES,),
     Trait.ELEMENTWISE: (Trait.KEEPS_SHAPE,),
-    Trait.SAME: (Trait.ELEMENTWISE,),
+    Trait.SAME: (Trait.ELEMENTWISE, Trait.HOMOGENEOUS),
     Trait.RECTIFIER: (Trait.ACTIVATION,),
     Trait.GATE: (Trait.ACTIVATION,),
     Trait.VIEW: (Trait.PICKS,),
-    Trait.JOINS: (Trait.KEEPS_AXES,),
+    Trait.PICKS: (Trait.HOMOGENEOUS,),
+    Trait.JOINS: (Trait.KEEPS_AXES, Trait.HOMOGENEOUS),
     Trait.POOL: (Trait.KEEPS_AXES,),
     Trait.GLOBAL_POOL: (Trait.KEEPS_AXES,),
     Trait.NORMALISES: (Trait.KEEPS_SHAPE,),
@@ -112,6 +114,12 @@ TABLE: dict[str, dict[Trait, str]] = {
             "MaxPool ReverseSequence Slice SpaceToDepth Split Tile TopK Unique"
         ),
         Trait.JOINS: "Concat",
+        Trait.HOMOGENEOUS: (
+            "Abs Add AveragePool CenterCropPad ConcatFromSequence CumSum GlobalAveragePool "
+            "GlobalMaxPool LeakyRelu Max Mean Min Neg Optional OptionalGetElement PRelu Pad "
+            "ReduceMax ReduceMean ReduceMin ReduceSum Relu Resize SequenceAt SequenceConstruct "
+            "SequenceErase SequenceInsert SplitToSequence Sub Sum Trilu Upsample Where"
+        ),
         Trait.CHANNELS_FIRST: (
             "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DeformConv "
             "DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool GroupNormalization "

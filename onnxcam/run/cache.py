@@ -171,7 +171,7 @@ def _parsed(data: bytes | None) -> ModelProto | None:
 
 def _is_foreign(method: GraphMethod) -> bool:
     """Tell whether a method is not onnxcam's own: nothing says when its code changes."""
-    rules = [method.emit, *method.overrides.values()]
+    rules = [method.emit, *(o.rule for o in method.backward().items)]
     return any(map(registry.is_foreign, rules)) or any(_is_foreign(find(m)) for m in method.maps)
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
+from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.targets.names import TOP, resolve_target
@@ -35,7 +36,7 @@ class Score(Target):
     ) -> list[tuple[Tensor, Tensor]]:
         """Return the scores with a one in the place of the class: nothing is added to pick it."""
         kind = dtype_of(outputs.scores) or np.dtype(np.float32)
-        return [(outputs.scores, op.one_hot(index, op.dim(outputs.scores, 1), kind))]
+        return [(outputs.scores, one_hot(op, index, op.dim(outputs.scores, 1), kind))]
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def class_scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
 
 def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
     """Return scores [N, C] that are lowest where the class of each input is."""
-    own = op.one_hot(index, op.dim(scores, 1), np.dtype(np.float32))
+    own = one_hot(op, index, op.dim(scores, 1), np.dtype(np.float32))
     kind = dtype_of(scores) or np.dtype(np.float32)
     return op.Where(op.Greater(own, 0.5), op.const(np.array(-np.inf, kind)), scores)
 

@@ -34,9 +34,7 @@ class Differentiable:
         self._op = op
         self._copy = Copy(op, graph, known)
         self.outputs = self._copy.outputs
-        rules = node.overrides
-        meant = {new: rules[old] for new, old in self._copy.names.items() if old in rules}
-        self._overrides = {**rules, **meant}
+        self._overrides = node.overrides.inside(node, self._copy.names)
 
     def vjp(self, dys: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradients of inputs and outer tensors; see :func:`engine.vjp`.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.autodiff.rules._moves import padded
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 Size = int | Tensor  # known, or an int64 [1] tensor
@@ -96,7 +96,7 @@ def fitted(op: Emitter, x: Tensor, axis: Size, size: Size) -> Tensor:
     rank = len(shape)
     pads: list[Size] = [0] * (2 * rank)
     pads[rank + axis % rank] = missing
-    return padded(op, x, pads)
+    return between_zeros(op, x, pads)
 
 
 def _factor(op: Emitter, size: Size, like: Tensor) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import scaled
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.autodiff.rules._windows import spatial_rank
@@ -28,7 +29,7 @@ def batch_normalization(
     x, scale, _, mean, variance = node.inputs
     r = op.Reciprocal(op.Sqrt(op.Add(wide(op, variance), float(node.attr("epsilon")))))
     k = op.Mul(op.cast(scale, r), r)
-    dx = op.Mul(dy, channels.spread(op.cast(k, dy))) if node.wants(0) else None
+    dx = scaled(op, dy, channels.spread(op.cast(k, dy))) if node.wants(0) else None
     if not any(node.wants(i) for i in range(1, 5)):
         return dx, None, None, None, None
     dbias = channels.total(op.cast(dy, r))

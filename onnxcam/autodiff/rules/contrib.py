@@ -49,9 +49,8 @@ def through(op: Emitter, node: NodeView, ys: list[Tensor | None], dys: Any) -> l
         pairs.append((y, op.typed(dy, y)))
     place = {id(x): i for i, x in reversed(list(enumerate(inputs))) if node.wants(i)}
     grads: list[Tensor | None] = [None] * len(inputs)
-    found = differentiate(
-        op, pairs, [inputs[i] for i in place.values()], overrides=node.overrides, stops=inputs
-    )
+    wrt, inner = [inputs[i] for i in place.values()], node.overrides.inside(node)
+    found = differentiate(op, pairs, wrt, overrides=inner, stops=inputs)
     for i, dx in zip(place.values(), found, strict=True):
         grads[i] = dx
     return grads

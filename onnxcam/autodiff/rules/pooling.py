@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._windows import (
     Ints,
@@ -35,9 +36,9 @@ def global_average_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     x = node.inputs[0]
     size = spatial(op, x, spatial_rank(node))
     if isinstance(size, tuple):
-        return op.Expand(op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
+        return repeated(op, op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
     count = op.ReduceProd(size, axes=[0], keepdims=0)
-    return op.Expand(op.Div(dy, op.cast(count, dy)), op.Shape(x))
+    return repeated(op, op.Div(dy, op.cast(count, dy)), op.Shape(x))
 
 
 @vjp("LpPool")

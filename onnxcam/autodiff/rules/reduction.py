@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
@@ -21,7 +22,7 @@ nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecew
 def reduce_sum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy, at every element of its sum."""
     x = node.inputs[0]
-    return alone(node, op.Expand(_kept(op, node, dy), op.shape(x)))
+    return alone(node, repeated(op, _kept(op, node, dy), op.shape(x)))
 
 
 @vjp("ReduceMean")
@@ -29,7 +30,7 @@ def reduce_mean(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy / n, at each of the n elements of its mean."""
     x = node.inputs[0]
     share = op.Mul(dy, _one_in(op, node, dy))
-    return alone(node, op.Expand(_kept(op, node, share), op.shape(x)))
+    return alone(node, repeated(op, _kept(op, node, share), op.shape(x)))
 
 
 @vjp("ReduceMax", "ReduceMin")
@@ -80,7 +81,7 @@ def reduce_sum_square(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | 
 def reduce_log_sum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy / sum(x) = dy exp(-y)."""
     slope = op.Mul(dy, op.Exp(op.Neg(node.outputs[0])))
-    return alone(node, op.Expand(_kept(op, node, slope), op.shape(node.inputs[0])))
+    return alone(node, repeated(op, _kept(op, node, slope), op.shape(node.inputs[0])))
 
 
 @vjp("ReduceLogSumExp")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.autodiff.rules._moves import padded, scatter_add, zeros_of
+from onnxcam.autodiff.rules._moves import scatter_add, zeros_of
 from onnxcam.autodiff.rules._spectrum import (
     Size,
     adjoint,
@@ -79,7 +80,7 @@ def _blocks_added(op: Emitter, frames: Tensor, step: int, count: int) -> Tensor:
     dx: Tensor | None = None
     for i in range(count):
         block = op.Slice(frames, [i * step], [(i + 1) * step], [2])
-        block = padded(op, block, [0, i, 0, 0, 0, count - 1 - i, 0, 0])
+        block = between_zeros(op, block, [0, i, 0, 0, 0, count - 1 - i, 0, 0])
         dx = block if dx is None else op.Add(dx, block)
     assert dx is not None, "a frame has a block at least"
     return dx

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.autodiff.rules._moves import Size, alone, padded, put_back
+from onnxcam.autodiff.rules._moves import Size, alone, put_back
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
@@ -20,7 +21,7 @@ def slice_(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     rank = len(shape_of(node.inputs[0]) or ())
     before: list[Size] = [margins.get(axis, (0, 0))[0] for axis in range(rank)]
     after: list[Size] = [margins.get(axis, (0, 0))[1] for axis in range(rank)]
-    return alone(node, padded(op, dy, [*before, *after]))
+    return alone(node, between_zeros(op, dy, [*before, *after]))
 
 
 @vjp("Pad")
@@ -55,6 +56,8 @@ def _cropped(op: Emitter, x: Tensor, pads: Any, axes: Tensor | None) -> Tensor:
         where = list(range(half)) if axes is None else axes
         x = op.Slice(x, starts=starts, ends=[-p or end for p in cut], axes=where)
     fill = [max(-p, 0) for p in numbers]
+    if axes is None:
+        return between_zeros(op, x, fill)
     return op.Pad(x, pads=fill, axes=axes) if any(fill) else x
 
 

@@ -70,11 +70,11 @@ class Emitter(Shorthands):
             self._names = Names(graph)
             self._inference = Inference(self.opsets)
             self._constants: dict[Any, Tensor] = {}
-            self._one_hots = {}
+            self._marks = {}
         else:
             self.straight_through = parent.straight_through
             self._names, self._inference = parent._names, parent._inference
-            self._constants, self._one_hots = parent._constants, parent._one_hots
+            self._constants, self._marks = parent._constants, parent._marks
         self.scope, self.fresh = self._names.scope, self._names.fresh
         self.reserve, self.infer = self._names.reserve, self._inference.infer
         self.typed, self.learn = self._inference.typed, self._inference.learn
