@@ -112,9 +112,7 @@ def _reason(node: NodeView) -> str:
     if has(node, Trait.PROBABILITIES, Trait.ATTENDS):
         return "a softmax is no sum of what its inputs contribute (behind logits, take these)"
     if len(node.route.moving(node.raw)) > 1:
-        return (
-            "it joins values of the input in another way than by a sum, and says no share of each"
-        )
+        return "two values that come from the input meet in it, and not in a sum"
     return "it is no linear layer, no activation, and does not hand values on"
 
 
