@@ -25,6 +25,8 @@ from onnxcam.methods.lrp import lrp_epsilon, lrp_gamma
 pytestmark = pytest.mark.peers
 
 TARGET, GAMMA = 1, 0.25
+# Where SiLU is near 0 single precision tells.
+LIMITS = {"inverted residuals": 1e-3}
 
 
 def _vgg() -> nn.Module:
@@ -134,7 +136,9 @@ def _error(package: Any, name: str, rules: Overrides, epsilon: float, with_gamma
 @pytest.mark.parametrize("name", NETS)
 def test_lrp_epsilon(name: str, epsilon: float, monkeypatch: pytest.MonkeyPatch) -> None:
     package = zennit(monkeypatch)
-    assert _error(package, name, lrp_epsilon.composite(epsilon), epsilon, 0) <= 1e-3
+    assert _error(package, name, lrp_epsilon.composite(epsilon), epsilon, 0) <= LIMITS.get(
+        name, 1e-4
+    )
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.25])
@@ -144,10 +148,10 @@ def test_the_gamma_rule_everywhere(
 ) -> None:
     package = zennit(monkeypatch)
     rules = lrp_gamma.composite(GAMMA, epsilon, share=1)
-    assert _error(package, name, rules, epsilon, 100) <= 1e-3
+    assert _error(package, name, rules, epsilon, 100) <= LIMITS.get(name, 1e-4)
 
 
 @pytest.mark.parametrize(("name", "half"), [("vgg-bn", 2), ("vgg16", 3)])
 def test_lrp_gamma(name: str, half: int, monkeypatch: pytest.MonkeyPatch) -> None:
     package = zennit(monkeypatch)
-    assert _error(package, name, lrp_gamma.composite(), 1e-6, half) <= 1e-3
+    assert _error(package, name, lrp_gamma.composite(), 1e-6, half) <= LIMITS.get(name, 1e-4)

@@ -20,17 +20,22 @@ def layer(view: NodeView) -> tuple[gs.Node, ...]:
     """Return the linear layer that a node is part of, () where it is of none.
 
     A product with weights, what shifts and scales it by constants (a bias, a BatchNormalization)
-    and the ReLU behind are one layer, where nothing else takes what lies between.
+    and the ReLU or ReLU6 behind are one layer, where nothing else takes what lies between.
     """
     root = _root(view, view.raw)
     if root is None:
         return ()
     nodes = [root]
-    while nodes[-1].op != "Relu" and (after := _only_taker(view, nodes[-1])) is not None:
+    while not closes(view, nodes[-1]) and (after := _only_taker(view, nodes[-1])) is not None:
         if not _extends(view, after):
             break
         nodes.append(after)
     return tuple(nodes) if any(n is view.raw for n in nodes) else ()
+
+
+def closes(view: NodeView, node: gs.Node) -> bool:
+    """Tell whether a node is the ReLU or ReLU6 that a layer ends with."""
+    return view.route.moving(node) == [0] and rectifies(view.beside(node))
 
 
 def ends_layer(view: NodeView) -> bool:
@@ -134,7 +139,7 @@ def _extends(view: NodeView, node: gs.Node) -> bool:
     if standard(node.domain) or len(moving) != 1:
         return False
     shifted = node.op in (*_SHIFTS, "Mul") or (node.op == "Div" and moving == [0])
-    return shifted or node.op == "Relu" or _is_fixed_norm(view, node)
+    return shifted or closes(view, node) or _is_fixed_norm(view, node)
 
 
 def _is_of_channels(shape: tuple[Dim, ...] | None, rank: int) -> bool:
@@ -156,7 +161,7 @@ def _root(view: NodeView, node: gs.Node) -> gs.Node | None:
     if _extends(view, node):
         (i,) = view.route.moving(node)
         source = node.inputs[i].inputs[0] if node.inputs[i].inputs else None
-        if source is not None and source.op != "Relu" and _only_taker(view, source) is node:
+        if source is not None and not closes(view, source) and _only_taker(view, source) is node:
             root = _root(view, source)
             if root is not None:
                 return root
