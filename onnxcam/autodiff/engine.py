@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff import narrow
+from onnxcam.autodiff import few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
@@ -98,7 +98,7 @@ class _Walk:
     ) -> None:
         self.op, self.wrt, self.overrides = op, wrt, overriding(overrides)
         self._revives = any(o.revives for o in self.overrides.items)
-        self.parts: dict[int, list[Tensor]] = {}
+        self.parts: dict[int, list[Any]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
@@ -136,7 +136,7 @@ class _Walk:
             moving = self._carrying(node)
             if not moving or self._is_zero(node):
                 continue
-            entry = lookup(node.domain, node.op, self._opset(node))
+            entry = lookup(node.domain or "", node.op, self._opset(node))
             through = entry is not None and entry.straight_through
             through = through or any(not is_float(t) for t in moving)
             for i, t in enumerate(node.outputs):
@@ -145,7 +145,7 @@ class _Walk:
                     self.active.add(id(t))
 
     def _is_zero(self, node: gs.Node) -> bool:
-        if nondiff_reason(node.domain, node.op) is None:
+        if nondiff_reason(node.domain or "", node.op) is None:
             return False
         return not self._revives or self._override(self._view(node)) is None
 
@@ -177,7 +177,7 @@ class _Walk:
         sources = list(view.inputs)
         self._as_floats(view, dys)
         with self.op.scope(view.name):
-            grads = narrow.through(self.op, view, dys, entry)
+            grads = few_rows.through(self.op, view, dys, entry)
             _check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
@@ -226,9 +226,10 @@ class _Walk:
         if not parts:
             return None
         while len(parts) > 1:
-            both = narrow.add(self.op, parts[0], parts[1])
+            both = few_rows.add(self.op, parts[0], parts[1])
             parts[:2] = [self.op.typed(both, tensor)]
-        return parts[0]
+        total: Tensor | None = parts[0]
+        return total
 
 
 def _has_body(node: gs.Node) -> bool:

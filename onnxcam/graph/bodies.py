@@ -28,8 +28,9 @@ class Kind:
     sequence: bool = False
 
 
-def kind_of(tensor: Tensor) -> Kind:
-    """Return what is known of a tensor or sequence."""
+def kind_of(tensor: Tensor | None) -> Kind:
+    """Return what is known of a tensor or sequence; an omitted one has no value."""
+    assert tensor is not None, "an input that a body has is given"
     return Kind(dtype_of(tensor), shape_of(tensor), is_sequence(tensor))
 
 
@@ -249,7 +250,7 @@ def output_kinds(
         return [*states, *(stacked(k) for k in first[1 + len(states) :])]
     if node.op == "Scan" and len(inputs) == len(insides[0].inputs):
         scan = ScanLayout(node)
-        length = (shape_of(inputs[scan.states]) or {scan.axes[0]: None})[scan.axes[0]]
+        length = (kind_of(inputs[scan.states]).shape or {scan.axes[0]: None})[scan.axes[0]]
         parts = zip(first[scan.states :], scan.output_axes, strict=True)
         states = insides[0].kinds[: scan.states]
         return [*states, *(stacked(k, axis, length) for k, axis in parts)]

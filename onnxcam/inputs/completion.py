@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from onnxcam.errors import UsageError
+from onnxcam.errors import NoDescriptionError, UsageError
 from onnxcam.inputs.fields import CHANNELS
 from onnxcam.inputs.places import RULE, gather
 from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, show_shape
@@ -40,7 +40,8 @@ def resolve(
         `pictures = False` for an input that is no picture.
 
     Raises:
-        UsageError: Nothing says how, or a description is wrong or contradicts the model.
+        NoDescriptionError: Nothing says how.
+        UsageError: A description is wrong, cannot be followed, or contradicts the model.
         InputError: The `id2label` in `config.json` is broken.
     """
     fields, source = gather(model_path, metadata, option)
@@ -89,11 +90,12 @@ class _Completion:
         rank = len(self.model_input.shape)
         if (layout is None and rank == 4) or (layout and self._is_picture(layout)):
             beside = "" if model_path is None else f", no {model_path.with_suffix('.toml').name}"
-            raise UsageError(
+            raise NoDescriptionError(
                 f"Nothing says how a picture becomes input {self.model_input}: no --preprocess"
                 f"{beside}, no onnxcam.input.* metadata, no preprocessor_config.json",
                 f"See `onnxcam inputs MODEL IMAGE`, then pass --preprocess {'|'.join(PRESETS)} "
                 "or a TOML file (none: only ready .npy arrays)",
+                self.fields.get("labels"),
             )
         self._set("pictures", False, "an input that is no picture")
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import catalog
-from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.explain import model_input
-from onnxcam.inputs import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
+from onnxcam.analysis.ports import model_input
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
+from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import expose
 from onnxcam.model.model import Model, load
 from onnxcam.run.scores import probability
@@ -67,14 +67,15 @@ def try_presets(
             "describe it in a TOML file and use --preprocess",
         )
     session = Session(expose(loaded, [found.reduction.name]), device="cpu")
-    names = load_labels(labels) if labels else None
+    names = class_names(labels)
     trials = []
     for preset in ("found", *(p for p in PRESETS if p != "none")):
         try:
             spec = _resolved(loaded, declared, preset)
+        except NoDescriptionError:
+            continue
         except OnnxcamError as error:
-            if preset != "found":
-                trials.append(Trial(preset, problem=error.message))
+            trials.append(Trial(preset, problem=error.message))
             continue
         tensor = prepare(image, spec, declared).tensor
         (scores,) = session.run({declared.name: tensor}, [found.reduction.name])
@@ -98,7 +99,7 @@ def save_preset(
     loaded = load(model)
     spec = _resolved(loaded, model_input(loaded, catalog(loaded)), preset)
     if labels is not None:
-        spec = replace(spec, labels=load_labels(labels))
+        spec = replace(spec, labels=class_names(labels))
     write_toml(spec, path)
     return path
 

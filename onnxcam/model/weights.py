@@ -104,7 +104,7 @@ class Weights(Mapping[str, Bytes]):
                 tensor.values = _Deferred(protos[tensor.name], self)
 
 
-class _Deferred(LazyValues):  # type: ignore[misc]
+class _Deferred(LazyValues):
     """Values of a constant that lie in a :class:`Weights`."""
 
     def __init__(self, tensor: TensorProto, weights: Weights) -> None:

@@ -146,7 +146,7 @@ def test_a_failure_at_the_last_step_leaves_the_old_large_model(
     def fail(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("onnxcam.model.saving.os.replace", fail)
+    monkeypatch.setattr("onnxcam.files.os.replace", fail)
     other = nets.cnn(channels=40, classes=5)
     with pytest.raises(OnnxcamError, match="cannot be written"):
         onnxcam.convert(other, place, force=True)

@@ -12,11 +12,7 @@ from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import Copy, Kind, bodies, needed, stamp
 from onnxcam.graph.emit import Emitter, Tensor, const_value, is_sequence, shape_of
-
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
-     "Multinomial"}
-)  # fmt: skip
+from onnxcam.graph.ops import Trait, has
 
 
 class Differentiable:
@@ -127,6 +123,6 @@ def _all_nodes(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
 
 def _is_random(node: gs.Node) -> bool:
     if node.op != "Dropout":
-        return node.op in _RANDOM
+        return has(node, Trait.RANDOM)
     training = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
     return training is not None and bool(const_value(training) is None or const_value(training))

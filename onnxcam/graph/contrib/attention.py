@@ -223,6 +223,7 @@ def _projections(
     elif rank_of(key) == 5:  # [B, L, N, 2, H]
         flat = [query, _unpacked(op, key, 0), _unpacked(op, key, 1)]
     else:
+        assert value is not None, "keys that are not packed come with values"
         flat = [query, key, value]
     if bias is not None:
         flat = _biased(op, flat, bias)

@@ -62,6 +62,7 @@ def group_query_attention(
     new = op.dims(op.dim(q, 2))
     seen = _seen(op, seqlens_k, total_sequence_length, new)
     if do_rotary:
+        assert cos_cache is not None and sin_cache is not None, "a rotation has its tables"
         positions = op.Add(seen, counted(op, op.dim(q, 2)))
         q, k = (rotated(op, t, positions, cos_cache, sin_cache, rotary_interleaved)
                 for t in (q, k))  # fmt: skip
@@ -83,6 +84,7 @@ def _heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, keys and values as [B, heads, S, H]; they may be packed into one tensor."""
     if key is not None:
+        assert value is not None, "keys that are not packed come with values"
         return (
             split_heads(op, query, heads),
             split_heads(op, key, kv_heads),

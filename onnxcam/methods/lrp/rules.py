@@ -173,10 +173,12 @@ def _product(op: Emitter, node: NodeView, x: Tensor, weight: Tensor) -> Tensor:
 
 def _back(op: Emitter, node: NodeView, *pairs: tuple[Tensor, Tensor | None]) -> Tensor:
     """Return the sum of what convolutions with these weights give back of these cotangents."""
-    x, grads = node.inputs[0], []
+    x = node.inputs[0]
+    grads: list[Any] = []
     for weight, dy in pairs:
         if dy is not None:
             y = _product(op, node, x, weight)
             (dx,) = vjp(op, [(y, op.typed(dy, y))], [x], stops=[x])
             grads.append(dx)
-    return reduce(op.Add, grads)
+    total: Tensor = reduce(op.Add, grads)
+    return total
