@@ -11,10 +11,10 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.overrides import own_rule
+from onnxcam.autodiff.route import Node
 from onnxcam.autodiff.view import NodeView
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
@@ -126,9 +126,7 @@ def _stable(like: Tensor, epsilon: float) -> float:
     return max(epsilon, _SMALLEST_HALF) if dtype_of(like) == np.float16 else epsilon
 
 
-def _merged(
-    op: Emitter, node: NodeView, nodes: tuple[gs.Node, ...]
-) -> tuple[Tensor, Tensor | None]:
+def _merged(op: Emitter, node: NodeView, nodes: tuple[Node, ...]) -> tuple[Tensor, Tensor | None]:
     """Return weight and bias of a convolution and what shifts and scales it; bias [M, 1, ...]."""
     weight, bias = node.inputs[1], node.input(2)
     rank = len(shape_of(weight) or ())
