@@ -262,7 +262,7 @@ def model_input(model: Model, catalog: layers.Catalog) -> ModelInput:
 def _described(port: Port, layout: Layout | None) -> ModelInput:
     if port.shape is None or port.dtype is None or not port.shape:
         raise ModelError(
-            f"the input {port.name!r} is no tensor with axes", "name another --reduction-layer"
+            f"the input {port.name!r} is no tensor with axes", "name another `reduction_layer`"
         )
     axes = layout.axes if layout is not None and "?" not in layout.axes else None
     return ModelInput(port.name, port.shape, port.dtype, axes)

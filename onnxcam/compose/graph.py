@@ -168,7 +168,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, wish: Wish, how: 
     if quantities.place.rank != 2:
         raise UsageError(
             f"no overlay: the map has {quantities.place.rank} axes of space, a picture has 2",
-            "leave --overlay out, or choose another --feature-layer",
+            "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
         large = resampled(op, map, quantities.input_size(), kernel)
@@ -252,7 +252,8 @@ def default_feature(
     if catalog.feature is None:
         raise ModelError(
             f"nothing to explain: {catalog.feature_reason}",
-            "`onnxcam layers MODEL --all` shows every tensor; name one with --feature-layer",
+            "`onnxcam.analysis.layers.catalog(model).candidates` shows every tensor; name one with "
+            "`feature_layer`",
         )
     return catalog.feature
 

@@ -119,7 +119,7 @@ class Quantities:
             raise UsageError(
                 f"the map of {self._feature.tensor.name!r} cannot be laid over the input "
                 f"{self.catalog.input!r} (axes {said}): it has {self._feature.rank} axes of space",
-                "use --upsampling none, or another --feature-layer",
+                "use `upsampling='none'`, or another `feature_layer`",
             )
         return [self.op.dim(self.input, i) for i in layout.space]
 
@@ -158,13 +158,13 @@ class Quantities:
                 raise UsageError(
                     f"{method.name} changes the gradient of ReLU, but there is none between "
                     f"{wrt.name!r} and {self.reduction.name!r}",
-                    "use --method saliency, which is the gradient as it is",
+                    "use `method='saliency'`, which is the gradient as it is",
                 )
         (gradient,) = vjp(op, [(self._explained, seed)], [wrt], overrides=method.overrides)
         if gradient is None:
             raise UsageError(
                 f"the score {self.reduction.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam layers MODEL` lists the layers that it depends on",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         return gradient
 
@@ -199,7 +199,7 @@ def _place(draft: Draft, layer: Candidate) -> Place:
         known = "" if layout is None else f" ({layout.axes})"
         raise UsageError(
             f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
-            "`onnxcam layers MODEL` lists the layers with a known one",
+            "`onnxcam.analysis.layers.catalog(model)` lists the layers with a known one",
         )
     grid = tuple(_extent(draft, d) for d in layout.grid)
     scale = scale_of(tensor)
@@ -208,7 +208,7 @@ def _place(draft: Draft, layer: Candidate) -> Place:
     if not is_float(tensor):
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
-            "choose a --feature-layer behind it, and a method that takes one",
+            "choose a `feature_layer` behind it, and a method that takes one",
         )
     return Place(tensor, layout, grid)
 

@@ -42,7 +42,7 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
     if not place.parent.is_dir():
         raise OnnxcamError(f"{place.parent}: no such folder", "create it first")
     if os.path.lexists(place) and not force:
-        raise UsageError(f"{place} exists", "add --force to replace it")
+        raise UsageError(f"{place} exists", "add `force=True` to replace it")
     return place
 
 

@@ -112,7 +112,7 @@ class Runner:
         if len(maps) != len(batch):
             raise ModelError(
                 f"the model turned {len(batch)} inputs into {len(maps)} maps",
-                "give one at a time, an array with a batch of 1 (from Python: batch_size=1)",
+                "give one at a time, an array with a batch of 1 (or `batch_size=1`)",
             )
         for target in targets:
             resolve_target(target, scores.shape[1], None)
@@ -138,7 +138,8 @@ class Runner:
         if missing:
             listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
             raise InputError(
-                f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
+                f"the model has more inputs: {listed}",
+                "give them with `extra_inputs={name: array}`",
             )
         return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
 
