@@ -17,7 +17,8 @@ class Source:
     """Where entries come from: the files of a package, and plug-ins of other packages.
 
     Args:
-        package: Name of the package; its files and those of its sub-folders are imported.
+        package: Name of a package, whose files and those of its sub-folders are imported, or of
+            a single file.
         group: Group of entry points. Each names a module (``package.module``), whose import
             enters what it brings.
     """
@@ -35,8 +36,8 @@ class Source:
                 return
             self._loaded = True
             try:
-                root = import_module(self.package)
-                for module in walk_packages(root.__path__, f"{self.package}."):
+                folder = getattr(import_module(self.package), "__path__", ())  # a file has none
+                for module in walk_packages(folder, f"{self.package}."):
                     import_module(module.name)
                 for plug_in in entry_points(group=self.group):
                     plug_in.load()
