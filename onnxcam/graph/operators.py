@@ -14,7 +14,7 @@ class Trait(Enum):
     """
 
     # How the axes and elements of the output stand to those of the input.
-    KEEPS_AXES = auto()  # the axes mean the same, in the same order; sizes may differ
+    KEEPS_AXES = auto()  # the axes and the order of what lies along them; sizes may differ
     KEEPS_SHAPE = auto()  # ... and the sizes are the same, broadcast where there are several inputs
     ELEMENTWISE = auto()  # ... and an element is made of those in its place, of each data input
     SAME = auto()  # the elements themselves, where they are: other types, or rounded
@@ -84,7 +84,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.ELEMENTWISE: (
             "Abs Acos Acosh Add Affine Asin Asinh Atan Atanh BitCast BitShift BitwiseAnd "
             "BitwiseNot BitwiseOr BitwiseXor Ceil Celu Clip Cos Cosh Div Elu Erf Exp Floor Gelu "
-            "HardSigmoid HardSwish ImageScaler LeakyRelu Log Max Mean Min Mish Mod Mul Neg "
+            "HardSigmoid HardSwish LeakyRelu Log Max Mean Min Mish Mod Mul Neg "
             "PRelu ParametricSoftplus Pow Reciprocal Relu Round Scale ScaledTanh Selu Shrink "
             "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
             "ThresholdedRelu Where"
@@ -94,13 +94,13 @@ TABLE: dict[str, dict[Trait, str]] = {
         ),
         Trait.SAME: "Cast CastLike DequantizeLinear Dropout Identity QuantizeLinear",
         Trait.KEEPS_SHAPE: (
-            "Bernoulli DynamicQuantizeLinear Hardmax LogSoftmax RandomNormalLike "
-            "RandomUniformLike ReverseSequence RotaryEmbedding Softmax Trilu"
+            "Bernoulli DynamicQuantizeLinear Hardmax ImageScaler LogSoftmax RandomNormalLike "
+            "RandomUniformLike RotaryEmbedding Softmax Trilu"
         ),
         Trait.KEEPS_AXES: (
             "Attention CausalConvWithState CenterCropPad Conv ConvInteger ConvTranspose Crop "
-            "DeformConv DepthToSpace Expand GatherElements LinearAttention MaxUnpool Pad "
-            "QLinearConv Resize Slice SpaceToDepth Split SwiGLU Tile TopK Upsample"
+            "DeformConv DepthToSpace LinearAttention MaxUnpool Pad QLinearConv Resize Slice "
+            "SpaceToDepth Split SwiGLU Upsample"
         ),
         Trait.VIEW: "Flatten Reshape Squeeze Transpose Unsqueeze",
         Trait.PICKS: (
@@ -183,7 +183,7 @@ TABLE: dict[str, dict[Trait, str]] = {
             "QLinearSigmoid QLinearWhere QuickGelu ScaledSiLU"
         ),
         Trait.SAME: "DequantizeLinear QuantizeLinear",
-        Trait.KEEPS_SHAPE: "BiasSoftmax Inverse QLinearSoftmax RotaryEmbedding Trilu",
+        Trait.KEEPS_SHAPE: "BiasSoftmax QLinearSoftmax RotaryEmbedding Trilu",
         Trait.KEEPS_AXES: (
             "Attention BiasSplitGelu FusedConv GroupQueryAttention MultiHeadAttention NhwcConv "
             "NhwcFusedConv Pad QAttention QLinearConv"
@@ -226,7 +226,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.TEXT: "Tokenizer",
     },
     _ML: {
-        Trait.ELEMENTWISE: "Binarizer Imputer Scaler",
+        Trait.KEEPS_SHAPE: "Binarizer Imputer Scaler",
         Trait.NORMALISES_LAST: "Normalizer",
         Trait.PICKS: "ArrayFeatureExtractor",
         Trait.JOINS: "FeatureVectorizer",
