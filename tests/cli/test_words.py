@@ -16,6 +16,7 @@ from onnx import helper
 from support import nets
 
 import onnxcam
+from onnxcam import metrics
 from onnxcam.autodiff import vjp_model
 from onnxcam.cli import main
 from onnxcam.cli.group import spoken
@@ -42,7 +43,7 @@ def test_the_library_knows_no_option() -> None:
 
 def test_every_argument_that_an_error_names_is_one() -> None:
     calls = [onnxcam.convert, onnxcam.Explainer.__init__, onnxcam.Explainer.__call__, vjp_model]
-    calls += [onnxcam.Explainer, import_module("onnxcam.model.saving").free_place]
+    calls += [metrics.find(name).measure for name in metrics.names("faithfulness")]
     known = {name for call in calls for name in inspect.signature(call).parameters}
     for path in LIBRARY:
         for line, text in _literals(path):
