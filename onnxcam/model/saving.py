@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.model.model import Model
-from onnxcam.model.weights import write, write_external
+from onnxcam.model.stream import write, write_external
 
 _ONE_FILE = 1_900_000_000  # bytes: protobuf stops at 2 GB
 
