@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.cli import tables as report
+from onnxcam.cli.group import spoken
 from onnxcam.cli.options import wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
@@ -93,8 +94,9 @@ def run(job: Job) -> Outcome:
             except UsageError:
                 raise
             except OnnxcamError as error:
-                outcome.errors.append({"input": str(path), "error": str(error)})
-                report.console(stderr=True).print(f"onnxcam: {error}", markup=False, soft_wrap=True)
+                said = spoken(error)
+                outcome.errors.append({"input": str(path), "error": said})
+                report.console(stderr=True).print(f"onnxcam: {said}", markup=False, soft_wrap=True)
             advance()
     return outcome
 
