@@ -140,7 +140,7 @@ def convert(
         wish = compose.Wish(1, indices, require_target)
         explained = compose.gradient_graph(loaded, catalog, wrt, wish, metadata=metadata)
     else:
-        chosen = methods.find(method)
+        chosen = methods.graph(method)
         explained = compose.explain_graph(
             loaded,
             catalog,

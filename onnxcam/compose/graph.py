@@ -15,7 +15,7 @@ from onnxcam.compose.resample import Kernel, normalized, resampled
 from onnxcam.compose.wish import Normalization, Upsampling, Wish, outputs_named
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
-from onnxcam.methods import GraphMethod
+from onnxcam.methods import GraphMethod, Method
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import (
@@ -227,9 +227,7 @@ def _scan(
     return dict(zip(results, scanned, strict=True))
 
 
-def default_feature(
-    catalog: Catalog, name: str | None, method: GraphMethod | None = None
-) -> Candidate:
+def default_feature(catalog: Catalog, name: str | None, method: Method | None = None) -> Candidate:
     """Return the feature layer of this name, or the default one for a method.
 
     Args:

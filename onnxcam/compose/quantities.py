@@ -19,7 +19,8 @@ from onnxcam.compose.wish import Wish
 from onnxcam.errors import UsageError
 from onnxcam.graph.contrib import scale_of
 from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, graph
+from onnxcam.methods.needs import Activation, Input, MapOf, Need, Weights
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 
@@ -53,16 +54,16 @@ class Quantities:
         self.reduction = draft.tensor(catalog.reduction.name)
         self.score = self._scores(self.reduction)
         self._explained = self._scores(unrounded(draft.op, self.reduction))
-        self._feature = _place(draft, feature)
+        self._feature = place_of(draft, feature)
         self.input = draft.tensor(catalog.input)
-        self._source = _place(draft, input_layer(catalog)) if method.on_input else None
+        self._source = place_of(draft, input_layer(catalog)) if method.on_input else None
         if single:
             self._to_single()
         self.place = self._at(method)
-        needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
+        needs = {n for m in (method, *map(graph, method.maps)) for n in m.needs}
         self._pool = (
             pooled(self._feature.source, self.reduction, self._feature.axes.space)
-            if "weights" in needs
+            if Weights in needs
             else None
         )
 
@@ -136,17 +137,17 @@ class Quantities:
             reduced = method.emit(op, *values, place.axes)
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, seed: Tensor, method: GraphMethod, need: str) -> Tensor:
-        if need.startswith("map:"):
-            return self._nested(op, seed, find(need.removeprefix("map:")))
+    def _value(self, op: Emitter, seed: Tensor, method: GraphMethod, need: Need) -> Tensor:
+        if isinstance(need, MapOf):
+            return self._nested(op, seed, graph(need.method))
         place = self._at(method)
-        if need in ("activation", "input"):
+        if need in (Activation, Input):
             return place.patches(op, place.tensor)
         slope = self._slope(op, seed, method)
-        return slope if need == "weights" else place.patches(op, slope)
+        return slope if need == Weights else place.patches(op, slope)
 
     def _slope(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
-        if "weights" in method.needs:
+        if Weights in method.needs:
             return self._weights(op, seed)
         place = self._at(method)
         return place.gradient(op, self._gradient(op, seed, place.source, method))
@@ -193,7 +194,12 @@ def input_layer(catalog: Catalog) -> Candidate:
     return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
 
 
-def _place(draft: Draft, layer: Candidate) -> Place:
+def place_of(draft: Draft, layer: Candidate) -> Place:
+    """Return where a map is made of a layer.
+
+    Raises:
+        UsageError: The meaning of its axes is not known, or it holds integers.
+    """
     tensor, layout = draft.tensor(layer.name), layer.layout
     if layout is None or layout.batch is None or not layout.space or layout.strange:
         known = "" if layout is None else f" ({layout.axes})"

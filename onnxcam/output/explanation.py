@@ -46,6 +46,7 @@ class Explanation:
         model_sha256: Of the model file.
         provider: ONNX Runtime's execution provider.
         labels: Names of the classes.
+        standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
     """
 
     map: Array = field(repr=False)
@@ -69,6 +70,7 @@ class Explanation:
     provider: str
     gradient: str = "exact"
     labels: tuple[str, ...] | None = field(default=None, repr=False)
+    standard_error: Array | None = field(default=None, repr=False)
 
     @property
     def score(self) -> float:
@@ -135,6 +137,7 @@ class Explanation:
                 "min": _number(self.map.min()),
                 "max": _number(self.map.max()),
                 "peak": [int(i) for i in peak],
+                "standard_error": self._error(),
             },
             "box": self.box,
             "diagnosis": list(self.diagnosis),
@@ -177,8 +180,15 @@ class Explanation:
             scores=self.scores,
             target=self.target,
             info=json.dumps(self.as_dict()),
+            **({} if self.standard_error is None else {"standard_error": self.standard_error}),
         )
         return buffer.getvalue()
+
+    def _error(self) -> float | None:
+        """Return the root mean square of the map's standard error, in its units."""
+        if self.standard_error is None:
+            return None
+        return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
         return f"{self.method} at {self.feature_layer}"

@@ -30,7 +30,7 @@ from onnxcam import compose
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 from onnxcam.version import __version__
 
@@ -189,7 +189,7 @@ def _parsed(data: bytes | None) -> ModelProto | None:
 def _is_foreign(method: GraphMethod) -> bool:
     """Tell whether a method is not onnxcam's own: nothing says when its code changes."""
     rules = [method.emit, *method.overrides.values()]
-    return any(map(registry.is_foreign, rules)) or any(_is_foreign(find(m)) for m in method.maps)
+    return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
 def _key(model: Model, options: list[str]) -> str:

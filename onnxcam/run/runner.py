@@ -11,15 +11,14 @@ import numpy as np
 
 from onnxcam import names
 from onnxcam.analysis.layers import Candidate, Catalog
-from onnxcam.analysis.layout import Layout
 from onnxcam.errors import InputError, ModelError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import GraphMethod
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
-from onnxcam.output.upsample import upsample
 from onnxcam.run import cache
-from onnxcam.run.scores import diagnose, probability
+from onnxcam.run.results import explanation
+from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets.names import resolve_target
 
@@ -105,7 +104,7 @@ class Runner:
         """
         session = self.session(several=len(targets) > 1)
         feeds = {self.catalog.input: np.concatenate([p.tensor for p in batch])}
-        feeds.update(self._others(extra))
+        feeds.update(other_feeds(self.model, self.catalog, extra))
         maps, classes, signed, scores, steepest = session.run(
             {**feeds, names.TARGET: np.array(targets, np.int64)}, _FETCH
         )
@@ -118,13 +117,14 @@ class Runner:
             resolve_target(target, scores.shape[1], None)
         return [
             [
-                self._explanation(
+                explanation(
+                    self,
                     p,
                     maps[n, k],
                     signed[n, k],
                     scores[n],
                     int(classes[n, k]),
-                    steepest[n, k],
+                    diagnose(maps[n, k], signed[n, k], scores[n], steepest[n, k]),
                     labels,
                 )
                 for k in range(len(targets))
@@ -132,61 +132,23 @@ class Runner:
             for n, p in enumerate(batch)
         ]
 
-    def _others(self, extra: Mapping[str, Array]) -> dict[str, Array]:
-        needed = [p for p in self.model.inputs if p.name != self.catalog.input]
-        missing = [p for p in needed if p.name not in extra]
-        if missing:
-            listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
-            raise InputError(
-                f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
-            )
-        return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
 
-    def _explanation(
-        self,
-        prepared: Prepared,
-        raw: Array,
-        signed: Array,
-        scores: Array,
-        target: int,
-        steepest: float,
-        labels: tuple[str, ...] | None,
-    ) -> Explanation:
-        layout = self.catalog.input_layout
-        size = _spatial_size(prepared.tensor, layout, raw.ndim)
-        method = self.upsampling if size is not None else "none"
-        large = upsample(raw, size or raw.shape, method)
-        return Explanation(
-            map=large,
-            raw_map=raw,
-            signed_map=signed,
-            scores=scores,
-            target=target,
-            label=labels[target] if labels and target < len(labels) else None,
-            probability=probability(scores, target, self.catalog.reduction),
-            feature_layer=self.feature.name,
-            reduction_layer=self.catalog.reduction.name,
-            method=self.method.name,
-            parameters={"upsampling": method},
-            diagnosis=diagnose(raw, signed, scores, steepest),
-            source=prepared.source,
-            picture=prepared.picture,
-            box=prepared.box,
-            tensor=prepared.tensor[0],
-            layout=_unbatched(layout),
-            model_sha256=self.model.sha256,
-            provider=self.provider.name,
-            gradient=self.gradient,
-            labels=labels,
+def other_feeds(model: Model, catalog: Catalog, extra: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what is fed to the inputs that maps are not laid over.
+
+    Args:
+        model: The model.
+        catalog: Its layers.
+        extra: Arrays by input name.
+
+    Raises:
+        InputError: One is missing.
+    """
+    needed = [p for p in model.inputs if p.name != catalog.input]
+    missing = [p for p in needed if p.name not in extra]
+    if missing:
+        listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
+        raise InputError(
+            f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
         )
-
-
-def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
-    """Return the spatial size of the input that a map of this rank is laid over."""
-    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
-        return None
-    return tuple(tensor.shape[i] for i in layout.space)
-
-
-def _unbatched(layout: Layout | None) -> str | None:
-    return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")
+    return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
