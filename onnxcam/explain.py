@@ -18,6 +18,7 @@ from onnxcam.inputs import InputSpec, ModelInput, Prepared, load_labels, prepare
 from onnxcam.model.model import Model, Port, load
 from onnxcam.run.cache import store
 from onnxcam.run.runner import Runner, Upsampling
+from onnxcam.run.sampling import Progress, Sampler, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.targets.names import resolve_target
 
@@ -38,6 +39,10 @@ class Explainer:
             :class:`InputSpec`; None looks beside and into the model.
         labels: Names of the classes, or a file with them; None takes those of the description.
         upsampling: How the map comes to the input's size.
+        parameters: Values for parameters of the method, by name; the others have their defaults.
+        seed: Of the random numbers that some methods draw; it is in the explanation.
+        progress: Called while a method runs the model many times, with the number of runs done
+            and of all runs (None where that is not known).
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
         cache: Keep what is written behind the model on disk, and take it from there; see
@@ -65,6 +70,9 @@ class Explainer:
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         upsampling: Upsampling = "bicubic",
+        parameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
         batch_size: int = 8,
         threads: int | None = None,
         cache: bool = True,
@@ -72,6 +80,7 @@ class Explainer:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.method = methods.find(method)
+        settings = self.method.settings(parameters or {})
         self.model = load(model)
         self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
         self.feature = compose.default_feature(self.catalog, feature_layer, self.method)
@@ -80,16 +89,17 @@ class Explainer:
         self._preprocess = preprocess
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
-        self._runner = Runner(
-            self.model,
-            self.catalog,
-            self.method,
-            self.feature,
-            upsampling,
-            device,
-            threads,
-            store() if cache else None,
-        )
+        self._runner: Runner | Sampler
+        if isinstance(self.method, methods.SampledMethod):
+            self._runner = Sampler(
+                self.model, self.catalog, self.method, self.feature, upsampling, device, threads,
+                settings, checked_seed(seed), batch_size, progress,
+            )  # fmt: skip
+        else:
+            self._runner = Runner(
+                self.model, self.catalog, methods.graph(method), self.feature, upsampling, device,
+                threads, store() if cache else None,
+            )  # fmt: skip
         self.gradient, self.provider = self._runner.gradient, self._runner.provider
 
     @property
@@ -167,7 +177,8 @@ class Explainer:
         """
         listed = not (target is None or isinstance(target, int | str))
         wanted = self._targets(_listed(target))
-        limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
+        together = self.method.kind == "graph" and isinstance(self.input.shape[0], str | None)
+        limit = self.batch_size if together else 1
         waiting: list[tuple[Any, Prepared | OnnxcamError]] = []
         for x in inputs:
             waiting.append((x, self._prepared(x)))

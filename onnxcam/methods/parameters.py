@@ -39,7 +39,7 @@ class Parameter:
         """What it may be, in words."""
         if self.kind is str:
             return " or ".join(self.choices)
-        return f"{self.low:g} to {self.high:g}"
+        return f"{_number(self.low)} to {_number(self.high)}"
 
     def checked(self, value: Any) -> Setting:
         """Return a value as this parameter takes it.
@@ -62,6 +62,11 @@ class Parameter:
                 f"{self.name} is the {self.help} (usually {self.default})",
             )
         return self.kind(value)
+
+
+def _number(value: float | None) -> str:
+    whole = value is not None and value == int(value)
+    return f"{int(value):,}" if value is not None and whole else f"{value:g}"
 
 
 def checked(

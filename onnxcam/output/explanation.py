@@ -172,6 +172,8 @@ class Explanation:
 
     def _npz(self) -> bytes:
         buffer = io.BytesIO()
+        error = self.standard_error
+        more: dict[str, Any] = {} if error is None else {"standard_error": error}
         np.savez_compressed(
             buffer,
             map=self.map,
@@ -180,7 +182,7 @@ class Explanation:
             scores=self.scores,
             target=self.target,
             info=json.dumps(self.as_dict()),
-            **({} if self.standard_error is None else {"standard_error": self.standard_error}),
+            **more,
         )
         return buffer.getvalue()
 

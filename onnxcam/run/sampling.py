@@ -11,9 +11,10 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Layer
+from onnxcam.methods.needs import Activation, Input, Layer, Need
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -77,15 +78,18 @@ class Sampler:
     def _parts(self) -> Parts:
         return parts(self.model, self.catalog, self.method, self.feature)
 
+    def _session(self, model: Model) -> Session:
+        return Session(model, device=self.device, threads=self.threads)
+
     @cached_property
     def _engine(self) -> Engine:
         """The sessions, made when they are first used."""
         port = next(p for p in self.model.inputs if p.name == self.catalog.input)
         layout, tail = self.catalog.input_layout, self._parts.head
-        dynamic = bool(port.shape) and not isinstance(port.shape[batch_axis(layout)], int)
+        dynamic = port.shape is not None and not isinstance(port.shape[batch_axis(layout)], int)
         return Engine(
-            Session(self._parts.whole, device=self.device, threads=self.threads),
-            tail and Session(tail.model, device=self.device, threads=self.threads),
+            self._session(self._parts.whole),
+            None if tail is None else self._session(tail.model),
             tail,
             self.catalog,
             self.feature.name,
@@ -170,8 +174,21 @@ class Sampler:
         for target in targets:
             resolve_target(target, len(probe.scores), None)
         values = [probe.value(need) for need in self.method.needs]
+        self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         return self.method.estimate(*values, **self.settings), probe
+
+    def _check_ranks(self, values: Mapping[Need, Any]) -> None:
+        """Refuse to lay a feature layer over an input of another rank."""
+        if Input not in values or Activation not in values:
+            return
+        ranks = values[Activation].ndim - 1, values[Input].ndim - 1
+        if ranks[0] != ranks[1]:
+            raise UsageError(
+                f"{self.feature.name!r} has {ranks[0]} axes of space and cannot be laid over the "
+                f"input {self.catalog.input!r}, which has {ranks[1]}",
+                "choose another feature layer, or a method that does not hide the input",
+            )
 
 
 class _Steps:
@@ -185,6 +202,17 @@ class _Steps:
         self.done += runs
         if self.progress is not None:
             self.progress(self.done, self.total)
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        UsageError: It is no whole number from 0 on.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
+    return seed
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
