@@ -89,17 +89,15 @@ class Explainer:
         self._preprocess = preprocess
         self._spec: InputSpec | None = None
         self._labels = _labels(labels)
-        self._runner: Runner | Sampler
+        how = (self.feature, upsampling, device, threads)
         if isinstance(self.method, methods.SampledMethod):
-            self._runner = Sampler(
-                self.model, self.catalog, self.method, self.feature, upsampling, device, threads,
-                settings, checked_seed(seed), batch_size, progress,
+            self._runner: Runner | Sampler = Sampler(
+                self.model, self.catalog, self.method, *how, settings, checked_seed(seed),
+                batch_size, progress,
             )  # fmt: skip
         else:
-            self._runner = Runner(
-                self.model, self.catalog, methods.graph(method), self.feature, upsampling, device,
-                threads, store() if cache else None,
-            )  # fmt: skip
+            chosen, kept = methods.graph(method), store() if cache else None
+            self._runner = Runner(self.model, self.catalog, chosen, *how, kept)
         self.gradient, self.provider = self._runner.gradient, self._runner.provider
 
     @property

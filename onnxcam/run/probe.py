@@ -142,11 +142,12 @@ class Probe:
         reduction = self._engine.catalog.reduction
         for batch in self._batches(inputs):
             for scores in self._whole(batch, [names.SCORE])[0]:
+                if not np.isfinite(scores).all():
+                    raise InputError("the scores are not finite", "look at the input's scaling")
                 found = [probability(scores, k, reduction) for k in self.classes]
                 if None in found:
                     raise UsageError(
-                        f"the scores {reduction.name!r} are no logits or probabilities of classes, "
-                        "or not finite",
+                        f"the scores {reduction.name!r} are no logits or probabilities of classes",
                         "explain the scores themselves: score='score'",
                     )
                 yield np.array(found, np.float64)

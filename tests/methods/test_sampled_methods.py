@@ -86,9 +86,7 @@ def _linear(power: int) -> Any:
         helper.make_node("Gemm", ["f", "w", "b"], ["y"]),
     ]
     nodes = [first, *([square] if power == 2 else []), *rest]
-    return nets.model(
-        nodes, {"x": ["N", 2, SIDE, SIDE]}, {"y": ["N", 2]}, {"w": W, "b": BIAS}
-    )
+    return nets.model(nodes, {"x": ["N", 2, SIDE, SIDE]}, {"y": ["N", 2]}, {"w": W, "b": BIAS})
 
 
 def _plane(target: int) -> np.ndarray:

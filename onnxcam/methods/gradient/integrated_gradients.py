@@ -57,7 +57,7 @@ def integrated_gradients(
 
 
 def _doubt(missed: float, rise: float) -> str | None:
-    if abs(missed) <= _MISSED * abs(rise):
+    if not abs(missed) > _MISSED * abs(rise):  # nor of NaN
         return None
     return (
         f"incomplete: the map sums up to {rise + missed:.4g}, the score differs from the "

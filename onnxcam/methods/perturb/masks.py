@@ -23,20 +23,19 @@ def interpolated(values: Array, axis: int, samples: int, *, corners: bool = Fals
     Returns:
         float64.
     """
-    weights = _weights(values.shape[axis], samples, corners)
-    return np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
+    low, high, share = _taps(values.shape[axis], samples, corners)
+    share = share.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    below, above = values.take(low, axis), values.take(high, axis)
+    found: Array = below * (1 - share) + above * share
+    return found
 
 
 @lru_cache(maxsize=64)
-def _weights(few: int, many: int, corners: bool) -> Array:
-    """Return what every sample is made of, float64 [many, few]."""
+def _taps(few: int, many: int, corners: bool) -> tuple[Array, Array, Array]:
+    """Return what every sample lies between: two indices, int [many], and how near the second."""
     if corners:
         at = np.linspace(0, few - 1, many)
     else:
         at = np.clip((np.arange(many) + 0.5) * few / many - 0.5, 0, few - 1)
-    low = np.minimum(at.astype(int), few - 1)
-    high = np.minimum(low + 1, few - 1)
-    weights = np.zeros((many, few))
-    weights[np.arange(many), low] += 1 - (at - low)
-    weights[np.arange(many), high] += at - low
-    return weights
+    low = at.astype(int)
+    return low, np.minimum(low + 1, few - 1), at - low
