@@ -97,6 +97,19 @@ def test_a_quantised_softmax_is_looked_through_or_named(floats: bool) -> None:
     assert found.class_axis == 1
 
 
+def test_an_operator_that_nobody_describes_is_named() -> None:
+    """What lies behind it may well be the better layer: that is not passed over in silence."""
+    proto = nets.cnn()
+    strange = helper.make_node("Twist", ["relu"], ["twisted"], domain="leaf")
+    proto.graph.node.insert(2, strange)
+    proto.graph.node[3].input[0] = "twisted"
+    proto.opset_import.append(helper.make_opsetid("leaf", 1))
+    found = catalog(load(proto))
+    assert found.feature is not None and found.feature.name == "relu"
+    assert found.feature_reason.endswith("behind it nothing is known of leaf::Twist")
+    assert "nothing is known" not in catalog(load(nets.cnn())).feature_reason
+
+
 def test_reasons_say_why_not() -> None:
     reasons = {c.name: (c.usable, c.reason) for c in catalog(load(nets.cnn())).candidates}
     assert reasons["relu"] == (True, "spatial map of 6 x 6")
