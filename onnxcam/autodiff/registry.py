@@ -169,7 +169,7 @@ def is_foreign(function: Callable[..., Any]) -> bool:
 
 def extended() -> bool:
     """Tell whether anything that a gradient depends on is not onnxcam's own."""
-    rules = [e.rule for _, entries in _RULES.items() for e in entries]
+    rules = [e.rule for entries in _RULES.entries.values() for e in entries]
     rules += [entry.rule for _, entry in _FALLBACKS]
     tables = any(table.extended for table in (_NONDIFF, _REFUSED, _LIMITS))
     return tables or definitions.extended() or ops.extended() or any(map(is_foreign, rules))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import onnx_graphsurgeon as gs
 
 from onnxcam.graph.emit import Tensor
 
-Counted = Callable[[gs.Node], bool]
+Node: TypeAlias = gs.Node
+Counted: TypeAlias = Callable[[Node], bool]
 
 
 class Route:
@@ -23,20 +25,20 @@ class Route:
 
     def __init__(
         self,
-        nodes: Sequence[gs.Node] = (),
-        carrying: Callable[[gs.Node], set[int]] = lambda node: set(),
+        nodes: Sequence[Node] = (),
+        carrying: Callable[[Node], set[int]] = lambda node: set(),
     ) -> None:
         self._nodes, self._carrying = nodes, carrying
-        self._takers: dict[int, list[gs.Node]] | None = None
+        self._takers: dict[int, list[Node]] | None = None
         self._depths: dict[Counted, dict[int, int]] = {}
         self._below: dict[str, set[int]] = {}
 
-    def moving(self, node: gs.Node) -> list[int]:
+    def moving(self, node: Node) -> list[int]:
         """Return the numbers of the inputs of a node that a gradient may flow to."""
         ids = self._carrying(node)
         return [i for i, t in enumerate(node.inputs) if id(t) in ids]
 
-    def takers(self, tensor: Tensor) -> list[gs.Node]:
+    def takers(self, tensor: Tensor) -> list[Node]:
         """Return the nodes that a gradient flows back from to a tensor, each once."""
         if self._takers is None:
             self._takers = {}
@@ -45,7 +47,7 @@ class Route:
                     self._takers.setdefault(key, []).append(node)
         return self._takers.get(id(tensor), [])
 
-    def depth(self, node: gs.Node, counted: Counted) -> int:
+    def depth(self, node: Node, counted: Counted) -> int:
         """Return how many counted nodes lie on the longest way from the input through a node."""
         return self._counts(counted).get(id(node), 0)
 

@@ -31,6 +31,11 @@ class Source:
         self._lock, self._loading, self._loaded = RLock(), False, False
         self._error: UsageError | None = None
 
+    @property
+    def plug_ins(self) -> bool:
+        """Whether there are plug-ins, loaded or not."""
+        return bool(entry_points(group=self.group))
+
     def load(self) -> None:
         """Import everything, once; a call from one of the imported files returns at once.
 
@@ -111,8 +116,8 @@ class Registry(Generic[K, V]):
 
     @property
     def extended(self) -> bool:
-        """Whether there are entries that are not onnxcam's own."""
-        return any(not is_own(self._modules.get(key, __name__)) for key, _ in self.items())
+        """Whether entries are not onnxcam's own: entered so far, or by a plug-in that is there."""
+        return self.source.plug_ins or not all(map(is_own, self._modules.values()))
 
 
 def is_own(module: str) -> bool:

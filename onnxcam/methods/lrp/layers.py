@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.autodiff.overrides import rectifies
 from onnxcam.autodiff.registry import fallback_for, lookup
+from onnxcam.autodiff.route import Node
 from onnxcam.autodiff.rules.contrib import by_definition
 from onnxcam.autodiff.view import NodeView, standard
 from onnxcam.graph.emit import Dim, Tensor, shape_of
@@ -16,21 +15,26 @@ _SHIFTS, _SCALES = ("Add", "Sub"), ("Mul", "Div")
 _FAR = 40  # nodes between a gate and what it gates
 
 
-def layer(view: NodeView) -> tuple[gs.Node, ...]:
+def layer(view: NodeView) -> tuple[Node, ...]:
     """Return the linear layer that a node is part of, () where it is of none.
 
     A product with weights, what shifts and scales it by constants (a bias, a BatchNormalization)
-    and the ReLU behind are one layer, where nothing else takes what lies between.
+    and the ReLU or ReLU6 behind are one layer, where nothing else takes what lies between.
     """
     root = _root(view, view.raw)
     if root is None:
         return ()
     nodes = [root]
-    while nodes[-1].op != "Relu" and (after := _only_taker(view, nodes[-1])) is not None:
+    while not closes(view, nodes[-1]) and (after := _only_taker(view, nodes[-1])) is not None:
         if not _extends(view, after):
             break
         nodes.append(after)
     return tuple(nodes) if any(n is view.raw for n in nodes) else ()
+
+
+def closes(view: NodeView, node: Node) -> bool:
+    """Tell whether a node is the ReLU or ReLU6 that a layer ends with."""
+    return view.route.moving(node) == [0] and rectifies(view.beside(node))
 
 
 def ends_layer(view: NodeView) -> bool:
@@ -55,7 +59,7 @@ def follows_convolution(view: NodeView) -> bool:
     return len(nodes) > 1 and nodes[0] is not view.raw and opens_convolution(view.beside(nodes[0]))
 
 
-def is_convolution(node: gs.Node) -> bool:
+def is_convolution(node: Node) -> bool:
     """Tell whether a node is a convolution, alone or fused with what follows: for places."""
     return has(node, Trait.CONVOLUTION)
 
@@ -117,7 +121,7 @@ def is_positive(view: NodeView, x: Tensor) -> bool:
     return False
 
 
-def _is_product(view: NodeView, node: gs.Node) -> bool:
+def _is_product(view: NodeView, node: Node) -> bool:
     """Tell whether a node multiplies what moves with weights, and adds a bias."""
     moving = view.route.moving(node)
     if standard(node.domain) or not moving:
@@ -129,12 +133,12 @@ def _is_product(view: NodeView, node: gs.Node) -> bool:
     return node.op in _PRODUCTS and len(factors) == 1 and of_weights
 
 
-def _extends(view: NodeView, node: gs.Node) -> bool:
+def _extends(view: NodeView, node: Node) -> bool:
     moving = view.route.moving(node)
     if standard(node.domain) or len(moving) != 1:
         return False
     shifted = node.op in (*_SHIFTS, "Mul") or (node.op == "Div" and moving == [0])
-    return shifted or node.op == "Relu" or _is_fixed_norm(view, node)
+    return shifted or closes(view, node) or _is_fixed_norm(view, node)
 
 
 def _is_of_channels(shape: tuple[Dim, ...] | None, rank: int) -> bool:
@@ -144,26 +148,26 @@ def _is_of_channels(shape: tuple[Dim, ...] | None, rank: int) -> bool:
     return all(d == 1 or i == len(shape) - rank + 1 for i, d in enumerate(shape))
 
 
-def _is_fixed_norm(view: NodeView, node: gs.Node) -> bool:
+def _is_fixed_norm(view: NodeView, node: Node) -> bool:
     """Tell whether a node is a BatchNormalization at inference."""
     if node.op != "BatchNormalization" or view.route.moving(node) != [0]:
         return False
     return not node.attrs.get("training_mode") and not any(t.name for t in node.outputs[1:])
 
 
-def _root(view: NodeView, node: gs.Node) -> gs.Node | None:
+def _root(view: NodeView, node: Node) -> Node | None:
     """Return the product that a node's layer begins with."""
     if _extends(view, node):
         (i,) = view.route.moving(node)
         source = node.inputs[i].inputs[0] if node.inputs[i].inputs else None
-        if source is not None and source.op != "Relu" and _only_taker(view, source) is node:
+        if source is not None and not closes(view, source) and _only_taker(view, source) is node:
             root = _root(view, source)
             if root is not None:
                 return root
     return node if _is_product(view, node) else None
 
 
-def _only_taker(view: NodeView, node: gs.Node) -> gs.Node | None:
+def _only_taker(view: NodeView, node: Node) -> Node | None:
     takers = view.route.takers(node.outputs[0])
     return takers[0] if len(takers) == 1 else None
 

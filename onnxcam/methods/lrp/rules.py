@@ -11,15 +11,15 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.overrides import own_rule
+from onnxcam.autodiff.route import Node
 from onnxcam.autodiff.view import NodeView
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, has
-from onnxcam.methods.lrp.layers import gated, is_positive, layer
+from onnxcam.methods.lrp.layers import closes, gated, is_positive, layer
 
 _TINY = 1e-12  # where epsilon is 0, for 0 / 0
 _SMALLEST_HALF = 6.2e-5  # of float16, with all its digits
@@ -32,12 +32,16 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
     Relevance Propagation, PLOS ONE 2015, equation 58. As a gradient: dx = W^T (dy |z| / (|z| +
     epsilon)). It stands at the last node of a layer; a ReLU there is part of it.
     """
-    if not epsilon:
-        return own_rule(op, node, dy)
-    z = node.outputs[0]
-    size = z if node.op_type == "Relu" else op.Abs(z)
-    shared = op.Mul(dy, op.Div(size, op.Add(size, _stable(z, epsilon))))
-    return shared if node.op_type == "Relu" else own_rule(op, node, shared)
+    y = node.outputs[0]
+    if closes(node, node.raw):  # R_z = R_y, and 0 where z < 0: dz = dy y / (z + epsilon)
+        # Relu is the cheapest here: it keeps the layout that convolutions like.
+        size = y if node.op_type == "Relu" else op.Relu(node.inputs[0])
+        share = op.Div(y, op.Add(size, _stable(y, epsilon or _TINY)))
+        return [op.Mul(dy, share), *[None] * (len(node.inputs) - 1)]
+    if epsilon:
+        size = op.Abs(y)
+        dy = op.Mul(dy, op.Div(size, op.Add(size, _stable(y, epsilon))))
+    return own_rule(op, node, dy)
 
 
 def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon: float) -> Any:
@@ -48,7 +52,9 @@ def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon
     the way it went, p_j = sum_i (x_i w_ij)+ + b_j+ for a positive one, counts 1 + gamma times.
     """
     nodes = layer(node)
+    closed = closes(node, nodes[-1])
     x, y = node.inputs[0], nodes[-1].outputs[0]
+    z = y if nodes[-1].op == "Relu" or not closed else nodes[-1].inputs[0]
     weight, bias = _merged(op, node, nodes)
     up = op.Relu(weight)
     down = op.Sub(weight, up)
@@ -56,10 +62,10 @@ def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon
     parts = [_product(op, node, part, w) for part, w in signs]
     helped = reduce(op.Add, parts if bias is None else [*parts, op.Relu(bias)])
     small = _stable(y, epsilon or _TINY)
-    total = op.Add(y, op.Mul(helped, gamma))
-    rising = op.Mul(dy, op.Div(op.Relu(y), op.Add(op.Relu(total), small)))
+    total = op.Add(z, op.Mul(helped, gamma))
+    rising = op.Mul(dy, op.Div(y if closed else op.Relu(y), op.Add(op.Relu(total), small)))
     falling = None  # the share of outputs below 0, of which a ReLU leaves none
-    if nodes[-1].op != "Relu":
+    if not closed:
         total = op.Add(y, op.Mul(op.Sub(y, helped), gamma))
         falling = op.Mul(dy, op.Div(op.Min(y, 0), op.Sub(op.Min(total, 0), small)))
     plus, minus = (op.Add(weight, op.Mul(w, gamma)) for w in (up, down))
@@ -112,9 +118,7 @@ def _reason(node: NodeView) -> str:
     if has(node, Trait.PROBABILITIES, Trait.ATTENDS):
         return "a softmax is no sum of what its inputs contribute (behind logits, take these)"
     if len(node.route.moving(node.raw)) > 1:
-        return (
-            "it joins values of the input in another way than by a sum, and says no share of each"
-        )
+        return "two values that come from the input meet in it, and not in a sum"
     return "it is no linear layer, no activation, and does not hand values on"
 
 
@@ -122,16 +126,14 @@ def _stable(like: Tensor, epsilon: float) -> float:
     return max(epsilon, _SMALLEST_HALF) if dtype_of(like) == np.float16 else epsilon
 
 
-def _merged(
-    op: Emitter, node: NodeView, nodes: tuple[gs.Node, ...]
-) -> tuple[Tensor, Tensor | None]:
+def _merged(op: Emitter, node: NodeView, nodes: tuple[Node, ...]) -> tuple[Tensor, Tensor | None]:
     """Return weight and bias of a convolution and what shifts and scales it; bias [M, 1, ...]."""
     weight, bias = node.inputs[1], node.input(2)
     rank = len(shape_of(weight) or ())
     axes = list(range(1, rank - 1))
     bias = None if bias is None else op.Unsqueeze(bias, axes=axes)
     for part in nodes[1:]:
-        if part.op == "Relu":
+        if closes(node, part):
             break
         scale, shift = _scale_and_shift(op, node.beside(part), axes)
         if scale is not None:

@@ -58,7 +58,10 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(_is_open(n) for n in proto.graph.node):
+    infos = [*proto.graph.value_info, *proto.graph.output]
+    known = {v.name for v in infos if v.type.tensor_type.HasField("shape")}
+    nodes = proto.graph.node
+    if known.issuperset(t for n in nodes for t in n.output if t) or not any(map(_is_open, nodes)):
         return None
     graph = imported(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
