@@ -88,6 +88,18 @@ def test_the_gamma_rule_by_hand(x: list[float], want: list[float]) -> None:
         ("n = Constant <value = float {0.0}> () y = Max (x, n)", [3, -1], [3, 0]),
         ("y = LeakyRelu <alpha = 0.5> (x)", [2, -4], [2, -2]),
         ("y = Tanh (x)", [1, 0], [np.tanh(1), 0]),
+        (
+            "s = Constant <value = float {0.5}> () z = Constant <value = uint8 {0}> () "
+            "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)",
+            [200, -3],
+            [127.5, 0],
+        ),
+        (
+            "s = Constant <value = float {0.5}> () z = Constant <value = int8 {-128}> () "
+            "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)",
+            [2.1, 200],
+            [2, 127.5],
+        ),
         ("s = Sigmoid (x) y = Mul (s, x)", [0, 3], [0, 3 / (1 + np.exp(-3))]),
         (
             "c = Constant <value = float {3.0}> () z = Constant <value = float {0.0}> () "
