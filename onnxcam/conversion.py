@@ -126,7 +126,7 @@ def convert(
     place = None if output is None else free_place(output, model, force=force)
     _check_mode(
         method, wrt, feature_layer=feature_layer, overlay=overlay, expose=expose,
-        fp16_safe=fp16_safe, runtime_target=runtime_targets, normalize=normalize != "none",
+        fp16_safe=fp16_safe, runtime_targets=runtime_targets, normalize=normalize != "none",
     )  # fmt: skip
     loaded = load(model, opset=opset)
     _refuse_explained(loaded)
@@ -183,7 +183,7 @@ def _gradients(
     model: Model, plan: compose.Plan, wrt: Sequence[str], metadata: Mapping[str, str]
 ) -> compose.Gradients:
     if plan.targets != 1:
-        raise UsageError("--method gradient takes one target", "write a file for each")
+        raise UsageError("`method='gradient'` takes one target", "write a file for each")
     return compose.gradient_graph(model, plan, wrt, metadata=metadata)
 
 
@@ -195,7 +195,7 @@ def _is_gradient(method: str | Sequence[str]) -> bool:
     """
     names = [method] if isinstance(method, str) else list(method)
     if GRADIENT in names and len(names) > 1:
-        raise UsageError("--method gradient makes no map", "write a file of its own for it")
+        raise UsageError("`method='gradient'` makes no map", "write a file of its own for it")
     return GRADIENT in names
 
 
@@ -203,17 +203,18 @@ def _check_mode(method: str | Sequence[str], wrt: Sequence[str], **others: objec
     """Refuse options of maps where gradients are asked for, and the other way round."""
     if not _is_gradient(method):
         if wrt:
-            raise UsageError("--wrt is for gradients", "add --method gradient, or leave it out")
+            raise UsageError("`wrt` is for gradients", "add `method='gradient'`, or leave it out")
         return
     if not wrt:
         raise UsageError(
-            "--method gradient does not say of which tensors",
-            "name each with --wrt; `onnxcam layers MODEL --all` lists them",
+            "`method='gradient'` does not say of which tensors",
+            "name each with `wrt`; `onnxcam.analysis.layers.catalog(model).candidates` lists them",
         )
     for name, value in others.items():
         if value:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for maps, --method gradient makes none", "leave it out")
+            raise UsageError(
+                f"`{name}` is for maps, `method='gradient'` makes none", "leave it out"
+            )
 
 
 def _written(
@@ -292,10 +293,11 @@ def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Dra
     if spec is None:
         raise UsageError(
             "no overlay: nothing says how a picture becomes the model's input",
-            "say it with --preprocess PRESET|FILE.toml; `onnxcam inputs MODEL IMAGE` helps",
+            "say it with `preprocess=PRESET|FILE.toml`; "
+            "`onnxcam.look.presets.try_presets(model, picture)` helps",
         )
     if not spec.pictures or spec.layout is None or spec.channels is None:
-        raise UsageError("no overlay: the model's input is no picture", "leave --overlay out")
+        raise UsageError("no overlay: the model's input is no picture", "leave `overlay` out")
     return compose.Drawing(
         spec.layout,
         spec.channels,

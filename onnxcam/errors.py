@@ -62,4 +62,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     parts = [k for k in named if name and name.casefold() in k.casefold()]
     close = parts[-3:] or difflib.get_close_matches(name, named, n=3, cutoff=0.4)
     listed = ", ".join(repr(c) for c in close)
-    return f"did you mean {listed}?" if close else "`onnxcam layers MODEL` lists the tensors"
+    return (
+        f"did you mean {listed}?"
+        if close
+        else "`onnxcam.analysis.layers.catalog(model)` lists the tensors"
+    )

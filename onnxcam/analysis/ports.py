@@ -17,7 +17,7 @@ def model_input(model: Model, catalog: Catalog) -> ModelInput:
     port = next(p for p in model.inputs if p.name == catalog.input)
     if port.shape is None or port.dtype is None or not port.shape:
         raise ModelError(
-            f"the input {port.name!r} is no tensor with axes", "name another --reduction-layer"
+            f"the input {port.name!r} is no tensor with axes", "name another `reduction_layer`"
         )
     layout = catalog.input_layout
     axes = layout.axes if layout is not None and "?" not in layout.axes else None

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 import onnx
 
 from onnxcam.autodiff.view import STANDARD, NodeView, Rule, schema_of, standard
-from onnxcam.graph.registry import Registry, Source
+from onnxcam.graph import ops
+from onnxcam.graph.contrib import definitions
+from onnxcam.graph.registry import Registry, Source, caller, is_own
 
 __all__ = [
     "MICROSOFT", "STANDARD", "Entry", "Key", "NodeView", "Rule", "extended", "fallback",
@@ -82,19 +84,19 @@ def vjp(
 def nondiff(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators whose derivative is zero (almost everywhere) by definition."""
     for name in names:
-        _NONDIFF.enter((domain, name), why)
+        _NONDIFF.enter((domain, name), why, caller())
 
 
 def refuse(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators that have a derivative which onnxcam does not give, with the reason."""
     for name in names:
-        _REFUSED.enter((domain, name), why)
+        _REFUSED.enter((domain, name), why, caller())
 
 
 def limit(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators with a rule that refuses some nodes: "in training mode without its mask"."""
     for name in names:
-        _LIMITS.enter((domain, name), why)
+        _LIMITS.enter((domain, name), why, caller())
 
 
 def fallback(applies: Callable[[NodeView], bool]) -> Callable[[Rule], Rule]:
@@ -162,12 +164,15 @@ def load_rules() -> None:
 
 def is_foreign(function: Callable[..., Any]) -> bool:
     """Tell whether a rule or a method is not onnxcam's own."""
-    return function.__module__.partition(".")[0] != __name__.partition(".")[0]
+    return not is_own(function.__module__)
 
 
 def extended() -> bool:
-    """Tell whether there are rules that are not onnxcam's own."""
-    return any(is_foreign(e.rule) for _, entries in _RULES.items() for e in entries)
+    """Tell whether anything that a gradient depends on is not onnxcam's own."""
+    rules = [e.rule for entries in _RULES.entries.values() for e in entries]
+    rules += [entry.rule for _, entry in _FALLBACKS]
+    tables = any(table.extended for table in (_NONDIFF, _REFUSED, _LIMITS))
+    return tables or definitions.extended() or ops.extended() or any(map(is_foreign, rules))
 
 
 def table() -> Iterable[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.cli import tables as report
+from onnxcam.cli.group import spoken
 from onnxcam.cli.options import wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
@@ -93,8 +94,9 @@ def run(job: Job) -> Outcome:
             except UsageError:
                 raise
             except OnnxcamError as error:
-                outcome.errors.append({"input": str(path), "error": str(error)})
-                report.console(stderr=True).print(f"onnxcam: {error}", markup=False, soft_wrap=True)
+                said = spoken(error)
+                outcome.errors.append({"input": str(path), "error": said})
+                report.console(stderr=True).print(f"onnxcam: {said}", markup=False, soft_wrap=True)
             advance()
     return outcome
 
@@ -212,12 +214,12 @@ def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
 @contextmanager
 def _progress(job: Job) -> Iterator[Any]:
     """A progress bar where there is more than one input and someone to look at it."""
-    from rich.progress import Progress
-
     out = report.console(stderr=True)
     if len(job.inputs) < 2 or not out.is_terminal:
         yield lambda: None
         return
+    from rich.progress import Progress
+
     with Progress(console=out, transient=True) as bar:
         task = bar.add_task("explaining", total=len(job.inputs))
         yield lambda: bar.advance(task)

@@ -80,7 +80,7 @@ def gradient_graph(
         if gradient is None:
             raise UsageError(
                 f"the score {reduction.name!r} does not depend on {tensor.name!r}",
-                "`onnxcam layers MODEL` lists the layers that it depends on",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         draft.output(gradient, PREFIX + tensor.name)
     draft.output(classes, CLASS)

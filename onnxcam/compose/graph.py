@@ -239,7 +239,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> 
     if quantities.place.rank != 2:
         raise UsageError(
             f"no overlay: the map has {quantities.place.rank} axes of space, a picture has 2",
-            "leave --overlay out, or choose another --feature-layer",
+            "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
         large = resampled(op, map, quantities.input_size(), kernel)

@@ -27,7 +27,7 @@ def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
     def refuse(reason: str) -> UsageError:
         return UsageError(
             f"CAM needs global average pooling and a linear classifier behind {a.name!r}: {reason}",
-            "use --method gradcam, which needs neither",
+            "use `method='gradcam'`, which needs neither",
         )
 
     tensor = a

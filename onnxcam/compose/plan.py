@@ -90,7 +90,7 @@ class Plan:
             if "weights" in planned.method.needs and not self.target.linear:
                 raise UsageError(
                     f"{planned.method.name} explains sums of scores, not a {self.target.quantity}",
-                    "use --method gradcam, or explain the score",
+                    "use `method='gradcam'`, or explain the score",
                 )
 
     @property
@@ -168,7 +168,8 @@ def default_feature(
     if catalog.feature is None:
         raise ModelError(
             f"nothing to explain: {catalog.feature_reason}",
-            "`onnxcam layers MODEL --all` shows every tensor; name one with --feature-layer",
+            "`onnxcam.analysis.layers.catalog(model).candidates` shows every tensor; name one with "
+            "`feature_layer`",
         )
     return catalog.feature
 

@@ -104,7 +104,7 @@ class Quantities:
             raise UsageError(
                 f"the map of {feature.tensor.name!r} cannot be laid over the input "
                 f"{self.catalog.input!r} (axes {said}): it has {feature.rank} axes of space",
-                "use --upsampling none, or another --feature-layer",
+                "use `upsampling='none'`, or another `feature_layer`",
             )
         return [self.op.dim(self.input, i) for i in layout.space]
 
@@ -157,7 +157,7 @@ def _place(draft: Draft, layer: Candidate) -> Place:
         known = "" if layout is None else f" ({layout.axes})"
         raise UsageError(
             f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
-            "`onnxcam layers MODEL` lists the layers with a known one",
+            "`onnxcam.analysis.layers.catalog(model)` lists the layers with a known one",
         )
     grid = tuple(_extent(draft, d) for d in layout.grid)
     scale = scale_of(tensor)
@@ -166,7 +166,7 @@ def _place(draft: Draft, layer: Candidate) -> Place:
     if not is_float(tensor):
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
-            "choose a --feature-layer behind it, and a method that takes one",
+            "choose a `feature_layer` behind it, and a method that takes one",
         )
     return Place(tensor, layout, grid)
 

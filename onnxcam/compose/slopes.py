@@ -67,7 +67,7 @@ class Slopes:
             raise UsageError(
                 f"{method.name} changes the gradient of {changed}, but there is none between "
                 f"{wrt.name!r} and {self.tensor.name!r}",
-                "use --method saliency, which is the gradient as it is",
+                "use `method='saliency'`, which is the gradient as it is",
             )
         tensors = self._sharing(rules)
         if all(t is not wrt for t in tensors):
@@ -109,7 +109,7 @@ class Slopes:
         if slope is None:
             raise UsageError(
                 f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam layers MODEL` lists the layers that it depends on",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         return slope
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import NodeProto
-from onnx.reference import ReferenceEvaluator
 
 from onnxcam.graph.emit import Emitter, Tensor, const_value, node_proto, static_shape
 from onnxcam.graph.ops import Trait, has
@@ -79,6 +78,8 @@ def _evaluated(
     node: bytes, inputs: tuple[tuple[str, tuple[int, ...], bytes] | None, ...], opset: int
 ) -> tuple[np.ndarray[Any, Any], ...] | None:
     """Return what a node makes of small arrays of integers; None where it is not that."""
+    from onnx.reference import ReferenceEvaluator
+
     proto = NodeProto.FromString(node)
     feeds = {
         str(i): np.frombuffer(given[2], given[0]).reshape(given[1])

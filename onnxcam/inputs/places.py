@@ -83,7 +83,7 @@ def _toml_path(option: str | PathLike[str]) -> Path:
     """Return the file that an option names, which is no preset."""
     path = Path(option)
     if path.suffix.lower() != ".toml" and not path.is_file():
-        raise unknown("--preprocess: no preset and no TOML file is called", str(option), PRESETS)
+        raise unknown("`preprocess`: no preset and no TOML file is called", str(option), PRESETS)
     return path
 
 

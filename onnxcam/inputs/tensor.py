@@ -101,7 +101,7 @@ def _takes_no_picture(source: str, model_input: ModelInput) -> UsageError:
     """Return the error for a picture where only ready arrays are taken."""
     return UsageError(
         f"{source} is a picture, but input {model_input} takes ready arrays only",
-        "Give a .npy file, or say how a picture becomes this input: --preprocess PRESET|FILE.toml",
+        "Give a .npy file, or say how a picture becomes this input: `preprocess=PRESET|FILE.toml`",
     )
 
 

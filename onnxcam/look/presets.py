@@ -64,7 +64,7 @@ def try_presets(
     if others:
         raise UsageError(
             f"the model has more inputs than the picture: {', '.join(others)}",
-            "describe it in a TOML file and use --preprocess",
+            "describe it in a TOML file and name that as `preprocess`",
         )
     session = Session(expose(loaded, [found.reduction.name]), device="cpu")
     names = class_names(labels)
@@ -95,7 +95,7 @@ def save_preset(
         raise UsageError(f"no preset {preset!r}", f"choose one of {', '.join(PRESETS)}")
     path = Path(model).with_suffix(".toml")
     if path.exists() and not force:
-        raise UsageError(f"{path} exists", "add --force to replace it")
+        raise UsageError(f"{path} exists", "add `force=True` to replace it")
     loaded = load(model)
     spec = _resolved(loaded, model_input(loaded, catalog(loaded)), preset)
     if labels is not None:

@@ -16,7 +16,7 @@ from onnx import ModelProto
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.files import whole
 from onnxcam.model.model import Model
-from onnxcam.model.weights import write, write_external
+from onnxcam.model.stream import write, write_external
 
 _ONE_FILE = 1_900_000_000  # bytes: protobuf stops at 2 GB
 
@@ -43,7 +43,7 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
     if not place.parent.is_dir():
         raise OnnxcamError(f"{place.parent}: no such folder", "create it first")
     if os.path.lexists(place) and not force:
-        raise UsageError(f"{place} exists", "add --force to replace it")
+        raise UsageError(f"{place} exists", "add `force=True` to replace it")
     return place
 
 

@@ -25,13 +25,12 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from onnxcam import compose
+from onnxcam import compose, version
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
 from onnxcam.files import PART, whole
 from onnxcam.methods import GraphMethod, find
 from onnxcam.model.model import Model
-from onnxcam.version import __version__
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
 _OFF = ("", "0", "off")
@@ -190,8 +189,8 @@ def _key(model: Model, options: list[str]) -> str:
 @cache
 def _code() -> bytes:
     """Return a hash of the versions and of the state of onnxcam's own files."""
-    found = hashlib.sha256(f"{__version__} {onnx.__version__}".encode())
-    package = Path(__file__).parent
+    found = hashlib.sha256(f"{version.__version__} {onnx.__version__}".encode())
+    package = Path(version.__file__).parent
     for path in sorted(package.rglob("*.py")):
         state = path.stat()
         found.update(f"{path.relative_to(package)} {state.st_size} {state.st_mtime_ns};".encode())

@@ -122,7 +122,8 @@ class Runner:
         if missing:
             listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
             raise InputError(
-                f"the model has more inputs: {listed}", "give them with extra_inputs={name: array}"
+                f"the model has more inputs: {listed}",
+                "give them with `extra_inputs={name: array}`",
             )
         return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
 

@@ -190,5 +190,5 @@ def _check_probability(reduction: Reduction, shape: Sequence[object] | None) -> 
     if problem:
         raise UsageError(
             f"the scores {reduction.name!r} have no probability: {problem}",
-            "explain the score, or name another reduction_layer",
+            "explain the score, or name another `reduction_layer`",
         )

@@ -118,7 +118,7 @@ def test_a_real_photograph_looks_as_in_python(zoo: Path) -> None:
 
 @pytest.mark.parametrize(
     ("preprocess", "words"),
-    [(None, "nothing says how a picture becomes.*--preprocess"), ("none", "is no picture.*Leave")],
+    [(None, "nothing says how a picture becomes.*`preprocess="), ("none", "is no picture.*Leave")],
 )
 def test_an_input_that_is_no_picture_has_no_overlay(
     preprocess: Any, words: str, tmp_path: Path

@@ -28,7 +28,7 @@ def model(tmp_path: Path) -> Path:
 def test_an_existing_file_needs_force(model: Path, tmp_path: Path) -> None:
     place = tmp_path / "out.onnx"
     place.write_text("mine")
-    with pytest.raises(UsageError, match="exists.*--force"):
+    with pytest.raises(UsageError, match="exists.*force=True"):
         onnxcam.convert(model, place)
     assert place.read_text() == "mine"
     onnxcam.convert(model, place, force=True)

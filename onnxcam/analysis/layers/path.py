@@ -37,7 +37,7 @@ def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
     if not inputs:
         inputs = [t for t in graph.inputs if id(t) in above]
     if not inputs:
-        raise ModelError(f"{score.name!r} depends on no input", "name another --reduction-layer")
+        raise ModelError(f"{score.name!r} depends on no input", "name another `reduction_layer`")
     source = next((t for t in inputs if len(shape_of(t) or ()) > 2 and id(t) in known), inputs[0])
     below = {id(source)}
     nodes = []

@@ -30,7 +30,7 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
         return _described(tensor, kind, shown, "named by the caller", None)
     outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
     if not outputs:
-        raise ModelError("the model has no floating point output", "name a --reduction-layer")
+        raise ModelError("the model has no floating point output", "name a `reduction_layer`")
     finals = [(t, _final(t)) for t in outputs]
     output, final = next((pair for pair in finals if pair[1] is not None), finals[0])
     if final is None:
@@ -75,7 +75,7 @@ def _described(tensor: Tensor, kind: str, output: str, reason: str, axis: int | 
     shape = shape_of(tensor)
     if shape is None:
         raise ModelError(
-            f"the rank of the score {tensor.name!r} is unknown", "name another --reduction-layer"
+            f"the rank of the score {tensor.name!r} is unknown", "name another `reduction_layer`"
         )
     rank = len(shape)
     if axis is None:

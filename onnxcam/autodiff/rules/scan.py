@@ -7,8 +7,9 @@ from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.control.subgraphs import finish, results
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.errors import UnsupportedOp
-from onnxcam.graph.bodies import ScanLayout, input_kinds, kind_of, stacked
+from onnxcam.graph.bodies import input_kinds, kind_of, stacked
 from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.scans import ScanLayout
 
 
 @vjp("Scan", since=9)

@@ -53,7 +53,7 @@ def define(*names: str, domain: str = MICROSOFT, rounds: bool = False) -> Callab
 
     def enter(build: B) -> B:
         for name in names:
-            _TABLE.enter((domain, name), Definition(build, rounds))
+            _TABLE.enter((domain, name), Definition(build, rounds), build.__module__)
         return build
 
     return enter
@@ -63,6 +63,11 @@ def defined() -> Iterator[tuple[str, str, Definition]]:
     """Yield domain, operator type and definition of every operator that has one."""
     for (domain, name), definition in _TABLE.items():
         yield domain, name, definition
+
+
+def extended() -> bool:
+    """Tell whether there are definitions that are not onnxcam's own."""
+    return _TABLE.extended
 
 
 def is_defined(domain: str | None, op_type: str) -> bool:
