@@ -73,7 +73,7 @@ def choose_provider(device: Device) -> Provider:
     if device == "gpu":
         raise UsageError(
             f"no usable CUDA device: {problem}",
-            "install it: pip install 'onnxcam[gpu]', or use --device cpu",
+            "install it: pip install 'onnxcam[gpu]', or use `device='cpu'`",
         )
     return Provider(_CPU, f"no usable CUDA device: {problem}")
 

@@ -40,13 +40,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that were written behind a model, in order."""
     names: list[str] = []
-    real = compose.explain_graph
+    real = compose.plan_graph
 
-    def counting(model: Any, catalog: Any, method: Any, **options: Any) -> Any:
-        names.append(method.name)
-        return real(model, catalog, method, **options)
+    def counting(model: Any, plan: Any, **options: Any) -> Any:
+        names.extend(m.method.name for m in plan.maps)
+        return real(model, plan, **options)
 
-    monkeypatch.setattr(compose, "explain_graph", counting)
+    monkeypatch.setattr(compose, "plan_graph", counting)
     return names
 
 
@@ -64,11 +64,13 @@ def test_a_model_is_written_once(folder: Path, written: list[str]) -> None:
     assert len(list(folder.iterdir())) == 1
 
 
-def test_one_target_and_several_are_two_entries(folder: Path, written: list[str]) -> None:
+def test_one_target_and_several_are_one_entry(folder: Path, written: list[str]) -> None:
+    one = _explainer()(X, target=2)
     for _ in range(2):
         rows = _explainer()(X, target=[2, 0])
         assert [e.target for e in rows] == [2, 0]
-    assert len(written) == len(list(folder.iterdir())) == 2
+        np.testing.assert_array_equal(rows[0].map, one.map)
+    assert len(written) == len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("change", ["method", "feature", "reduction", "weights", "code"])

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layers.path import MOVES, ancestors, producer
+from onnxcam.analysis.layers.path import ancestors, moves
 from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
+from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import Draft
-
-_FINAL = {"Softmax": "logits", "LogSoftmax": "logits", "Sigmoid": "logits"}
 
 
 def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
@@ -25,23 +24,24 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
     """
     if name is not None:
         tensor = draft.tensor(name)
-        output = _shown_by(graph, tensor)
-        kind = "probabilities" if producer(tensor) in _FINAL else "output"
-        return _described(tensor, kind, output, "named by the caller", None)
+        shown = _shown_by(graph, tensor)
+        last = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
+        kind = "probabilities" if last else "output"
+        return _described(tensor, kind, shown, "named by the caller", None)
     outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
     if not outputs:
-        raise ModelError("the model has no floating point output", "name a --reduction-layer")
+        raise ModelError("the model has no floating point output", "name a `reduction_layer`")
     finals = [(t, _final(t)) for t in outputs]
-    output, final = next(((t, f) for t, f in finals if f is not None), (outputs[0], None))
+    output, final = next((pair for pair in finals if pair[1] is not None), finals[0])
     if final is None:
         reason = "the model's output; no Softmax or Sigmoid behind it, so it is taken as logits"
         return _described(output, "logits", output.name, reason, None)
-    axis = int(final.attrs.get("axis", -1)) if final.op != "Sigmoid" else None
+    axis = None if has(final, Trait.ELEMENTWISE) else int(final.attrs.get("axis", -1))
     reason = f"the input of the final {final.op} ({final.name or final.outputs[0].name})"
     score = final.inputs[0]
     if axis is not None and _merges_batch(score, output):
         score, axis = score.inputs[0].inputs[0], -1
-    found = _described(score, _FINAL[final.op], output.name, reason, axis)
+    found = _described(score, "logits", output.name, reason, axis)
     return replace(found, final=str(final.op))
 
 
@@ -63,9 +63,9 @@ def _final(tensor: Tensor) -> gs.Node | None:
     """Return the final Softmax or Sigmoid behind an output, looking through moves."""
     while tensor.inputs:
         node = tensor.inputs[0]
-        if node.op in _FINAL:
+        if has(node, Trait.PROBABILITIES):
             return node
-        if node.op not in MOVES:
+        if not moves(node):
             return None
         tensor = node.inputs[0]
     return None
@@ -75,7 +75,7 @@ def _described(tensor: Tensor, kind: str, output: str, reason: str, axis: int | 
     shape = shape_of(tensor)
     if shape is None:
         raise ModelError(
-            f"the rank of the score {tensor.name!r} is unknown", "name another --reduction-layer"
+            f"the rank of the score {tensor.name!r} is unknown", "name another `reduction_layer`"
         )
     rank = len(shape)
     if axis is None:

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.analysis.layout.groups import groups
 from onnxcam.analysis.layout.rules import axes_of
 from onnxcam.graph.emit import shape_of
+from onnxcam.graph.ops import Trait
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,6 @@ class Rows:
 
 Need: TypeAlias = Rows | None  # None: all of a tensor
 Rule: TypeAlias = Callable[[gs.Node, Rows], "list[Need] | None"]
-
-_ELEMENTWISE = frozenset(
-    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
-    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
-    "Round Cast CastLike Identity Dropout Add Sub Mul Div Pow Max Min Sum Mean Where Expand Not "
-    "Equal Greater Less GreaterOrEqual LessOrEqual And Or Sign Sin Cos".split()
-)
-_NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
-_REDUCTIONS = frozenset(
-    f"Reduce{k}" for k in "Mean Sum Max Min L1 L2 Prod SumSquare LogSum LogSumExp".split()
-)
 
 
 def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
@@ -135,16 +125,17 @@ def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    "Expand": _elementwise,
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(_NORMS, _norm),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     "Transpose": _transpose,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
 }
+BY_TRAIT = {
+    Trait.ELEMENTWISE: _elementwise, Trait.NORMALISES_LAST: _norm, Trait.REDUCES: _reduce,
+}  # fmt: skip
 QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensors stand
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ((0,), _elementwise)),
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), ((0,), _elementwise)),

@@ -16,11 +16,11 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.rules import axes_of, numbers
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 _Vector: TypeAlias = "list[Any]"  # of ints, truth values, symbols and None
 _Compute: TypeAlias = Callable[["_Sizes", gs.Node], "_Vector | None"]
 _LONGEST = 32  # elements of a vector that is looked at
-_BROADCASTING = frozenset("Add Sub Mul Div Pow Max Min Sum Mean Where And Or Equal".split())
 
 
 def refine(graph: gs.Graph) -> None:
@@ -55,7 +55,7 @@ class _Sizes:
     def learn(self, node: gs.Node) -> None:
         """Compute the shape of a node's output and keep what is new in it."""
         y = node.outputs[0] if node.outputs else None
-        compute = _broadcast if node.op in _BROADCASTING else _SHAPES.get(node.op)
+        compute = _SHAPES.get(node.op, _broadcast if has(node, Trait.ELEMENTWISE) else None)
         if y is None or compute is None or not isinstance(y.shape, list):
             return
         found = compute(self, node)
@@ -226,7 +226,7 @@ def _expand(sizes: _Sizes, node: gs.Node) -> _Vector | None:
 
 
 def _broadcast(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    shapes = [sizes.shape(t) for t in node.inputs]
+    shapes = [sizes.shape(t) for t in data_inputs(node, node.inputs)]
     return None if None in shapes else _broadcast_shapes([s for s in shapes if s is not None])
 
 

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import RULES, same
+from onnxcam.analysis.layout.rules import RULES, Rule, same
 from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
-
-_ANCHORS = frozenset(
-    "Conv ConvTranspose ConvInteger QLinearConv FusedConv MaxPool AveragePool LpPool "
-    "GlobalAveragePool GlobalMaxPool GlobalLpPool BatchNormalization InstanceNormalization "
-    "GroupNormalization LRN DepthToSpace SpaceToDepth DeformConv MaxUnpool "
-    "QLinearAveragePool QLinearGlobalAveragePool".split()
-)
-_UNARY = frozenset(
-    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
-    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
-    "Round Cast CastLike Identity Dropout Pad QuantizeLinear DequantizeLinear Softmax LogSoftmax "
-    "LayerNormalization RMSNormalization SimplifiedLayerNormalization Resize Upsample "
-    "MeanVarianceNormalization LpNormalization FastGelu QuickGelu BiasGelu CumSum "
-    "QLinearSigmoid QLinearLeakyRelu QLinearSoftmax SkipLayerNormalization".split()
-)
-_BINARY = frozenset("Add Sub Mul Div Pow Max Min Sum Mean Where QLinearAdd QLinearMul".split())
-_JOINS: dict[str, Callable[[gs.Node], list[Tensor]]] = {  # and what they join
-    "Concat": lambda node: list(node.inputs),
-    "QLinearConcat": lambda node: list(node.inputs[2::3]),
-}
-_LETTER_WAYS = {**dict.fromkeys(_UNARY, same), **RULES}
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 
 def layouts(graph: gs.Graph) -> dict[int, Layout]:
@@ -73,27 +53,27 @@ class _Walk:
             self.changed = True
 
     def forwards(self, node: gs.Node) -> None:
-        if node.op in _BINARY:
+        way = _way(node)
+        if has(node, Trait.KEEPS_SHAPE):
             self._share(node)
-        elif node.op in _JOINS:
+        elif has(node, Trait.JOINS):
             self._join(node)
-        elif node.inputs and id(node.inputs[0]) in self.found and node.op in _LETTER_WAYS:
+        elif node.inputs and id(node.inputs[0]) in self.found and way is not None:
             outputs = node.outputs if node.op == "Split" else node.outputs[:1]
             for i, y in enumerate(outputs):
-                layout = self.found[id(node.inputs[0])]
-                self.enter(y, _LETTER_WAYS[node.op](node, layout, True, i))
+                self.enter(y, way(node, self.found[id(node.inputs[0])], True, i))
 
     def backwards(self, node: gs.Node) -> None:
-        if node.op in _BINARY:
+        way = _way(node)
+        if has(node, Trait.KEEPS_SHAPE):
             self._share(node)
-        elif node.inputs and node.op in _LETTER_WAYS:
+        elif node.inputs and way is not None:
             for i, y in enumerate(node.outputs):
                 if id(y) in self.found:
-                    layout = _LETTER_WAYS[node.op](node, self.found[id(y)], False, i)
-                    self.enter(node.inputs[0], layout)
+                    self.enter(node.inputs[0], way(node, self.found[id(y)], False, i))
 
     def _anchor(self, node: gs.Node) -> None:
-        if node.op in _ANCHORS:
+        if has(node, Trait.CHANNELS_FIRST):
             for tensor in (node.inputs[0], node.outputs[0]):
                 rank = len(shape_of(tensor) or ())
                 if 2 < rank <= 5:
@@ -104,9 +84,9 @@ class _Walk:
 
     def _share(self, node: gs.Node) -> None:
         """Elementwise operators: all operands of the output's rank share its layout."""
-        y = node.outputs[0]
+        y, data = node.outputs[0], data_inputs(node, node.inputs)
         rank = len(shape_of(y) or ())
-        peers = [y, *(t for t in node.inputs if rank and len(shape_of(t) or ()) == rank)]
+        peers = [y, *(t for t in data if rank and len(shape_of(t) or ()) == rank)]
         known = [self.found[id(t)] for t in peers if id(t) in self.found]
         if not known:
             return
@@ -116,7 +96,7 @@ class _Walk:
 
     def _join(self, node: gs.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
-        y, inputs = node.outputs[0], _JOINS[node.op](node)
+        y, inputs = node.outputs[0], data_inputs(node, node.inputs)
         known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
         if not known:
             return
@@ -130,6 +110,11 @@ class _Walk:
             return
         for tensor in (y, *inputs):
             self.enter(tensor, best)
+
+
+def _way(node: gs.Node) -> Rule | None:
+    """Return how a node passes the layout of its first input on, None where it is not known."""
+    return RULES.get(node.op, same if has(node, Trait.KEEPS_AXES) else None)
 
 
 def _says_more(new: Layout, old: Layout) -> bool:

@@ -103,8 +103,13 @@ def scale(
     map: NDArray[Any], colormap: str | None, signed: bool, limits: Limits | None
 ) -> tuple[str, Limits]:
     """Fill in what a drawing leaves open: the colour map's name and the raw values at its ends."""
-    name = colormap or ("bluered" if signed else "ember")
+    name = colormap or default_colormap(signed=signed)
     return name, value_range(map, "signed" if signed else "max") if limits is None else limits
+
+
+def default_colormap(*, signed: bool) -> str:
+    """Return the name of the colour map of a scale that nobody chose one for."""
+    return "bluered" if signed else "ember"
 
 
 def drawable(map: NDArray[Any]) -> NDArray[Any]:
