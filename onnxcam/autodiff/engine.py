@@ -126,9 +126,10 @@ class _Walk:
         return [t for i, t in moved if not self._is_discrete(node, i, t)] + captured
 
     def _is_discrete(self, node: gs.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
-        place = node.domain, node.op, self._opset(node)
-        whole = not is_float(tensor)
-        return whole and (is_sequence(tensor) or is_discrete(schema_of(*place), side, index))
+        if is_float(tensor):
+            return False
+        schema = schema_of(node.domain, node.op, self._opset(node))
+        return is_sequence(tensor) or is_discrete(schema, side, index)
 
     def _forward(self) -> None:
         """Find the tensors that a change of ``wrt`` can move."""
