@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx import NodeProto
 from onnx.reference import ReferenceEvaluator
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, node_proto, static_shape
 
 _OPS = frozenset(
@@ -21,6 +22,7 @@ _OPS = frozenset(
 _SMALL = 64  # elements: shapes, axes and pads have fewer
 
 
+@quirks.works_around(quirks.EVALUATED_DIVISION)
 def folded(
     op: Emitter, node: gs.Node, inputs: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...] | None:
@@ -48,7 +50,7 @@ def folded(
         return None
     if any(v.dtype.kind not in "iub" or v.size > _SMALL for v in given):
         return None
-    if node.op == "Div" and any((v < 0).any() for v in given):  # rounds down there, not to zero
+    if node.op == "Div" and any((v < 0).any() for v in given):
         return None
     proto = node_proto(node)
     proto.name = ""

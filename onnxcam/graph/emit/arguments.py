@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx.defs import OpSchema
 
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.tensors import Tensor, Value
 
 PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
@@ -23,6 +24,7 @@ IMPURE = frozenset(
 )  # fmt: skip
 
 
+@quirks.works_around(quirks.EMPTY_BIAS, quirks.EMPTY_GEMM)
 def assign(
     schema: OpSchema, inputs: list[Value], named: Mapping[str, Any]
 ) -> tuple[list[Value], dict[str, Any]]:
@@ -51,7 +53,7 @@ def assign(
         else:
             raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
     while len(inputs) > schema.min_input and inputs[-1] is None:
-        inputs.pop()  # OpenVINO knows no Gemm whose C is omitted by an empty name
+        inputs.pop()
     if len(inputs) > schema.max_input:  # an input that is an attribute in this opset
         raise _too_old(schema, f"{len(inputs)} inputs")
     return inputs, attributes

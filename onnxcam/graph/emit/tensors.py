@@ -15,10 +15,6 @@ Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of 
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
-_MOVES = frozenset(  # what ONNX Runtime moves a DequantizeLinear past
-    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Identity"}
-)
-
 
 def np_dtype(elem_type: int) -> np.dtype[Any]:
     """Return the NumPy (or ml_dtypes) dtype of an ONNX element type."""
@@ -91,15 +87,3 @@ def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
 def is_sequence(tensor: Tensor) -> bool:
     """Tell whether a value is a sequence of tensors; its dtype and shape are its elements'."""
     return isinstance(tensor, gs.Variable) and tensor.type == "sequence_type"
-
-
-def is_dequantised(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a DequantizeLinear's output, or only a reshape of one."""
-    while tensor.inputs:
-        node = tensor.inputs[0]
-        if node.op == "DequantizeLinear":
-            return True
-        if node.op not in _MOVES:
-            return False
-        tensor = node.inputs[0]
-    return False

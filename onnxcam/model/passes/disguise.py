@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.bodies import infer
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import LIKE_FIRST, Emitter, Tensor, dtype_of, imported, shape_of, value_info
@@ -85,6 +86,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     return out
 
 
+@quirks.works_around(quirks.OPEN_SHAPES)
 def _is_open(node: NodeProto) -> bool:
     own = not node.domain and node.op_type in LIKE_FIRST
     return own or is_defined(node.domain, node.op_type) or any(bodies_of(node))
