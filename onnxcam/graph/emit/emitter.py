@@ -89,7 +89,7 @@ class Emitter(Shorthands):
             dtype: NumPy dtype; None keeps that of ``value``.
         """
         array = np.asarray(value) if dtype is None else np.asarray(value).astype(dtype)
-        key = (str(array.dtype), array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if key in self._constants:
             return self._constants[key]
         tensor = gs.Constant(self.fresh("const"), np.asarray(array, order="C"))

@@ -22,6 +22,7 @@ class Inference:
 
     def __init__(self, opsets: Mapping[str, int]) -> None:
         self._opsets = opsets
+        self._imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._types: dict[int, TypeProto] = {}
         self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
 
@@ -40,8 +41,7 @@ class Inference:
             if not tensor.name:
                 continue
             types[tensor.name] = self._of(tensor)
-            small = math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT
-            if isinstance(tensor, gs.Constant) and small:
+            if isinstance(tensor, gs.Constant) and _is_small(tensor):
                 data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
         try:
             inferred = onnx.shape_inference.infer_node_outputs(
@@ -49,7 +49,7 @@ class Inference:
                 node_proto(node),
                 types,
                 data,
-                opset_imports=[helper.make_opsetid(d, v) for d, v in self._opsets.items()],
+                opset_imports=self._imports,
                 ir_version=onnx.IR_VERSION,
             )
         except ValueError:  # an input comes from an operator that onnx does not know
@@ -116,3 +116,8 @@ class Inference:
             types[id(tensor)] = TypeProto() if unknown else type_proto(tensor)
             self._keep.append(tensor)
         return types[id(tensor)]
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """Tell whether a constant may be a shape, axes or pads, whose values tell shapes."""
+    return math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,15 +48,24 @@ def is_float(tensor: Tensor) -> bool:
     The formats of quantised values (float8 and smaller) count as integers.
     """
     dtype = dtype_of(tensor)
-    if dtype is None or dtype.name == "bfloat16":
-        return True
-    return dtype.kind in "fc" and not dtype.name.startswith("float8")
+    return dtype is None or _is_wide(dtype)
 
 
 def is_small_float(tensor: Tensor) -> bool:
     """Tell whether a tensor holds float8 or smaller: reals, rounded as quantised values are."""
     dtype = dtype_of(tensor)
-    return dtype is not None and dtype.name.startswith(("float8", "float4"))
+    return dtype is not None and _is_narrow(dtype)
+
+
+@cache
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is of reals (or complex numbers) that gradients are made of."""
+    return dtype.name == "bfloat16" or (dtype.kind in "fc" and not _is_narrow(dtype))
+
+
+@cache
+def _is_narrow(dtype: np.dtype[Any]) -> bool:
+    return dtype.name.startswith(("float8", "float4"))
 
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
