@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layers.path import MOVES, ancestors, bottlenecks, path, producer
+from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import Layout, layouts, spatial_shape
@@ -14,16 +14,11 @@ from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.analysis.layout.sizes import refine
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
+from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 
-ACTIVATIONS = frozenset(
-    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
-    "Softsign Tanh ThresholdedRelu Swish FastGelu QuickGelu BiasGelu QLinearSigmoid "
-    "QLinearLeakyRelu FusedConv".split()
-)
 _ONLY = "reaches the score"
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
 def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
@@ -66,7 +61,7 @@ def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
 def _views(score: Tensor) -> set[int]:
     """Return the ids of the score and of the tensors that it is only a reshape of."""
     found = {id(score)}
-    while score.inputs and score.inputs[0].op in MOVES:
+    while score.inputs and moves(score.inputs[0]):
         score = score.inputs[0].inputs[0]
         found.add(id(score))
     return found
@@ -101,6 +96,8 @@ def _judge(
         return False, f"the meaning of one of its axes is unknown ({layout.axes})"
     if "T" in layout.axes and (not layout.grid or layout.prefix is None):
         return False, "its tokens have no known grid"
+    if layout.rolled:
+        return False, "its positions are rolled round: they are not where the input has them"
     return True, f"{_space_word(layout)} map of {_times(extent)}{_extra(layout)}"
 
 
@@ -138,7 +135,7 @@ def _is_activation(tensor: Tensor) -> bool:
     if not tensor.inputs:
         return False
     node = tensor.inputs[0]
-    if node.op in ACTIVATIONS or cuts_at_zero(node):
+    if has(node, Trait.ACTIVATION) or cuts_at_zero(node):
         return True
     if node.op == "DequantizeLinear" and producer(node.inputs[0]) == "QuantizeLinear":
         rounding = node.inputs[0].inputs[0]
@@ -196,18 +193,18 @@ def _unrounded(tensor: Tensor) -> Tensor:
 
 
 def _moves(node: gs.Node) -> bool:
-    return node.op in MOVES or node.op.removeprefix("QLinear") in _POOLS
+    return moves(node) or has(node, Trait.POOL)
 
 
 def _projects(node: gs.Node) -> bool:
     """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
     fixed = any(const_value(t) is not None for t in node.inputs)
-    linear = node.op.removeprefix("QLinear") in ("MatMul", "Gemm", "Add") and fixed
+    linear = has(node, Trait.PRODUCT, Trait.BIAS) and fixed
     return linear or node.op == "Slice" or _moves(node)
 
 
 def _is_norm(tensor: Tensor) -> bool:
-    return bool(tensor.inputs) and "LayerNormalization" in tensor.inputs[0].op
+    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.NORMALISES_LAST)
 
 
 def _space_word(layout: Layout) -> str:

@@ -10,12 +10,7 @@ from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError
 from onnxcam.graph.bodies import captured
 from onnxcam.graph.emit import Tensor, is_float, shape_of
-
-MOVES = frozenset(
-    "Identity Cast CastLike Reshape Squeeze Unsqueeze Flatten Transpose Dropout QuantizeLinear "
-    "DequantizeLinear".split()
-)
-_SHAPES = frozenset({"Shape", "Size"})
+from onnxcam.graph.ops import Trait, has
 
 
 def ancestors(tensor: Tensor) -> Iterator[Tensor]:
@@ -48,7 +43,7 @@ def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
     nodes = []
     for node in graph.nodes:
         fed = [*node.inputs, *_captured_by(node)]
-        if node.op not in _SHAPES and any(id(t) in below for t in fed):
+        if not has(node, Trait.READS_SHAPE) and any(id(t) in below for t in fed):
             below.update(id(t) for t in node.outputs)
             if any(id(t) in above for t in node.outputs):
                 nodes.append(node)
@@ -85,6 +80,11 @@ def _captured_by(node: gs.Node) -> Iterator[Tensor]:
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):
             yield from captured(value)
+
+
+def moves(node: gs.Node) -> bool:
+    """Tell whether a node only gives the elements of its input other axes or another type."""
+    return has(node, Trait.VIEW, Trait.SAME)
 
 
 def producer(tensor: Tensor) -> str:

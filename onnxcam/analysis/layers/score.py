@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layers.path import MOVES, ancestors, producer
+from onnxcam.analysis.layers.path import ancestors, moves
 from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
+from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import Draft
-
-_FINAL = {"Softmax": "logits", "LogSoftmax": "logits", "Sigmoid": "logits"}
 
 
 def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
@@ -26,7 +25,8 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
     if name is not None:
         tensor = draft.tensor(name)
         output = _shown_by(graph, tensor)
-        kind = "probabilities" if producer(tensor) in _FINAL else "output"
+        ends = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
+        kind = "probabilities" if ends else "output"
         return _described(tensor, kind, output, "named by the caller", None)
     outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
     if not outputs:
@@ -41,7 +41,7 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
     score = final.inputs[0]
     if axis is not None and _merges_batch(score, output):
         score, axis = score.inputs[0].inputs[0], -1
-    found = _described(score, _FINAL[final.op], output.name, reason, axis)
+    found = _described(score, "logits", output.name, reason, axis)
     return replace(found, final=str(final.op))
 
 
@@ -63,9 +63,9 @@ def _final(tensor: Tensor) -> gs.Node | None:
     """Return the final Softmax or Sigmoid behind an output, looking through moves."""
     while tensor.inputs:
         node = tensor.inputs[0]
-        if node.op in _FINAL:
+        if has(node, Trait.PROBABILITIES):
             return node
-        if node.op not in MOVES:
+        if not moves(node):
             return None
         tensor = node.inputs[0]
     return None

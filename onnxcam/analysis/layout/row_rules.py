@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.analysis.layout.groups import groups
 from onnxcam.analysis.layout.rules import axes_of
 from onnxcam.graph.emit import shape_of
+from onnxcam.graph.ops import Trait, has
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,6 @@ class Rows:
 
 Need: TypeAlias = Rows | None  # None: all of a tensor
 Rule: TypeAlias = Callable[[gs.Node, Rows], "list[Need] | None"]
-
-_ELEMENTWISE = frozenset(
-    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
-    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
-    "Round Cast CastLike Identity Dropout Add Sub Mul Div Pow Max Min Sum Mean Where Expand Not "
-    "Equal Greater Less GreaterOrEqual LessOrEqual And Or Sign Sin Cos".split()
-)
-_NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
-_REDUCTIONS = frozenset(
-    f"Reduce{k}" for k in "Mean Sum Max Min L1 L2 Prod SumSquare LogSum LogSumExp".split()
-)
 
 
 def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
@@ -134,12 +124,16 @@ def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
     return [rows.along(t.index(letter)) if letter in t else None for t in terms.split(",")]
 
 
+_KINDS: dict[Trait, Rule] = {
+    Trait.ELEMENTWISE: _elementwise,
+    Trait.NORMALISES_LAST: _norm,
+    Trait.REDUCES: _reduce,
+}
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    "SimplifiedLayerNormalization": _norm,
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(_NORMS, _norm),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Expand": _elementwise,
     "Transpose": _transpose,
     "MatMul": _matmul,
     "Gemm": _gemm,
@@ -152,3 +146,11 @@ QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensor
     "QLinearSoftmax": ((0,), _softmax),
     "QLinearMatMul": ((0, 3), _matmul),
 }
+
+
+def rule_of(node: gs.Node) -> Rule | None:
+    """Return how a node asks for rows; None for one that does not."""
+    known = RULES.get(node.op)
+    if known is not None or node.op in QUANTISED or has(node, Trait.OF_RUNTIME):
+        return known
+    return next((rule for trait, rule in _KINDS.items() if has(node, trait)), None)

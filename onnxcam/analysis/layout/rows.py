@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layout.row_rules import QUANTISED, RULES, Need, Rows
+from onnxcam.analysis.layout.row_rules import QUANTISED, Need, Rows, rule_of
 from onnxcam.analysis.layout.rules import axes_of, numbers
 from onnxcam.graph.emit import Tensor, const_value, shape_of
 
@@ -65,7 +65,7 @@ def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
     """
     if shape_of(node.outputs[0]) is None or node.domain not in (None, "", "ai.onnx"):
         return None
-    rule = RULES.get(node.op)
+    rule = rule_of(node)
     found = None if rule is None else rule(node, rows)
     return found if found is not None and any(found) else None
 

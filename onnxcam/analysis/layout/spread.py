@@ -1,36 +1,18 @@
-"""The walk: letters spread from the anchors through the graph until nothing new is found."""
+"""The walk: meanings spread from the anchors through the graph until nothing new is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from onnxcam.analysis.layout.atoms import Axis
+from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import RULES, same
+from onnxcam.analysis.layout.rules import channels, rolled, rule_of
 from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
-
-_ANCHORS = frozenset(
-    "Conv ConvTranspose ConvInteger QLinearConv FusedConv MaxPool AveragePool LpPool "
-    "GlobalAveragePool GlobalMaxPool GlobalLpPool BatchNormalization InstanceNormalization "
-    "GroupNormalization LRN DepthToSpace SpaceToDepth DeformConv MaxUnpool "
-    "QLinearAveragePool QLinearGlobalAveragePool".split()
-)
-_UNARY = frozenset(
-    "Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu Softplus "
-    "Softsign Tanh ThresholdedRelu Swish Shrink Erf Exp Log Sqrt Abs Neg Reciprocal Floor Ceil "
-    "Round Cast CastLike Identity Dropout Pad QuantizeLinear DequantizeLinear Softmax LogSoftmax "
-    "LayerNormalization RMSNormalization SimplifiedLayerNormalization Resize Upsample "
-    "MeanVarianceNormalization LpNormalization FastGelu QuickGelu BiasGelu CumSum "
-    "QLinearSigmoid QLinearLeakyRelu QLinearSoftmax SkipLayerNormalization".split()
-)
-_BINARY = frozenset("Add Sub Mul Div Pow Max Min Sum Mean Where QLinearAdd QLinearMul".split())
-_JOINS: dict[str, Callable[[gs.Node], list[Tensor]]] = {  # and what they join
-    "Concat": lambda node: list(node.inputs),
-    "QLinearConcat": lambda node: list(node.inputs[2::3]),
-}
-_LETTER_WAYS = {**dict.fromkeys(_UNARY, same), **RULES}
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 
 def layouts(graph: gs.Graph) -> dict[int, Layout]:
@@ -46,112 +28,151 @@ def layouts(graph: gs.Graph) -> dict[int, Layout]:
             walk.forwards(node)
         for node in reversed(graph.nodes):
             walk.backwards(node)
+    found = {key: meaning.read() for key, meaning in walk.found.items() if meaning.axes}
     for tensor in graph.inputs:
-        if id(tensor) in walk.found:
-            walk.found[id(tensor)] = _completed(walk.found[id(tensor)])
-    return walk.found
+        if id(tensor) in found:
+            found[id(tensor)] = _completed(found[id(tensor)])
+    return found
 
 
 class _Walk:
     def __init__(self, graph: gs.Graph) -> None:
-        self.found: dict[int, Layout] = {}
+        self.found: dict[int, Meaning] = {}
         self.changed = True
+        self._done: set[int] = set()
         for node in graph.nodes:
-            self._anchor(node)
+            if _is_embedding(node):
+                self._enter_plain(node.inputs[1], [2], "NW")
+                self._enter_plain(node.outputs[0], [3], "NWC")
 
-    def enter(self, tensor: Tensor, layout: Layout | None) -> None:
-        """Keep the layout of a tensor, if it says more than what is known."""
+    def enter(self, tensor: Tensor, meaning: Meaning | None) -> None:
+        """Keep the meaning of a tensor, if it says more than what is known."""
         shape = shape_of(tensor)
-        if layout is None or shape is None or len(shape) != len(layout.axes):
+        if meaning is None or shape is None or len(shape) != len(meaning.axes):
             return
-        if not tensor.name or isinstance(tensor, gs.Constant):
+        if self._complete(tensor):
             return
-        layout = layout.settled(tensor)
+        meaning = meaning.fitted(shape)
         known = self.found.get(id(tensor))
-        if known is None or _says_more(layout, known):
-            self.found[id(tensor)] = layout
+        if known is None or _says_more(meaning, known):
+            self.found[id(tensor)] = meaning
             self.changed = True
+            if meaning.complete:
+                self._done.add(id(tensor))
 
     def forwards(self, node: gs.Node) -> None:
-        if node.op in _BINARY:
-            self._share(node)
-        elif node.op in _JOINS:
-            self._join(node)
-        elif node.inputs and id(node.inputs[0]) in self.found and node.op in _LETTER_WAYS:
-            outputs = node.outputs if node.op == "Split" else node.outputs[:1]
-            for i, y in enumerate(outputs):
-                layout = self.found[id(node.inputs[0])]
-                self.enter(y, _LETTER_WAYS[node.op](node, layout, True, i))
+        if has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST):
+            self._anchor(node)
+        if all(map(self._complete, node.outputs)) or self._among_many(node):
+            return
+        rule = rule_of(node)
+        if rule is not None and id(node.inputs[0]) in self.found:
+            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
+                self.enter(y, rule(node, self.found[id(node.inputs[0])], True, i))
 
     def backwards(self, node: gs.Node) -> None:
-        if node.op in _BINARY:
-            self._share(node)
-        elif node.inputs and node.op in _LETTER_WAYS:
+        if all(map(self._complete, node.inputs)) or self._among_many(node):
+            return
+        rule = rule_of(node)
+        if rule is not None and not self._complete(node.inputs[0]):
             for i, y in enumerate(node.outputs):
                 if id(y) in self.found:
-                    layout = _LETTER_WAYS[node.op](node, self.found[id(y)], False, i)
-                    self.enter(node.inputs[0], layout)
+                    self.enter(node.inputs[0], rule(node, self.found[id(y)], False, i))
+
+    def _complete(self, tensor: Tensor) -> bool:
+        """Tell whether there is nothing more to be known of a tensor."""
+        return id(tensor) in self._done or not tensor.name or isinstance(tensor, gs.Constant)
+
+    def _among_many(self, node: gs.Node) -> bool:
+        """Pass a meaning between all operands and the result of a node, where it is such a one."""
+        if has(node, Trait.JOINS):
+            self._join(node)
+        elif has(node, Trait.ELEMENTWISE):
+            self._share(node)
+        else:
+            return False
+        return True
 
     def _anchor(self, node: gs.Node) -> None:
-        if node.op in _ANCHORS:
+        """Convolutions and pools say what axes mean, where nothing before them does."""
+        first = has(node, Trait.CHANNELS_FIRST)
+        x = self.found.get(id(node.inputs[0]))
+        if x is None or x.unknown or (has(node, Trait.CONVOLUTION) and channels(node, x) == "?"):
             for tensor in (node.inputs[0], node.outputs[0]):
-                rank = len(shape_of(tensor) or ())
-                if 2 < rank <= 5:
-                    self.enter(tensor, Layout("NC" + SPACE[rank - 2]))
-        elif _is_embedding(node):
-            self.enter(node.inputs[1], Layout("NW"))
-            self.enter(node.outputs[0], Layout("NWC"))
+                self._enter_plain(tensor, range(3, 6), "NC{}" if first else "N{}C")
+
+    def _enter_plain(self, tensor: Tensor, ranks: Iterable[int], letters: str) -> None:
+        shape = shape_of(tensor) or ()
+        if len(shape) in ranks:
+            self.enter(tensor, plain(letters.format(SPACE[max(0, len(shape) - 2)]), shape))
 
     def _share(self, node: gs.Node) -> None:
-        """Elementwise operators: all operands of the output's rank share its layout."""
+        """Elementwise operators: all operands of the output's rank share its meaning."""
         y = node.outputs[0]
         rank = len(shape_of(y) or ())
-        peers = [y, *(t for t in node.inputs if rank and len(shape_of(t) or ()) == rank)]
+        operands = data_inputs(node, node.inputs)
+        peers = [y, *(t for t in operands if rank and len(shape_of(t) or ()) == rank)]
         known = [self.found[id(t)] for t in peers if id(t) in self.found]
-        if not known:
-            return
-        best = max(known, key=lambda k: (k.prefix is not None, len(k.grid), -k.axes.count("?")))
-        for tensor in peers:
-            self.enter(tensor, best)
+        if known:
+            best = max(known, key=_weight)
+            for tensor in peers:
+                self.enter(tensor, best)
 
     def _join(self, node: gs.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
-        y, inputs = node.outputs[0], _JOINS[node.op](node)
+        y, inputs, turned = node.outputs[0], data_inputs(node, node.inputs), rolled(node)
+        if turned is not None:
+            x, axis, by = turned
+            for source, to, way in ((x, y, by), (y, x, -by)):
+                if id(source) in self.found:
+                    self.enter(to, self.found[id(source)].moved(axis, way))
+            return
         known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
         if not known:
             return
-        place, best = max(known, key=lambda k: (len(k[1].grid), -k[1].axes.count("?")))
+        place, best = max(known, key=lambda k: _weight(k[1]))
         axis = int(node.attrs.get("axis", 0)) % len(best.axes)
-        if best.axes[axis] == "T":
-            before = _tokens(inputs[:place], axis)
-            behind = _tokens(inputs[place + 1 :], axis)
-            prefix = None if before is None or best.prefix is None else best.prefix + before
-            self.enter(y, replace(best, prefix=prefix, suffix=best.suffix + (behind or 0)))
-            return
-        for tensor in (y, *inputs):
-            self.enter(tensor, best)
+        old = best.axes[axis]
+        if best.whole(axis) or not old.atoms:
+            for tensor in (y, *inputs):
+                self.enter(tensor, best)
+        elif best.read().axes[axis] == "T":
+            before = _tokens(inputs[:place], axis, old.before)
+            behind = _tokens(inputs[place + 1 :], axis, old.behind)
+            self.enter(y, best.put({axis: Axis(old.atoms, before, behind)}))
+        else:
+            for tensor in (y, *inputs):
+                self.enter(tensor, best.resized(axis))
 
 
-def _says_more(new: Layout, old: Layout) -> bool:
-    """Tell whether a layout knows more axes, or more of the class tokens, and contradicts none."""
-    agrees = all(o in ("?", n) for n, o in zip(new.axes, old.axes, strict=True))
-    fewer = new.axes.count("?") < old.axes.count("?")
-    learnt = new.axes == old.axes and old.prefix is None and new.prefix is not None
-    return learnt or (agrees and fewer)
+def _weight(meaning: Meaning) -> tuple[bool, bool, int, int]:
+    """Order meanings by what they say."""
+    several = [len(axis.wide) for axis in meaning.axes if axis.known]
+    sure = all(axis.before is not None for axis in meaning.axes)
+    return not meaning.rolled, sure, max(several, default=0), -meaning.unknown
 
 
-def _tokens(tensors: Iterable[Tensor], axis: int) -> int | None:
-    """Return how many tokens these are along an axis, None where that is not known."""
-    total = 0
+def _says_more(new: Meaning, old: Meaning) -> bool:
+    """Tell whether a meaning knows more axes, or more of the class tokens, and contradicts none."""
+    pairs = list(zip(new.axes, old.axes, strict=True))
+    agrees = all(not o.known or _letters(n) == _letters(o) for n, o in pairs)
+    learnt = any(o.before is None and n.before is not None for n, o in pairs)
+    return agrees and (new.unknown < old.unknown or (learnt and new.unknown == old.unknown))
+
+
+def _letters(axis: Axis) -> list[str]:
+    return [a.letter for a in axis.wide]
+
+
+def _tokens(tensors: Iterable[Tensor], axis: int, total: int | None) -> int | None:
+    """Return how many tokens these add along an axis, None where that is not known."""
     for tensor in tensors:
         size = (shape_of(tensor) or (None,) * (axis + 1))[axis]
         if not isinstance(size, int) and tensor.inputs and tensor.inputs[0].op == "Expand":
             # A class token is expanded over the batch; its number is that of the parameter.
             source = shape_of(tensor.inputs[0].inputs[0]) or ()
             size = source[axis] if axis < len(source) == len(shape_of(tensor) or ()) else None
-        if not isinstance(size, int):
-            return None
-        total += size
+        total = total + size if total is not None and isinstance(size, int) else None
     return total
 
 
@@ -172,5 +193,5 @@ def _completed(layout: Layout) -> Layout:
     """An input's only unknown axis is the one letter, batch or channel, that is missing."""
     missing = [c for c in "NC" if c not in layout.axes]
     if len(missing) == 1 and layout.axes.count("?") == 1:
-        return layout.with_axes(layout.axes.replace("?", missing[0]))
+        return replace(layout, axes=layout.axes.replace("?", missing[0]))
     return layout
