@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from onnxcam.errors import (
+    InputError,
+    ModelError,
+    NoDescriptionError,
+    OnnxcamError,
+    UnsupportedOp,
+    UsageError,
+)
 from onnxcam.version import __version__
 
 if TYPE_CHECKING:
+    from onnxcam import methods
+    from onnxcam.autodiff.api import vjp_model
     from onnxcam.conversion import convert
     from onnxcam.explain import Explainer
+    from onnxcam.model.model import load
     from onnxcam.output.explanation import Explanation
 
-__all__ = ["Explainer", "Explanation", "__version__", "convert"]
+__all__ = [
+    "Explainer",
+    "Explanation",
+    "InputError",
+    "ModelError",
+    "NoDescriptionError",
+    "OnnxcamError",
+    "UnsupportedOp",
+    "UsageError",
+    "__version__",
+    "convert",
+    "load",
+    "methods",
+    "vjp_model",
+]
 
 _HOMES = {
     "convert": "onnxcam.conversion",
     "Explainer": "onnxcam.explain",
     "Explanation": "onnxcam.output.explanation",
+    "load": "onnxcam.model.model",
+    "methods": "onnxcam.methods",
+    "vjp_model": "onnxcam.autodiff.api",
 }
 
+if not TYPE_CHECKING:  # a checker shall know what there is, and what is misspelt
 
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used: `import onnxcam` stays cheap."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'onnxcam' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import the public names when they are first used: `import onnxcam` stays cheap."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'onnxcam' has no attribute {name!r}")
+        home = import_module(_HOMES[name])
+        value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """Return all names, also those that nobody has used yet."""
+    return sorted({*globals(), *__all__})

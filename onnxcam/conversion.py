@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,14 @@ from onnx import ModelProto
 
 from onnxcam import compose, methods
 from onnxcam.analysis import layers
+from onnxcam.analysis.ports import model_input
+from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.explain import model_input
-from onnxcam.inputs import InputSpec, prepare, resolve, to_metadata
-from onnxcam.inputs.labels import load_labels
+from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
-from onnxcam.output.render.colour import colormap
-from onnxcam.targets.names import resolve_target
+from onnxcam.output.render.colour import colormap, default_colormap
+from onnxcam.targets import Score, Target, Wanted, as_targets
 from onnxcam.verify import Array, Check, sample_feeds, verify
 
 GRADIENT = "gradient"
@@ -59,12 +59,12 @@ def convert(
     model: str | os.PathLike[str] | bytes | ModelProto | Model,
     output: str | os.PathLike[str] | None = None,
     *,
-    method: str = "gradcam",
+    method: str | Sequence[str] = "gradcam",
     wrt: Sequence[str] = (),
-    target: int | str | Sequence[int | str | None] | None = None,
+    target: Wanted | Sequence[Wanted] = None,
     runtime_targets: bool = False,
     require_target: bool = False,
-    feature_layer: str | None = None,
+    feature_layer: str | Sequence[str] | None = None,
     reduction_layer: str | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
@@ -75,7 +75,7 @@ def convert(
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
     check: bool = True,
-    sample: Any = None,
+    sample: Input | None = None,
     force: bool = False,
 ) -> Conversion:
     """Write the model that predicts and explains.
@@ -83,15 +83,17 @@ def convert(
     Args:
         model: Path, bytes or proto of a model; it is not changed.
         output: The file to write, None for none.
-        method: Name of a graph method; or "gradient" for gradients of the score as they are, in
+        method: Name of a graph method, or several, whose maps share one forward pass and are
+            called ``onnxcam.map.<name>``; or "gradient" for gradients of the score as they are, in
             outputs ``grad::<tensor>`` of the tensors' shapes.
         wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
-        target: Class (or classes) explained by default: index or label, None for the top class.
-            Callers may feed others in ``onnxcam.target``.
+        target: Class (or classes) explained by default: index or label, None for the top class;
+            or a target of :mod:`onnxcam.targets`. Callers may feed other classes in
+            ``onnxcam.target``.
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
         require_target: Callers must feed ``onnxcam.target``: the file holds no default, as ONNX
             Runtime Web cannot feed an input that has one.
-        feature_layer: Tensor that the map is made of; None takes the default.
+        feature_layer: Tensor that the map is made of, or several; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
@@ -116,67 +118,103 @@ def convert(
         ModelError: The model cannot be read, or brought to ``opset``.
         UnsupportedOp: There is no gradient, or not at this ``opset``.
         UsageError: A name is unknown, ``output`` exists, is the model itself, the model is
-            explained already, or an overlay is asked for where the input is no picture.
+            explained already, what describes its input is wrong, or an overlay is asked for where
+            the input is no picture.
         InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     place = None if output is None else free_place(output, model, force=force)
     _check_mode(
         method, wrt, feature_layer=feature_layer, overlay=overlay, expose=expose,
-        fp16_safe=fp16_safe, runtime_target=runtime_targets, normalize=normalize != "none",
+        fp16_safe=fp16_safe, runtime_targets=runtime_targets, normalize=normalize != "none",
     )  # fmt: skip
     loaded = load(model, opset=opset)
     _refuse_explained(loaded)
     catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
-    spec = _spec(loaded, catalog, preprocess)
-    names = _names(labels) or (spec.labels if spec else None)
-    wanted = [target] if target is None or isinstance(target, int | str) else list(target)
-    indices = [resolve_target(t, catalog.reduction.classes, names) for t in wanted]
+    said = Description(
+        model_input(loaded, catalog), loaded.path, loaded.metadata, preprocess, class_names(labels)
+    )
+    spec = said.spec_if_said
+    quantity, indices = _targets(target, catalog, said)
+    maps = () if _is_gradient(method) else maps_of(catalog, method, feature_layer)
+    if overlay:
+        maps = tuple(replace(m, drawing=_drawing(spec, m.method)) for m in maps)
+    plan = compose.Plan(
+        catalog,
+        maps,
+        quantity,
+        targets=None if runtime_targets else len(indices),
+        default=indices,
+        required=require_target,
+        upsampling=upsampling,
+        normalize=normalize,
+        expose=compose.outputs_named(expose),
+        single=fp16_safe,
+    )
     metadata = to_metadata(spec) if spec else {}
-    explained: compose.Explained | compose.Gradients
-    if method == GRADIENT:
-        if len(indices) > 1:
-            raise UsageError("--method gradient takes one target", "write a file for each")
-        wish = compose.Wish(1, indices, require_target)
-        explained = compose.gradient_graph(loaded, catalog, wrt, wish, metadata=metadata)
-    else:
-        chosen = methods.find(method)
-        explained = compose.explain_graph(
-            loaded,
-            catalog,
-            chosen,
-            feature=compose.default_feature(catalog, feature_layer, chosen),
-            targets=None if runtime_targets else len(indices),
-            default=indices,
-            required=require_target,
-            upsampling=upsampling,
-            normalize=normalize,
-            expose=tuple(expose),
-            overlay=_drawing(spec, chosen) if overlay else None,
-            single=fp16_safe,
-            metadata=metadata,
-        )
+    explained = (
+        compose.plan_graph(loaded, plan, metadata=metadata)
+        if maps
+        else _gradients(loaded, plan, wrt, metadata)
+    )
     original = load(model) if opset is not None else loaded
-    feeds = _feeds(sample, loaded, catalog, spec)
+    feeds = None if sample is None else _feeds(sample, loaded, said)
     checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
 
 
-def _check_mode(method: str, wrt: Sequence[str], **others: object) -> None:
+def _targets(
+    target: Wanted | Sequence[Wanted], catalog: layers.Catalog, said: Description
+) -> tuple[Target, list[int]]:
+    """Return what is explained, and the classes of which it is.
+
+    Raises:
+        UsageError: There is no such class, or the targets are of several kinds.
+    """
+    pairs = [t.resolved(catalog.reduction.classes, said.labels) for t in as_targets(target)]
+    kinds = dict.fromkeys(kind for kind, _ in pairs)
+    if len(kinds) > 1:
+        listing = ", ".join(kind.quantity for kind in kinds)
+        raise UsageError(f"targets of several kinds ({listing})", "write a file for each")
+    return next(iter(kinds), Score()), [index for _, index in pairs]
+
+
+def _gradients(
+    model: Model, plan: compose.Plan, wrt: Sequence[str], metadata: Mapping[str, str]
+) -> compose.Gradients:
+    if plan.targets != 1:
+        raise UsageError("`method='gradient'` takes one target", "write a file for each")
+    return compose.gradient_graph(model, plan, wrt, metadata=metadata)
+
+
+def _is_gradient(method: str | Sequence[str]) -> bool:
+    """Tell whether gradients are asked for rather than maps.
+
+    Raises:
+        UsageError: Both are.
+    """
+    names = [method] if isinstance(method, str) else list(method)
+    if GRADIENT in names and len(names) > 1:
+        raise UsageError("`method='gradient'` makes no map", "write a file of its own for it")
+    return GRADIENT in names
+
+
+def _check_mode(method: str | Sequence[str], wrt: Sequence[str], **others: object) -> None:
     """Refuse options of maps where gradients are asked for, and the other way round."""
-    if method != GRADIENT:
+    if not _is_gradient(method):
         if wrt:
-            raise UsageError("--wrt is for gradients", "add --method gradient, or leave it out")
+            raise UsageError("`wrt` is for gradients", "add `method='gradient'`, or leave it out")
         return
     if not wrt:
         raise UsageError(
-            "--method gradient does not say of which tensors",
-            "name each with --wrt; `onnxcam layers MODEL --all` lists them",
+            "`method='gradient'` does not say of which tensors",
+            "name each with `wrt`; `onnxcam.analysis.layers.catalog(model).candidates` lists them",
         )
     for name, value in others.items():
         if value:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for maps, --method gradient makes none", "leave it out")
+            raise UsageError(
+                f"`{name}` is for maps, `method='gradient'` makes none", "leave it out"
+            )
 
 
 def _written(
@@ -214,20 +252,16 @@ def _found(
     return found
 
 
-def _feeds(
-    sample: Any, model: Model, catalog: layers.Catalog, spec: InputSpec | None
-) -> dict[str, Array] | None:
-    """Return what to run the models on; None leaves it to the check.
+def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
+    """Return what to run the models on.
 
     Raises:
         InputError: The sample cannot be read or does not fit.
         UsageError: It is a picture, and nothing says how that becomes the input.
     """
-    if sample is None:
-        return None
-    declared = model_input(model, catalog)
-    prepared = prepare(sample, spec or InputSpec(pictures=False), declared)
-    return {**sample_feeds(model), declared.name: prepared.tensor}
+    spec = said.spec_if_said or InputSpec(pictures=False)
+    prepared = prepare(sample, spec, said.declared)
+    return {**sample_feeds(model), said.declared.name: prepared.tensor}
 
 
 def holds(model: Model) -> Mapping[str, str] | None:
@@ -250,23 +284,6 @@ def _refuse_explained(model: Model) -> None:
     )
 
 
-def _spec(
-    model: Model, catalog: layers.Catalog, option: str | os.PathLike[str] | InputSpec | None
-) -> InputSpec | None:
-    """Return the input description, None where nothing says it: a conversion needs none."""
-    try:
-        return resolve(
-            model_input(model, catalog),
-            model_path=model.path,
-            metadata=model.metadata,
-            option=option,
-        )
-    except UsageError:
-        if option is not None:
-            raise
-        return None
-
-
 def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Drawing:
     """Return how to draw maps on the input.
 
@@ -276,24 +293,17 @@ def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Dra
     if spec is None:
         raise UsageError(
             "no overlay: nothing says how a picture becomes the model's input",
-            "say it with --preprocess PRESET|FILE.toml; `onnxcam inputs MODEL IMAGE` helps",
+            "say it with `preprocess=PRESET|FILE.toml`; "
+            "`onnxcam.look.presets.try_presets(model, picture)` helps",
         )
     if not spec.pictures or spec.layout is None or spec.channels is None:
-        raise UsageError("no overlay: the model's input is no picture", "leave --overlay out")
+        raise UsageError("no overlay: the model's input is no picture", "leave `overlay` out")
     return compose.Drawing(
         spec.layout,
         spec.channels,
         spec.scale,
         spec.mean,
         spec.std,
-        colormap("bluered" if method.signed else "ember"),
+        colormap(default_colormap(signed=method.signed)),
         method.signed,
     )
-
-
-def _names(labels: Sequence[str] | str | os.PathLike[str] | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str | os.PathLike):
-        return load_labels(Path(labels))
-    return tuple(labels)

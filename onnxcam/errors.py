@@ -28,6 +28,20 @@ class UsageError(OnnxcamError):
     """The call asks for something that does not exist or makes no sense (exit code 2)."""
 
 
+class NoDescriptionError(UsageError):
+    """Nothing says how a picture becomes the model's input; what is said wrongly is no such case.
+
+    Args:
+        message: As in :class:`OnnxcamError`.
+        hint: As in :class:`OnnxcamError`.
+        labels: Names of the classes, where at least they are said.
+    """
+
+    def __init__(self, message: str, hint: str = "", labels: tuple[str, ...] | None = None) -> None:
+        super().__init__(message, hint)
+        self.labels = labels
+
+
 class ModelError(OnnxcamError):
     """The model file cannot be read, checked or run (exit code 1)."""
 
@@ -48,4 +62,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     parts = [k for k in named if name and name.casefold() in k.casefold()]
     close = parts[-3:] or difflib.get_close_matches(name, named, n=3, cutoff=0.4)
     listed = ", ".join(repr(c) for c in close)
-    return f"did you mean {listed}?" if close else "`onnxcam layers MODEL` lists the tensors"
+    return (
+        f"did you mean {listed}?"
+        if close
+        else "`onnxcam.analysis.layers.catalog(model)` lists the tensors"
+    )

@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam import compose, methods
 from onnxcam.analysis import layers
-from onnxcam.analysis.layout import Layout
-from onnxcam.errors import ModelError, OnnxcamError, UsageError
-from onnxcam.inputs import InputSpec, ModelInput, Prepared, load_labels, prepare, resolve
-from onnxcam.model.model import Model, Port, load
+from onnxcam.analysis.ports import model_input
+from onnxcam.compose import Plan, maps_of
+from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.inputs.description import Labels
+from onnxcam.inputs.tensor import is_picture
+from onnxcam.model.model import Model, load
+from onnxcam.names import DIAGNOSTIC
+from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import store
+from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Runner, Upsampling
-from onnxcam.run.session import Device
-from onnxcam.targets.names import resolve_target
+from onnxcam.run.session import Device, Provider
+from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Target: TypeAlias = "int | str | None"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
+Named: TypeAlias = dict[str, Explanation]
+Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Extra: TypeAlias = "Mapping[str, Array] | None"
+X = TypeVar("X", bound=Input)
+Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer:
+class Options(TypedDict, total=False):
+    """The options of an :class:`Explainer` that do not change what it returns."""
+
+    reduction_layer: str | None
+    device: Device
+    preprocess: str | os.PathLike[str] | InputSpec | None
+    labels: Labels
+    upsampling: Upsampling
+    batch_size: int
+    threads: int | None
+    cache: bool
+
+
+class Explainer(Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
         model: Path, bytes or proto of an ONNX model.
-        method: Name of the method, see :func:`onnxcam.methods.names`.
-        feature_layer: Name of the tensor that the map is made of; None takes the default.
+        method: Name of the method, see :func:`onnxcam.methods.names`; or a list of them: they
+            share one forward pass.
+        feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
+            the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
@@ -46,24 +71,40 @@ class Explainer:
     Attributes:
         model: The loaded model.
         catalog: Its layers.
-        feature: The feature layer.
-        provider: Where it runs and why.
-        gradient: "exact", or "straight-through (...)" with the operators whose rounding it ignores.
+        maps: What is explained: a method and its feature layer each.
 
     Raises:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
     """
 
+    @overload
     def __init__(
-        self,
-        model: str | os.PathLike[str] | bytes | ModelProto | Model,
+        self: Explainer[Explanation],
+        model: Source,
         method: str = "gradcam",
         *,
         feature_layer: str | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Explainer[Named],
+        model: Source,
+        method: str | Sequence[str] = "gradcam",
+        *,
+        feature_layer: str | Sequence[str] | None = None,
+        **options: Unpack[Options],
+    ) -> None: ...
+    def __init__(
+        self,
+        model: Source,
+        method: str | Sequence[str] = "gradcam",
+        *,
+        feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
-        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        labels: Labels = None,
         upsampling: Upsampling = "bicubic",
         batch_size: int = 8,
         threads: int | None = None,
@@ -71,182 +112,196 @@ class Explainer:
     ) -> None:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
-        self.method = methods.find(method)
         self.model = load(model)
         self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
-        self.feature = compose.default_feature(self.catalog, feature_layer, self.method)
+        self.maps = maps_of(self.catalog, method, feature_layer)
+        self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self.upsampling = upsampling
         self.batch_size = batch_size
-        self._preprocess = preprocess
-        self._spec: InputSpec | None = None
-        self._labels = _labels(labels)
-        self._runner = Runner(
-            self.model,
-            self.catalog,
-            self.method,
-            self.feature,
-            upsampling,
-            device,
-            threads,
-            store() if cache else None,
-        )
-        self.gradient, self.provider = self._runner.gradient, self._runner.provider
+        self._preprocess, self._labels = preprocess, class_names(labels)
+        self._device, self._threads = device, threads
+        self._store = store() if cache else None
+        self._runners: dict[Target, Runner] = {}
+        self._runner(Score())  # what cannot be explained shows now
+
+    @property
+    def gradient(self) -> str:
+        """How true the gradient is: "exact", or "straight-through (operators)"."""
+        return self._runner(Score()).gradient
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs and why."""
+        return self._runner(Score()).provider
 
     @property
     def input(self) -> ModelInput:
         """The input that the maps are laid over."""
-        return model_input(self.model, self.catalog)
+        return self.description.declared
+
+    @cached_property
+    def description(self) -> Description:
+        """What is said of the input and the classes."""
+        model = self.model
+        declared = model_input(model, self.catalog)
+        return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
 
     @property
     def spec(self) -> InputSpec:
         """How a picture becomes the input tensor.
 
         Raises:
-            UsageError: Nothing says; the hint shows what to type.
+            NoDescriptionError: Nothing says; the hint shows what to type.
+            UsageError: What is said is wrong.
         """
-        if self._spec is None:
-            self._spec = resolve(
-                self.input,
-                model_path=self.model.path,
-                metadata=self.model.metadata,
-                option=self._preprocess,
-            )
-        return self._spec
+        return self.description.spec
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says them."""
-        if self._labels is None:
-            try:
-                self._labels = self.spec.labels
-            except UsageError:
-                return None  # ready arrays need no description, and then there are no labels
-        return self._labels
+        """Names of the classes, None where nothing says them.
 
+        Raises:
+            UsageError: What describes the input is wrong.
+        """
+        return self.description.labels
+
+    def _runner(self, target: Target) -> Runner:
+        """Return what explains a target of any class; it is made once."""
+        if target not in self._runners:
+            plan = Plan(self.catalog, self.maps, target, targets=None, expose=frozenset(DIAGNOSTIC))
+            runner = Runner(
+                self.model, plan, self.upsampling, self._device, self._threads, self._store
+            )
+            runner.session  # noqa: B018 - it is made, or says what is wrong
+            self._runners[target] = runner
+        return self._runners[target]
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
+        self, x: Input, target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> Result: ...
+    @overload
+    def __call__(
+        self, x: Input, target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> list[Result]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, x: Inputs, target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> list[Result]: ...
+    @overload
+    def __call__(
+        self, x: Inputs, target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> list[list[Result]]: ...
     def __call__(
         self,
-        x: Any,
-        target: Target | Sequence[Target] = None,
+        x: Input | Inputs,
+        target: Wanted | Sequence[Wanted] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
+        extra_inputs: Extra = None,
     ) -> Any:
         """Explain one input or a list of them.
 
         Args:
             x: Path, PIL image, uint8 picture [H, W, 3] or ready tensor; or a list of these.
-            target: Class index or label, None for the top class; or a list of these.
+            target: Class index or label, None for the top class; a target of
+                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; or a list of these.
             extra_inputs: Ready arrays for the model's other inputs, by name.
 
         Returns:
-            One :class:`Explanation`; a list of them when ``target`` is a list; for a list of
-            inputs a list with one of these per input.
+            One :class:`Explanation`; where methods or layers are given as a list, a dict of
+            them by the name of the map ("gradcam", "gradcam.relu"). A list of these when
+            ``target`` is a list; for a list of inputs a list with one of these per input.
 
         Raises:
             OnnxcamError: The input or the target cannot be used.
         """
         several = isinstance(x, list | tuple)
-        results = []
-        for _, result in self.stream(x if several else [x], target, extra_inputs=extra_inputs):
+        results: list[Any] = []
+        inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
+        for _, result in self._stream(inputs, target, extra_inputs):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
         return results if several else results[0]
 
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self, inputs: Iterable[X], target: Wanted = None, *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
+    @overload
+    def stream(
+        self, inputs: Iterable[X], target: Sequence[Wanted], *, extra_inputs: Extra = None
+    ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
-        inputs: Iterable[Any],
-        target: Target | Sequence[Target] = None,
+        inputs: Iterable[X],
+        target: Wanted | Sequence[Wanted] = None,
         *,
-        extra_inputs: Mapping[str, Array] | None = None,
-    ) -> Iterator[tuple[Any, Any]]:
+        extra_inputs: Extra = None,
+    ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
         Yields:
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        listed = not (target is None or isinstance(target, int | str))
-        wanted = self._targets(_listed(target))
-        limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
-        waiting: list[tuple[Any, Prepared | OnnxcamError]] = []
-        for x in inputs:
-            waiting.append((x, self._prepared(x)))
-            if len(waiting) >= limit:
-                yield from self._flush(waiting, wanted, listed, extra_inputs)
-                waiting = []
-        yield from self._flush(waiting, wanted, listed, extra_inputs)
+        return self._stream(inputs, target, extra_inputs)
 
-    def _targets(self, targets: Sequence[Target]) -> list[int]:
-        classes = self.catalog.reduction.classes
-        names = self.labels if any(isinstance(t, str) for t in targets) else None
+    def _stream(
+        self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
+    ) -> Iterator[tuple[X, Any]]:
+        listed = is_several(target)
+        wanted = self._targets(as_targets(target))
+        limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
+        waiting: list[X] = []
+        for x in inputs:
+            waiting.append(x)
+            if len(waiting) >= limit:
+                yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+                waiting = []
+        yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+
+    def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
             raise UsageError("no target is given", "give a class, or None for the top class")
-        return [resolve_target(t, classes, names) for t in targets]
+        names = self.labels if any(t.names_labels for t in targets) else None
+        return [t.resolved(self.catalog.reduction.classes, names) for t in targets]
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.
-        spec = InputSpec(pictures=False) if _is_ready(x, self.input) else self.spec
+        if is_picture(x, self.input):
+            self.spec  # noqa: B018
         try:
-            return prepare(x, spec, self.input)
+            return self.description.prepare(x)
         except OnnxcamError as error:
             return error
 
     def _flush(
         self,
-        waiting: Sequence[tuple[Any, Prepared | OnnxcamError]],
-        targets: Sequence[int],
+        waiting: Sequence[X],
+        targets: Sequence[tuple[Target, int]],
         listed: bool,
-        extra: Mapping[str, Array] | None,
-    ) -> Iterator[tuple[Any, Any]]:
-        results: list[Any] = [p if isinstance(p, OnnxcamError) else None for _, p in waiting]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for i, (_, prepared) in enumerate(waiting):
-            if isinstance(prepared, Prepared):
-                groups.setdefault(prepared.tensor.shape, []).append(i)
-        for members in groups.values():
-            batch = [p for i in members if isinstance(p := waiting[i][1], Prepared)]
-            try:
-                explained = self._runner.run(batch, targets, extra or {}, self.labels)
-            except OnnxcamError as error:
-                explained = [error] * len(batch)  # type: ignore[list-item]
-            for i, found in zip(members, explained, strict=True):
-                results[i] = found if listed or isinstance(found, OnnxcamError) else found[0]
-        yield from ((x, result) for (x, _), result in zip(waiting, results, strict=True))
+        extra: Mapping[str, Array],
+    ) -> Iterator[tuple[X, Any]]:
+        prepared = [self._prepared(x) for x in waiting]
+        rows = in_groups(prepared, lambda batch: self._explained(batch, targets, extra))
+        for x, row in zip(waiting, rows, strict=True):
+            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]
 
-
-def model_input(model: Model, catalog: layers.Catalog) -> ModelInput:
-    """Return the input that maps are laid over, as the preprocessing wants it described."""
-    port = next(p for p in model.inputs if p.name == catalog.input)
-    return _described(port, catalog.input_layout)
-
-
-def _described(port: Port, layout: Layout | None) -> ModelInput:
-    if port.shape is None or port.dtype is None or not port.shape:
-        raise ModelError(
-            f"the input {port.name!r} is no tensor with axes", "name another --reduction-layer"
-        )
-    axes = layout.axes if layout is not None and "?" not in layout.axes else None
-    return ModelInput(port.name, port.shape, port.dtype, axes)
-
-
-def _listed(target: Target | Sequence[Target]) -> list[Target]:
-    return [target] if target is None or isinstance(target, int | str) else list(target)
-
-
-def _labels(
-    labels: Sequence[str] | str | os.PathLike[str] | None,
-) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str | os.PathLike):
-        return load_labels(Path(labels))
-    return tuple(labels)
-
-
-def _is_ready(x: Any, declared: ModelInput) -> bool:
-    """Tell whether an input is a ready tensor, which needs no description."""
-    if isinstance(x, str | os.PathLike):
-        return Path(x).suffix.lower() in (".npy", ".npz")
-    if not isinstance(x, np.ndarray):
-        return False
-    return x.dtype.kind == "f" or x.ndim >= len(declared.shape)
+    def _explained(
+        self,
+        batch: Sequence[Prepared],
+        targets: Sequence[tuple[Target, int]],
+        extra: Mapping[str, Array],
+    ) -> list[list[Any]]:
+        """Return for every input and target its maps; targets of one kind share a run."""
+        found: list[list[Any]] = [[None] * len(targets) for _ in batch]
+        for kind in dict.fromkeys(target for target, _ in targets):
+            places = [k for k, (target, _) in enumerate(targets) if target == kind]
+            classes = [targets[k][1] for k in places]
+            rows = self._runner(kind).run(batch, classes, extra, self.labels)
+            for n, row in enumerate(rows):
+                for k, maps in zip(places, row, strict=True):
+                    found[n][k] = maps if self._named else maps[self.method.name]
+        return found

@@ -6,5 +6,6 @@ PREFIX = "onnxcam."
 TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
 SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
+VALUE = "onnxcam.value"
 ANY_NUMBER = "onnxcam.K"
 DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)

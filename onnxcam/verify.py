@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +13,7 @@ import onnx
 from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import vjp_model
+from onnxcam.compose import MapPlan
 from onnxcam.graph.emit import Dim, np_dtype
 from onnxcam.model.draft import expose
 from onnxcam.model.model import Model, Port, load
@@ -110,7 +111,7 @@ def verify(
 def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
     """Return the targets to feed: none where the model has a default."""
     required = any(p.name == names.TARGET for p in model.inputs)
-    return {names.TARGET: np.array(explained.wish.default, np.int64)} if required else {}
+    return {names.TARGET: np.array(explained.plan.default, np.int64)} if required else {}
 
 
 def _narrowest(model: Model) -> int:
@@ -224,11 +225,12 @@ def _own_difference(
 ) -> float:
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    added = [names.MAP] if isinstance(explained, compose.Explained) else explained.outputs
     # The session is gone before the next one comes: each holds the weights twice.
+    added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
     if isinstance(explained, compose.Explained):
-        return relative(got[0], _wanted(source, explained, catalog, feeds, device))
+        wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
+        return _farthest(got, wanted)
     return _farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
 
 
@@ -254,29 +256,26 @@ def _gradients(
 
 
 def _wanted(
-    source: Model,
-    explained: compose.Explained,
-    catalog: Catalog,
-    feeds: dict[str, Array],
-    device: Any,
+    source: Model, plan: compose.Plan, planned: MapPlan, feeds: dict[str, Array], device: Any
 ) -> Array:
-    """Return the maps [N, K, ...space] as `onnxcam explain` makes them: enlarged outside."""
-    wish = explained.wish
-    plain = compose.explain_graph(
-        source,
-        catalog,
-        explained.method,
-        feature=explained.feature if explained.method.takes_feature else None,
-        targets=len(wish.default),
-        default=wish.default,
-        single=wish.single,
+    """Return a map [N, K, ...space] as `onnxcam explain` makes it: by itself, enlarged outside."""
+    alone = replace(
+        plan,
+        maps=(replace(planned, name="", drawing=None),),
+        targets=len(plan.default),
+        required=False,
+        upsampling="none",
+        normalize="none",
+        expose=frozenset(),
     )
-    (maps,) = Session(plain.model, device=device).run(feeds, [names.MAP])
-    layout = catalog.input_layout
-    if wish.upsampling != "none" and layout is not None:
-        size = tuple(feeds[catalog.input].shape[i] for i in layout.space)
-        maps = upsample(maps, size, wish.upsampling)
-    return _normalised(maps, wish.normalize)
+    (maps,) = Session(compose.plan_graph(source, alone).model, device=device).run(
+        feeds, [names.MAP]
+    )
+    layout = plan.catalog.input_layout
+    if plan.upsampling != "none" and layout is not None:
+        size = tuple(feeds[plan.catalog.input].shape[i] for i in layout.space)
+        maps = upsample(maps, size, plan.upsampling)
+    return _normalised(maps, plan.normalize)
 
 
 def _normalised(maps: Array, how: str) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 from onnx import ModelProto
 
 from onnxcam.autodiff.control.sequences import zeros
-from onnxcam.autodiff.engine import Overrides, vjp
+from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.ort_training import builder as ort_training
+from onnxcam.autodiff.overrides import Rules
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
 from onnxcam.model.draft import Draft
@@ -24,7 +25,7 @@ def vjp_model(
     wrt: Sequence[str],
     outputs: Sequence[str],
     *,
-    overrides: Overrides | None = None,
+    overrides: Rules | None = None,
     builder: Literal["native", "ort-training"] = "native",
 ) -> ModelProto:
     """Return the model with vector-Jacobian products as extra outputs.
@@ -33,7 +34,9 @@ def vjp_model(
         model: Any ONNX model; it is not modified.
         wrt: Names of the tensors to differentiate with respect to (inputs, weights, internal).
         outputs: Names of the tensors that are differentiated.
-        overrides: Other gradient rules, by operator type or node name.
+        overrides: Other gradient rules: a list of :class:`~onnxcam.autodiff.view.Override`, of
+            which the first that matches a node is taken, or a mapping from names of nodes or
+            operator types.
         builder: Who builds the gradient: ``native`` or ``ort-training`` (see
             docs/ort-training.md; without overrides).
 

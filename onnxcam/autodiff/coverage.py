@@ -57,7 +57,7 @@ class Coverage:
         return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
 
     def as_dict(self) -> dict[str, object]:
-        """Return what ``--json`` prints."""
+        """Return what JSON can hold."""
         return {
             "domain": self.domain or "ai.onnx",
             "op": self.op_type,
@@ -86,7 +86,7 @@ class Usage:
         return self.coverage.kind == "none" and self.on_path > 0
 
     def as_dict(self) -> dict[str, object]:
-        """Return what ``--json`` prints."""
+        """Return what JSON can hold."""
         return {**self.coverage.as_dict(), "nodes": self.nodes, "on_path": self.on_path}
 
 

@@ -7,18 +7,19 @@ several consumers and sums back over broadcast dimensions. It knows no operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff import narrow
+from onnxcam.autodiff import few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
     Entry,
     NodeView,
-    Rule,
     fallback_for,
     is_discrete,
     lookup,
@@ -26,6 +27,8 @@ from onnxcam.autodiff.registry import (
     refusal,
     schema_of,
 )
+from onnxcam.autodiff.route import Route
+from onnxcam.autodiff.view import Override, Overrides
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import (
@@ -39,15 +42,13 @@ from onnxcam.graph.emit import (
     shape_of,
 )
 
-Overrides = Mapping[str, Rule]
-
 
 def vjp(
     op: Emitter,
     outputs: Sequence[tuple[Tensor, Tensor]],
     wrt: Sequence[Tensor],
     *,
-    overrides: Overrides | None = None,
+    overrides: Rules | None = None,
     stops: Sequence[Tensor] = (),
 ) -> list[Tensor | None]:
     """Write the vector-Jacobian products of a graph and return them.
@@ -57,7 +58,8 @@ def vjp(
         outputs: Pairs of a tensor and its cotangent (same shape and dtype).
         wrt: Tensors to differentiate with respect to. One may lie before another; nothing is
             differentiated that lies before all of them.
-        overrides: Other rules, by operator type or by the name of one node.
+        overrides: Other rules: a list of which the first that matches a node is taken, or a
+            mapping from names of nodes or operator types, where a node's name goes first.
         stops: Further tensors that nothing is walked before; they count as constant.
 
     Returns:
@@ -67,7 +69,7 @@ def vjp(
     Raises:
         UnsupportedOp: A differentiated value flows through an operator without a rule.
     """
-    return _Walk(op, outputs, wrt, overrides or {}, stops).run()
+    return _Walk(op, outputs, wrt, overrides, stops).run()
 
 
 def moved(
@@ -75,14 +77,14 @@ def moved(
     outputs: Sequence[Tensor],
     wrt: Sequence[Tensor],
     *,
-    overrides: Overrides | None = None,
+    overrides: Rules | None = None,
     stops: Sequence[Tensor] = (),
 ) -> set[int]:
     """Return the ids of the tensors, of those the outputs need, that a change of ``wrt`` moves.
 
     The arguments are those of :func:`vjp`.
     """
-    return _Walk(op, [(t, None) for t in outputs], wrt, overrides or {}, stops).active
+    return _Walk(op, [(t, None) for t in outputs], wrt, overrides, stops).active
 
 
 class _Walk:
@@ -91,18 +93,21 @@ class _Walk:
         op: Emitter,
         outputs: Sequence[tuple[Tensor, Tensor | None]],
         wrt: Sequence[Tensor],
-        overrides: Overrides,
+        overrides: Rules | None,
         stops: Sequence[Tensor],
     ) -> None:
-        self.op, self.wrt, self.overrides = op, wrt, overrides
-        self.parts: dict[int, list[Tensor]] = {}
+        self.op, self.wrt, self.overrides = op, wrt, overriding(overrides)
+        self._revives = any(o.revives for o in self.overrides.items)
+        self.parts: dict[int, list[Any]] = {}
         for tensor, cotangent in outputs:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
         # Nothing flows to what is empty (and ONNX Runtime 1.31 drops an Expand to no elements).
         self.active = {id(t) for t in wrt if 0 not in (shape_of(t) or ())}
+        self.route = Route(self.order, self.moving)
         self._forward()
+        self.route = Route(self.order, self.moving)  # the first may know less
 
     def run(self) -> list[Tensor | None]:
         for node in reversed(self.order):
@@ -131,7 +136,7 @@ class _Walk:
             moving = self._carrying(node)
             if not moving or self._is_zero(node):
                 continue
-            entry = lookup(node.domain, node.op, self._opset(node))
+            entry = lookup(node.domain or "", node.op, self._opset(node))
             through = entry is not None and entry.straight_through
             through = through or any(not is_float(t) for t in moving)
             for i, t in enumerate(node.outputs):
@@ -140,30 +145,39 @@ class _Walk:
                     self.active.add(id(t))
 
     def _is_zero(self, node: gs.Node) -> bool:
-        overridden = node.name in self.overrides or node.op in self.overrides
-        return not overridden and nondiff_reason(node.domain, node.op) is not None
+        if nondiff_reason(node.domain or "", node.op) is None:
+            return False
+        return not self._revives or self._override(self._view(node)) is None
 
     def _opset(self, node: gs.Node) -> int:
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         return self.op.opsets.get(domain, 1)
 
+    def _view(self, node: gs.Node) -> NodeView:
+        captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
+        view = NodeView(node, self._opset(node), captured)
+        view.overrides, view.route = self.overrides, self.route
+        view.asked = frozenset(id(t) for t in self.wrt)
+        return view
+
+    def _override(self, view: NodeView) -> Override | None:
+        zero = nondiff_reason(view.domain, view.op_type) is not None
+        return self.overrides.first(view, zero=zero)
+
     def _backward(self, node: gs.Node) -> None:
         dys = [self._total(t) if t.name and id(t) in self.active else None for t in node.outputs]
         if all(dy is None for dy in dys):
             return
-        captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
-        view = NodeView(node, self._opset(node), captured)
+        view = self._view(node)
         carrying = {id(t) for t in self._carrying(node)}
         view._wanted = {i for i, t in enumerate(view.inputs) if id(t) in carrying}
-        view.overrides = self.overrides
-        view.asked = frozenset(id(t) for t in self.wrt)
         entry = self._entry(view)
         if entry.straight_through:
             self.op.straight_through.add(view.op_type)
         sources = list(view.inputs)
         self._as_floats(view, dys)
         with self.op.scope(view.name):
-            grads = narrow.through(self.op, view, dys, entry)
+            grads = few_rows.through(self.op, view, dys, entry)
             _check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
@@ -188,9 +202,9 @@ class _Walk:
         return self.op.const(value, dtype_of(kind) or np.float32)
 
     def _entry(self, view: NodeView) -> Entry:
-        for key in (view.raw.name, view.op_type):
-            if key and key in self.overrides:
-                return Entry(self.overrides[key], 1)
+        override = self._override(view) if self.overrides else None
+        if override is not None:
+            return Entry(partial(override.rule, **override.parameters), 1)
         entry = lookup(view.domain, view.op_type, view.opset) or fallback_for(view)
         if entry is None:
             raise unsupported(view)
@@ -212,9 +226,10 @@ class _Walk:
         if not parts:
             return None
         while len(parts) > 1:
-            both = narrow.add(self.op, parts[0], parts[1])
+            both = few_rows.add(self.op, parts[0], parts[1])
             parts[:2] = [self.op.typed(both, tensor)]
-        return parts[0]
+        total: Tensor | None = parts[0]
+        return total
 
 
 def _has_body(node: gs.Node) -> bool:
@@ -228,7 +243,7 @@ def path(
 
     The arguments are those of ``vjp``; ``wrt`` and ``outputs`` are among the ids where they do.
     """
-    walk = _Walk(op, [(t, t) for t in outputs], wrt, {}, stops)
+    walk = _Walk(op, [(t, t) for t in outputs], wrt, None, stops)
     carrying = {id(t) for t in outputs} & walk.active
     nodes = []
     for node in reversed(walk.order):
@@ -236,6 +251,17 @@ def path(
             nodes.append(node)
             carrying |= walk.moving(node)
     return nodes[::-1], carrying
+
+
+def overridden(
+    op: Emitter, outputs: Sequence[Tensor], wrt: Sequence[Tensor], overrides: Overrides
+) -> bool:
+    """Tell whether a gradient passes a node that one of the overrides is for.
+
+    The arguments are those of ``vjp``.
+    """
+    walk = _Walk(op, [(t, None) for t in outputs], wrt, overrides, ())
+    return any(walk.moving(n) and walk._override(walk._view(n)) is not None for n in walk.order)
 
 
 def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]:

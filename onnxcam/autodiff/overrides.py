@@ -1,31 +1,77 @@
-"""Modified backward passes: tables of other rules for the rectifiers of a network.
+"""Modified backward passes: ordered lists of other rules, and what their predicates are made of.
 
-A table goes into ``vjp(..., overrides=...)``. Rectifiers are Relu and the Clip that begins at 0
-(ReLU6); a Clip of any other range keeps its own rule.
+A list goes into ``vjp(..., overrides=...)``; see ``onnxcam.autodiff.view.Override``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxcam.autodiff.engine import Overrides
-from onnxcam.autodiff.registry import NodeView, Rule, lookup
+from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.registry import NodeView, fallback_for, lookup
+from onnxcam.autodiff.route import Counted
+from onnxcam.autodiff.view import Override, Overrides, Predicate, Rule
 from onnxcam.graph.emit import Emitter, Tensor
 
+Rules: TypeAlias = Overrides | Sequence[Override] | Mapping[str, Rule]
 
-def _table(change: Callable[[Emitter, NodeView, Tensor, Rule], Any]) -> Overrides:
-    """Return the table in which every rectifier's rule is changed in this way."""
 
-    def rule(op: Emitter, node: NodeView, dy: Tensor) -> Any:
-        entry = lookup(node.domain, node.op_type, node.opset)
-        assert entry is not None, f"{node.op_type} has no rule"
-        return change(op, node, dy, entry.rule) if rectifies(node) else entry.rule(op, node, dy)
+def overriding(rules: Rules | None) -> Overrides:
+    """Return overrides from any way to write them.
 
-    return MappingProxyType({"Relu": rule, "Clip": rule})
+    Args:
+        rules: Overrides, or a mapping from names of nodes or operator types to rules: a node's
+            name goes before its type, and what is named is differentiated even where the
+            derivative is zero by definition.
+    """
+    if rules is None or isinstance(rules, Overrides):
+        return rules or Overrides()
+    if not isinstance(rules, Mapping):
+        return Overrides(tuple(rules))
+    named = {kind: kind for kind in rules if kind}
+    makers = (by_name, by_operator)
+    return Overrides(
+        tuple(
+            Override(make(key), rules[key], what=key, revives=True)
+            for make in makers
+            for key in named
+        )
+    )
+
+
+# ---- predicates
+
+
+def by_operator(*op_types: str) -> Predicate:
+    """Return the predicate of some operator types, of whatever domain."""
+    return lambda node: node.op_type in op_types
+
+
+def by_name(*names: str) -> Predicate:
+    """Return the predicate of the nodes of these names, also where they are copied."""
+    return lambda node: node.origin in names
+
+
+def before(k: int, counted: Counted) -> Predicate:
+    """Return the predicate (for ``where``) of what lies before the k-th counted node on its way.
+
+    Args:
+        k: Its number; what lies before the second is the first counted node and all before it.
+        counted: Which onnx-graphsurgeon nodes are counted: ``lambda node: node.op == "Conv"``.
+    """
+    return lambda node: node.route.depth(node.raw, counted) < k
+
+
+def below(tensor: str) -> Predicate:
+    """Return the predicate (for ``where``) of what a tensor depends on: what makes it, and before.
+
+    Args:
+        tensor: Its name.
+    """
+    return lambda node: id(node.raw) in node.route.below(tensor)
 
 
 def rectifies(node: NodeView) -> bool:
@@ -36,15 +82,34 @@ def rectifies(node: NodeView) -> bool:
     return isinstance(low, int | float | np.ndarray) and bool(np.all(np.asarray(low) == 0))
 
 
-def _guided(op: Emitter, node: NodeView, dy: Tensor, rule: Rule) -> Any:
+# ---- rules
+
+
+def own_rule(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]:
+    """Return the gradients of a node's inputs by its own rule, as if there were no override."""
+    entry = lookup(node.domain, node.op_type, node.opset) or fallback_for(node)
+    assert entry is not None, f"{node.op_type} has no rule"
+    if entry.straight_through:
+        op.straight_through.add(node.op_type)
+    grads = entry.rule(op, node, *dys)
+    grads = list(grads) if isinstance(grads, tuple | list) else [grads]
+    if not entry.broadcasts:
+        return grads
+    return [
+        unbroadcast(op, dx, node.inputs[i]) if dx is not None and node.wants(i) else None
+        for i, dx in enumerate(grads)
+    ]
+
+
+def guided(op: Emitter, node: NodeView, dy: Tensor) -> Any:
     """Return the rule's dx of the positive part of dy."""
-    return rule(op, node, op.Relu(dy))
+    return own_rule(op, node, op.Relu(dy))
 
 
-def _deconvolved(op: Emitter, node: NodeView, dy: Tensor, rule: Rule) -> Any:
+def deconvolved(op: Emitter, node: NodeView, dy: Tensor) -> Any:
     """Return the positive part of dy, wherever the input was."""
     return [op.Relu(dy), *[None] * (len(node.inputs) - 1)]
 
 
-GUIDED = _table(_guided)
-DECONVOLVED = _table(_deconvolved)
+GUIDED = Overrides((Override(rectifies, guided, what="ReLU"),))
+DECONVOLVED = Overrides((Override(rectifies, deconvolved, what="ReLU"),))

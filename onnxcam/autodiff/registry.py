@@ -1,21 +1,24 @@
-"""The table of gradient rules, and what a rule gets to see of a node."""
+"""The table of gradient rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 
-from onnxcam.graph.emit import Emitter, Tensor, const_value
-from onnxcam.graph.registry import Registry, Source
+from onnxcam.autodiff.view import STANDARD, NodeView, Rule, schema_of, standard
+from onnxcam.graph import ops
+from onnxcam.graph.contrib import definitions
+from onnxcam.graph.registry import Registry, Source, caller, is_own
 
-Rule: TypeAlias = Callable[..., Any]
+__all__ = [
+    "MICROSOFT", "STANDARD", "Entry", "Key", "NodeView", "Rule", "extended", "fallback",
+    "fallback_for", "is_discrete", "is_foreign", "limit", "limited", "load_rules", "lookup",
+    "nondiff", "nondiff_reason", "refusal", "refuse", "schema_of", "table", "vjp",
+]  # fmt: skip
 Key: TypeAlias = tuple[str, str]  # domain and operator type
-STANDARD = ""
 MICROSOFT = "com.microsoft"
 _DISCRETE = {"tensor(int32)", "tensor(int64)", "tensor(bool)"}
 
@@ -81,19 +84,19 @@ def vjp(
 def nondiff(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators whose derivative is zero (almost everywhere) by definition."""
     for name in names:
-        _NONDIFF.enter((domain, name), why)
+        _NONDIFF.enter((domain, name), why, caller())
 
 
 def refuse(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators that have a derivative which onnxcam does not give, with the reason."""
     for name in names:
-        _REFUSED.enter((domain, name), why)
+        _REFUSED.enter((domain, name), why, caller())
 
 
 def limit(*names: str, domain: str = STANDARD, why: str) -> None:
     """Enter operators with a rule that refuses some nodes: "in training mode without its mask"."""
     for name in names:
-        _LIMITS.enter((domain, name), why)
+        _LIMITS.enter((domain, name), why, caller())
 
 
 def fallback(applies: Callable[[NodeView], bool]) -> Callable[[Rule], Rule]:
@@ -120,32 +123,24 @@ def fallback_for(view: NodeView) -> Entry | None:
 
 def lookup(domain: str, op_type: str, opset: int) -> Entry | None:
     """Return the rule of an operator at an opset version, or None."""
-    entries = _RULES.get((_standard(domain), op_type)) or ()
+    entries = _RULES.get((standard(domain), op_type)) or ()
     fitting = [e for e in entries if e.since <= opset]
     return fitting[-1] if fitting else None
 
 
 def nondiff_reason(domain: str, op_type: str) -> str | None:
     """Return why the derivative of an operator is zero by definition, or None."""
-    return _NONDIFF.get((_standard(domain), op_type))
+    return _NONDIFF.get((standard(domain), op_type))
 
 
 def refusal(domain: str, op_type: str) -> str | None:
     """Return why an operator is refused on purpose, or None."""
-    return _REFUSED.get((_standard(domain), op_type))
+    return _REFUSED.get((standard(domain), op_type))
 
 
 def limited(domain: str, op_type: str) -> str | None:
     """Return which nodes of an operator with a rule are refused, or None."""
-    return _LIMITS.get((_standard(domain), op_type))
-
-
-def schema_of(domain: str | None, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
-    """Return the schema of an operator at an opset version, None where onnx does not know it."""
-    try:
-        return onnx.defs.get_schema(op_type, opset, _standard(domain))
-    except onnx.defs.SchemaError:
-        return None
+    return _LIMITS.get((standard(domain), op_type))
 
 
 def is_discrete(schema: onnx.defs.OpSchema | None, side: str, index: int) -> bool:
@@ -169,118 +164,15 @@ def load_rules() -> None:
 
 def is_foreign(function: Callable[..., Any]) -> bool:
     """Tell whether a rule or a method is not onnxcam's own."""
-    return function.__module__.partition(".")[0] != __name__.partition(".")[0]
+    return not is_own(function.__module__)
 
 
 def extended() -> bool:
-    """Tell whether there are rules that are not onnxcam's own."""
-    return any(is_foreign(e.rule) for _, entries in _RULES.items() for e in entries)
-
-
-def _standard(domain: str | None) -> str:
-    return STANDARD if domain in (None, "ai.onnx") else domain
-
-
-class NodeView:
-    """What a rule sees of a forward node.
-
-    Attributes:
-        op_type: Operator type.
-        domain: Operator domain, "" for the standard one.
-        opset: Version of that domain in the model.
-        name: Node name, or that of its first output.
-        inputs: Input tensors, None where an optional one is omitted. For nodes with subgraphs
-            the ``captures`` follow.
-        outputs: Output tensors, None where one is omitted.
-        captures: Outer tensors that the subgraphs of the node use and that are differentiated.
-        raw: The onnx-graphsurgeon node.
-        overrides: Other rules that are in force, for rules that differentiate graphs themselves.
-        asked: Ids of the tensors whose own gradient is asked for, for rules that would pass one.
-    """
-
-    def __init__(self, node: gs.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
-        self.raw = node
-        self.op_type: str = node.op
-        self.domain = _standard(node.domain)
-        self.opset = opset
-        self.outputs = [t if t.name else None for t in node.outputs]
-        self.name: str = node.name or next((t.name for t in node.outputs if t.name), node.op)
-        self.explicit = len(node.inputs)
-        self.captures = list(captures)
-        self.inputs = [t if t.name else None for t in node.inputs] + self.captures
-        self.overrides: Mapping[str, Rule] = {}
-        self.asked: frozenset[int] = frozenset()
-        self._wanted: set[int] = set()
-
-    def input(self, index: int) -> Tensor | None:
-        """Return an input, None where it is omitted."""
-        return self.inputs[index] if index < self.explicit else None
-
-    def output(self, index: int) -> Tensor | None:
-        """Return an output, None where it is omitted."""
-        return self.outputs[index] if index < len(self.outputs) else None
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        """Return an attribute: its value, else the schema's default, else ``default``.
-
-        Tensors come as NumPy arrays, subgraphs as graphsurgeon graphs.
-        """
-        value = self.raw.attrs.get(name)
-        if isinstance(value, gs.Constant):
-            return np.asarray(value.values)
-        if value is not None:
-            return value
-        schema = self.schema
-        if schema is not None and name in schema.attributes:
-            stated = schema.attributes[name].default_value
-            if stated.type != onnx.AttributeProto.UNDEFINED:
-                found = onnx.helper.get_attribute_value(stated)
-                if isinstance(found, list):
-                    return [f.decode() if isinstance(f, bytes) else f for f in found]
-                return found.decode() if isinstance(found, bytes) else found
-        return default
-
-    def const(self, index: int) -> np.ndarray[Any, Any] | None:
-        """Return the value of an input that is a constant, else None."""
-        return const_value(self.input(index))
-
-    def setting(self, name: str, index: int, default: Any = None) -> Any:
-        """Return what is an attribute in old opsets and an input in new ones.
-
-        Returns:
-            The attribute's value where there is one, a NumPy array for a constant input, the
-            tensor for a computed one, else ``default``.
-        """
-        if name in self.raw.attrs:
-            return self.attr(name)
-        tensor = self.input(index)
-        if tensor is None or self.schema is None or name in self.schema.attributes:
-            return self.attr(name, default)
-        value = const_value(tensor)
-        return tensor if value is None else value
-
-    def type_of(self, index: int) -> str | None:
-        """Return the schema's type variable of an input ("T"), None where there is none."""
-        schema = self.schema
-        if schema is None or not schema.inputs or index >= self.explicit:
-            return None
-        return str(schema.inputs[min(index, len(schema.inputs) - 1)].type_str)
-
-    def wants(self, index: int) -> bool:
-        """Tell whether the gradient of this input is asked for."""
-        return index in self._wanted
-
-    @property
-    def schema(self) -> onnx.defs.OpSchema | None:
-        """The operator's schema at the model's opset, None where onnx does not know it."""
-        return schema_of(self.domain, self.op_type, self.opset)
-
-    def emit_forward(self, op: Emitter, inputs: Sequence[Any], **changed: Any) -> Any:
-        """Emit this node again with other inputs (and attributes)."""
-        attributes = {**self.raw.attrs, **changed}
-        return op.call(
-            self.op_type, inputs, attributes, outputs=len(self.outputs), domain=self.domain
-        )
+    """Tell whether anything that a gradient depends on is not onnxcam's own."""
+    rules = [e.rule for entries in _RULES.entries.values() for e in entries]
+    rules += [entry.rule for _, entry in _FALLBACKS]
+    tables = any(table.extended for table in (_NONDIFF, _REFUSED, _LIMITS))
+    return tables or definitions.extended() or ops.extended() or any(map(is_foreign, rules))
 
 
 def table() -> Iterable[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.cli import tables as report
+from onnxcam.cli.group import spoken
+from onnxcam.cli.options import wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -22,9 +25,11 @@ class Job:
     model: Path
     inputs: tuple[Path, ...]
     output: Path | None
-    method: str
+    methods: tuple[str, ...]
     targets: tuple[str, ...]
-    feature_layer: str | None
+    quantity: str
+    against: str | None
+    feature_layers: tuple[str, ...]
     reduction_layer: str | None
     upsampling: Any
     device: Any
@@ -65,8 +70,8 @@ def run(job: Job) -> Outcome:
     _check_places(job)
     explainer = Explainer(
         job.model,
-        job.method,
-        feature_layer=job.feature_layer,
+        job.methods,
+        feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
         device=job.device,
         preprocess=job.preprocess,
@@ -74,7 +79,7 @@ def run(job: Job) -> Outcome:
         upsampling=job.upsampling,
         cache=job.cache,
     )
-    targets: list[str | None] = [*job.targets] or [None]
+    targets = wanted(job.targets, job.quantity, job.against)
     outcome, out = Outcome(), report.console(stderr=job.as_json)
     if not job.as_json:
         out.print(_heading(explainer), markup=False, soft_wrap=True)
@@ -83,28 +88,41 @@ def run(job: Job) -> Outcome:
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
-                for explanation in result:
-                    _finish(job, Path(path), explanation, len(targets), outcome, out)
+                for maps in result:
+                    for name, explanation in maps.items():
+                        _finish(job, _Name(Path(path), name), explanation, outcome, out)
             except UsageError:
                 raise
             except OnnxcamError as error:
-                outcome.errors.append({"input": str(path), "error": str(error)})
-                report.console(stderr=True).print(f"onnxcam: {error}", markup=False, soft_wrap=True)
+                said = spoken(error)
+                outcome.errors.append({"input": str(path), "error": said})
+                report.console(stderr=True).print(f"onnxcam: {said}", markup=False, soft_wrap=True)
             advance()
     return outcome
 
 
-def _heading(explainer: Explainer) -> str:
-    what = f"{explainer.method.name} at {explainer.feature.name}"
+def _heading(explainer: Explainer[Any]) -> str:
+    what = ", ".join(planned.summary for planned in explainer.maps)
     gradient = "" if explainer.gradient == "exact" else f", gradient {explainer.gradient},"
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
 
 
-def _finish(
-    job: Job, path: Path, explanation: Explanation, targets: int, outcome: Outcome, out: Any
-) -> None:
+@dataclass(frozen=True)
+class _Name:
+    """Which explanation a file is of.
+
+    Attributes:
+        path: The input.
+        map: Name of the map.
+    """
+
+    path: Path
+    map: str
+
+
+def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome, out: Any) -> None:
     written = []
-    place = _place(job, path, explanation, targets)
+    place = _place(job, name, explanation)
     if place.suffix == ".png":
         from onnxcam.output.render import save_png
 
@@ -113,16 +131,17 @@ def _finish(
         explanation.save(place)
     written.append(place)
     if job.save_map is not None:
-        map_place = _map_place(job, path, explanation, targets)
+        map_place = _map_place(job, name, explanation)
         explanation.save(map_place)
         written.append(map_place)
     outcome.explanations.append(
-        {**explanation.as_dict(), "input": str(path), "files": [str(w) for w in written]}
+        {**explanation.as_dict(), "input": str(name.path), "files": [str(w) for w in written]}
     )
     if not job.as_json:
         words = "; ".join(explanation.diagnosis)
         warning = f"  (warning: {words})" if words else ""
-        out.print(f"{path}: {explanation.title} -> {place}{warning}", markup=False, soft_wrap=True)
+        text = f"{name.path}: {explanation.title} -> {place}{warning}"
+        out.print(text, markup=False, soft_wrap=True)
 
 
 def _check_places(job: Job) -> None:
@@ -163,41 +182,44 @@ def _writable(folder: Path) -> bool:
 
 
 def _single(job: Job) -> bool:
-    return len(job.inputs) == 1 and len(job.targets) <= 1
+    """Tell whether one explanation is asked for, which may have the name of a file."""
+    lists = (job.inputs, job.targets, job.methods, job.feature_layers)
+    return all(len(each) <= 1 for each in lists)
 
 
-def _place(job: Job, path: Path, explanation: Explanation, targets: int) -> Path:
+def _place(job: Job, name: _Name, explanation: Explanation) -> Path:
     if job.output is not None and job.output.suffix and _single(job):
         return job.output
-    return (job.output or Path()) / f"{_stem(job, path, explanation, targets)}.png"
+    return (job.output or Path()) / f"{_stem(job, name, explanation)}.png"
 
 
-def _map_place(job: Job, path: Path, explanation: Explanation, targets: int) -> Path:
+def _map_place(job: Job, name: _Name, explanation: Explanation) -> Path:
     assert job.save_map is not None
     if job.save_map.suffix and _single(job):
         return job.save_map
-    return job.save_map / f"{_stem(job, path, explanation, targets)}.npz"
+    return job.save_map / f"{_stem(job, name, explanation)}.npz"
 
 
-def _stem(job: Job, path: Path, explanation: Explanation, targets: int) -> str:
+def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
     """Name a result by its input; two inputs of one name in different folders stay apart."""
-    twins = [p for p in job.inputs if p.stem == path.stem]
-    name = path.stem
+    twins = [p for p in job.inputs if p.stem == name.path.stem]
+    stem = name.path.stem
     if len(twins) > 1:
-        name = f"{name}-{twins.index(path) + 1}"
-    suffix = f".{explanation.target}" if targets > 1 else ""
-    return f"{name}.{job.method}{suffix}"
+        stem = f"{stem}-{twins.index(name.path) + 1}"
+    suffix = f".{explanation.target}" if len(job.targets) > 1 else ""
+    map = re.sub(r"[^\w.+-]+", "-", name.map)  # a layer has slashes
+    return f"{stem}.{map}{suffix}"
 
 
 @contextmanager
 def _progress(job: Job) -> Iterator[Any]:
     """A progress bar where there is more than one input and someone to look at it."""
-    from rich.progress import Progress
-
     out = report.console(stderr=True)
     if len(job.inputs) < 2 or not out.is_terminal:
         yield lambda: None
         return
+    from rich.progress import Progress
+
     with Progress(console=out, transient=True) as bar:
         task = bar.add_task("explaining", total=len(job.inputs))
         yield lambda: bar.advance(task)

@@ -10,18 +10,21 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
+    AGAINST,
     FEATURE,
     JSON,
     LABELS,
     METHOD,
     MODEL,
     PREPROCESS,
+    QUANTITY,
     REDUCTION,
     Grouped,
     options,
     print_json,
     target,
     upsampling,
+    wanted,
 )
 
 
@@ -30,8 +33,8 @@ class _Convert(Grouped):
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
-            "method", "targets", "runtime_target", "require_target", "feature_layer",
-            "reduction_layer", "labels", "wrt",
+            "methods", "targets", "quantity", "against", "runtime_target", "require_target",
+            "feature_layers", "reduction_layer", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
@@ -73,6 +76,8 @@ class _Convert(Grouped):
         "tensor, as grad::TENSOR; repeatable.",
     ),
     target("Class explained when the caller names none"),
+    QUANTITY,
+    AGAINST,
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -132,7 +137,11 @@ class _Convert(Grouped):
 )
 def convert_command(
     model: Path,
+    methods: tuple[str, ...],
+    feature_layers: tuple[str, ...],
     targets: tuple[str, ...],
+    quantity: str,
+    against: str | None,
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -141,14 +150,17 @@ def convert_command(
     """Write MODEL as one ONNX file that returns its heatmap with its prediction.
 
     The new model keeps every input and output of MODEL and adds the optional input
-    `onnxcam.target` and the outputs `onnxcam.map` and `onnxcam.class`.
+    `onnxcam.target` and the outputs `onnxcam.map` and `onnxcam.class`; several maps are called
+    `onnxcam.map.NAME`.
     """
     from onnxcam.cli import tables as report
     from onnxcam.conversion import convert
 
     made = convert(
         model,
-        target=list(targets) or None,
+        method=methods,
+        feature_layer=feature_layers or None,
+        target=wanted(targets, quantity, against),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
         **chosen,

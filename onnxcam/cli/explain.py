@@ -10,6 +10,7 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
+    AGAINST,
     DEVICE,
     FEATURE,
     JSON,
@@ -17,6 +18,7 @@ from onnxcam.cli.options import (
     METHOD,
     MODEL,
     PREPROCESS,
+    QUANTITY,
     REDUCTION,
     options,
     print_json,
@@ -39,6 +41,8 @@ from onnxcam.cli.options import (
     ),
     METHOD,
     target("Class to explain"),
+    QUANTITY,
+    AGAINST,
     FEATURE,
     REDUCTION,
     upsampling(),

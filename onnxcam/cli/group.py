@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from onnxcam.cli.words import in_shell, options_of
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.version import __version__
 
@@ -26,12 +27,17 @@ class _Commands(click.Group):
         except OnnxcamError as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            click.echo(f"onnxcam: {error}", err=True)
+            click.echo(f"onnxcam: {spoken(error)}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
 
 
+def spoken(message: object) -> str:
+    """Return an error or another message of the library in the words of the shell."""
+    return in_shell(str(message), options_of(main))
+
+
 def _say(message: Warning | str, *_: Any) -> None:
-    click.echo(f"onnxcam: {message}", err=True)
+    click.echo(f"onnxcam: {spoken(message)}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from onnxcam.cli.group import main
+from onnxcam.cli.group import main, spoken
 from onnxcam.cli.options import JSON, LABELS, MODEL, REDUCTION, options, print_json
 from onnxcam.errors import UsageError
 
@@ -58,7 +59,10 @@ def inputs_command(
     from onnxcam.cli import tables as report
     from onnxcam.look.presets import save_preset, try_presets
 
-    trials = try_presets(model, image, labels=labels)
+    trials = [
+        replace(trial, problem=spoken(trial.problem))
+        for trial in try_presets(model, image, labels=labels)
+    ]
     saved = save_preset(model, save, labels=labels, force=force) if save else None
     if as_json:
         print_json({"presets": [t.as_dict() for t in trials], "saved": saved and str(saved)})

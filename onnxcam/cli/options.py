@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
+
+from onnxcam.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxcam.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,12 +32,32 @@ MODEL = click.argument("model", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 METHOD = click.option(
     "--method",
+    "methods",
     metavar="NAME",
-    default="gradcam",
+    multiple=True,
+    default=("gradcam",),
     show_default=True,
-    help="How to explain; `onnxcam methods` lists them.",
+    help="How to explain; `onnxcam methods` lists them. Repeatable: several maps, one run.",
 )
-FEATURE = click.option("--feature-layer", metavar="TENSOR", help="Tensor that the map is made of.")
+FEATURE = click.option(
+    "--feature-layer",
+    "feature_layers",
+    metavar="TENSOR",
+    multiple=True,
+    help="Tensor that the map is made of; repeatable.",
+)
+QUANTITY = click.option(
+    "--quantity",
+    type=click.Choice(["score", "probability", "margin", "sum"]),
+    default="score",
+    show_default=True,
+    help="What of the class is explained; sum is that of all scores, of no class.",
+)
+AGAINST = click.option(
+    "--against",
+    metavar="IDX|LABEL",
+    help="With --quantity margin: the other class [default: the runner-up].",
+)
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
 )
@@ -66,6 +91,27 @@ def target(what: str) -> Callable[[F], F]:
         metavar="IDX|LABEL",
         help=f"{what} [default: the top class]; repeatable.",
     )
+
+
+def wanted(targets: Sequence[str], quantity: str, against: str | None) -> list[Target]:
+    """Return the targets that the options ask for.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    from onnxcam.targets import Margin, Probability, Score, Sum
+
+    if against is not None and quantity != "margin":
+        raise UsageError("--against is for margins", "add --quantity margin, or leave it out")
+    classes: list[str | None] = [*targets] or [None]
+    if quantity == "margin":
+        return [Margin(each, against) for each in classes]
+    if quantity == "sum":
+        if targets:
+            raise UsageError("the sum of all scores is of no class", "leave --target out")
+        return [Sum()]
+    kind = Probability if quantity == "probability" else Score
+    return [kind(each) for each in classes]
 
 
 def upsampling(where: str = "") -> Callable[[F], F]:

@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.made import Made, origin
-from onnxcam.compose.quantities import chosen_classes, class_scores, class_seed
-from onnxcam.compose.wish import Wish
+from onnxcam.compose.plan import Plan
+from onnxcam.compose.slopes import chosen_classes
 from onnxcam.errors import UsageError
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import CLASS
+from onnxcam.targets.classes import class_scores
+from onnxcam.targets.target import Outputs
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,8 @@ class Gradients(Made):
 
 def gradient_graph(
     model: Model,
-    catalog: Catalog,
+    plan: Plan,
     wrt: Sequence[str],
-    wish: Wish,
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> Gradients:
@@ -53,9 +53,8 @@ def gradient_graph(
 
     Args:
         model: The model.
-        catalog: Its layers.
+        plan: The target, one for all inputs of a batch or the top class of each. No maps.
         wrt: Names of tensors: inputs, weights, what lies between.
-        wish: The target, one for all inputs of a batch or the top class of each.
         metadata: More entries for the model's metadata.
 
     Returns:
@@ -71,22 +70,24 @@ def gradient_graph(
     draft = Draft(model)
     op = draft.op
     tensors = [draft.tensor(name) for name in dict.fromkeys(wrt)]
-    score = class_scores(op, draft.tensor(catalog.reduction.name), catalog.reduction.class_axis)
-    classes = chosen_classes(draft, score, wish)
-    seed = class_seed(op, score, op.Squeeze(classes, axes=[1]))
-    found = vjp(op, [(score, seed)], tensors)
+    reduction = plan.catalog.reduction
+    tensor = draft.tensor(reduction.name)
+    score = class_scores(op, tensor, reduction.class_axis)
+    classes = chosen_classes(draft, score, plan)
+    outputs = Outputs(score, tensor, reduction)
+    found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:
             raise UsageError(
-                f"the score {catalog.reduction.name!r} does not depend on {tensor.name!r}",
-                "`onnxcam layers MODEL` lists the layers that it depends on",
+                f"the score {reduction.name!r} does not depend on {tensor.name!r}",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         draft.output(gradient, PREFIX + tensor.name)
     draft.output(classes, CLASS)
     names = tuple(t.name for t in tensors)
     entries = {
         **(metadata or {}),
-        **origin(draft, model, catalog, "gradient"),
+        **origin(draft, model, plan, "gradient"),
         "onnxcam.wrt": json.dumps(names),
     }
-    return Gradients(draft.finish(entries), wish, names, catalog.reduction.name)
+    return Gradients(draft.finish(entries), plan, names, reduction.name)

@@ -1,19 +1,22 @@
-"""Model + method + target -> one graph that predicts and explains."""
+"""Model + plan -> one graph that predicts and explains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
-from onnxcam.compose.made import Made, origin
+from onnxcam.compose.each import for_each
+from onnxcam.compose.made import Made, described, origin
 from onnxcam.compose.overlay import Drawing, drawn
-from onnxcam.compose.quantities import Quantities, chosen_classes, input_layer
+from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outputs_named
+from onnxcam.compose.quantities import Quantities
 from onnxcam.compose.resample import Kernel, normalized, resampled
-from onnxcam.compose.wish import Normalization, Upsampling, Wish, outputs_named
-from onnxcam.errors import ModelError, UsageError
+from onnxcam.compose.slopes import Slopes, chosen_classes
+from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.model.draft import Draft
@@ -29,8 +32,10 @@ from onnxcam.names import (
     SCORE,
     SIGNED,
     STEEPEST,
+    VALUE,
 )
-from onnxcam.targets.names import TOP
+from onnxcam.targets import TOP, Score, Target
+from onnxcam.targets.target import scalar
 
 
 @dataclass(frozen=True)
@@ -38,27 +43,39 @@ class Explained(Made):
     """An explained model and what it holds.
 
     Attributes:
-        feature: Its feature layer; the input for methods on the input.
-        method: Its method.
-        letters: Names of the map's spatial axes, in order ("HW", "W", "DHW").
+        letters: Names of the spatial axes of its first map, in order ("HW", "W", "DHW").
     """
 
-    feature: Candidate
-    method: GraphMethod
     letters: str
+
+    @property
+    def feature(self) -> Candidate:
+        """The feature layer of its first map; the input for methods on the input."""
+        return self.plan.maps[0].feature
+
+    @property
+    def method(self) -> GraphMethod:
+        """The method of its first map."""
+        return self.plan.maps[0].method
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs with the maps."""
+        return tuple(m.port(MAP) for m in self.plan.maps)
 
     @property
     def summary(self) -> str:
         """What it holds, in words."""
-        return f"{self.method.name} at {self.feature.name}"
+        return ", ".join(m.summary for m in self.plan.maps)
 
 
 def explain_graph(
     model: Model,
     catalog: Catalog,
-    method: GraphMethod,
+    method: GraphMethod | Sequence[GraphMethod],
     *,
     feature: Candidate | None = None,
+    target: Target | None = None,
     targets: int | None = 1,
     default: Sequence[int] | None = None,
     required: bool = False,
@@ -70,13 +87,14 @@ def explain_graph(
     diagnose: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> Explained:
-    """Write a method behind a model.
+    """Write methods behind a model: a plan in one call.
 
     Args:
         model: The model.
         catalog: Its layers.
-        method: The method.
+        method: The method, or several.
         feature: The feature layer; None takes the default. Methods on the input have none.
+        target: What of a class is explained; None takes its score.
         targets: How many targets a call explains: fixed when a number, None for any (int64 [K]).
         default: The targets where a call gives none; -1 is the top class, as is None.
         required: Every call must give its targets: there is no default in the file. ONNX Runtime
@@ -96,172 +114,145 @@ def explain_graph(
         metadata: More entries for the model's metadata.
 
     Returns:
-        The model with input ``onnxcam.target`` (int64 [K]) and outputs ``onnxcam.map``
-        (float32 [N, K, ...space]) and ``onnxcam.class`` (int64 [N, K]).
+        See :func:`plan_graph`.
 
     Raises:
         UsageError: An option is unknown, or the score does not depend on the feature layer.
         UnsupportedOp: No gradient between the two.
     """
-    wish = Wish(
+    methods = [method] if isinstance(method, GraphMethod) else list(method)
+    maps = maps_of(catalog, methods)
+    if feature is not None:
+        maps = tuple(replace(m, feature=feature) if m.method.takes_feature else m for m in maps)
+    plan = Plan(
+        catalog,
+        tuple(replace(m, drawing=overlay) for m in maps),
+        target or Score(),
         targets,
         default if default is not None else [TOP] * (targets or 1),
         required,
         upsampling,
         normalize,
         outputs_named(expose).union(DIAGNOSTIC if diagnose else ()),
-        overlay,
         single,
     )
+    return plan_graph(model, plan, metadata=metadata)
+
+
+def plan_graph(
+    model: Model, plan: Plan, *, direct: bool = False, metadata: Mapping[str, str] | None = None
+) -> Explained:
+    """Write a plan behind a model.
+
+    Args:
+        model: The model.
+        plan: What it shall return.
+        direct: Where a call may explain any number of targets, write the first one's maps also
+            in the main graph: a single target is then as fast as in a model for one.
+        metadata: More entries for the model's metadata.
+
+    Returns:
+        The model with input ``onnxcam.target`` (int64 [K]) and outputs ``onnxcam.map``
+        (float32 [N, K, ...space]), one a map, and ``onnxcam.class`` (int64 [N, K]).
+
+    Raises:
+        UsageError: The score does not depend on a feature layer, or a map cannot be made there.
+        UnsupportedOp: No gradient between the two.
+    """
     draft = Draft(model)
-    feature = input_layer(catalog) if not method.takes_feature else feature
-    feature = feature or default_feature(catalog, None, method)
-    quantities = Quantities(draft, catalog, method, feature, single=single)
-    outputs = _outputs(draft, quantities, wish)
-    draft.output(outputs.pop(MAP), MAP)
-    draft.output(outputs.pop(CLASS), CLASS)
-    for name in sorted(outputs):
+    slopes = Slopes(draft, plan)
+    maps = [Quantities(draft, slopes, planned) for planned in plan.maps]
+    if plan.single:
+        _to_single(slopes, maps)
+    for quantities in maps:
+        quantities.want()
+    outputs = _outputs(draft, slopes, maps, direct=direct)
+    first = [*(m.port(MAP) for m in plan.maps), CLASS]
+    for name in [*first, *sorted(outputs.keys() - first)]:
         draft.output(outputs[name], name)
-    known = origin(draft, model, catalog, method.name)
-    entries = {**(metadata or {}), **known, **_settings(method, feature, wish)}
-    return Explained(draft.finish(entries), wish, feature, method, quantities.place.letters)
+    said = ", ".join(dict.fromkeys(m.method.name for m in plan.maps))
+    entries = {**(metadata or {}), **origin(draft, model, plan, said), **described(plan)}
+    return Explained(draft.finish(entries), plan, maps[0].place.letters)
 
 
-def _outputs(draft: Draft, quantities: Quantities, wish: Wish) -> dict[str, Tensor]:
-    op, score = draft.op, quantities.score
-    classes = chosen_classes(draft, score, wish)
+def _to_single(slopes: Slopes, maps: Sequence[Quantities]) -> None:
+    tensors = list({id(p.tensor): p.tensor for q in maps for p in q.places}.values())
+    found = zip(tensors, slopes.to_single(tensors), strict=True)
+    twins = {id(tensor): twin for tensor, twin in found}
+    for quantities in maps:
+        quantities.replace(twins)
 
-    def one(body: Emitter, index: Tensor) -> dict[str, Tensor]:
+
+def _outputs(
+    draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
+) -> dict[str, Tensor]:
+    op, plan = draft.op, slopes.plan
+    classes = chosen_classes(draft, slopes.score, plan)
+    one = partial(_explained, slopes, maps)
+    each = for_each(op, classes, plan.targets, one, direct=direct)
+    found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}
+    wanted = plan.expose.union([MAP, CLASS, OVERLAY, VALUE])
+    for quantities in maps:
+        planned = quantities.planned
+        signed = each[planned.port(SIGNED)]
+        map = op.Relu(signed) if planned.method.rectify else signed
+        found[planned.port(MAP)] = _finished(op, map, quantities)
+        found[planned.port(FEATURE)] = quantities.place.tensor
+        if planned.drawing is not None:
+            found[planned.port(OVERLAY)] = _overlay(op, map, quantities, planned.drawing)
+    named = {base: {m.port(base) for m in plan.maps} | {base} for base in wanted}
+    kept = {name for names in named.values() for name in names}
+    return {name: tensor for name, tensor in {**found, **each}.items() if name in kept}
+
+
+def _explained(
+    slopes: Slopes, maps: Sequence[Quantities], body: Emitter, index: Tensor
+) -> dict[str, Tensor]:
+    """Return what all maps return of one class of each input, by the names of the outputs."""
+    plan, results = slopes.plan, {}
+    wanted = plan.expose.union([SIGNED])
+    for quantities in maps:
         found = zip((SIGNED, STEEPEST, GRADIENT), quantities.explained(body, index), strict=True)
-        return {name: tensor for name, tensor in found if name in wish.expose.union([SIGNED])}
-
-    each = _for_each(op, classes, wish.targets, one)
-    map = op.Relu(each[SIGNED]) if quantities.method.rectify else each[SIGNED]
-    found = {
-        MAP: _finished(op, map, quantities, wish),
-        CLASS: _sized(op, classes, quantities, wish, ()),
-        SCORE: score,
-        FEATURE: quantities.place.tensor,
-        **each,
-    }
-    wanted_outputs = wish.expose.union([MAP, CLASS])
-    found = {name: tensor for name, tensor in found.items() if name in wanted_outputs}
-    if wish.overlay is not None:
-        found[OVERLAY] = _overlay(op, map, quantities, wish, wish.overlay)
-    return found
+        port = quantities.planned.port
+        results.update({port(name): tensor for name, tensor in found if name in wanted})
+    if SCORE in wanted and not isinstance(plan.target, Score):
+        value = plan.target.emit(body, slopes.outputs, index)
+        results[VALUE] = body.cast(scalar(plan.target, value, slopes.outputs), np.float32)
+    return results
 
 
-def _finished(op: Emitter, map: Tensor, quantities: Quantities, wish: Wish) -> Tensor:
+def _finished(op: Emitter, map: Tensor, quantities: Quantities) -> Tensor:
     """Return a map as it is wanted: at the input's size, normalised."""
+    plan = quantities.slopes.plan
     space: Sequence[Dim] = (shape_of(map) or (None,) * 5)[2:]
     with op.scope("map"):
-        if wish.upsampling != "none":
-            map = resampled(op, map, quantities.input_size(), wish.upsampling)
+        if plan.upsampling != "none":
+            map = resampled(op, map, quantities.input_size(), plan.upsampling)
             space = quantities.input_space()
-        if wish.normalize != "none":
-            map = normalized(op, map, wish.normalize)
-        return _sized(op, map, quantities, wish, space)
+        if plan.normalize != "none":
+            map = normalized(op, map, plan.normalize)
+        return _sized(op, map, quantities, space)
 
 
-def _overlay(op: Emitter, map: Tensor, quantities: Quantities, wish: Wish, how: Drawing) -> Tensor:
-    kernel: Kernel = "nearest" if wish.upsampling == "nearest" else "bicubic"
+def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> Tensor:
+    kernel: Kernel = "nearest" if quantities.slopes.plan.upsampling == "nearest" else "bicubic"
     if quantities.place.rank != 2:
         raise UsageError(
             f"no overlay: the map has {quantities.place.rank} axes of space, a picture has 2",
-            "leave --overlay out, or choose another --feature-layer",
+            "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
         large = resampled(op, map, quantities.input_size(), kernel)
     picture = drawn(op, quantities.input, large, how)
-    return _sized(op, picture, quantities, wish, (*quantities.input_space(), 3))
+    return _sized(op, picture, quantities, (*quantities.input_space(), 3))
 
 
-def _sized(
-    op: Emitter, value: Tensor, quantities: Quantities, wish: Wish, rest: Sequence[Dim]
-) -> Tensor:
+def _sized(op: Emitter, value: Tensor, quantities: Quantities, rest: Sequence[Dim]) -> Tensor:
     """Return a value [N, K, ...] whose shape says what is known, in the words of the input."""
-    layout = quantities.catalog.input_layout
-    names = shape_of(quantities.input)
+    plan = quantities.slopes.plan
+    layout, names = plan.catalog.input_layout, shape_of(quantities.input)
     batch = None if layout is None or layout.batch is None or not names else names[layout.batch]
-    said = [batch, wish.targets or ANY_NUMBER, *rest]
+    said = [batch, plan.targets or ANY_NUMBER, *rest]
     found = shape_of(value) or (None,) * len(said)
     dims = [f if isinstance(f, int) else s for f, s in zip(found, said, strict=True)]
     return op.typed(value, op.variable("size", None, dims))
-
-
-def _for_each(
-    op: Emitter,
-    classes: Tensor,
-    targets: int | None,
-    one: Callable[[Emitter, Tensor], dict[str, Tensor]],
-) -> dict[str, Tensor]:
-    """Return what ``one`` makes of each column of the classes, stacked along axis 1."""
-    if targets == 1:
-        results = one(op, op.Squeeze(classes, axes=[1]))
-        return {name: op.Unsqueeze(result, axes=[1]) for name, result in results.items()}
-    return _scan(op, classes, one)
-
-
-def _scan(
-    op: Emitter, classes: Tensor, one: Callable[[Emitter, Tensor], dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """Scan over the targets: what depends on no target is computed once, outside."""
-    shape = shape_of(classes) or (None, None)
-    index = op.variable("index", np.int64, [shape[0]])
-    body = op.body([index], name="target")
-    results = one(body, index)
-    graph = body.close(list(results.values()))
-    scanned = op.Scan(
-        classes,
-        body=graph,
-        num_scan_inputs=1,
-        scan_input_axes=[1],
-        scan_output_axes=[1] * len(results),
-        _outputs=len(results),
-    )
-    scanned = scanned if isinstance(scanned, tuple | list) else (scanned,)
-    for tensor, result in zip(scanned, results.values(), strict=True):
-        tensor.dtype = result.dtype
-        inner = shape_of(result)
-        tensor.shape = None if inner is None else [inner[0], shape[1], *inner[1:]]
-    return dict(zip(results, scanned, strict=True))
-
-
-def default_feature(
-    catalog: Catalog, name: str | None, method: GraphMethod | None = None
-) -> Candidate:
-    """Return the feature layer of this name, or the default one for a method.
-
-    Args:
-        catalog: The layers of a model.
-        name: Name of a tensor, None for the default.
-        method: The method; one on the input has the input.
-
-    Raises:
-        ModelError: The model has no usable feature layer.
-        UsageError: The named layer cannot be used, or the method takes none.
-    """
-    if method is not None and not method.takes_feature:
-        if name is not None:
-            raise UsageError(
-                f"{method.name} explains at the input: it has no feature layer", "leave it out"
-            )
-        return input_layer(catalog)
-    if name is not None:
-        return catalog.find(name)
-    if catalog.feature is None:
-        raise ModelError(
-            f"nothing to explain: {catalog.feature_reason}",
-            "`onnxcam layers MODEL --all` shows every tensor; name one with --feature-layer",
-        )
-    return catalog.feature
-
-
-def _settings(method: GraphMethod, feature: Candidate, wish: Wish) -> dict[str, str]:
-    return {
-        "onnxcam.feature_layer": feature.name,
-        "onnxcam.upsampling": wish.upsampling,
-        "onnxcam.normalize": wish.normalize,
-        "onnxcam.fp16_safe": str(wish.single).lower(),
-        "onnxcam.signed": str(method.signed).lower(),
-    }

@@ -7,11 +7,9 @@ from typing import Any
 
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Tensor, const_value, shape_of
+from onnxcam.graph.ops import Trait, has
 
 _POOLS = ("GlobalAveragePool", "ReduceMean")
-_SAME = frozenset("Identity Cast Dropout QuantizeLinear DequantizeLinear".split())
-_PASSING = _SAME | frozenset("Flatten Reshape Squeeze Unsqueeze Transpose".split())
-_LINEAR = frozenset("Gemm MatMul Conv Add".split())
 
 
 def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
@@ -29,12 +27,12 @@ def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
     def refuse(reason: str) -> UsageError:
         return UsageError(
             f"CAM needs global average pooling and a linear classifier behind {a.name!r}: {reason}",
-            "use --method gradcam, which needs neither",
+            "use `method='gradcam'`, which needs neither",
         )
 
     tensor = a
     while True:
-        nodes = [n for n in tensor.outputs if n.op != "Shape"]
+        nodes = [n for n in tensor.outputs if not has(n, Trait.READS_SHAPE)]
         if len(nodes) != 1:
             raise refuse(f"{tensor.name!r} is used {len(nodes)} times")
         node = nodes[0]
@@ -43,7 +41,7 @@ def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
             if axes is not None and axes != sorted(space):
                 raise refuse(f"the {node.op} averages axes {axes}, not all of space and no more")
             return _checked_head(node.outputs[0], score, refuse)
-        if node.op not in _SAME:
+        if not has(node, Trait.SAME):
             raise refuse(f"a {node.op} follows it")
         tensor = node.outputs[0]
 
@@ -51,13 +49,14 @@ def pooled(a: Tensor, score: Tensor, space: Sequence[int]) -> Tensor:
 def _checked_head(pool: Tensor, score: Tensor, refuse: Callable[[str], UsageError]) -> Tensor:
     tensor, linear = pool, 0
     while tensor is not score:
-        nodes = [n for n in tensor.outputs if n.op != "Shape"]
+        nodes = [n for n in tensor.outputs if not has(n, Trait.READS_SHAPE)]
         if len(nodes) != 1:
             raise refuse(f"{tensor.name!r} is used {len(nodes)} times")
         (node,) = nodes
-        if node.op not in _PASSING | _LINEAR:
+        product = has(node, Trait.PRODUCT, Trait.CONVOLUTION) and not has(node, Trait.ACTIVATION)
+        if not product and not has(node, Trait.SAME, Trait.VIEW, Trait.BIAS):
             raise refuse(f"a {node.op} stands in the classifier")
-        linear += node.op in _LINEAR and node.op != "Add"
+        linear += product
         if linear > 1:
             raise refuse("the classifier has more than one linear layer")
         tensor = node.outputs[0]

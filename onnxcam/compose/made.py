@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import provenance
-from onnxcam.compose.wish import Wish
+from onnxcam.compose.plan import Plan
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import GRADIENT
@@ -21,11 +21,11 @@ class Made:
 
     Attributes:
         model: The model; it shares the weights of the one that it was made of.
-        wish: What was asked for.
+        plan: What was asked for.
     """
 
     model: Model
-    wish: Wish
+    plan: Plan
 
     @property
     def gradient(self) -> str:
@@ -38,15 +38,41 @@ class Made:
         return self.model.proto
 
 
-def origin(draft: Draft, model: Model, catalog: Catalog, method: str) -> dict[str, str]:
+def origin(draft: Draft, model: Model, plan: Plan, method: str) -> dict[str, str]:
     """Return the entries of the metadata that say what a model was made of, and how."""
+    reduction = plan.catalog.reduction
     return {
         "onnxcam.version": __version__,
         "onnxcam.source.sha256": model.sha256,
         "onnxcam.method": method,
-        "onnxcam.reduction_layer": catalog.reduction.name,
+        "onnxcam.reduction_layer": reduction.name,
         "onnxcam.builder": "native",
-        "onnxcam.score": catalog.reduction.kind,
-        "onnxcam.final": catalog.reduction.final or "none",
+        "onnxcam.score": reduction.kind,
+        "onnxcam.final": reduction.final or "none",
+        "onnxcam.quantity": plan.target.quantity,
         GRADIENT: provenance(draft.op),
     }
+
+
+def described(plan: Plan) -> dict[str, str]:
+    """Return the entries of the metadata that say which maps a model returns."""
+    layers = dict.fromkeys(m.feature.name for m in plan.maps)
+    entries = {
+        "onnxcam.feature_layer": ", ".join(layers),
+        "onnxcam.upsampling": plan.upsampling,
+        "onnxcam.normalize": plan.normalize,
+        "onnxcam.fp16_safe": str(plan.single).lower(),
+        "onnxcam.signed": str(all(m.method.signed for m in plan.maps)).lower(),
+    }
+    if len(plan.maps) > 1:
+        records = [
+            {
+                "name": m.name,
+                "method": m.method.name,
+                "feature_layer": m.feature.name,
+                "signed": m.method.signed,
+            }
+            for m in plan.maps
+        ]
+        entries["onnxcam.maps"] = json.dumps(records, ensure_ascii=False)
+    return entries

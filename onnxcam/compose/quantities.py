@@ -1,4 +1,4 @@
-"""What methods are made of, for one class of each input: features, gradients, weights, maps."""
+"""What a map is made of, for one class of each input: features, gradients, weights, maps."""
 
 from __future__ import annotations
 
@@ -6,83 +6,70 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxcam.analysis.layers import Candidate, Catalog
-from onnxcam.autodiff.engine import path, vjp
-from onnxcam.autodiff.overrides import rectifies
-from onnxcam.autodiff.registry import NodeView
+from onnxcam.analysis.layers import Candidate
 from onnxcam.compose.head import pooled
 from onnxcam.compose.places import Place, known_rank
+from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
-from onnxcam.compose.single import in_single
-from onnxcam.compose.unrounded import unrounded
-from onnxcam.compose.wish import Wish
+from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.contrib import scale_of
-from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, is_float, shape_of
 from onnxcam.methods import GraphMethod, find
 from onnxcam.model.draft import Draft
-from onnxcam.names import ANY_NUMBER, TARGET
 
 
 class Quantities:
-    """The quantities of a model and its layers.
+    """The quantities of one map of a plan.
 
     Args:
         draft: The model.
-        catalog: Its layers.
-        method: The method that they are for.
-        feature: The feature layer, the input for methods on the input.
-        single: Compute what is explained in float32, where the model is in half precision.
+        slopes: Its scores and gradients.
+        planned: The map.
 
     Attributes:
-        score: The scores [N, C], as the model computes them.
         input: The input that the map is laid over.
-        place: Where the map of the method is made.
+        places: Where gradients are taken: the feature layer, and the input for methods on it.
     """
 
-    def __init__(
-        self,
-        draft: Draft,
-        catalog: Catalog,
-        method: GraphMethod,
-        feature: Candidate,
-        *,
-        single: bool = False,
-    ) -> None:
-        self.op, self.method, self.catalog = draft.op, method, catalog
-        self.reduction = draft.tensor(catalog.reduction.name)
-        self.score = self._scores(self.reduction)
-        self._explained = self._scores(unrounded(draft.op, self.reduction))
-        self._feature = _place(draft, feature)
-        self.input = draft.tensor(catalog.input)
-        self._source = _place(draft, input_layer(catalog)) if method.on_input else None
-        if single:
-            self._to_single()
-        self.place = self._at(method)
-        needs = {n for m in (method, *map(find, method.maps)) for n in m.needs}
-        self._pool = (
-            pooled(self._feature.source, self.reduction, self._feature.axes.space)
-            if "weights" in needs
-            else None
-        )
+    def __init__(self, draft: Draft, slopes: Slopes, planned: MapPlan) -> None:
+        self.op, self.slopes, self.planned = draft.op, slopes, planned
+        self.method, self.catalog = planned.method, slopes.plan.catalog
+        self.input = draft.tensor(self.catalog.input)
+        self.places = [_place(draft, planned.feature)]
+        if self.method.on_input:
+            self.places.append(_place(draft, input_layer(self.catalog)))
+        self._pool: Tensor | None = None
 
-    def _to_single(self) -> None:
-        places = [p for p in (self._feature, self._source) if p is not None]
-        score = unrounded(self.op, self.reduction)
-        self.reduction, tensors = in_single(self.op, score, [p.tensor for p in places])
-        self._explained = self._scores(self.reduction)
-        twins = [replace(p, tensor=t) for p, t in zip(places, tensors, strict=True)]
-        self._feature = twins[0]
-        self._source = None if self._source is None else twins[1]
+    def replace(self, twins: dict[int, Tensor]) -> None:
+        """Take the twins of the places' tensors, by the ids of these."""
+        self.places = [replace(p, tensor=twins[id(p.tensor)]) for p in self.places]
 
-    def _scores(self, tensor: Tensor) -> Tensor:
-        return class_scores(self.op, tensor, self.catalog.reduction.class_axis)
+    def want(self) -> None:
+        """Say which gradients the map needs.
+
+        Raises:
+            UsageError: The head is not the one that the method needs, or nothing is rectified.
+        """
+        for method in (self.method, *map(find, self.method.maps)):
+            if "weights" in method.needs:
+                feature = self.places[0]
+                self._pool = pooled(feature.source, self.slopes.tensor, feature.axes.space)
+            self.slopes.want(method, self._wrt(method))
+
+    @property
+    def place(self) -> Place:
+        """Where the map is made."""
+        return self._at(self.method)
 
     def _at(self, method: GraphMethod) -> Place:
-        if method.on_input:
-            assert self._source is not None
-            return self._source
-        return self._feature
+        return self.places[-1 if method.on_input else 0]
+
+    def _wrt(self, method: GraphMethod) -> Tensor:
+        if "weights" in method.needs:
+            assert self._pool is not None
+            return self._pool
+        return self._at(method).source
 
     def explained(self, op: Emitter, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the map of one class, how steep the score is, and its gradient.
@@ -96,16 +83,14 @@ class Quantities:
             the score, float32 [N]; the gradient (or weights) in the axes of the place's tensor.
 
         Raises:
-            UsageError: The score does not depend on the layer, or nothing there is rectified.
+            UsageError: The score does not depend on the layer.
             UnsupportedOp: No gradient between the two.
         """
-        kind = dtype_of(self._explained) or np.dtype(np.float32)
-        seed = op.one_hot(index, self.op.dim(self.score, 1), kind)
-        slope = self._slope(op, seed, self.method)
+        slope = self._slope(op, index, self.method)
         with op.scope(self.method.name):
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0)
-        return self._map(op, seed, self.method), op.cast(steep, np.float32), slope
+        return self._map(op, index, self.method), op.cast(steep, np.float32), slope
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.
@@ -113,13 +98,13 @@ class Quantities:
         Raises:
             UsageError: The input's space is not known, or not of the rank of the map.
         """
-        layout = self.catalog.input_layout
-        if layout is None or len(layout.space) != self._feature.rank:
+        layout, feature = self.catalog.input_layout, self.places[0]
+        if layout is None or len(layout.space) != feature.rank:
             said = "unknown" if layout is None else layout.axes
             raise UsageError(
-                f"the map of {self._feature.tensor.name!r} cannot be laid over the input "
-                f"{self.catalog.input!r} (axes {said}): it has {self._feature.rank} axes of space",
-                "use --upsampling none, or another --feature-layer",
+                f"the map of {feature.tensor.name!r} cannot be laid over the input "
+                f"{self.catalog.input!r} (axes {said}): it has {feature.rank} axes of space",
+                "use `upsampling='none'`, or another `feature_layer`",
             )
         return [self.op.dim(self.input, i) for i in layout.space]
 
@@ -129,56 +114,35 @@ class Quantities:
         assert layout is not None and shape is not None, "input_size() raises before"
         return tuple(shape[i] for i in layout.space)
 
-    def _map(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
+    def _map(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         place = self._at(method)
-        values = [self._value(op, seed, method, need) for need in method.needs]
+        values = [self._value(op, index, method, need) for need in method.needs]
         with op.scope(method.name):
             reduced = method.emit(op, *values, place.axes)
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, seed: Tensor, method: GraphMethod, need: str) -> Tensor:
+    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: str) -> Tensor:
         if need.startswith("map:"):
-            return self._nested(op, seed, find(need.removeprefix("map:")))
+            return self._nested(op, index, find(need.removeprefix("map:")))
         place = self._at(method)
         if need in ("activation", "input"):
             return place.patches(op, place.tensor)
-        slope = self._slope(op, seed, method)
+        slope = self._slope(op, index, method)
         return slope if need == "weights" else place.patches(op, slope)
 
-    def _slope(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
-        if "weights" in method.needs:
-            return self._weights(op, seed)
-        place = self._at(method)
-        return place.gradient(op, self._gradient(op, seed, place.source, method))
-
-    def _gradient(self, op: Emitter, seed: Tensor, wrt: Tensor, method: GraphMethod) -> Tensor:
-        if method.overrides:
-            nodes, _ = path(op, [self._explained], [wrt])
-            if not any(rectifies(NodeView(node, op.opsets.get("", 1))) for node in nodes):
-                raise UsageError(
-                    f"{method.name} changes the gradient of ReLU, but there is none between "
-                    f"{wrt.name!r} and {self.reduction.name!r}",
-                    "use --method saliency, which is the gradient as it is",
-                )
-        (gradient,) = vjp(op, [(self._explained, seed)], [wrt], overrides=method.overrides)
-        if gradient is None:
-            raise UsageError(
-                f"the score {self.reduction.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam layers MODEL` lists the layers that it depends on",
-            )
+    def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
+        gradient = self.slopes.of(op, index, method, self._wrt(method))
+        if "weights" not in method.needs:
+            return self._at(method).gradient(op, gradient)
+        # The classifier's weights of the class, in the rank of the feature tensor.
+        feature = self.places[0]
+        if known_rank(self._wrt(method)) != len(feature.layout.axes):
+            gradient = op.Unsqueeze(gradient, axes=list(feature.axes.space))
         return gradient
 
-    def _weights(self, op: Emitter, seed: Tensor) -> Tensor:
-        """Return the classifier's weights of the class, in the rank of the feature tensor."""
-        assert self._pool is not None
-        weights = self._gradient(op, seed, self._pool, self.method)
-        if len(shape_of(self._pool) or ()) != len(self._feature.layout.axes):
-            weights = op.Unsqueeze(weights, axes=list(self._feature.axes.space))
-        return weights
-
-    def _nested(self, op: Emitter, seed: Tensor, method: GraphMethod) -> Tensor:
+    def _nested(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the map of another method at the input's size, with the axes of the input."""
-        signed = self._map(op, seed, method)
+        signed = self._map(op, index, method)
         raw = op.Relu(signed) if method.rectify else signed
         with op.scope(self.method.name):
             large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear")
@@ -187,19 +151,13 @@ class Quantities:
             )
 
 
-def input_layer(catalog: Catalog) -> Candidate:
-    """Return the input as a layer, for the methods on the input."""
-    layout = catalog.input_layout
-    return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
-
-
 def _place(draft: Draft, layer: Candidate) -> Place:
     tensor, layout = draft.tensor(layer.name), layer.layout
     if layout is None or layout.batch is None or not layout.space or layout.strange:
         known = "" if layout is None else f" ({layout.axes})"
         raise UsageError(
             f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
-            "`onnxcam layers MODEL` lists the layers with a known one",
+            "`onnxcam.analysis.layers.catalog(model)` lists the layers with a known one",
         )
     grid = tuple(_extent(draft, d) for d in layout.grid)
     scale = scale_of(tensor)
@@ -208,7 +166,7 @@ def _place(draft: Draft, layer: Candidate) -> Place:
     if not is_float(tensor):
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
-            "choose a --feature-layer behind it, and a method that takes one",
+            "choose a `feature_layer` behind it, and a method that takes one",
         )
     return Place(tensor, layout, grid)
 
@@ -222,28 +180,3 @@ def _extent(draft: Draft, dim: Dim) -> int | Tensor:
         if isinstance(dim, str) and dim in shape:
             return draft.op.dim(tensor, shape.index(dim))
     return -1
-
-
-def class_scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
-    """Return the scores as [N, C]: other axes than batch and class are summed over."""
-    shape = shape_of(z) or ()
-    if len(shape) < 2:
-        return op.Reshape(z, [-1, 1] if len(shape) == 1 else [1, 1])
-    others = [i for i in range(1, len(shape)) if i != class_axis]
-    return op.ReduceSum(z, axes=others, keepdims=0) if others else z
-
-
-def chosen_classes(draft: Draft, score: Tensor, wish: Wish) -> Tensor:
-    """Add the input with the targets; return the class of each, int64 [N, K]."""
-    kept = None if wish.required else np.asarray(wish.default, np.int64)
-    wanted = draft.input(TARGET, np.int64, [wish.targets or ANY_NUMBER], kept)
-    op = draft.op
-    with op.scope("target"):
-        top = op.ArgMax(score, axis=1, keepdims=1)
-        return op.Where(op.Less(wanted, 0), top, wanted)
-
-
-def class_seed(op: Emitter, score: Tensor, index: Tensor) -> Tensor:
-    """Return the cotangent of scores [N, C] for the class of each input, int64 [N]."""
-    kind = dtype_of(score) or np.dtype(np.float32)
-    return op.one_hot(index, op.dim(score, 1), kind)

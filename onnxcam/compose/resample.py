@@ -58,7 +58,8 @@ def _same(old: Size, new: Size) -> bool:
 
 def _resize(op: Emitter, map: Tensor, size: Size, kernel: Kernel) -> Tensor:
     sizes = op.dims(op.dim(map, 0), op.dim(map, 1), *size)
-    return op.Resize(map, None, None, sizes, **_RESIZE[kernel])
+    resized: Tensor = op.Resize(map, None, None, sizes, **_RESIZE[kernel])
+    return resized
 
 
 def _along(op: Emitter, map: Tensor, axis: int, weights: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def in_single(op: Emitter, score: Tensor, wrt: Sequence[Tensor]) -> tuple[Tensor
         if bodies(node):
             raise UnsupportedOp(
                 f"{node.op} (node {node.name!r}) cannot be computed in float32: it has a subgraph",
-                "name a --feature-layer behind it, or leave --fp16-safe out",
+                "name a `feature_layer` behind it, or leave `fp16_safe` out",
             )
         with op.scope(f"single/{node.name or node.op}"):
             results = op.again(node, [_single(op, t, twins) for t in node.inputs], _types(node))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from onnxcam.graph.contrib import before_rounding
 from onnxcam.graph.emit import Emitter, Tensor
-
-_MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose".split())
+from onnxcam.graph.ops import Trait, has
 
 
 def unrounded(op: Emitter, z: Tensor) -> Tensor:
@@ -23,9 +22,9 @@ def unrounded(op: Emitter, z: Tensor) -> Tensor:
     found, behind, tensor = z, 0, z
     while tensor.inputs:
         node = tensor.inputs[0]
-        if node.op in _MOVES:
+        if has(node, Trait.VIEW):
             moves.append(node)
-        if node.op in _MOVES or node.op == "DequantizeLinear":
+        if has(node, Trait.VIEW, Trait.DEQUANTISES):
             tensor = node.inputs[0]
             continue
         before = before_rounding(op, tensor)

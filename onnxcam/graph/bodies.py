@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_sequence, shape_of
 from onnxcam.graph.folding import folded
+from onnxcam.graph.scans import ScanLayout
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Kind:
     sequence: bool = False
 
 
-def kind_of(tensor: Tensor) -> Kind:
-    """Return what is known of a tensor or sequence."""
+def kind_of(tensor: Tensor | None) -> Kind:
+    """Return what is known of a tensor or sequence; an omitted one has no value."""
+    assert tensor is not None, "an input that a body has is given"
     return Kind(dtype_of(tensor), shape_of(tensor), is_sequence(tensor))
 
 
@@ -249,34 +251,13 @@ def output_kinds(
         return [*states, *(stacked(k) for k in first[1 + len(states) :])]
     if node.op == "Scan" and len(inputs) == len(insides[0].inputs):
         scan = ScanLayout(node)
-        length = (shape_of(inputs[scan.states]) or {scan.axes[0]: None})[scan.axes[0]]
+        length = (kind_of(inputs[scan.states]).shape or {scan.axes[0]: None})[scan.axes[0]]
         parts = zip(first[scan.states :], scan.output_axes, strict=True)
         states = insides[0].kinds[: scan.states]
         return [*states, *(stacked(k, axis, length) for k, axis in parts)]
     if node.op == "SequenceMap":
         return [replace(k, sequence=True) for k in first]
     return []
-
-
-class ScanLayout:
-    """Along which axis and in which direction a Scan reads and writes.
-
-    Attributes:
-        states: How many states are carried.
-        axes: The axes that the scanned inputs are read along.
-        directions: Their directions, 0 forward and 1 backward.
-        output_axes: The axes that the outputs behind the states are written along.
-        output_directions: Their directions.
-    """
-
-    def __init__(self, node: gs.Node) -> None:
-        slices = int(node.attrs["num_scan_inputs"])
-        self.states = len(node.inputs) - slices
-        written = len(node.attrs["body"].outputs) - self.states
-        self.axes = list(node.attrs.get("scan_input_axes") or [0] * slices)
-        self.directions = list(node.attrs.get("scan_input_directions") or [0] * slices)
-        self.output_axes = list(node.attrs.get("scan_output_axes") or [0] * written)
-        self.output_directions = list(node.attrs.get("scan_output_directions") or [0] * written)
 
 
 def _lasting(before: Kind, after: Kind) -> Kind:

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import NodeProto
-from onnx.reference import ReferenceEvaluator
 
 from onnxcam.graph.emit import Emitter, Tensor, const_value, node_proto, static_shape
+from onnxcam.graph.ops import Trait, has
 
-_OPS = frozenset(
-    {"Add", "And", "Cast", "Concat", "Div", "Equal", "Gather", "Greater", "Identity", "Less",
-     "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceProd", "Reshape", "Slice",
-     "Split", "Squeeze", "Sub", "Unsqueeze", "Where"}
-)  # fmt: skip
 _SMALL = 64  # elements: shapes, axes and pads have fewer
 
 
@@ -37,10 +32,10 @@ def folded(
     if node.domain not in (None, "", "ai.onnx"):
         return None
     if node.op == "Shape":
-        shape = static_shape(inputs[0])
+        shape = None if inputs[0] is None else static_shape(inputs[0])
         part = slice(node.attrs.get("start", 0), node.attrs.get("end"))
         return None if shape is None else (op.const(np.array(shape, np.int64)[part]),)
-    if node.op not in _OPS or any(not t.name for t in node.outputs):
+    if not has(node, Trait.SIZES) or any(not t.name for t in node.outputs):
         return None
     values = [None if t is None else const_value(t) for t in inputs]
     given = [v for v in values if v is not None]
@@ -65,7 +60,7 @@ def known_value(op: Emitter, tensor: Tensor) -> np.ndarray[Any, Any] | None:
     if value is not None or not tensor.inputs:
         return value
     node = tensor.inputs[0]
-    if node.op != "Shape" and node.op not in _OPS:
+    if node.op != "Shape" and not has(node, Trait.SIZES):
         return None
     inputs: list[Tensor | None] = []
     for source in node.inputs:
@@ -83,6 +78,8 @@ def _evaluated(
     node: bytes, inputs: tuple[tuple[str, tuple[int, ...], bytes] | None, ...], opset: int
 ) -> tuple[np.ndarray[Any, Any], ...] | None:
     """Return what a node makes of small arrays of integers; None where it is not that."""
+    from onnx.reference import ReferenceEvaluator
+
     proto = NodeProto.FromString(node)
     feeds = {
         str(i): np.frombuffer(given[2], given[0]).reshape(given[1])

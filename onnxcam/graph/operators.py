@@ -14,13 +14,14 @@ class Trait(Enum):
     """
 
     # How the axes and elements of the output stand to those of the input.
-    KEEPS_AXES = auto()  # the axes mean the same, in the same order; sizes may differ
+    KEEPS_AXES = auto()  # the axes and the order of what lies along them; sizes may differ
     KEEPS_SHAPE = auto()  # ... and the sizes are the same, broadcast where there are several inputs
     ELEMENTWISE = auto()  # ... and an element is made of those in its place, of each data input
     SAME = auto()  # the elements themselves, where they are: other types, or rounded
     VIEW = auto()  # every element once, under other axes
     PICKS = auto()  # every element is one of the input's
     JOINS = auto()  # the inputs one behind the other
+    HOMOGENEOUS = auto()  # twice its data make twice its output: it is made of sums and choices
     CHANNELS_FIRST = auto()  # reads its input as [N, C, *space]
     CHANNELS_LAST = auto()  # reads its input as [N, *space, C]
     # What it is in a network.
@@ -42,7 +43,7 @@ class Trait(Enum):
     CONTRACTS = auto()  # other sums of products
     RECURRENT = auto()
     ATTENDS = auto()
-    EMBEDS = auto()
+    EMBEDS = auto()  # looks words up, and normalises what it finds
     LOSS = auto()
     # What its output is.
     COMPARES = auto()  # true or false
@@ -60,16 +61,20 @@ class Trait(Enum):
     SIZES = auto()  # what shapes are computed with; exact for small integers
     MAY_FAIL = auto()  # for what it is given: not to be run where it did not run
     OF_RUNTIME = auto()  # of the standard domain, though only ONNX Runtime knows it
+    WITHDRAWN = auto()  # ... since ONNX took its experiments back with opset 10
+    STEADY = auto()  # from opset 11 on it got more types and options, but stayed what it was
+    UNINFERRED = auto()  # onnx infers nothing of it; its output is as its input
 
 
 IMPLIED: dict[Trait, tuple[Trait, ...]] = {
     Trait.KEEPS_SHAPE: (Trait.KEEPS_AXES,),
     Trait.ELEMENTWISE: (Trait.KEEPS_SHAPE,),
-    Trait.SAME: (Trait.ELEMENTWISE,),
+    Trait.SAME: (Trait.ELEMENTWISE, Trait.HOMOGENEOUS),
     Trait.RECTIFIER: (Trait.ACTIVATION,),
     Trait.GATE: (Trait.ACTIVATION,),
     Trait.VIEW: (Trait.PICKS,),
-    Trait.JOINS: (Trait.KEEPS_AXES,),
+    Trait.PICKS: (Trait.HOMOGENEOUS,),
+    Trait.JOINS: (Trait.KEEPS_AXES, Trait.HOMOGENEOUS),
     Trait.POOL: (Trait.KEEPS_AXES,),
     Trait.GLOBAL_POOL: (Trait.KEEPS_AXES,),
     Trait.NORMALISES: (Trait.KEEPS_SHAPE,),
@@ -77,6 +82,7 @@ IMPLIED: dict[Trait, tuple[Trait, ...]] = {
     Trait.ACCUMULATES: (Trait.KEEPS_SHAPE,),
     Trait.SCATTERS: (Trait.KEEPS_SHAPE,),
     Trait.COMPARES: (Trait.ELEMENTWISE,),
+    Trait.WITHDRAWN: (Trait.OF_RUNTIME,),
 }
 
 TABLE: dict[str, dict[Trait, str]] = {
@@ -84,7 +90,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.ELEMENTWISE: (
             "Abs Acos Acosh Add Affine Asin Asinh Atan Atanh BitCast BitShift BitwiseAnd "
             "BitwiseNot BitwiseOr BitwiseXor Ceil Celu Clip Cos Cosh Div Elu Erf Exp Floor Gelu "
-            "HardSigmoid HardSwish ImageScaler LeakyRelu Log Max Mean Min Mish Mod Mul Neg "
+            "HardSigmoid HardSwish LeakyRelu Log Max Mean Min Mish Mod Mul Neg "
             "PRelu ParametricSoftplus Pow Reciprocal Relu Round Scale ScaledTanh Selu Shrink "
             "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
             "ThresholdedRelu Where"
@@ -94,20 +100,26 @@ TABLE: dict[str, dict[Trait, str]] = {
         ),
         Trait.SAME: "Cast CastLike DequantizeLinear Dropout Identity QuantizeLinear",
         Trait.KEEPS_SHAPE: (
-            "Bernoulli DynamicQuantizeLinear Hardmax LogSoftmax RandomNormalLike "
-            "RandomUniformLike ReverseSequence RotaryEmbedding Softmax Trilu"
+            "Bernoulli DynamicQuantizeLinear Hardmax ImageScaler LogSoftmax RandomNormalLike "
+            "RandomUniformLike RotaryEmbedding Softmax Trilu"
         ),
         Trait.KEEPS_AXES: (
             "Attention CausalConvWithState CenterCropPad Conv ConvInteger ConvTranspose Crop "
-            "DeformConv DepthToSpace Expand GatherElements LinearAttention MaxUnpool Pad "
-            "QLinearConv Resize Slice SpaceToDepth Split SwiGLU Tile TopK Upsample"
+            "DeformConv DepthToSpace LinearAttention MaxUnpool Pad QLinearConv Resize Slice "
+            "SpaceToDepth Split SwiGLU Upsample"
         ),
-        Trait.VIEW: "Flatten Reshape Squeeze Transpose Unsqueeze",
+        Trait.VIEW: "Flatten Identity Reshape Squeeze Transpose Unsqueeze",
         Trait.PICKS: (
-            "Compress Crop DepthToSpace Expand Gather GatherElements GatherND Identity "
+            "Compress Crop DepthToSpace Expand Gather GatherElements GatherND "
             "MaxPool ReverseSequence Slice SpaceToDepth Split Tile TopK Unique"
         ),
         Trait.JOINS: "Concat",
+        Trait.HOMOGENEOUS: (
+            "Abs Add AveragePool CenterCropPad ConcatFromSequence CumSum GlobalAveragePool "
+            "GlobalMaxPool LeakyRelu Max Mean Min Neg Optional OptionalGetElement PRelu Pad "
+            "ReduceMax ReduceMean ReduceMin ReduceSum Relu Resize SequenceAt SequenceConstruct "
+            "SequenceErase SequenceInsert SplitToSequence Sub Sum Trilu Upsample Where"
+        ),
         Trait.CHANNELS_FIRST: (
             "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DeformConv "
             "DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool GroupNormalization "
@@ -172,10 +184,23 @@ TABLE: dict[str, dict[Trait, str]] = {
             "Expand Gather GatherElements GatherND Reshape ScatterElements ScatterND SequenceAt "
             "SequenceErase SequenceInsert Split Squeeze"
         ),
-        Trait.OF_RUNTIME: (
+        Trait.OF_RUNTIME: "SimplifiedLayerNormalization",
+        Trait.WITHDRAWN: (
             "Affine Crop DynamicSlice GRUUnit GivenTensorFill ImageScaler ParametricSoftplus "
-            "Scale ScaledTanh SimplifiedLayerNormalization"
+            "Scale ScaledTanh"
         ),
+        Trait.STEADY: (
+            "Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Ceil "
+            "Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos CumSum DepthToSpace Div "
+            "Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather "
+            "GatherElements GatherND Gemm GlobalAveragePool GlobalMaxPool Greater HardSigmoid "
+            "Identity InstanceNormalization LRN LSTM LayerNormalization LeakyRelu Less Log "
+            "LpNormalization LpPool MatMul Max MaxPool Mean Min Mod Mul Neg NonZero Not OneHot "
+            "Or PRelu Pad Pow RNN Range Reciprocal Relu Reshape Resize Round ScatterElements "
+            "ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softplus Softsign SpaceToDepth "
+            "Split Sqrt Sub Sum Tan Tanh Tile TopK Transpose Trilu Where Xor"
+        ),
+        Trait.UNINFERRED: "GroupNormalization MeanVarianceNormalization",
     },
     _MICROSOFT: {
         Trait.ELEMENTWISE: (
@@ -183,7 +208,7 @@ TABLE: dict[str, dict[Trait, str]] = {
             "QLinearSigmoid QLinearWhere QuickGelu ScaledSiLU"
         ),
         Trait.SAME: "DequantizeLinear QuantizeLinear",
-        Trait.KEEPS_SHAPE: "BiasSoftmax Inverse QLinearSoftmax RotaryEmbedding Trilu",
+        Trait.KEEPS_SHAPE: "BiasSoftmax QLinearSoftmax RotaryEmbedding Trilu",
         Trait.KEEPS_AXES: (
             "Attention BiasSplitGelu FusedConv GroupQueryAttention MultiHeadAttention NhwcConv "
             "NhwcFusedConv Pad QAttention QLinearConv"
@@ -194,8 +219,8 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.CHANNELS_FIRST: ("FusedConv QLinearAveragePool QLinearConv QLinearGlobalAveragePool"),
         Trait.CHANNELS_LAST: "NhwcConv NhwcFusedConv NhwcMaxPool",
         Trait.ACTIVATION: (
-            "BiasGelu BiasSplitGelu FastGelu FusedConv Gelu NhwcFusedConv QLinearLeakyRelu "
-            "QuickGelu ScaledSiLU"
+            "BiasGelu BiasSplitGelu FastGelu FusedConv FusedGemm FusedMatMulActivation Gelu "
+            "NhwcFusedConv QLinearLeakyRelu QuickGelu ScaledSiLU"
         ),
         Trait.GATE: "QLinearSigmoid",
         Trait.CONVOLUTION: "FusedConv NhwcConv NhwcFusedConv QLinearConv",
@@ -215,7 +240,7 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.CONTRACTS: "CDist Inverse",
         Trait.RECURRENT: "DynamicQuantizeLSTM",
         Trait.ATTENDS: "Attention GroupQueryAttention MultiHeadAttention QAttention",
-        Trait.EMBEDS: "EmbedLayerNormalization GatherBlockQuantized QEmbedLayerNormalization",
+        Trait.EMBEDS: "EmbedLayerNormalization QEmbedLayerNormalization",
         Trait.INDICES: (
             "BifurcationDetector IsAllFinite MurmurHash3 NGramHashMapping NGramRepeatBlock "
             "VarlenNGramHashMapping"
@@ -223,10 +248,11 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.GENERATES: "Range",
         Trait.QUANTISES: "QuantizeLinear",
         Trait.DEQUANTISES: "DequantizeLinear",
+        Trait.MAY_FAIL: "GatherBlockQuantized GatherND",
         Trait.TEXT: "Tokenizer",
     },
     _ML: {
-        Trait.ELEMENTWISE: "Binarizer Imputer Scaler",
+        Trait.KEEPS_SHAPE: "Binarizer Imputer Scaler",
         Trait.NORMALISES_LAST: "Normalizer",
         Trait.PICKS: "ArrayFeatureExtractor",
         Trait.JOINS: "FeatureVectorizer",

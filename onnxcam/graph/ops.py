@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from onnxcam.graph.operators import DATA, FIRST, IMPLIED, TABLE, Trait
-from onnxcam.graph.registry import Registry, Source
+from onnxcam.graph.registry import Registry, Source, caller
 
-__all__ = ["Trait", "data_inputs", "describe", "described", "has", "named", "traits_of"]
+__all__ = [
+    "Trait", "data_inputs", "describe", "described", "extended", "has", "named", "traits_of",
+]  # fmt: skip
 _T = TypeVar("_T")
 _NONE: frozenset[Trait] = frozenset()
 _SOURCE = Source(__name__, "onnxcam.traits")
@@ -45,8 +47,9 @@ def describe(*names: str, domain: str, traits: Sequence[Trait]) -> None:
     Raises:
         ValueError: One of them is described already.
     """
+    module = caller()
     for name in names:
-        _TRAITS.enter((_standard(domain), name), frozenset(_with_implied(traits)))
+        _TRAITS.enter((_standard(domain), name), frozenset(_with_implied(traits)), module)
 
 
 def traits_of(domain: str | None, op_type: str) -> frozenset[Trait]:
@@ -95,6 +98,11 @@ def described() -> Iterator[tuple[str, str, frozenset[Trait]]]:
     """Yield domain, operator type and traits of every operator that is described."""
     for (domain, name), traits in _TRAITS.items():
         yield domain, name, traits
+
+
+def extended() -> bool:
+    """Tell whether there are operators that onnxcam itself does not describe."""
+    return _TRAITS.extended
 
 
 def _standard(domain: str | None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import walk_packages
 from threading import RLock
 from typing import Generic, TypeVar
+
+from onnxcam.errors import UsageError
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,25 +28,48 @@ class Source:
 
     def __init__(self, package: str, group: str) -> None:
         self.package, self.group = package, group
-        self._lock, self._loaded = RLock(), False
+        self._lock, self._loading, self._loaded = RLock(), False, False
+        self._error: UsageError | None = None
+
+    @property
+    def plug_ins(self) -> bool:
+        """Whether there are plug-ins, loaded or not."""
+        return bool(entry_points(group=self.group))
 
     def load(self) -> None:
-        """Import everything, once; a call from one of the imported files returns at once."""
+        """Import everything, once; a call from one of the imported files returns at once.
+
+        Raises:
+            UsageError: A plug-in cannot be loaded; from then on every call raises it.
+        """
         if self._loaded:
             return
-        with self._lock:
-            if self._loaded:
+        with self._lock:  # another thread waits here until everything is there
+            if self._error is not None:
+                raise self._error
+            if self._loaded or self._loading:
                 return
-            self._loaded = True
+            self._loading = True
             try:
-                folder = getattr(import_module(self.package), "__path__", ())  # a file has none
-                for module in walk_packages(folder, f"{self.package}."):
-                    import_module(module.name)
-                for plug_in in entry_points(group=self.group):
-                    plug_in.load()
-            except BaseException:
-                self._loaded = False
-                raise
+                self._import()
+                self._loaded = True
+            finally:
+                self._loading = False
+
+    def _import(self) -> None:
+        folder = getattr(import_module(self.package), "__path__", ())  # a file has none
+        for module in walk_packages(folder, f"{self.package}."):
+            import_module(module.name)
+        for plug_in in entry_points(group=self.group):
+            try:
+                plug_in.load()
+            except Exception as error:
+                self._error = UsageError(
+                    f"the plug-in {plug_in.name!r} ({plug_in.value}, in {self.group}) cannot be "
+                    f"loaded: {type(error).__name__}: {error}",
+                    "repair the package that brings it, or uninstall it",
+                )
+                raise self._error from error
 
 
 class Registry(Generic[K, V]):
@@ -60,16 +86,22 @@ class Registry(Generic[K, V]):
     def __init__(self, what: str, source: Source) -> None:
         self.what, self.source = what, source
         self.entries: dict[K, V] = {}
+        self._modules: dict[K, str] = {}
 
-    def enter(self, key: K, value: V) -> V:
+    def enter(self, key: K, value: V, module: str = __name__) -> V:
         """Enter a value, and return it.
+
+        Args:
+            key: What it is looked up by.
+            value: The value.
+            module: Name of the module that enters it.
 
         Raises:
             ValueError: There is one of this key.
         """
         if key in self.entries:
             raise ValueError(f"two {self.what} of the name {key!r}")
-        self.entries[key] = value
+        self.entries[key], self._modules[key] = value, module
         return value
 
     def get(self, key: K) -> V | None:
@@ -81,3 +113,18 @@ class Registry(Generic[K, V]):
         """Yield every key and its value, in the order in which they were entered."""
         self.source.load()
         yield from list(self.entries.items())
+
+    @property
+    def extended(self) -> bool:
+        """Whether entries are not onnxcam's own: entered so far, or by a plug-in that is there."""
+        return self.source.plug_ins or not all(map(is_own, self._modules.values()))
+
+
+def is_own(module: str) -> bool:
+    """Tell whether a module, by its name, is one of onnxcam's."""
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def caller() -> str:
+    """Return the name of the module that has called the function that asks."""
+    return str(sys._getframe(2).f_globals.get("__name__", ""))

@@ -9,16 +9,20 @@ array into the tensor. Nothing is guessed: where nothing says how the pixels bec
 from __future__ import annotations
 
 from onnxcam.inputs.completion import resolve
+from onnxcam.inputs.description import Description, class_names
 from onnxcam.inputs.files import read_toml, to_metadata, write_toml
 from onnxcam.inputs.labels import load_labels
 from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, presets
-from onnxcam.inputs.tensor import Prepared, prepare
+from onnxcam.inputs.tensor import Input, Prepared, prepare
 
 __all__ = [
     "PRESETS",
+    "Description",
+    "Input",
     "InputSpec",
     "ModelInput",
     "Prepared",
+    "class_names",
     "load_labels",
     "prepare",
     "presets",

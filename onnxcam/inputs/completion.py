@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from onnxcam.errors import UsageError
+from onnxcam.errors import NoDescriptionError, UsageError
 from onnxcam.inputs.fields import CHANNELS
 from onnxcam.inputs.places import RULE, gather
 from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, show_shape
@@ -40,7 +40,8 @@ def resolve(
         `pictures = False` for an input that is no picture.
 
     Raises:
-        UsageError: Nothing says how, or a description is wrong or contradicts the model.
+        NoDescriptionError: Nothing says how.
+        UsageError: A description is wrong, cannot be followed, or contradicts the model.
         InputError: The `id2label` in `config.json` is broken.
     """
     fields, source = gather(model_path, metadata, option)
@@ -89,11 +90,13 @@ class _Completion:
         rank = len(self.model_input.shape)
         if (layout is None and rank == 4) or (layout and self._is_picture(layout)):
             beside = "" if model_path is None else f", no {model_path.with_suffix('.toml').name}"
-            raise UsageError(
-                f"Nothing says how a picture becomes input {self.model_input}: no --preprocess"
+            raise NoDescriptionError(
+                f"Nothing says how a picture becomes input {self.model_input}: no `preprocess`"
                 f"{beside}, no onnxcam.input.* metadata, no preprocessor_config.json",
-                f"See `onnxcam inputs MODEL IMAGE`, then pass --preprocess {'|'.join(PRESETS)} "
+                "See `onnxcam.look.presets.try_presets(model, picture)`, then pass "
+                f"`preprocess={'|'.join(PRESETS)}` "
                 "or a TOML file (none: only ready .npy arrays)",
+                self.fields.get("labels"),
             )
         self._set("pictures", False, "an input that is no picture")
 
@@ -104,7 +107,7 @@ class _Completion:
             raise self._contradiction(
                 "pictures",
                 f"describes pictures, but input {self.model_input} has {what}",
-                'Say layout = "NCHW" or "NHWC" in a TOML file, or pass --preprocess none '
+                'Say layout = "NCHW" or "NHWC" in a TOML file, or pass `preprocess=none` '
                 "and a ready .npy array",
             )
         dims = dict(zip(layout, self.model_input.shape, strict=True))
@@ -125,7 +128,7 @@ class _Completion:
             raise self._contradiction(
                 "scale",
                 f"gives fractions, but input {self.model_input} takes whole numbers",
-                "Such models normalise inside: try --preprocess raw",
+                "Such models normalise inside: try `preprocess=raw`",
             )
 
     def _is_picture(self, layout: str) -> bool:
@@ -197,4 +200,4 @@ class _Completion:
     def _contradiction(self, name: str, what: str, hint: str = "") -> UsageError:
         """Return the error for what the place that said a field says."""
         where = self.source[name] if name in self.fields else self.rule_place
-        return UsageError(f"{where} {what}", hint or "Correct it, or pass another --preprocess")
+        return UsageError(f"{where} {what}", hint or "Correct it, or pass another `preprocess`")

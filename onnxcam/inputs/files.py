@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import InputError, UsageError
+from onnxcam.files import whole
 from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
 from onnxcam.inputs.spec import InputSpec
@@ -65,12 +66,10 @@ def write_toml(spec: InputSpec, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     lines = [f"{name} = {_toml(value)}\n" for name, value in spec.said().items()]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text("".join(lines), encoding="utf-8")
-        os.replace(temporary, path)
+        with whole(path) as part:
+            part.write_text("".join(lines), encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error}") from error
 
 

@@ -194,5 +194,6 @@ def _refusal(path: Path, reason: str) -> UsageError:
     """Return the error for a file whose steps cannot be taken over exactly."""
     return UsageError(
         f"{path} cannot be used: {reason}",
-        "Describe the input in a TOML file beside the model, or pass --preprocess PRESET|FILE.toml",
+        "Describe the input in a TOML file beside the model, or pass "
+        "`preprocess=PRESET|FILE.toml` (none: only ready arrays)",
     )

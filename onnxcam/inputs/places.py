@@ -73,7 +73,7 @@ def _places(
         yield Said(f"preset {option}", rule)
     elif option is not None:
         yield Said(str(option), read_toml(_toml_path(option)))
-    if model_path is not None and (sidecar := model_path.with_suffix(".toml")).is_file():
+    if model_path is not None and _there(sidecar := model_path.with_suffix(".toml")):
         yield Said(sidecar.name, read_toml(sidecar))
     yield Said("metadata onnxcam.input.*", read_metadata(metadata))
     yield Said("metadata Image.*", read_image_metadata(metadata))
@@ -83,14 +83,19 @@ def _toml_path(option: str | PathLike[str]) -> Path:
     """Return the file that an option names, which is no preset."""
     path = Path(option)
     if path.suffix.lower() != ".toml" and not path.is_file():
-        raise unknown("--preprocess: no preset and no TOML file is called", str(option), PRESETS)
+        raise unknown("`preprocess`: no preset and no TOML file is called", str(option), PRESETS)
     return path
+
+
+def _there(path: Path) -> bool:
+    """Tell whether a file is there, be it only a link to one that is not: that is no silence."""
+    return path.is_file() or path.is_symlink()
 
 
 def _hugging_face(model_path: Path | None) -> list[Said]:
     """Return what the nearest `preprocessor_config.json` says, if there is one."""
     for folder in _folders(model_path):
-        if (path := folder / "preprocessor_config.json").is_file():
+        if _there(path := folder / "preprocessor_config.json"):
             return [Said(path.name, read_preprocessor(path))]
     return []
 

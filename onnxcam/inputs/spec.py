@@ -113,7 +113,7 @@ PRESETS: Mapping[str, InputSpec] = MappingProxyType(
 
 
 def presets() -> Mapping[str, InputSpec]:
-    """Return the presets of `--preprocess` by name, in the order to show them."""
+    """Return the presets of `preprocess` by name, in the order to show them."""
     return PRESETS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from onnxcam.inputs.geometry import Box, covered, crop, resized
 from onnxcam.inputs.picture import Array, array_picture, check_file, open_picture, to_rgb
 from onnxcam.inputs.spec import InputSpec, ModelInput
 
+Input: TypeAlias = str | PathLike[str] | Image.Image | Array
 _MOST_PIXELS = 2**27  # of a resized picture: a strip of 1 x 50000 grows to 256 x 12800000
 
 
@@ -39,9 +41,7 @@ class Prepared:
     source: str
 
 
-def prepare(
-    x: str | PathLike[str] | Image.Image | Array, spec: InputSpec, model_input: ModelInput
-) -> Prepared:
+def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
     """Turn a picture or a ready array into the model's input.
 
     Args:
@@ -60,7 +60,7 @@ def prepare(
         UsageError: `x` is of another type, or is a picture where the description takes none.
     """
     if isinstance(x, np.ndarray):
-        if spec.pictures and _is_picture(x):
+        if spec.pictures and is_picture(x, model_input):
             return _from_picture(array_picture(x), "array", spec, model_input)
         return Prepared(ready(x, "the array", spec, model_input), None, None, "array")
     if isinstance(x, Image.Image):
@@ -71,7 +71,7 @@ def prepare(
             "Give a path, a PIL image, or np.asarray(...) of it",
         )
     path = Path(x)
-    if path.suffix.lower() in (".npy", ".npz"):
+    if _holds_array(path):
         array = load_array(path, model_input.name)
         return Prepared(ready(array, str(path), spec, model_input), None, None, str(path))
     if not spec.pictures:
@@ -80,18 +80,28 @@ def prepare(
     return _from_picture(open_picture(path), str(path), spec, model_input)
 
 
-def _is_picture(array: Array) -> bool:
-    """Whether an array is a picture by its type and shape."""
-    return array.dtype == np.uint8 and (
-        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    )
+def is_picture(x: object, model_input: ModelInput) -> bool:
+    """Tell whether an input is a picture rather than a ready tensor, which needs no description.
+
+    An array is one that is uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], where a tensor of the
+    model has more axes; a file by its ending.
+    """
+    if isinstance(x, np.ndarray):
+        channels = x.shape[2] if x.ndim == 3 else 1
+        fewer = x.ndim in (2, 3) and x.ndim < len(model_input.shape)
+        return x.dtype == np.uint8 and fewer and channels in (1, 3, 4)
+    return not (isinstance(x, str | PathLike) and _holds_array(Path(x)))
+
+
+def _holds_array(path: Path) -> bool:
+    return path.suffix.lower() in (".npy", ".npz")
 
 
 def _takes_no_picture(source: str, model_input: ModelInput) -> UsageError:
     """Return the error for a picture where only ready arrays are taken."""
     return UsageError(
         f"{source} is a picture, but input {model_input} takes ready arrays only",
-        "Give a .npy file, or say how a picture becomes this input: --preprocess PRESET|FILE.toml",
+        "Give a .npy file, or say how a picture becomes this input: `preprocess=PRESET|FILE.toml`",
     )
 
 

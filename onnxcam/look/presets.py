@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import catalog
-from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.explain import model_input
-from onnxcam.inputs import PRESETS, InputSpec, load_labels, prepare, resolve, write_toml
+from onnxcam.analysis.ports import model_input
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
+from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import expose
 from onnxcam.model.model import Model, load
 from onnxcam.run.scores import probability
@@ -64,17 +64,18 @@ def try_presets(
     if others:
         raise UsageError(
             f"the model has more inputs than the picture: {', '.join(others)}",
-            "describe it in a TOML file and use --preprocess",
+            "describe it in a TOML file and name that as `preprocess`",
         )
     session = Session(expose(loaded, [found.reduction.name]), device="cpu")
-    names = load_labels(labels) if labels else None
+    names = class_names(labels)
     trials = []
     for preset in ("found", *(p for p in PRESETS if p != "none")):
         try:
             spec = _resolved(loaded, declared, preset)
+        except NoDescriptionError:
+            continue
         except OnnxcamError as error:
-            if preset != "found":
-                trials.append(Trial(preset, problem=error.message))
+            trials.append(Trial(preset, problem=error.message))
             continue
         tensor = prepare(image, spec, declared).tensor
         (scores,) = session.run({declared.name: tensor}, [found.reduction.name])
@@ -94,11 +95,11 @@ def save_preset(
         raise UsageError(f"no preset {preset!r}", f"choose one of {', '.join(PRESETS)}")
     path = Path(model).with_suffix(".toml")
     if path.exists() and not force:
-        raise UsageError(f"{path} exists", "add --force to replace it")
+        raise UsageError(f"{path} exists", "add `force=True` to replace it")
     loaded = load(model)
     spec = _resolved(loaded, model_input(loaded, catalog(loaded)), preset)
     if labels is not None:
-        spec = replace(spec, labels=load_labels(labels))
+        spec = replace(spec, labels=class_names(labels))
     write_toml(spec, path)
     return path
 

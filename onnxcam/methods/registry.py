@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnxcam.autodiff.registry import Rule
+from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError
 from onnxcam.graph.registry import Registry, Source
 
@@ -46,7 +46,8 @@ class GraphMethod:
         rectify: Whether the map is rectified (its negative part set to 0) afterwards.
         cite: Where it comes from.
         summary: One line.
-        overrides: Other gradient rules, by operator type, for this method's gradients.
+        overrides: Other gradient rules for this method's gradients, or a function of the method's
+            parameters that returns them.
         signed: Whether values below 0 mean something: evidence against the class.
     """
 
@@ -56,8 +57,14 @@ class GraphMethod:
     rectify: bool
     cite: str
     summary: str
-    overrides: Mapping[str, Rule] = field(default_factory=dict)
+    overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     signed: bool = False
+
+    def backward(self, **parameters: Any) -> Overrides:
+        """Return the overrides for these parameters; what is not given has its default."""
+        if isinstance(self.overrides, Overrides):
+            return self.overrides
+        return self.overrides(**parameters)
 
     @property
     def on_input(self) -> bool:
@@ -82,7 +89,7 @@ def graph_method(
     cite: str,
     rectify: bool = True,
     signed: bool = False,
-    overrides: Mapping[str, Rule] | None = None,
+    overrides: Overrides | Callable[..., Overrides] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments."""
     of_feature = [need for need in needs if need in _FEATURE]
@@ -92,7 +99,9 @@ def graph_method(
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         summary = (emit.__doc__ or "").strip().partition("\n")[0]
-        method = GraphMethod(name, emit, needs, rectify, cite, summary, overrides or {}, signed)
+        method = GraphMethod(
+            name, emit, needs, rectify, cite, summary, overrides or Overrides(), signed
+        )
         _METHODS.enter(name, method)
         return emit
 

@@ -24,18 +24,16 @@ from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.stream import digest, mapped, parse
 from onnxcam.model.weights import (
     SMALL,
     Bytes,
     Weights,
     byte_size,
     detached,
-    digest,
     fill,
     is_light,
     lighten,
-    mapped,
-    parse,
 )
 
 

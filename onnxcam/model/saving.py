@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.files import whole
 from onnxcam.model.model import Model
-from onnxcam.model.weights import write, write_external
+from onnxcam.model.stream import write, write_external
 
 _ONE_FILE = 1_900_000_000  # bytes: protobuf stops at 2 GB
 
@@ -42,7 +43,7 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
     if not place.parent.is_dir():
         raise OnnxcamError(f"{place.parent}: no such folder", "create it first")
     if os.path.lexists(place) and not force:
-        raise UsageError(f"{place} exists", "add --force to replace it")
+        raise UsageError(f"{place} exists", "add `force=True` to replace it")
     return place
 
 
@@ -64,18 +65,17 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
     Raises:
         OnnxcamError: It cannot be written.
     """
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
     large = model.weights.nbytes + model.light.ByteSize() > _ONE_FILE
     data = _free_data(place) if large else None
     try:
-        if data is not None:
-            write_external(model.light, model.weights, part, data)
-        else:
-            with part.open("wb") as file:
-                write(model.light, model.weights, file)
-        yield part
-        old = [p for p in _data_of(place) if p != data]
-        os.replace(part, place)
+        with whole(place) as part:
+            if data is not None:
+                write_external(model.light, model.weights, part, data)
+            else:
+                with part.open("wb") as file:
+                    write(model.light, model.weights, file)
+            yield part
+            old = [p for p in _data_of(place) if p != data]
         data = None
         for replaced in old:
             replaced.unlink(missing_ok=True)
@@ -84,9 +84,8 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
             f"{place}: cannot be written ({error.strerror})", "choose another place"
         ) from None
     finally:
-        for left in (part, data):
-            if left is not None and left.parent.is_dir():
-                left.unlink(missing_ok=True)
+        if data is not None and data.parent.is_dir():
+            data.unlink(missing_ok=True)
 
 
 def _free_data(place: Path) -> Path:

@@ -2,33 +2,25 @@
 
 A *light* model is a ModelProto whose large initializers are marked as external data of the
 location ``onnxcam``; their bytes are in a :class:`Weights`. onnx's C++ passes, which serialise
-what they get, run on light models; files are read, run and written around the weights.
+what they get, run on light models; files are read and written around the weights (``stream.py``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
-
-from onnxcam.errors import ModelError
-from onnxcam.model import wire
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 LOCATION = "onnxcam"
 SMALL = 4096  # bytes: what the version converter and the shape inference may want to read
-_ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
-_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 _PACKED = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 
 
@@ -104,7 +96,7 @@ class Weights(Mapping[str, Bytes]):
                 tensor.values = _Deferred(protos[tensor.name], self)
 
 
-class _Deferred(LazyValues):  # type: ignore[misc]
+class _Deferred(LazyValues):
     """Values of a constant that lie in a :class:`Weights`."""
 
     def __init__(self, tensor: TensorProto, weights: Weights) -> None:
@@ -196,144 +188,3 @@ def _copy_field(target: Any, field: Any, value: Any) -> None:
         getattr(target, field.name).CopyFrom(value)
     else:
         setattr(target, field.name, value)
-
-
-def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
-    """Return the light model in a serialised one and its weights, which stay where they are.
-
-    Args:
-        data: The bytes of a file.
-        name: What to call it in messages.
-
-    Raises:
-        ModelError: It is no ONNX model, or truncated.
-    """
-    view = memoryview(data)
-    flat = np.frombuffer(data, np.uint8)
-    rest, graph, heavy = [], [], []
-    try:
-        for field in wire.fields(view, 0, len(view)):
-            if field.number != _MODEL_GRAPH:
-                rest.append(view[field.start : field.end])
-                continue
-            for part in wire.fields(view, field.payload, field.end):
-                if part.number == _GRAPH_INITIALIZER and part.end - part.payload > SMALL:
-                    heavy.append(_scanned(view, part))
-                else:
-                    graph.append(view[part.start : part.end])
-        light = ModelProto.FromString(b"".join(rest))
-        if graph or heavy:
-            light.graph.MergeFromString(b"".join(graph))
-        tensors = [(TensorProto.FromString(head), raw) for head, raw in heavy]
-    except (ModelError, DecodeError):
-        raise ModelError(
-            f"{name}: not an ONNX model, or truncated", "export or copy the model again"
-        ) from None
-    found = {}
-    for tensor, raw in tensors:
-        if raw is not None:
-            lighten(tensor)
-            found[tensor.name] = flat[raw[0] : raw[1]]
-        light.graph.initializer.append(tensor)
-    return light, Weights(found)
-
-
-def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int] | None]:
-    """Return an initializer without its raw data, and where that lies."""
-    head, raw = [], None
-    for field in wire.fields(view, part.payload, part.end):
-        if field.number == _TENSOR_RAW_DATA and field.end - field.payload > SMALL:
-            raw = field.payload, field.end
-        else:
-            head.append(view[field.start : field.end])
-    return b"".join(head), raw
-
-
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Return the content of a file, mapped into memory (an empty one cannot be)."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return b""
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def digest(data: bytes | mmap.mmap) -> str:
-    """Return the sha256 of a file's content, read piece by piece."""
-    found = hashlib.sha256()
-    view = memoryview(data)
-    step = 1 << 24
-    for start in range(0, len(view), step):
-        found.update(view[start : start + step])
-    release(view)
-    return found.hexdigest()
-
-
-def write(light: ModelProto, weights: Weights, file: IO[bytes]) -> None:
-    """Write a full model to a file, weight by weight.
-
-    Args:
-        light: Light model.
-        weights: Its weights.
-        file: Opened for writing bytes.
-    """
-    graph = GraphProto()
-    graph.CopyFrom(light.graph)
-    kept = [t for t in graph.initializer if not is_light(t)]
-    heavy = [t for t in graph.initializer if is_light(t)]
-    heads = [_head(t) for t in heavy]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    body = graph.SerializeToString()
-    parts = [
-        (head, wire.header(_TENSOR_RAW_DATA, weights[t.name].nbytes), weights[t.name])
-        for head, t in zip(heads, heavy, strict=True)
-    ]
-    lengths = [len(head) + len(tag) + data.nbytes for head, tag, data in parts]
-    tags = [wire.header(_GRAPH_INITIALIZER, n) for n in lengths]
-    total = len(body) + sum(map(len, tags)) + sum(lengths)
-    rest = ModelProto()
-    rest.CopyFrom(light)
-    rest.ClearField("graph")
-    _write_all(file, [rest.SerializeToString(), wire.header(_MODEL_GRAPH, total), body])
-    for tag, (head, raw_tag, data) in zip(tags, parts, strict=True):
-        _write_all(file, [tag, head, raw_tag, data.data])
-
-
-def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) -> None:
-    """Write a model of any size: the graph to one file, its weights to another beside it.
-
-    Args:
-        light: Light model.
-        weights: Its weights.
-        path: File for the graph.
-        data: File for the weights, in the same folder; it must not be one that they come from.
-    """
-    proto = ModelProto()
-    proto.CopyFrom(light)
-    with data.open("wb") as file:
-        for tensor in proto.graph.initializer:
-            if is_light(tensor):
-                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-                entries = {
-                    "location": data.name,
-                    "offset": file.tell(),
-                    "length": weights[tensor.name].nbytes,
-                }
-                del tensor.external_data[:]
-                for key, value in entries.items():
-                    tensor.external_data.add(key=key, value=str(value))
-                file.write(weights[tensor.name].data)
-    path.write_bytes(proto.SerializeToString())
-
-
-def _head(tensor: TensorProto) -> bytes:
-    head = TensorProto()
-    head.CopyFrom(tensor)
-    head.ClearField("external_data")
-    head.ClearField("data_location")
-    return bytes(head.SerializeToString())
-
-
-def _write_all(file: IO[bytes], parts: Iterable[bytes | memoryview]) -> None:
-    for part in parts:
-        file.write(part)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Explanation:
         raw_map: float32, the same at the feature layer's size.
         signed_map: float32, ``raw_map`` before its negative part was cut off.
         scores: The reduction layer's values, float [C].
-        target: Index of the class that is explained.
+        target: Index of the class that is explained; -1 where that is no class.
         label: Its name, None where the model has no labels.
         probability: Of the target, None where the scores are no logits of classes.
         feature_layer: Name of the tensor that the map is made of.
@@ -46,6 +46,10 @@ class Explanation:
         model_sha256: Of the model file.
         provider: ONNX Runtime's execution provider.
         labels: Names of the classes.
+        signed: Whether values of the map below 0 mean something, as the method says: the map is
+            then drawn on a scale that is symmetric about 0.
+        quantity: What of the class is explained: "score", "probability", "margin over 7".
+        value: That quantity, None where it is the score.
     """
 
     map: Array = field(repr=False)
@@ -69,46 +73,57 @@ class Explanation:
     provider: str
     gradient: str = "exact"
     labels: tuple[str, ...] | None = field(default=None, repr=False)
+    signed: bool = False
+    quantity: str = "score"
+    value: float | None = None
 
     @property
     def score(self) -> float:
-        """The target's score."""
-        return float(self.scores[self.target])
+        """What is explained: the target's score, or another quantity of it."""
+        return float(self.scores[self.target]) if self.value is None else self.value
 
     @property
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
-        name = self.label or f"class {self.target}"
-        if self.probability is not None:
+        name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.quantity not in ("score", "probability"):
+            name = f"{name} {self.quantity}".strip()
+        elif self.probability is not None:
             return f"{name} {100 * self.probability:.1f} %"
         if not np.isfinite(self.score):
             return f"{name}, score not finite"
         return f"{name} {self.score:.4g}"
 
-    def overlay(self, **options: Any) -> Array:
+    def overlay(self, **options: Unpack[render.Blending]) -> Array:
         """Return the picture with the map over it, uint8 [H, W, 3].
 
         Args:
-            options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...).
+            options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
+                signed where the explanation is, unless ``signed`` says otherwise.
 
         Raises:
-            UsageError: The input was no picture.
+            UsageError: The input was no picture, or an option has no such value.
         """
+        options = {"signed": self.signed, **options}
         return render.overlay(self._picture(), self._plane(), box=self.box, **options)
 
-    def figure(self, **options: Any) -> Any:
+    def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
         """Return a PIL image: the map over the input, with title and colour bar.
 
         Args:
-            options: See :func:`onnxcam.output.render.figure`.
+            options: See :func:`onnxcam.output.render.figure`, for signals ``figure_1d`` and for
+                volumes ``figure_3d`` beside it; ``signed`` as in :meth:`overlay`.
+
+        Raises:
+            UsageError: The input cannot be drawn, or an option has no such value.
         """
-        options = {"title": self.title, "subtitle": self._subtitle(), **options}
-        signed = bool((self.raw_map < 0).any())  # bicubic undershoot is no sign
+        texts = {"title": self.title, "subtitle": self._subtitle()}
+        chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
         if self.map.ndim == 1:
-            return render.figure_1d(self._signal(), self.map, signed=signed, **options)
+            return render.figure_1d(self._signal(), self.map, **chosen)
         if self.map.ndim == 3:
-            return render.figure_3d(self._volume(), self.map, signed=signed, **options)
-        return render.figure(self._picture(), self.map, box=self.box, signed=signed, **options)
+            return render.figure_3d(self._volume(), self.map, **chosen)
+        return render.figure(self._picture(), self.map, box=self.box, **chosen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: everything but the arrays, with the map's summary."""
@@ -116,8 +131,9 @@ class Explanation:
         peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
         return {
             "source": self.source,
-            "target": self.target,
+            "target": self.target if self.target >= 0 else None,
             "label": self.label,
+            "quantity": self.quantity,
             "score": _number(self.score),
             "probability": self.probability,
             "top": [
@@ -126,6 +142,7 @@ class Explanation:
             ],
             "method": self.method,
             "parameters": dict(self.parameters),
+            "signed": self.signed,
             "gradient": self.gradient,
             "feature_layer": self.feature_layer,
             "reduction_layer": self.reduction_layer,

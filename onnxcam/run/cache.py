@@ -20,26 +20,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from onnxcam import compose
-from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam import compose, version
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
+from onnxcam.files import PART, whole
 from onnxcam.methods import GraphMethod, find
 from onnxcam.model.model import Model
-from onnxcam.version import __version__
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
 _OFF = ("", "0", "off")
 _MEGABYTES = 2000
 _SUFFIX = ".light"
-_PART = f"{_SUFFIX}.part"  # being written; what is older was left by a process that was killed
-_WRITING = 3600  # seconds
+_WRITING = 3600  # seconds; a part that is older was left by a process that was killed
 _DIGEST = 32  # bytes in front of an entry: its own sha256
 
 
@@ -77,9 +74,8 @@ class Store:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=self.folder, suffix=_PART, delete=False) as part:
-                part.write(content)
-            os.replace(part.name, self._place(key))
+            with whole(self._place(key)) as part:
+                part.write_bytes(content)
             self._shrink()
         except OSError as error:
             self._complain(error)
@@ -93,7 +89,7 @@ class Store:
         for path in self.folder.glob(f"*{_SUFFIX}*"):
             with suppress(FileNotFoundError):
                 state = path.stat()
-                if not path.name.endswith(_PART) or state.st_mtime < time.time() - _WRITING:
+                if not path.name.endswith(PART) or state.st_mtime < time.time() - _WRITING:
                     found.append((state.st_mtime_ns, state.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
@@ -142,38 +138,25 @@ def _folder() -> Path | None:
     return base / "onnxcam" / "models"
 
 
-def explained(
-    model: Model,
-    catalog: Catalog,
-    method: GraphMethod,
-    feature: Candidate,
-    *,
-    targets: int | None,
-    kept: Store | None,
-) -> Model:
+def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     """Return the model that an Explainer runs, from the store where it is there.
 
     Args:
         model: The model.
-        catalog: Its layers.
-        method: The method.
-        feature: The feature layer.
-        targets: How many targets a call explains, None for any number.
+        plan: What it returns.
         kept: Where compiled models are kept; None makes the model every time.
 
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    own = not _is_foreign(method) and not registry.extended()
+    own = not any(_is_foreign(m.method) for m in plan.maps) and not registry.extended()
     key = None
-    if kept is not None and own:
-        key = _key(model, [method.name, feature.name, catalog.reduction.name, str(targets)])
+    if kept is not None and own and plan.key is not None:
+        key = _key(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.sha256)
-    made = compose.explain_graph(
-        model, catalog, method, feature=feature, targets=targets, diagnose=True
-    ).model
+    made = compose.plan_graph(model, plan, direct=True).model
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made
@@ -188,7 +171,7 @@ def _parsed(data: bytes | None) -> ModelProto | None:
 
 def _is_foreign(method: GraphMethod) -> bool:
     """Tell whether a method is not onnxcam's own: nothing says when its code changes."""
-    rules = [method.emit, *method.overrides.values()]
+    rules = [method.emit, *(o.rule for o in method.backward().items)]
     return any(map(registry.is_foreign, rules)) or any(_is_foreign(find(m)) for m in method.maps)
 
 
@@ -206,8 +189,8 @@ def _key(model: Model, options: list[str]) -> str:
 @cache
 def _code() -> bytes:
     """Return a hash of the versions and of the state of onnxcam's own files."""
-    found = hashlib.sha256(f"{__version__} {onnx.__version__}".encode())
-    package = Path(__file__).parent
+    found = hashlib.sha256(f"{version.__version__} {onnx.__version__}".encode())
+    package = Path(version.__file__).parent
     for path in sorted(package.rglob("*.py")):
         state = path.stat()
         found.update(f"{path.relative_to(package)} {state.st_size} {state.st_mtime_ns};".encode())

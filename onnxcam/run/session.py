@@ -73,7 +73,7 @@ def choose_provider(device: Device) -> Provider:
     if device == "gpu":
         raise UsageError(
             f"no usable CUDA device: {problem}",
-            "install it: pip install 'onnxcam[gpu]', or use --device cpu",
+            "install it: pip install 'onnxcam[gpu]', or use `device='cpu'`",
         )
     return Provider(_CPU, f"no usable CUDA device: {problem}")
 
@@ -170,6 +170,8 @@ class Session:
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong comes as an exception
+    # Threads that wait for the next run in a loop take the processor from what is done between.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

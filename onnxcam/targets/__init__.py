@@ -1,1 +1,21 @@
-"""What is explained: a scalar of the outputs."""
+"""What is explained: targets, each a subgraph with one number for each input."""
+
+from onnxcam.targets.classes import Margin, Probability, Score, Sum, as_targets, is_several
+from onnxcam.targets.functions import Function
+from onnxcam.targets.names import TOP, resolve_target
+from onnxcam.targets.target import Outputs, Target, Wanted
+
+__all__ = [
+    "TOP",
+    "Function",
+    "Margin",
+    "Outputs",
+    "Probability",
+    "Score",
+    "Sum",
+    "Target",
+    "Wanted",
+    "as_targets",
+    "is_several",
+    "resolve_target",
+]

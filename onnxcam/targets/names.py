@@ -35,7 +35,7 @@ def resolve_target(
     if not labels:
         raise UsageError(
             f"target {text!r} is a label, but the model has no labels",
-            "give the class index, or the labels with --labels FILE",
+            "give the class index, or the labels with `labels=FILE`",
         )
     return _named(text, labels)
 

@@ -87,14 +87,14 @@ def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "gradient"}, "of which tensors.*--wrt"),
-        ({"wrt": ["x"]}, "--wrt is for gradients"),
+        ({"method": "gradient"}, "of which tensors.*`wrt`"),
+        ({"wrt": ["x"]}, "`wrt` is for gradients"),
         ({"method": "gradient", "wrt": ["y"]}, "no tensor 'y'"),
         ({"method": "gradient", "wrt": ["prob"]}, "'logits' does not depend on 'prob'"),
-        ({"method": "gradient", "wrt": ["x"], "overlay": True}, "--overlay is for maps"),
-        ({"method": "gradient", "wrt": ["x"], "normalize": "max"}, "--normalize is for maps"),
-        ({"method": "gradient", "wrt": ["x"], "fp16_safe": True}, "--fp16-safe is for maps"),
-        ({"method": "gradient", "wrt": ["x"], "feature_layer": "relu"}, "--feature-layer is for"),
+        ({"method": "gradient", "wrt": ["x"], "overlay": True}, "`overlay` is for maps"),
+        ({"method": "gradient", "wrt": ["x"], "normalize": "max"}, "`normalize` is for maps"),
+        ({"method": "gradient", "wrt": ["x"], "fp16_safe": True}, "`fp16_safe` is for maps"),
+        ({"method": "gradient", "wrt": ["x"], "feature_layer": "relu"}, "`feature_layer` is for"),
         ({"method": "gradient", "wrt": ["x"], "target": [0, 1]}, "takes one target"),
     ],
 )

@@ -115,22 +115,16 @@ def test_names_say_where_a_node_belongs(op: Emitter, draft: Draft) -> None:
     assert second.name == "onnxcam/features/conv/Exp_1"
 
 
-def test_the_mean_of_what_was_expanded_is_free(op: Emitter, draft: Draft) -> None:
-    pool = op.GlobalAveragePool(draft.tensor("relu"))
-    large = op.typed(op.Expand(pool, op.shape(draft.tensor("relu"))), draft.tensor("relu"))
-    assert op.mean(large, (2, 3)) is pool
-    assert op.mean(large, (1,)) is not pool
-    assert op.mean(draft.tensor("relu"), (2, 3)).inputs[0].op == "ReduceMean"
-    assert op.narrow(large, (2, 3)) is pool
-    assert op.narrow(large, (1, 2, 3)) is large
-
-
-def test_a_one_hot_row_remembers_its_index(op: Emitter, draft: Draft) -> None:
-    index = op.ArgMax(draft.tensor("logits"), axis=1, keepdims=0)
-    rows = op.one_hot(index, 3, np.float32)
-    assert op.index_of(rows) is index
-    assert op.index_of(draft.tensor("logits")) is None
-    draft.output(rows, "rows")
-    x = np.random.default_rng(0).normal(size=(4, 2, 6, 6)).astype("f4")
-    logits, got = Session(draft.build()).run({"x": x})
-    np.testing.assert_array_equal(got, np.eye(3)[logits.argmax(1)])
+def test_what_is_special_about_a_tensor_is_kept_in_its_subgraphs_too(
+    op: Emitter, draft: Draft
+) -> None:
+    relu, logits = draft.tensor("relu"), draft.tensor("logits")
+    child = op.body([])
+    assert op.mark(relu, "kept") is relu
+    assert child.mark(logits, 3) is logits
+    assert child.marked(relu, str) == "kept"
+    assert op.marked(logits, int) == 3
+    assert op.marked(relu, int) is None and op.marked(logits, str) is None
+    for i in range(1000):  # what a mark is kept for lives as long as the mark
+        op.mark(op.const(np.full(2000, i)), i)
+        assert op.marked(op.const(np.full(2000, i)), int) is None

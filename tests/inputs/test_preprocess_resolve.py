@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.preprocess_cases import described, model_input, photo
 
+from onnxcam.cli.group import spoken
 from onnxcam.errors import UsageError
 from onnxcam.inputs import PRESETS, InputSpec, prepare, presets, to_metadata, write_toml
 
@@ -61,8 +62,10 @@ def test_nothing_said_is_an_error_that_shows_what_to_type(tmp_path):
         described(model_input("N", 3, 224, 224), path=tmp_path / "net.onnx")
     assert "'x' float32[N, 3, 224, 224]" in caught.value.message
     assert "net.toml" in caught.value.message
-    assert "onnxcam inputs MODEL IMAGE" in caught.value.hint
-    assert "--preprocess imagenet|keras-tf|keras-caffe|unit|raw|none" in caught.value.hint
+    assert "try_presets(model, picture)" in caught.value.hint
+    assert "`preprocess=imagenet|keras-tf|keras-caffe|unit|raw|none`" in caught.value.hint
+    assert "`onnxcam inputs MODEL IMAGE`" in spoken(caught.value)
+    assert "--preprocess imagenet|keras-tf|keras-caffe|unit|raw|none" in spoken(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(1, None, None, None), (1, 3, 1, 1), ("n", 1, 8, 3)])
@@ -166,7 +169,7 @@ def test_colour_presets_refuse_one_channel(preset):
 
 @pytest.mark.parametrize("option", ["imagenet", "unit", "keras-tf", "keras-caffe"])
 def test_integer_models_refuse_fractions(option):
-    with pytest.raises(UsageError, match=r"takes whole numbers.*--preprocess raw"):
+    with pytest.raises(UsageError, match=r"takes whole numbers.*`preprocess=raw`"):
         described(model_input(1, 3, 8, 8, dtype="uint8"), option)
 
 

@@ -87,6 +87,8 @@ BY_HAND = {
     "guided-backprop": [[1, 1], [2, 0]],
     "deconvnet": [[1, 1], [2, 3]],
     "guided-gradcam": [[0.5, 1.5], [3, 0]],
+    "lrp-epsilon": [[1, 3], [4 - 2, 0]],
+    "lrp-gamma": [[1, 3], [4 - 2, 0]],
 }
 
 

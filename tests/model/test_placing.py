@@ -28,7 +28,7 @@ def model(tmp_path: Path) -> Path:
 def test_an_existing_file_needs_force(model: Path, tmp_path: Path) -> None:
     place = tmp_path / "out.onnx"
     place.write_text("mine")
-    with pytest.raises(UsageError, match="exists.*--force"):
+    with pytest.raises(UsageError, match="exists.*force=True"):
         onnxcam.convert(model, place)
     assert place.read_text() == "mine"
     onnxcam.convert(model, place, force=True)
@@ -146,7 +146,7 @@ def test_a_failure_at_the_last_step_leaves_the_old_large_model(
     def fail(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("onnxcam.model.saving.os.replace", fail)
+    monkeypatch.setattr("onnxcam.files.os.replace", fail)
     other = nets.cnn(channels=40, classes=5)
     with pytest.raises(OnnxcamError, match="cannot be written"):
         onnxcam.convert(other, place, force=True)

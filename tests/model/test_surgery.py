@@ -61,7 +61,7 @@ def test_a_part_of_a_name_is_enough_for_the_hint() -> None:
         "did you mean '/a/block.1/Relu_output_0', '/a/block.2/Relu_output_0'?"
     )
     assert suggestion("score", names) == "did you mean 'scores'?"
-    assert "onnxcam layers" in suggestion("", names)
+    assert "layers.catalog(model)" in suggestion("", names)
 
 
 def test_new_names_never_collide(x: np.ndarray) -> None:

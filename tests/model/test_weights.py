@@ -18,7 +18,8 @@ from onnxcam.errors import ModelError
 from onnxcam.model import wire
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import load
-from onnxcam.model.weights import detached, digest, is_light, mapped, parse, release, write
+from onnxcam.model.stream import digest, mapped, parse, write
+from onnxcam.model.weights import detached, is_light, release
 
 
 def _big(dtype: int = TensorProto.FLOAT, rows: int = 200) -> onnx.ModelProto:

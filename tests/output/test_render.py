@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
+from skimage.transform import resize_local_mean
 
 from onnxcam.errors import InputError, OnnxcamError, UsageError
-from onnxcam.output.render import COLORMAPS, normalise, overlay, save_png, value_range
+from onnxcam.output.render import (
+    COLORMAPS,
+    blend,
+    cielab,
+    normalise,
+    overlay,
+    save_png,
+    value_range,
+)
 from onnxcam.output.render.colour import STEPS, colormap, colours
+from onnxcam.output.upsample import upsample
 
 NAN, INF = np.nan, np.inf
 GRAY = np.full((4, 6, 3), 100, np.uint8)
@@ -94,6 +104,17 @@ def test_what_cannot_be_normalised_is_said() -> None:
     for limits in ((1, 0), (0, NAN), (-INF, 0)):
         with pytest.raises(UsageError, match="do not rise"):
             normalise(np.ones(2), limits=limits)
+
+
+def test_cielab_is_scikit_images() -> None:
+    rng = np.random.default_rng(0)
+    rgb = np.concatenate(
+        [rng.random((500, 3)), rng.random((50, 3)) / 50, np.eye(3), np.zeros((1, 3))]
+    )
+    np.testing.assert_allclose(cielab.from_rgb(rgb), rgb2lab(rgb), atol=1e-12)
+    np.testing.assert_allclose(cielab.to_rgb(rgb2lab(rgb)), rgb, atol=1e-4)
+    wide = rng.uniform((10, -90, -90), (100, 90, 40), (500, 3))  # beyond what a screen shows, too
+    np.testing.assert_allclose(cielab.to_rgb(wide), lab2rgb(wide), atol=1e-12)
 
 
 def lightness(name: str) -> NDArray[np.float64]:
@@ -211,6 +232,14 @@ def test_a_map_larger_than_its_box_is_averaged_not_picked_from() -> None:
     np.testing.assert_array_equal(
         result, np.broadcast_to(colours(np.array(0.5), "gray"), GRAY.shape)
     )
+
+
+@pytest.mark.parametrize("size", [(9, 7), (8, 30), (1, 1), (33, 12)])
+def test_a_larger_map_is_averaged_as_by_scikit_image(size: tuple[int, int]) -> None:
+    map = np.random.default_rng(1).standard_normal((31, 29))
+    smaller = (min(31, size[0]), min(29, size[1]))
+    expected = upsample(resize_local_mean(map, smaller, preserve_range=True), size)
+    np.testing.assert_array_equal(blend._at_size(map, size), expected)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (2, 2), (40, 60)])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from skimage.transform import warp
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output import upsample as upsample_module
@@ -98,6 +99,20 @@ def test_bicubic_is_onnx_resize(shape: tuple[int, int], size: tuple[int, int]) -
     expected = onnx_resize(values, size, mode="cubic", cubic_coeff_a=-0.5, exclude_outside=0)
     # ONNX Runtime computes coordinates in float32: 333 samples cost about 3e-6.
     np.testing.assert_allclose(upsample(values, size), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "samples"), [(7, 224), (13, 13 * 17), (1, 9), (50, 3), (300, 1100), (999, 700)]
+)
+def test_bicubic_is_scikit_images_warp_bit_for_bit(count: int, samples: int) -> None:
+    image = np.random.default_rng(count).standard_normal((count, 5))
+    step = count / samples
+    to_input = np.array([[1, 0, 0], [0, step, 0.5 * step - 0.5], [0, 0, 1]])
+    expected = warp(
+        image, to_input, output_shape=(samples, 5), order=3, mode="edge", clip=False,
+        preserve_range=True,
+    )  # fmt: skip
+    np.testing.assert_array_equal(upsample_module._convolved(image, samples), expected)
 
 
 @pytest.mark.parametrize("other", [{"cubic_coeff_a": -0.75}, {"exclude_outside": 1}])

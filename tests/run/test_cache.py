@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that were written behind a model, in order."""
     names: list[str] = []
-    real = compose.explain_graph
+    real = compose.plan_graph
 
-    def counting(model: Any, catalog: Any, method: Any, **options: Any) -> Any:
-        names.append(method.name)
-        return real(model, catalog, method, **options)
+    def counting(model: Any, plan: Any, **options: Any) -> Any:
+        names.extend(m.method.name for m in plan.maps)
+        return real(model, plan, **options)
 
-    monkeypatch.setattr(compose, "explain_graph", counting)
+    monkeypatch.setattr(compose, "plan_graph", counting)
     return names
 
 
@@ -63,11 +64,13 @@ def test_a_model_is_written_once(folder: Path, written: list[str]) -> None:
     assert len(list(folder.iterdir())) == 1
 
 
-def test_one_target_and_several_are_two_entries(folder: Path, written: list[str]) -> None:
+def test_one_target_and_several_are_one_entry(folder: Path, written: list[str]) -> None:
+    one = _explainer()(X, target=2)
     for _ in range(2):
         rows = _explainer()(X, target=[2, 0])
         assert [e.target for e in rows] == [2, 0]
-    assert len(written) == len(list(folder.iterdir())) == 2
+        np.testing.assert_array_equal(rows[0].map, one.map)
+    assert len(written) == len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("change", ["method", "feature", "reduction", "weights", "code"])
@@ -277,6 +280,43 @@ def test_with_a_rule_of_ones_own_nothing_is_kept(folder: Path, written: list[str
         assert len(written) == 2 and not folder.exists()
     finally:
         del registry._RULES.entries["test.own", "TestOwn"]
+
+
+def test_where_there_are_plug_ins_nothing_is_kept(
+    folder: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_ins = {registry._SOURCE.group: [SimpleNamespace(load=lambda: None)]}
+    find = "onnxcam.graph.registry.entry_points"
+    monkeypatch.setattr(find, lambda *, group: plug_ins.get(group, []))
+    for _ in range(2):
+        _explainer()
+    assert len(written) == 2 and not folder.exists()
+
+
+_UNUSED = ("scipy", "skimage", "torch", "onnx.reference", "rich.progress", "onnxcam.autodiff.rules")
+
+
+def test_a_second_start_imports_nothing_that_it_does_not_use(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    onnx.save(nets.cnn(), str(tmp_path / "m.onnx"))
+    # The command ends the process with an exit code: the names are printed on the way out.
+    code = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules))
+sys.argv = ["onnxcam", "explain", "m.onnx", "x.npy", "--device", "cpu", "-o", "map.png"]
+from onnxcam.cli import main
+main()
+"""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert "onnxcam.autodiff.rules" in runs[0]  # it wrote the model
+    assert "onnxcam.output.render" in runs[1]  # and this one drew a map
+    assert {"scipy", "skimage", "rich.progress"}.isdisjoint(runs[0])
+    assert set(_UNUSED).isdisjoint(runs[1])
 
 
 def test_the_shell_keeps_models_unless_told_not_to(folder: Path, tmp_path: Path) -> None:

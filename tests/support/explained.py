@@ -1,7 +1,7 @@
 """Explained models to carry to other runtimes, and what they have to answer.
 
 What they have to answer is not computed by the explained model: the scores are those of the plain
-model, the map is the Explainer's, enlarged by scikit-image.
+model, the map is the Explainer's, enlarged in NumPy.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from architectures.parts import Network
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
+from support.lrp_oracle import relevance
+
 
 def net() -> Network:
     """A feature in the middle, so that its gradient differs from position to position."""
@@ -81,13 +83,18 @@ AT_INPUT = {
     "deconvnet": saliency,
     "guided-gradcam": saliency,
 }
-ALL = [*AT_FEATURE, *AT_INPUT]
+# The convolutions, from 0, that have the gamma rule.
+RELEVANCE = {"lrp-epsilon": (), "lrp-gamma": (0, 1)}
+ALL = [*AT_FEATURE, *AT_INPUT, *RELEVANCE]
 
 
 def expected(name: str, model: nn.Module, x: Tensor, target: int) -> Tensor:
     """Return the map [N, H, W] before its ReLU."""
     if name in AT_FEATURE:
         return AT_FEATURE[name](*feature_gradient(model, x, target))
+    if name in RELEVANCE:
+        layers = nn.Sequential(*model.body, *model.head)
+        return relevance(layers, x, target, with_gamma=RELEVANCE[name]).sum(1).float()
     changed = {"guided-backprop": _guided, "guided-gradcam": _guided, "deconvnet": _deconvolved}
     with _rectifiers(model, changed.get(name)):
         leaf = x.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""pytorch-grad-cam and Captum, where tests/peers.txt is installed."""
+"""pytorch-grad-cam, Captum and zennit, where tests/peers.txt is installed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-# What pytorch-grad-cam imports at its start, for methods that are not asked for here.
+# What they import at their start, for what is not asked of them here.
 _TORCHVISION = {
     "torchvision": (),
+    "torchvision.models": (),
+    "torchvision.models.resnet": ("BasicBlock", "Bottleneck"),
     "torchvision.transforms": ("Compose", "Normalize", "ToTensor"),
     "torchvision.transforms.functional": ("resize",),
 }
@@ -20,13 +22,22 @@ _TORCHVISION = {
 
 def pytorch_grad_cam(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Import it, with a stand-in for torchvision; the test skips where it is missing."""
-    if "pytorch_grad_cam" not in sys.modules:
+    return _without_torchvision("pytorch_grad_cam", monkeypatch)
+
+
+def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it, with a stand-in for torchvision; the test skips where it is missing."""
+    return _without_torchvision("zennit", monkeypatch)
+
+
+def _without_torchvision(package: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if package not in sys.modules:
         for name, contents in _TORCHVISION.items():
             module = ModuleType(name)
             for each in contents:
                 setattr(module, each, None)
             monkeypatch.setitem(sys.modules, name, module)
-    return _import("pytorch_grad_cam")
+    return _import(package)
 
 
 def captum_attr() -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ from onnxcam import compose, methods
 from onnxcam.analysis import layers
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import UsageError
-from onnxcam.model.model import Port
+from onnxcam.model.model import Port, load
 from onnxcam.run.session import Device, Session
 
 
@@ -108,6 +110,28 @@ def explained(
     detail = {"feature layer": feature.name, "reduction layer": catalog.reduction.name}
     what = method if classes == 1 else f"{method}, {classes} classes"
     return _compare(subject, settings, what, proto, subject.feeds, detail, None, limit)
+
+
+def maps(subject: Subject, settings: Settings, names: Sequence[str]) -> Comparison:
+    """Compare a model with the maps of several methods with one that has only the first's.
+
+    Args:
+        subject: The model.
+        settings: How to measure.
+        names: Graph methods.
+    """
+    catalog = layers.catalog(subject.model)
+    chosen = [methods.find(name) for name in names]
+    one, several = (
+        compose.explain_graph(subject.model, catalog, found, upsampling="bicubic").proto
+        for found in (chosen[:1], chosen)
+    )
+    with TemporaryDirectory(prefix="bench-") as folder:
+        path = Path(folder) / "one.onnx"
+        onnx.save(one, str(path))
+        alone = Subject(subject.name, path, load(path), subject.feeds)
+        what = f"{' + '.join(names)} / {names[0]}"
+        return _compare(alone, settings, what, several, subject.feeds, {}, None, None)
 
 
 def gradient(

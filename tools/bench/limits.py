@@ -18,7 +18,7 @@ from onnxcam.conversion import convert
 TIME, NODES = "time / F", "nodes added / nodes"
 BUILD, MEMORY = "seconds to build", "memory / file"
 OVERHEAD = "ms beside session and preprocessing"
-GROUPS = ("explained", "gradient", "convert", "openvino", "overhead")
+GROUPS = ("explained", "maps", "gradient", "convert", "openvino", "overhead")
 _OTHER_METHODS = ("layercam", "hirescam", "gradcam++", "xgradcam")
 
 
@@ -83,6 +83,7 @@ CASES = (
     *(Case("explained", arch, {TIME: 1.05}, method)
       for arch in ("resnet50", "mobilenet_v2") for method in _OTHER_METHODS),
     Case("explained", "resnet50", {TIME: 1.05}, classes=10),
+    Case("maps", "resnet50", {TIME: 1.02}),
     *(Case("gradient", arch, {TIME: limit, NODES: 4, **build}, batches=(1,))
       for arch, limit, build in (
           ("resnet50", 2.4, {BUILD: 2.0}), ("mobilenet_v2", 3.2, {}), ("efficientnet_b0", 3.5, {}),
@@ -149,6 +150,8 @@ def _compared(case: Case, subject: Subject, settings: Settings) -> Comparison:
     if case.group == "gradient":
         cost = bool({BUILD, MEMORY} & case.limits.keys())
         return comparisons.gradient(subject, settings, cost=cost)
+    if case.group == "maps":
+        return comparisons.maps(subject, settings, (case.method, "layercam"))
     return comparisons.explained(subject, settings, method=case.method, classes=case.classes)
 
 

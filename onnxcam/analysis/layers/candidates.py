@@ -142,10 +142,7 @@ def _is_activation(tensor: Tensor) -> bool:
         return cuts_at_zero(rounding) or _is_activation(rounding.inputs[0])
     # x * sigmoid(x) and x * hardsigmoid(x), as exporters write SiLU and HardSwish
     gates = [t.inputs[0] for t in node.inputs if t.inputs] if node.op == "Mul" else []
-    return any(
-        g.op in ("Sigmoid", "HardSigmoid") and any(t is g.inputs[0] for t in node.inputs)
-        for g in gates
-    )
+    return any(has(g, Trait.GATE) and any(t is g.inputs[0] for t in node.inputs) for g in gates)
 
 
 def _default_feature(
@@ -161,7 +158,7 @@ def _default_feature(
         where = f"the last layer of which every position reaches the score, a {last.reason}"
     elif whole and last is not list(usable.values())[-1]:
         where = f"the last layer that all of the score passes through and that is a {last.reason}"
-    found, passed = _before(tensors[last.name], usable, _is_activation, _moves)
+    found, passed = _before(tensors[last.name], usable, _is_activation, _moves_or_pools)
     if found is not None:
         return usable[found.name], f"{where}{passed}; an activation ({producer(found)})"
     found, passed = _before(tensors[last.name], usable, _is_norm, _projects)
@@ -192,7 +189,7 @@ def _unrounded(tensor: Tensor) -> Tensor:
     return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
 
 
-def _moves(node: gs.Node) -> bool:
+def _moves_or_pools(node: gs.Node) -> bool:
     return moves(node) or has(node, Trait.POOL)
 
 
@@ -200,11 +197,11 @@ def _projects(node: gs.Node) -> bool:
     """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
     fixed = any(const_value(t) is not None for t in node.inputs)
     linear = has(node, Trait.PRODUCT, Trait.BIAS) and fixed
-    return linear or node.op == "Slice" or _moves(node)
+    return linear or node.op == "Slice" or _moves_or_pools(node)
 
 
 def _is_norm(tensor: Tensor) -> bool:
-    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.NORMALISES_LAST)
+    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.NORMALISES_LAST, Trait.EMBEDS)
 
 
 def _space_word(layout: Layout) -> str:

@@ -37,7 +37,7 @@ def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
     if not inputs:
         inputs = [t for t in graph.inputs if id(t) in above]
     if not inputs:
-        raise ModelError(f"{score.name!r} depends on no input", "name another --reduction-layer")
+        raise ModelError(f"{score.name!r} depends on no input", "name another `reduction_layer`")
     source = next((t for t in inputs if len(shape_of(t) or ()) > 2 and id(t) in known), inputs[0])
     below = {id(source)}
     nodes = []
@@ -83,8 +83,8 @@ def _captured_by(node: gs.Node) -> Iterator[Tensor]:
 
 
 def moves(node: gs.Node) -> bool:
-    """Tell whether a node only gives the elements of its input other axes or another type."""
-    return has(node, Trait.VIEW, Trait.SAME)
+    """Tell whether a node passes all elements of its input on, rounded at most."""
+    return has(node, Trait.SAME, Trait.VIEW)
 
 
 def producer(tensor: Tensor) -> str:

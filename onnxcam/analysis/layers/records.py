@@ -90,7 +90,7 @@ class Catalog:
                     return candidate
                 raise UsageError(
                     f"{name!r} cannot be the feature layer: {candidate.reason}",
-                    "`onnxcam layers MODEL` lists the layers that can",
+                    "`onnxcam.analysis.layers.catalog(model)` lists the layers that can",
                 )
         usable = [c.name for c in self.candidates if c.usable]
         raise UsageError(

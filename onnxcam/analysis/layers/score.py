@@ -24,19 +24,19 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
     """
     if name is not None:
         tensor = draft.tensor(name)
-        output = _shown_by(graph, tensor)
-        ends = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
-        kind = "probabilities" if ends else "output"
-        return _described(tensor, kind, output, "named by the caller", None)
+        shown = _shown_by(graph, tensor)
+        last = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
+        kind = "probabilities" if last else "output"
+        return _described(tensor, kind, shown, "named by the caller", None)
     outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
     if not outputs:
-        raise ModelError("the model has no floating point output", "name a --reduction-layer")
+        raise ModelError("the model has no floating point output", "name a `reduction_layer`")
     finals = [(t, _final(t)) for t in outputs]
-    output, final = next(((t, f) for t, f in finals if f is not None), (outputs[0], None))
+    output, final = next((pair for pair in finals if pair[1] is not None), finals[0])
     if final is None:
         reason = "the model's output; no Softmax or Sigmoid behind it, so it is taken as logits"
         return _described(output, "logits", output.name, reason, None)
-    axis = int(final.attrs.get("axis", -1)) if final.op != "Sigmoid" else None
+    axis = None if has(final, Trait.ELEMENTWISE) else int(final.attrs.get("axis", -1))
     reason = f"the input of the final {final.op} ({final.name or final.outputs[0].name})"
     score = final.inputs[0]
     if axis is not None and _merges_batch(score, output):
@@ -75,7 +75,7 @@ def _described(tensor: Tensor, kind: str, output: str, reason: str, axis: int | 
     shape = shape_of(tensor)
     if shape is None:
         raise ModelError(
-            f"the rank of the score {tensor.name!r} is unknown", "name another --reduction-layer"
+            f"the rank of the score {tensor.name!r} is unknown", "name another `reduction_layer`"
         )
     rank = len(shape)
     if axis is None:

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.analysis.layout.groups import groups
 from onnxcam.analysis.layout.rules import axes_of
 from onnxcam.graph.emit import shape_of
-from onnxcam.graph.ops import Trait, has
+from onnxcam.graph.ops import Trait
 
 
 @dataclass(frozen=True)
@@ -124,21 +124,18 @@ def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
     return [rows.along(t.index(letter)) if letter in t else None for t in terms.split(",")]
 
 
-_KINDS: dict[Trait, Rule] = {
-    Trait.ELEMENTWISE: _elementwise,
-    Trait.NORMALISES_LAST: _norm,
-    Trait.REDUCES: _reduce,
-}
 RULES: dict[str, Rule] = {
-    "SimplifiedLayerNormalization": _norm,
+    "Expand": _elementwise,
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
-    "Expand": _elementwise,
     "Transpose": _transpose,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _einsum,
 }
+BY_TRAIT = {
+    Trait.ELEMENTWISE: _elementwise, Trait.NORMALISES_LAST: _norm, Trait.REDUCES: _reduce,
+}  # fmt: skip
 QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensors stand
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ((0,), _elementwise)),
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), ((0,), _elementwise)),
@@ -146,11 +143,3 @@ QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensor
     "QLinearSoftmax": ((0,), _softmax),
     "QLinearMatMul": ((0, 3), _matmul),
 }
-
-
-def rule_of(node: gs.Node) -> Rule | None:
-    """Return how a node asks for rows; None for one that does not."""
-    known = RULES.get(node.op)
-    if known is not None or node.op in QUANTISED or has(node, Trait.OF_RUNTIME):
-        return known
-    return next((rule for trait, rule in _KINDS.items() if has(node, trait)), None)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layout.row_rules import QUANTISED, Need, Rows, rule_of
+from onnxcam.analysis.layout.row_rules import BY_TRAIT, QUANTISED, RULES, Need, Rows
 from onnxcam.analysis.layout.rules import axes_of, numbers
 from onnxcam.graph.emit import Tensor, const_value, shape_of
+from onnxcam.graph.ops import has
 
 __all__ = ["Need", "Rows", "joined", "needed", "passed", "reach"]
 
@@ -65,7 +67,10 @@ def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
     """
     if shape_of(node.outputs[0]) is None or node.domain not in (None, "", "ai.onnx"):
         return None
-    rule = rule_of(node)
+    if node.op in QUANTISED:
+        return None
+    by_trait = (rule for trait, rule in BY_TRAIT.items() if has(node, trait))
+    rule = RULES.get(node.op) or next(by_trait, None)
     found = None if rule is None else rule(node, rows)
     return found if found is not None and any(found) else None
 
@@ -75,7 +80,7 @@ def _of_quantised(node: gs.Node, rows: Rows) -> list[Need] | None:
     if node.op not in QUANTISED or shape_of(node.outputs[0]) is None:
         return None
     places, rule = QUANTISED[node.op]
-    reals = SimpleNamespace(
+    reals: Any = SimpleNamespace(
         inputs=[node.inputs[i] for i in places], outputs=node.outputs, attrs=node.attrs
     )
     needs = dict(zip(places, rule(reals, rows) or [None] * len(places), strict=True))

@@ -124,6 +124,16 @@ def _disordered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> 
     return meaning.put({int(axis) % len(meaning.axes): UNKNOWN})
 
 
+@_rule("Expand", "Tile")
+def _repeated(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """Positions that are repeated are no longer where they were."""
+    x, y = (shape_of(t) or () for t in (node.inputs[0], node.outputs[0]))
+    if not len(x) == len(y) == len(meaning.axes):
+        return None
+    changed = [i for i, (a, b) in enumerate(zip(x, y, strict=True)) if a != b or a is None]
+    return meaning.put({i: UNKNOWN for i in changed if meaning.whole(i) not in ("N", "C")})
+
+
 @_rule("Slice")
 def _sliced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """A slice of tokens may drop class and register tokens, or everything but them."""

@@ -15,9 +15,9 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.values import Values, Vector, cuts_of
 from onnxcam.graph.emit import Dim, shape_of
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 _Infer: TypeAlias = Callable[[Values, gs.Node], Vector | None]
-_BROADCASTING = frozenset("Add Sub Mul Div Pow Max Min Sum Mean Where And Or Equal".split())
 
 
 def refine(graph: gs.Graph) -> None:
@@ -43,7 +43,7 @@ class _Sizes(Values):
     def learn(self, node: gs.Node) -> None:
         """Compute the shape of a node's output and keep what is new in it."""
         y = node.outputs[0] if node.outputs else None
-        compute = _broadcast if node.op in _BROADCASTING else _SHAPES.get(node.op)
+        compute = _SHAPES.get(node.op, _broadcast if has(node, Trait.ELEMENTWISE) else None)
         if y is None or compute is None or not isinstance(y.shape, list):
             return
         found = compute(self, node)
@@ -94,7 +94,7 @@ def _expand(sizes: Values, node: gs.Node) -> Vector | None:
 
 
 def _broadcast(sizes: Values, node: gs.Node) -> Vector | None:
-    shapes = [sizes.shape(t) for t in node.inputs]
+    shapes = [sizes.shape(t) for t in data_inputs(node, node.inputs)]
     return None if None in shapes else _broadcast_shapes([s for s in shapes if s is not None])
 
 

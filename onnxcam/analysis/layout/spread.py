@@ -87,7 +87,7 @@ class _Walk:
         """Pass a meaning between all operands and the result of a node, where it is such a one."""
         if has(node, Trait.JOINS):
             self._join(node)
-        elif has(node, Trait.ELEMENTWISE):
+        elif has(node, Trait.KEEPS_SHAPE):
             self._share(node)
         else:
             return False
@@ -107,7 +107,7 @@ class _Walk:
             self.enter(tensor, plain(letters.format(SPACE[max(0, len(shape) - 2)]), shape))
 
     def _share(self, node: gs.Node) -> None:
-        """Elementwise operators: all operands of the output's rank share its meaning."""
+        """Operators that keep the shape: all operands of the output's rank share its meaning."""
         y = node.outputs[0]
         rank = len(shape_of(y) or ())
         operands = data_inputs(node, node.inputs)

@@ -118,18 +118,18 @@ def backward(op: Emitter, frame: Frame) -> Backward | None:
     carried = {i: dys[i - lead] for i in states}
     outputs = [dxs[i] or zeros(child, variables[i]) for i in states]
     for i in range(node.explicit, len(node.inputs)):
-        if dxs[i] is not None:
-            carried[i] = variable(child, kind_of(node.inputs[i]), "sum")
-            child.enter(carried[i])
-            outputs.append(add(child, carried[i], dxs[i]))
+        if (dx := dxs[i]) is not None:
+            carried[i] = total = variable(child, kind_of(node.inputs[i]), "sum")
+            child.enter(total)
+            outputs.append(add(child, total, dx))
     stacked = [i for i in slices if dxs[i] is not None]
     if not carried and not stacked:
         return None
-    graph = finish(child, [*outputs, *(dxs[i] for i in stacked)], node)
+    graph = finish(child, [*outputs, *(dx for i in stacked if (dx := dxs[i]) is not None)], node)
     used = {id(t) for t in captured(graph)}
     sources = [*variables, *[None] * count, *dys[count:]]
     read = [i for i, t in enumerate(sources) if t is not None and id(t) in used]
     if not lead and not read:
         read = [count]  # what a Scan reads tells it how often to run
-    graph.inputs[:] = [*carried.values(), *(sources[i] for i in read)]
+    graph.inputs[:] = [t for t in (*carried.values(), *(sources[i] for i in read)) if t is not None]
     return Backward(graph, list(carried), read, stacked)

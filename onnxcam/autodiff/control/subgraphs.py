@@ -12,11 +12,7 @@ from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import Copy, Kind, bodies, needed, stamp
 from onnxcam.graph.emit import Emitter, Tensor, const_value, is_sequence, shape_of
-
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
-     "Multinomial"}
-)  # fmt: skip
+from onnxcam.graph.ops import Trait, has
 
 
 class Differentiable:
@@ -38,9 +34,7 @@ class Differentiable:
         self._op = op
         self._copy = Copy(op, graph, known)
         self.outputs = self._copy.outputs
-        rules = node.overrides
-        meant = {new: rules[old] for new, old in self._copy.names.items() if old in rules}
-        self._overrides = {**rules, **meant}
+        self._overrides = node.overrides.inside(node, self._copy.names)
 
     def vjp(self, dys: Sequence[Tensor | None], wrt: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradients of inputs and outer tensors; see :func:`engine.vjp`.
@@ -129,6 +123,6 @@ def _all_nodes(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
 
 def _is_random(node: gs.Node) -> bool:
     if node.op != "Dropout":
-        return node.op in _RANDOM
+        return has(node, Trait.RANDOM)
     training = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
     return training is not None and bool(const_value(training) is None or const_value(training))

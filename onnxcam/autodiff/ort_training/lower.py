@@ -15,6 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.cotangents import repeated, scaled
 from onnxcam.autodiff.engine import topological, unsupported
 from onnxcam.autodiff.ort_training.parcel import refused
 from onnxcam.autodiff.ort_training.prepare import Prepared
@@ -198,8 +199,10 @@ def _shape(op: Emitter, inputs: Sequence[Tensor], attrs: Attributes) -> tuple[Te
 _LOWERINGS: dict[str, Lowering] = {
     "BroadcastGradientArgs": _broadcast_axes,
     "Constant": lambda op, inputs, attrs: (op.const(attrs["value"].values),),
+    "Expand": lambda op, inputs, attrs: (repeated(op, *inputs),),
     "FusedMatMul": _fused_matmul,
     "Identity": lambda op, inputs, attrs: (inputs[0],),
+    "Mul": lambda op, inputs, attrs: (scaled(op, *inputs),),
     "ReduceSumTraining": lambda op, inputs, attrs: (op.call("ReduceSum", inputs, attrs),),
     "Scale": _scale,
     "Shape": _shape,

@@ -26,10 +26,10 @@ from onnxcam.graph.emit import (
     shape_of,
     value_info,
 )
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 _IR_VERSION = 10
 _SMALL = 64  # elements: shapes, axes and pads are sent, weights are not
-_BROADCASTING = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Expand"})
 Rewrite: TypeAlias = "Callable[[Parcel, NodeView], None]"
 
 
@@ -39,6 +39,10 @@ def refused(why: str) -> UnsupportedOp:
         f"onnxruntime-training cannot differentiate this model: {why}",
         "use the native gradient builder",
     )
+
+
+def _broadcasts(node: NodeView) -> bool:
+    return has(node, Trait.ELEMENTWISE) and len(data_inputs(node, node.inputs)) > 1
 
 
 class Parcel:
@@ -92,7 +96,7 @@ class Parcel:
     def add(self, node: NodeView, inputs: Sequence[Tensor | None]) -> None:
         """Pack a node with these inputs."""
         outputs = [t if t is not None else gs.Variable.empty() for t in node.outputs]
-        self._note_vague(node.op_type, inputs, outputs)
+        self._note_vague(node, inputs, outputs)
         self._add(node.op_type, node.name, inputs, outputs, node.raw.attrs, node.domain)
 
     def replace(self, node: NodeView, y: Tensor) -> None:
@@ -188,15 +192,15 @@ class Parcel:
         return variable
 
     def _note_vague(
-        self, op_type: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
+        self, node: NodeView, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
     ) -> None:
         """Forget symbols that the builder would take for equal in a broadcast, right or not."""
         shapes = [shape_of(t) or () for t in [*inputs, *outputs] if t is not None]
-        if op_type == "MatMul":
+        if node.op_type == "MatMul":
             shapes = [shape[:-2] for shape in shapes]
-        elif op_type == "Gemm":
+        elif node.op_type == "Gemm":
             shapes = shapes[2:]
-        elif op_type not in _BROADCASTING:
+        elif node.op_type != "Expand" and not _broadcasts(node):
             return
         for a, b in combinations(shapes, 2):
             for d, e in zip(reversed(a), reversed(b), strict=False):

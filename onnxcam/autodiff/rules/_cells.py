@@ -7,6 +7,7 @@ the state, known for all times before anything runs through time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from onnxcam.autodiff.rules._recurrence import Direction, parts
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 Pair = tuple[list[Tensor], list[Tensor]]
-Now = list[Tensor | None]
+Now = list[Any]  # tensors, None for what the cell has none of
 
 
 @dataclass
@@ -135,7 +136,8 @@ def lstm(op: Emitter, d: Direction, *, coupled: bool) -> Flow:
     kf = op.zeros_like(ki) if coupled else _pulled(op, keep, c_before, af)
     ko, kg = _pulled(op, out, shown, ao), _pulled(op, new, gate, ag)
     kc = _plus(op, _pulled(op, shown, out, c), _times(op, ko, po))
-    keep = _plus(op, keep, _plus(op, _times(op, ki, pi), _times(op, kf, pf)))
+    if pi is not None:
+        keep = op.Add(keep, _plus(op, op.Mul(ki, pi), _times(op, kf, pf)))
     k = d.within(op, op.Concat(ki, ko, kf, kg, axis=-1))
 
     def step(op: Emitter, states: list[Tensor], now: Now) -> Pair:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -70,14 +69,6 @@ def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:
     """Return zeros of a shape, in the dtype of another tensor."""
     value = np.zeros(1, dtype_of(kind) or np.float32)
     return op.ConstantOfShape(shape, value=gs.Constant("", value))
-
-
-def padded(op: Emitter, x: Tensor, pads: Sequence[Size]) -> Tensor:
-    """Return x between zeros; ``pads`` as Pad has them: all befores, then all afters."""
-    static = all(isinstance(p, int) for p in pads)
-    if static and not any(pads):
-        return x
-    return op.Pad(x, pads=list(pads) if static else op.dims(*pads))
 
 
 def scatter_add(op: Emitter, op_type: str, zeros: Tensor, *where: Any, **named: Any) -> Tensor:

@@ -70,6 +70,7 @@ class Direction:
         """Tell which times belong to a sequence: bool [T, N, 1]."""
         count = op.Squeeze(op.dims(op.dim(self.x, 0)), axes=[0])
         times = op.Range(np.int64(0), count, np.int64(1))
+        assert self.lengths is not None, "all sequences are whole"
         ends = op.Unsqueeze(op.cast(self.lengths, np.dtype(np.int64)), axes=[1])
         return op.Less(op.Unsqueeze(times, axes=[1, 2]), ends)
 
@@ -142,8 +143,8 @@ class Direction:
             scan_output_directions=way * len(outputs) or None,
             _outputs=len(kinds),
         )
-        made = results(made, kinds)
-        return made[: len(states)], made[len(states) :]
+        found = results(made, kinds)
+        return found[: len(states)], found[len(states) :]
 
 
 def directions(op: Emitter, node: NodeView, dys: Sequence[Tensor | None]) -> list[Direction]:
@@ -167,7 +168,7 @@ def directions(op: Emitter, node: NodeView, dys: Sequence[Tensor | None]) -> lis
     functions = _functions(node, count)
     found = []
     for d in range(count):
-        parts = {k: _pick(op, t, d, count, 1) for k, t in series.items()}
+        parts: dict[str, Any] = {k: _pick(op, t, d, count, 1) for k, t in series.items()}
         parts |= {k: _pick(op, t, d, count, 0) for k, t in weights.items()}
         parts |= {k: _pick(op, t, d, count, batch_first) for k, t in states.items()}
         per = len(functions) // count

@@ -130,7 +130,7 @@ def sampled(op: Emitter, x: Tensor, axes: Sequence[Sequence[Tap]], space: int) -
     """
     batch, channels = op.dim(x, 0), op.dim(x, 1)
     flat = op.Reshape(x, op.dims(0, 0, -1) if _fixed(x) else op.dims(batch, channels, -1))
-    total = None
+    total: Tensor | None = None
     for corner in product(*axes):
         place = None
         for i, tap in enumerate(corner):
@@ -145,6 +145,7 @@ def sampled(op: Emitter, x: Tensor, axes: Sequence[Sequence[Tap]], space: int) -
             if tap.weight is not None:
                 value = op.Mul(value, op.cast(op.Unsqueeze(tap.weight, axes=[1]), x))
         total = value if total is None else op.Add(total, value)
+    assert total is not None, "a sample has a corner at least"
     return total
 
 

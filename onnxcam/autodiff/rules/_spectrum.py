@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.autodiff.rules._moves import padded
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 Size = int | Tensor  # known, or an int64 [1] tensor
@@ -44,8 +44,8 @@ def inverse_adjoint(op: Emitter, dy: Tensor, size: Size, axis: Size, *, onesided
     return ranked(op, op.Mul(dx, op.Reshape(weights, _shape_along(op, dx, axis))), dx)
 
 
-def _transformed(op: Emitter, x: Tensor, size: Size, axis: Size, **settings: int) -> Tensor:
-    y = op.DFT(x, dft_length=scalar(op, size), axis=scalar(op, axis), **settings)
+def _transformed(op: Emitter, x: Tensor, size: Size, axis: Size, **settings: Any) -> Tensor:
+    y: Tensor = op.DFT(x, dft_length=scalar(op, size), axis=scalar(op, axis), **settings)
     return ranked(op, y, x)
 
 
@@ -64,8 +64,11 @@ def size_along(op: Emitter, x: Tensor, axis: Size) -> Size:
 
 def given_size(op: Emitter, tensor: Tensor | None) -> Size | None:
     """Return a size or axis that a node is given as an input, None where it is omitted."""
-    if tensor is None:
-        return None
+    return None if tensor is None else size_of(op, tensor)
+
+
+def size_of(op: Emitter, tensor: Tensor) -> Size:
+    """Return a size or axis that a tensor holds."""
     value = const_value(tensor)
     if value is not None:
         return int(value)
@@ -93,7 +96,7 @@ def fitted(op: Emitter, x: Tensor, axis: Size, size: Size) -> Tensor:
     rank = len(shape)
     pads: list[Size] = [0] * (2 * rank)
     pads[rank + axis % rank] = missing
-    return padded(op, x, pads)
+    return between_zeros(op, x, pads)
 
 
 def _factor(op: Emitter, size: Size, like: Tensor) -> Any:

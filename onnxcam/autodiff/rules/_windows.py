@@ -76,8 +76,9 @@ def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
     size, reach = spatial(op, x, n), bare.reach
     if isinstance(size, tuple) and reach is not None:
         rows = zip(size, strides, reach, strict=True)
-        total: Sizes = tuple((-(-i // s) - 1) * s + r - i for i, s, r in rows)
-        least = min(total)
+        static = tuple((-(-i // s) - 1) * s + r - i for i, s, r in rows)
+        total: Sizes = static
+        least = min(static)
     else:
         # Windows start every `stride` inputs; what the last one lacks is padded.
         covered = op.Add(_last_start(op, spatial(op, y, n), strides), _reach(op, bare, weight))
@@ -242,5 +243,6 @@ def _last_start(op: Emitter, count: Sizes, strides: Ints) -> Tensor:
 def _reach(op: Emitter, bare: Window, weight: Tensor | None) -> Tensor:
     if bare.reach is not None:
         return vector(op, bare.reach)
+    assert weight is not None, "only a Conv has a window of unknown size"
     taps = spatial(op, weight, len(bare.strides))
     return op.Add(op.Mul(op.Sub(taps, [1]), list(bare.dilations)), [1])

@@ -6,6 +6,7 @@ from functools import reduce
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import scaled
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float
@@ -37,7 +38,7 @@ def mul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
         return op.Mul(dy, _swish_slope(op, b, node.outputs[0])), None
     if _is_sigmoid_of(node, a, b):
         return None, op.Mul(dy, _swish_slope(op, a, node.outputs[0]))
-    return op.Mul(dy, b), op.Mul(dy, a)
+    return scaled(op, dy, b), scaled(op, dy, a)
 
 
 @vjp("Div", broadcasts=True)
@@ -127,7 +128,7 @@ def _is_sigmoid_of(node: NodeView, s: Tensor, x: Tensor) -> bool:
     source = s.inputs[0] if s.inputs else None
     if source is None or source.op != "Sigmoid" or source.inputs[0] is not x:
         return False
-    overridden = not {"Sigmoid", source.name}.isdisjoint(node.overrides)
+    overridden = node.overrides.first(node.beside(source)) is not None
     return not overridden and id(s) not in node.asked and node.wants(0) and node.wants(1)
 
 

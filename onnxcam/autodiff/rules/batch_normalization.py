@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import scaled
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.autodiff.rules._windows import spatial_rank
@@ -28,7 +29,7 @@ def batch_normalization(
     x, scale, _, mean, variance = node.inputs
     r = op.Reciprocal(op.Sqrt(op.Add(wide(op, variance), float(node.attr("epsilon")))))
     k = op.Mul(op.cast(scale, r), r)
-    dx = op.Mul(dy, channels.spread(op.cast(k, dy))) if node.wants(0) else None
+    dx = scaled(op, dy, channels.spread(op.cast(k, dy))) if node.wants(0) else None
     if not any(node.wants(i) for i in range(1, 5)):
         return dx, None, None, None, None
     dbias = channels.total(op.cast(dy, r))
@@ -121,6 +122,7 @@ class _Channels:
     def count(self, kind: Tensor) -> Tensor:
         """Return how many values a mean is over, as a scalar of the dtype of ``kind``."""
         op, sizes = self.op, [self.op.dim(self.node.inputs[0], a) for a in self.axes]
-        if all(isinstance(s, int) for s in sizes):
-            return op.const(np.asarray(np.prod(sizes), dtype_of(kind)))
+        static = [s for s in sizes if isinstance(s, int)]
+        if len(static) == len(sizes):
+            return op.const(np.asarray(np.prod(static), dtype_of(kind)))
         return op.cast(op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=0), kind)

@@ -39,18 +39,18 @@ def through(op: Emitter, node: NodeView, ys: list[Tensor | None], dys: Any) -> l
     inputs = node.raw.inputs
     pairs = []
     for y, dy in zip(ys, dys, strict=True):
-        if dy is not None and y is None:
+        if dy is None:
+            continue
+        if y is None:
             raise UnsupportedOp(
                 f"no gradient for one of the outputs of {node.op_type}, node {node.name!r}",
                 "choose another output, or a feature layer behind this node",
             )
-        if dy is not None:
-            pairs.append((y, op.typed(dy, y)))
+        pairs.append((y, op.typed(dy, y)))
     place = {id(x): i for i, x in reversed(list(enumerate(inputs))) if node.wants(i)}
     grads: list[Tensor | None] = [None] * len(inputs)
-    found = differentiate(
-        op, pairs, [inputs[i] for i in place.values()], overrides=node.overrides, stops=inputs
-    )
+    wrt, inner = [inputs[i] for i in place.values()], node.overrides.inside(node)
+    found = differentiate(op, pairs, wrt, overrides=inner, stops=inputs)
     for i, dx in zip(place.values(), found, strict=True):
         grads[i] = dx
     return grads

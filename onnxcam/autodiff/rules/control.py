@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.control.subgraphs import Differentiable, finish, refuse_random, results
 from onnxcam.autodiff.registry import NodeView, vjp
@@ -33,9 +35,9 @@ def if_(op: Emitter, node: NodeView, *dys: Tensor | None) -> list[Tensor | None]
     grads: list[Tensor | None] = [None] * (node.explicit + len(sources))
     if not moving:
         return grads
-    bodies = {}
+    bodies: dict[str, Any] = {}
     for name, (child, dxs) in branches.items():
-        outputs = [dxs[i] if dxs[i] is not None else zeros(child, sources[i]) for i in moving]
+        outputs = [dxs[i] or zeros(child, sources[i]) for i in moving]
         bodies[name] = finish(child, outputs, node)
     made = op.If(node.inputs[0], _outputs=len(moving), **bodies)
     for i, dx in zip(moving, results(made, [kind_of(sources[i]) for i in moving]), strict=True):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import as_scaled
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import refolded
 from onnxcam.autodiff.rules._windows import (
@@ -147,13 +148,12 @@ def _absorbed(op: Emitter, dy: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
 
     It is that of a BatchNormalization, as a rule: constants, which cost nothing there.
     """
-    made, shape = dy.inputs[0] if dy.inputs else None, shape_of(w)
-    if made is None or made.op != "Mul" or not shape or not isinstance(shape[0], int):
+    product, shape = as_scaled(op, dy), shape_of(w)
+    if product is None or not shape or not isinstance(shape[0], int) or shape[0] == 1:
         return dy, w
-    for factor, rest in (made.inputs, made.inputs[::-1]):
-        if shape_of(factor) == (shape[0], *[1] * (len(shape) - 2)) and shape[0] > 1:
-            return rest, op.Mul(w, op.Unsqueeze(factor, axes=[1]))
-    return dy, w
+    if shape_of(product.factor) != (shape[0], *[1] * (len(shape) - 2)):
+        return dy, w
+    return product.rest, op.Mul(w, op.Unsqueeze(product.factor, axes=[1]))
 
 
 def _fast_flipped(w: Tensor, group: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_letters
 
+from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import arange
 from onnxcam.autodiff.rules.shaping import unknown_rank
@@ -36,7 +37,7 @@ def _gradient(
     got, shape = shape_of(dx), shape_of(x)
     want = None if shape is None else [shape[i] for i in axes]
     if _narrower(got, want):
-        dx = op.Expand(dx, op.dims(*(op.dim(x, i) for i in axes)))
+        dx = repeated(op, dx, op.dims(*(op.dim(x, i) for i in axes)))
     return _on_diagonal(op, x, dx, subscripts, labels)
 
 

@@ -155,7 +155,8 @@ def cumprod(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...
 def _cumulated(op: Emitter, node: NodeView, op_type: str, dy: Tensor) -> Tensor:
     """Return the adjoint of a cumulative sum that runs as the node does."""
     flags = {"exclusive": node.attr("exclusive"), "reverse": 1 - int(node.attr("reverse"))}
-    return op.call(op_type, [dy, node.inputs[1]], flags)
+    total: Tensor = op.call(op_type, [dy, node.inputs[1]], flags)
+    return total
 
 
 def _cofactors(op: Emitter, x: Tensor, rank: int) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._moves import (
     alone,
     arange,
     flat,
     like,
-    padded,
     scatter_add,
     zeros_of,
 )
@@ -28,7 +28,7 @@ def gather(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     only, shape = node.const(1), shape_of(x)
     if only is not None and only.size == 1 and only.ndim < 2 and shape is not None:
         row = dy if only.ndim else op.Unsqueeze(dy, axes=[axis % len(shape)])
-        return alone(node, _between_zeros(op, x, row, axis % len(shape), int(only.item())))
+        return alone(node, _at_its_place(op, x, row, axis % len(shape), int(only.item())))
     return alone(node, _put_rows(op, node, indices, dy, axis))
 
 
@@ -115,9 +115,11 @@ def range_(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]
     return start, None, delta
 
 
-def _between_zeros(op: Emitter, x: Tensor, row: Tensor, axis: int, index: int) -> Tensor:
+def _at_its_place(op: Emitter, x: Tensor, row: Tensor, axis: int, index: int) -> Tensor:
     """Put the one row that was picked back to its place."""
     whole, rank = op.dim(x, axis), len(shape_of(x) or ())
+    before: int | Tensor
+    after: int | Tensor
     if isinstance(whole, int):
         before, after = index % whole, whole - 1 - index % whole
     elif index < 0:
@@ -125,7 +127,7 @@ def _between_zeros(op: Emitter, x: Tensor, row: Tensor, axis: int, index: int) -
     else:
         before, after = index, op.Sub(whole, index + 1)
     pads = [0] * axis + [before] + [0] * (rank - 1) + [after] + [0] * (rank - 1 - axis)
-    return padded(op, row, pads)
+    return between_zeros(op, row, pads)
 
 
 def _put_rows(op: Emitter, node: NodeView, indices: Tensor, dy: Tensor, axis: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.cotangents import as_one_hot
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
@@ -14,8 +15,9 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     a, b = node.inputs[:2]
     ta, tb = int(node.attr("transA")), int(node.attr("transB"))
     alpha, beta = node.attr("alpha"), node.attr("beta")
-    if op.index_of(dy) is not None and not ta and alpha == 1:
-        da = _picked(op, dy, b, axis=0 if tb else 1)
+    index = as_one_hot(op, dy)
+    if index is not None and not ta and alpha == 1:
+        da = _picked(op, index, b, axis=0 if tb else 1)
     elif ta:
         da = _gemm(op, b, dy, alpha, tb, 1)
     elif _is_square_constant(b):
@@ -24,7 +26,8 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
         da = _gemm(op, dy, b, alpha, 0, 1 - tb)
     db = _gemm(op, dy, a, alpha, 1, ta) if tb else _gemm(op, a, dy, alpha, 1 - ta, 0)
     dc = dy if beta == 1 else op.Mul(dy, beta)
-    return [da, db, dc][: len(node.inputs)]
+    grads: list[Tensor | None] = [da, db, dc]
+    return grads[: len(node.inputs)]
 
 
 def _gemm(op: Emitter, a: Tensor, b: Tensor, alpha: float, ta: int, tb: int) -> Tensor:
@@ -44,8 +47,9 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
         dy = op.Unsqueeze(dy, axes=[-1])
     if rank_a == 1:
         dy = op.Unsqueeze(dy, axes=[-2])
-    if op.index_of(dy) is not None and rank_a == rank_b == 2:
-        da = _picked(op, dy, b, axis=1)
+    index = as_one_hot(op, dy)
+    if index is not None and rank_a == rank_b == 2:
+        da = _picked(op, index, b, axis=1)
     else:
         da = unbroadcast(op, op.MatMul(dy, _transposed(op, right)), left)
     if rank_b == 2 and (rank_a or 0) > 2:  # one product over all rows, not one for each matrix
@@ -59,9 +63,9 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
     return da, db
 
 
-def _picked(op: Emitter, dy: Tensor, weights: Tensor, *, axis: int) -> Tensor:
+def _picked(op: Emitter, index: Tensor, weights: Tensor, *, axis: int) -> Tensor:
     """Return dy W for a one-hot dy: the weights of one class, without reading the others."""
-    picked = op.Gather(weights, op.index_of(dy), axis=axis)
+    picked = op.Gather(weights, index, axis=axis)
     return op.Transpose(picked, perm=[1, 0]) if axis else picked
 
 

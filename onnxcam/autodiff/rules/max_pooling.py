@@ -129,6 +129,7 @@ def _by_blocks(op: Emitter, node: NodeView, win: Window, dy: Tensor) -> Tensor:
 
     ranks = np.arange(np.prod(block), 0, -1, dtype=dtype_of(dy)).reshape(block)
     size = spatial(op, x, len(block))
+    assert isinstance(size, tuple), "blocks are of a known size"
     tiled = op.Tile(ranks, [i // k for i, k in zip(size, block, strict=True)])
     rank = op.Mul(op.cast(op.Equal(x, spread(node.outputs[0])), dy), tiled)
     highest = spread(op.MaxPool(rank, kernel_shape=block, strides=block))

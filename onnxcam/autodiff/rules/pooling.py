@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._windows import (
     Ints,
@@ -35,9 +36,9 @@ def global_average_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     x = node.inputs[0]
     size = spatial(op, x, spatial_rank(node))
     if isinstance(size, tuple):
-        return op.Expand(op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
+        return repeated(op, op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
     count = op.ReduceProd(size, axes=[0], keepdims=0)
-    return op.Expand(op.Div(dy, op.cast(count, dy)), op.Shape(x))
+    return repeated(op, op.Div(dy, op.cast(count, dy)), op.Shape(x))
 
 
 @vjp("LpPool")
@@ -80,17 +81,17 @@ def _counts(op: Emitter, node: NodeView, win: Window, x: Tensor, dy: Tensor) -> 
     padded = bool(node.attr("count_include_pad", 0))
     if isinstance(size, tuple) and isinstance(out, tuple) and win.pads is not None:
         axes = [_axis_counts(win, i, size[i], out[i], padded) for i in range(n)]
-        total = np.array(1)
-        for taps in axes:
-            total = np.multiply.outer(total, taps)
-        uniform = total.size > 0 and (total == total.flat[0]).all()
-        return op.const(total.flat[0] if uniform else total, np.float32)
+        counts = np.array(1)
+        for of_axis in axes:
+            counts = np.multiply.outer(counts, of_axis)
+        uniform = counts.size > 0 and (counts == counts.flat[0]).all()
+        return op.const(counts.flat[0] if uniform else counts, np.float32)
     lengths = [op.Slice(vector(op, v), [i], [i + 1], [0]) for v in (size, out) for i in range(n)]
-    total_: Tensor = op.const(1)
+    total = op.const(1)
     for i in range(n):
         taps = _axis_counts_at_run_time(op, win, i, lengths[i], lengths[n + i], padded)
-        total_ = op.Mul(total_, op.Reshape(taps, [-1, *[1] * (n - 1 - i)]))
-    return total_
+        total = op.Mul(total, op.Reshape(taps, [-1, *[1] * (n - 1 - i)]))
+    return total
 
 
 def _axis_counts(win: Window, i: int, size: int, out: int, padded: bool) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.cotangents import as_scaled, scaled
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import MICROSOFT, NodeView, vjp
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
@@ -42,7 +43,7 @@ def quantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | N
 def dequantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]:
     """dx = dy scale, dscale = dy (x - zero), dzero = -dx."""
     scale = op.cast(_spread(op, node, 1), dy)
-    dx = op.Mul(dy, scale)
+    dx = scaled(op, dy, scale)
     grads: list[Tensor | None] = [dx, None, None]
     if node.wants(1):
         steps = op.Div(op.cast(node.outputs[0], dy), scale)
@@ -76,7 +77,7 @@ def _in_range(op: Emitter, node: NodeView) -> Tensor:
     """
     x, single = node.inputs[0], np.dtype(np.float32)
     scale = op.cast(_spread(op, node, 1), single)
-    ends: list[Tensor] = list(limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8)))
+    ends: list[Any] = list(limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8)))
     if node.input(2) is not None:
         zero = op.cast(_spread(op, node, 2), single)
         ends = [op.Sub(end, zero) for end in ends]
@@ -119,7 +120,6 @@ def _divided(op: Emitter, dy: Tensor, scale: Tensor) -> Tensor:
 
     A QuantizeLinear is mostly followed by a DequantizeLinear of the same scale.
     """
-    maker = dy.inputs[0] if dy.inputs else None
-    if maker is not None and maker.op == "Mul" and maker.inputs[1] is scale:
-        return maker.inputs[0]
-    return op.Div(dy, scale)
+    product = as_scaled(op, dy)
+    same = product is not None and product.factor is scale
+    return product.rest if product is not None and same else op.Div(dy, scale)

@@ -46,8 +46,8 @@ def _through(
     batch_first = int(node.attr("layout") or 0)
     grads: Grads = [None] * 8
     if node.wants(0):
-        dx = [op.MatMul(flow.da, d.w) for d, flow in pairs]
-        dx = dx[0] if len(dx) == 1 else op.Add(*dx)
+        parts = [op.MatMul(flow.da, d.w) for d, flow in pairs]
+        dx = parts[0] if len(parts) == 1 else op.Add(*parts)
         grads[0] = op.Transpose(dx, perm=[1, 0, 2]) if batch_first else dx
     if node.wants(1):
         grads[1] = _stack(op, [summed_products(op, flow.da, d.x) for d, flow in pairs])

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
+from onnxcam.graph.ops import Trait, has
 
 nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecewise constant")
 
@@ -20,7 +22,7 @@ nondiff("ArgMax", "ArgMin", "Hardmax", why="the output is an index: it is piecew
 def reduce_sum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy, at every element of its sum."""
     x = node.inputs[0]
-    return alone(node, op.Expand(_kept(op, node, dy), op.shape(x)))
+    return alone(node, repeated(op, _kept(op, node, dy), op.shape(x)))
 
 
 @vjp("ReduceMean")
@@ -28,7 +30,7 @@ def reduce_mean(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy / n, at each of the n elements of its mean."""
     x = node.inputs[0]
     share = op.Mul(dy, _one_in(op, node, dy))
-    return alone(node, op.Expand(_kept(op, node, share), op.shape(x)))
+    return alone(node, repeated(op, _kept(op, node, share), op.shape(x)))
 
 
 @vjp("ReduceMax", "ReduceMin")
@@ -79,7 +81,7 @@ def reduce_sum_square(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | 
 def reduce_log_sum(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = dy / sum(x) = dy exp(-y)."""
     slope = op.Mul(dy, op.Exp(op.Neg(node.outputs[0])))
-    return alone(node, op.Expand(_kept(op, node, slope), op.shape(node.inputs[0])))
+    return alone(node, repeated(op, _kept(op, node, slope), op.shape(node.inputs[0])))
 
 
 @vjp("ReduceLogSumExp")
@@ -153,7 +155,7 @@ def _consumers(y: Tensor) -> Iterator[gs.Node]:
     """Yield the nodes that use a tensor, directly or cast."""
     for node in y.outputs:
         yield node
-        if node.op in ("Cast", "CastLike", "Identity"):
+        if has(node, Trait.SAME):
             yield from _consumers(node.outputs[0])
 
 
@@ -174,7 +176,8 @@ def _again(op: Emitter, node: NodeView, op_type: str, x: Tensor) -> Tensor:
     named: dict[str, Any] = {"axes": axes, "keepdims": 1}
     if node.attr("noop_with_empty_axes"):
         named["noop_with_empty_axes"] = 1
-    return op.call(op_type, [x], named)
+    reduced: Tensor = op.call(op_type, [x], named)
+    return reduced
 
 
 def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
@@ -187,8 +190,8 @@ def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
             return 1 / max(int(np.prod(dims)), 1)
     sizes = [static_shape(t) for t in (x, y)]
     if all(s is not None for s in sizes):
-        big, small = (int(np.prod(s)) for s in sizes if s is not None)
-        return small / big if big else 1.0
+        whole, part = (int(np.prod(s)) for s in sizes if s is not None)
+        return part / whole if whole else 1.0
     # Counted as integers, divided in float32: float16 ends at 65504.
     small = count(op, y)
     least = max(small, 1) if isinstance(small, int) else op.Max(small, 1)

@@ -184,7 +184,9 @@ def _resized_rows(
         last["scales"] = op.Concat(np.array([1, 1, grown], np.float32), entry, axis=0)
         if "scales" in node.raw.attrs:
             last["scales"] = [1.0, 1.0, float(grown), float(scales[place])]
-    return op.call(node.op_type, [rows], {**attributes, **last, **_region(op, node, place, (3, 0))})
+    named = {**attributes, **last, **_region(op, node, place, (3, 0))}
+    resized: Tensor = op.call(node.op_type, [rows], named)
+    return resized
 
 
 def _framed_matrix(

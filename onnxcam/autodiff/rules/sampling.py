@@ -138,8 +138,9 @@ def _space(op: Emitter, x: Tensor) -> list[int | Tensor]:
 
 
 def _product(op: Emitter, sizes: list[int | Tensor]) -> int | Tensor:
-    if all(isinstance(s, int) for s in sizes):
-        return int(np.prod(sizes))
+    static = [s for s in sizes if isinstance(s, int)]
+    if len(static) == len(sizes):
+        return int(np.prod(static))
     return op.ReduceProd(op.dims(*sizes), axes=[0], keepdims=1)
 
 

@@ -7,8 +7,9 @@ from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.control.subgraphs import finish, results
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.errors import UnsupportedOp
-from onnxcam.graph.bodies import ScanLayout, input_kinds, kind_of, stacked
+from onnxcam.graph.bodies import input_kinds, kind_of, stacked
 from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.scans import ScanLayout
 
 
 @vjp("Scan", since=9)
@@ -61,7 +62,8 @@ def _feeds(
     frame: Frame, layout: ScanLayout, back: Backward, tape: dict[int, Tensor]
 ) -> list[tuple[Tensor, int, int]]:
     """Return what the Scan backwards reads: tensor, axis, direction in the forward Scan."""
-    inputs, states, found = len(frame.kinds), layout.states, []
+    inputs, states = len(frame.kinds), layout.states
+    found: list[tuple[Tensor, int, int]] = []
     for i in back.slices:
         if i < states:
             found.append((tape[i], 0, 0))
@@ -71,6 +73,7 @@ def _feeds(
         else:
             k = i - inputs - states
             dy = frame.dys[i - inputs]
+            assert dy is not None, "what is read has a cotangent"
             found.append((dy, layout.output_axes[k], layout.output_directions[k]))
     return found
 

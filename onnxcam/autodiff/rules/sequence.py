@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxcam.autodiff.control.sequences import (
     at,
-    construct,
     each,
     elements,
     length,
@@ -14,6 +15,7 @@ from onnxcam.autodiff.control.sequences import (
     without,
     zeros,
 )
+from onnxcam.autodiff.cotangents import as_parts, sequence_of
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.graph.emit import Emitter, Tensor, const_value
 
@@ -47,7 +49,7 @@ def sequence_erase(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | No
     sequence = node.inputs[0]
     length = _length(op, sequence)
     place = _counted(op, node.input(1), length, last=1)
-    erased = zeros(op, at(op, sequence, place))
+    erased = zeros(op, at(op, sequence, place, elements(sequence)))
     return within(op, dy, erased, place), None
 
 
@@ -69,8 +71,8 @@ def concat_from_sequence(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     parts = elements(sequence)
     if parts is not None:
         sizes = op.dims(*(op.dim(x, axis) for x in parts))
-        pieces = op.Split(dy, sizes, axis=axis, _outputs=len(parts))
-        return construct(op, list(pieces) if len(parts) > 1 else [pieces], sequence)
+        pieces: Any = op.Split(dy, sizes, axis=axis, _outputs=len(parts))
+        return sequence_of(op, list(pieces) if len(parts) > 1 else [pieces], sequence)
     sizes = each(op, lambda child, x: _size(child, x, axis), sequence)
     return op.SplitToSequence(dy, op.ConcatFromSequence(sizes, axis=0), axis=axis)
 
@@ -86,10 +88,10 @@ def _size(op: Emitter, x: Tensor, axis: int) -> Tensor:
     return op.Identity(op.const(np.array([size], np.int64))) if isinstance(size, int) else size
 
 
-def _joined(op: Emitter, sequence: Tensor, axis: int, *, stacked: bool) -> Tensor:
-    parts = elements(sequence)
+def _joined(op: Emitter, dy: Tensor, axis: int, *, stacked: bool) -> Tensor:
+    parts = as_parts(op, dy)
     if not parts:
-        return op.ConcatFromSequence(sequence, axis=axis, new_axis=int(stacked))
+        return op.ConcatFromSequence(dy, axis=axis, new_axis=int(stacked))
     if stacked:
         parts = [op.Unsqueeze(x, axes=[axis]) for x in parts]
     return op.Concat(*parts, axis=axis)
@@ -107,7 +109,9 @@ def _counted(
     if place is None:
         return length - last if isinstance(length, int) else op.Sub(length, last)
     value = const_value(place)
-    if value is not None and (value >= 0 or isinstance(length, int)):
-        return int(value) if value >= 0 else int(value) + int(length)
+    if value is not None and value >= 0:
+        return int(value)
+    if value is not None and isinstance(length, int):
+        return int(value) + length
     place = op.cast(place, np.dtype(np.int64))
     return op.Where(op.Less(place, 0), op.Add(place, length), place)

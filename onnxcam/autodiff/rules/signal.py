@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
-from onnxcam.autodiff.rules._moves import padded, scatter_add, zeros_of
+from onnxcam.autodiff.rules._moves import scatter_add, zeros_of
 from onnxcam.autodiff.rules._spectrum import (
     Size,
     adjoint,
@@ -15,6 +16,7 @@ from onnxcam.autodiff.rules._spectrum import (
     ranked,
     scalar,
     size_along,
+    size_of,
 )
 from onnxcam.graph.emit import Emitter, Tensor
 
@@ -28,7 +30,8 @@ _MANY = 32  # more overlapping frames than these are scattered instead of added 
 def dft(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = N IDFT(dy) of the forward transform, DFT(dy) / N of the inverse one."""
     x = node.inputs[0]
-    axis = given_size(op, node.input(2)) if node.input(2) is not None else node.attr("axis", -2)
+    said = given_size(op, node.input(2))
+    axis = node.attr("axis", -2) if said is None else said
     inverse, onesided = bool(node.attr("inverse")), bool(node.attr("onesided"))
     have = size_along(op, x, axis)
     size = given_size(op, node.input(1))
@@ -44,8 +47,7 @@ def dft(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 def stft(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """dx = the frames' adjoint transforms, times the window, added where they overlap."""
     x, window = node.inputs[0], node.input(2)  # [N, T, 1 or 2], [L]
-    step = given_size(op, node.inputs[1])
-    length = given_size(op, node.input(3))
+    step, length = size_of(op, node.inputs[1]), given_size(op, node.input(3))
     if length is None:
         length = op.dim(x, 1) if window is None else op.dim(window, 0)
     frames = adjoint(op, dy, length, 2, onesided=bool(node.attr("onesided")))
@@ -63,20 +65,25 @@ def stft(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 def _overlapped(op: Emitter, frames: Tensor, step: Size, length: Size, x: Tensor) -> Tensor:
     """Add frames [N, F, L, C] into a signal of the shape of x [N, T, C], each a step further."""
     total, channels = op.dim(x, 1), op.dim(x, 2)
-    known = isinstance(step, int) and isinstance(length, int)
-    if not known or -(-length // step) > _MANY:
-        empty = zeros_of(op, op.dims(total, op.dim(x, 0), channels), frames)
-        places = op.Unsqueeze(_places(op, op.dim(frames, 1), step, length), axes=[2])
-        dx = scatter_add(op, "ScatterND", empty, places, op.Transpose(frames, perm=[1, 2, 0, 3]))
-        return op.Transpose(dx, perm=[1, 0, 2])
-    count = -(-length // step)  # blocks of one step in a frame
+    if isinstance(step, int) and isinstance(length, int) and -(-length // step) <= _MANY:
+        dx = _blocks_added(op, frames, step, -(-length // step))
+        return fitted(op, op.Reshape(dx, op.dims(0, -1, channels)), 1, total)
+    empty = zeros_of(op, op.dims(total, op.dim(x, 0), channels), frames)
+    places = op.Unsqueeze(_places(op, op.dim(frames, 1), step, length), axes=[2])
+    dx = scatter_add(op, "ScatterND", empty, places, op.Transpose(frames, perm=[1, 2, 0, 3]))
+    return op.Transpose(dx, perm=[1, 0, 2])
+
+
+def _blocks_added(op: Emitter, frames: Tensor, step: int, count: int) -> Tensor:
+    """Add frames of ``count`` blocks, the next a block further: [N, F + count - 1, step, C]."""
     frames = fitted(op, frames, 2, count * step)
-    dx = None
+    dx: Tensor | None = None
     for i in range(count):
         block = op.Slice(frames, [i * step], [(i + 1) * step], [2])
-        block = padded(op, block, [0, i, 0, 0, 0, count - 1 - i, 0, 0])
+        block = between_zeros(op, block, [0, i, 0, 0, 0, count - 1 - i, 0, 0])
         dx = block if dx is None else op.Add(dx, block)
-    return fitted(op, op.Reshape(dx, op.dims(0, -1, channels)), 1, total)
+    assert dx is not None, "a frame has a block at least"
+    return dx
 
 
 def _places(op: Emitter, count: Size, step: Size, length: Size) -> Tensor:

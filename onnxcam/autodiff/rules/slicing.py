@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import between_zeros
 from onnxcam.autodiff.registry import NodeView, vjp
-from onnxcam.autodiff.rules._moves import Size, alone, padded, put_back
+from onnxcam.autodiff.rules._moves import Size, alone, put_back
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
@@ -20,7 +21,7 @@ def slice_(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     rank = len(shape_of(node.inputs[0]) or ())
     before: list[Size] = [margins.get(axis, (0, 0))[0] for axis in range(rank)]
     after: list[Size] = [margins.get(axis, (0, 0))[1] for axis in range(rank)]
-    return alone(node, padded(op, dy, [*before, *after]))
+    return alone(node, between_zeros(op, dy, [*before, *after]))
 
 
 @vjp("Pad")
@@ -45,8 +46,8 @@ def _cropped(op: Emitter, x: Tensor, pads: Any, axes: Tensor | None) -> Tensor:
         before, after = (op.Gather(op.Reshape(pads, [2, -1]), i, axis=0) for i in range(2))
         size = op.Shape(x) if axes is None else op.Gather(op.Shape(x), axes, axis=0)
         ends = op.Sub(size, op.Max(after, 0))
-        cut = op.Slice(x, starts=op.Max(before, 0), ends=ends, axes=axes)
-        return op.Pad(cut, pads=op.Max(op.Neg(pads), 0), axes=axes)
+        inner = op.Slice(x, starts=op.Max(before, 0), ends=ends, axes=axes)
+        return op.Pad(inner, pads=op.Max(op.Neg(pads), 0), axes=axes)
     numbers = [int(p) for p in pads]
     half = len(numbers) // 2
     starts, cut = [max(p, 0) for p in numbers[:half]], [max(p, 0) for p in numbers[half:]]
@@ -55,6 +56,8 @@ def _cropped(op: Emitter, x: Tensor, pads: Any, axes: Tensor | None) -> Tensor:
         where = list(range(half)) if axes is None else axes
         x = op.Slice(x, starts=starts, ends=[-p or end for p in cut], axes=where)
     fill = [max(-p, 0) for p in numbers]
+    if axes is None:
+        return between_zeros(op, x, fill)
     return op.Pad(x, pads=fill, axes=axes) if any(fill) else x
 
 
@@ -90,7 +93,7 @@ def _margin(op: Emitter, whole: Size, part: Size, start: int) -> tuple[Size, Siz
         before = 0
     else:
         before = op.Max(op.Add(whole, start), 0) if start < 0 else op.Min(whole, start)
-    if all(isinstance(size, int) for size in (whole, part, before)):
+    if isinstance(whole, int) and isinstance(part, int) and isinstance(before, int):
         return before, whole - before - part
     sizes = [op.dims(size) for size in (whole, before, part)]
     return before, op.Sub(op.Sub(sizes[0], sizes[1]), sizes[2])

@@ -21,7 +21,8 @@ def causal_conv_with_state(op: Emitter, node: NodeView, *dys: Tensor | None) -> 
 
 def _from_slices(op: Emitter, node: NodeView) -> list[Tensor | None]:
     """Write output and state without a Conv, whose number of groups must be known."""
-    x, w, b, past = (node.input(i) for i in range(4))  # [N, C, T], [C, 1, K], [C], [N, C, K - 1]
+    x, w = node.inputs[:2]
+    b, past = node.input(2), node.input(3)  # [N, C, T], [C, 1, K], [C], [N, C, K - 1]
     taps = op.Squeeze(op.dims(op.dim(w, 2)), axes=[0])
     if past is None:
         carried = op.Reshape(op.Sub(taps, 1), [1])

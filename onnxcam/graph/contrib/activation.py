@@ -60,7 +60,9 @@ def activated(
             "optimise the model again without fusing activations",
         )
     values = {"alpha": alpha, "beta": beta, "gamma": gamma}
-    return op.call(activation, [x], {name: values[name] for name in _PARAMETERS[activation]})
+    named = {name: values[name] for name in _PARAMETERS[activation]}
+    y: Tensor = op.call(activation, [x], named)
+    return y
 
 
 @define("Gelu")

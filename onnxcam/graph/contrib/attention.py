@@ -109,24 +109,12 @@ def _extended(op: Emitter, past: _Maybe, x: Tensor) -> Tensor:
 
 @define("Attention")
 def attention(
-    op: Emitter,
-    x: Tensor,
-    weights: Tensor,
-    bias: _Maybe = None,
-    mask_index: _Maybe = None,
-    past: _Maybe = None,
-    attention_bias: _Maybe = None,
-    past_sequence_length: _Maybe = None,
-    *,
-    num_heads: int,
-    unidirectional: int = 0,
-    scale: float | None = None,
-    mask_filter_value: float = -10000.0,
-    qkv_hidden_sizes: Sequence[int] = (),
-    do_rotary: int = 0,
-    rotary_embedding_dim: int = 0,
-    past_present_share_buffer: int = 0,
-) -> Outputs:
+    op: Emitter, x: Tensor, weights: Tensor, bias: _Maybe = None, mask_index: _Maybe = None,
+    past: _Maybe = None, attention_bias: _Maybe = None, past_sequence_length: _Maybe = None, *,
+    num_heads: int, unidirectional: int = 0, scale: float | None = None,
+    mask_filter_value: float = -10000.0, qkv_hidden_sizes: Sequence[int] = (), do_rotary: int = 0,
+    rotary_embedding_dim: int = 0, past_present_share_buffer: int = 0,
+) -> Outputs:  # fmt: skip
     """Attention of x with itself; queries, keys and values are one product of x."""
     if do_rotary or past_present_share_buffer:
         raise UnsupportedOp("Attention with do_rotary or a shared buffer has no definition")
@@ -223,6 +211,7 @@ def _projections(
     elif rank_of(key) == 5:  # [B, L, N, 2, H]
         flat = [query, _unpacked(op, key, 0), _unpacked(op, key, 1)]
     else:
+        assert value is not None, "keys that are not packed come with values"
         flat = [query, key, value]
     if bias is not None:
         flat = _biased(op, flat, bias)

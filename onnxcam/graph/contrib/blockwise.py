@@ -57,7 +57,7 @@ def matmul_nbits(
         raise UnsupportedOp("MatMulNBits with g_idx or prepacked weights has no definition")
     blocks = -(-k // block_size)
     steps = op.Reshape(unpacked(op, b, bits, a), op.dims([n, blocks, block_size]))
-    zero: Tensor = 2.0 ** (bits - 1)
+    zero: Tensor | float = 2.0 ** (bits - 1)
     if zero_points is not None:
         zero = _zeros(op, zero_points, bits, n, blocks, a)
     scale = op.Reshape(op.cast(scales, a), op.dims([n, blocks, 1]))
@@ -133,7 +133,7 @@ def gather_block_quantized(
     if not isinstance(length, int):
         raise UnsupportedOp("GatherBlockQuantized on data of unknown shape has no definition")
     owner = op.const(np.arange(length) // block_size)
-    zero: Tensor = 2.0 ** (bits - 1) if packed else 0.0
+    zero: Tensor | float = 2.0 ** (bits - 1) if packed else 0.0
     if zero_points is not None:
         zero = op.Gather(steps(zero_points), owner, axis=axis)
     table = op.Mul(op.Sub(values, zero), op.Gather(scales, owner, axis=axis))

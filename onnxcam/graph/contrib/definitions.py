@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,6 +17,7 @@ from onnxcam.graph.registry import Registry, Source
 
 MICROSOFT = "com.microsoft"
 Build: TypeAlias = Callable[..., Any]
+B = TypeVar("B", bound=Build)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ _TABLE: Registry[tuple[str, str], Definition] = Registry(
 )
 
 
-def define(*names: str, domain: str = MICROSOFT, rounds: bool = False) -> Callable[[Build], Build]:
+def define(*names: str, domain: str = MICROSOFT, rounds: bool = False) -> Callable[[B], B]:
     """Enter a definition for one or more operators.
 
     The positional parameters of the function are the operator's inputs in their order, its
@@ -50,9 +51,9 @@ def define(*names: str, domain: str = MICROSOFT, rounds: bool = False) -> Callab
         rounds: The operator rounds floats on the way.
     """
 
-    def enter(build: Build) -> Build:
+    def enter(build: B) -> B:
         for name in names:
-            _TABLE.enter((domain, name), Definition(build, rounds))
+            _TABLE.enter((domain, name), Definition(build, rounds), build.__module__)
         return build
 
     return enter
@@ -62,6 +63,11 @@ def defined() -> Iterator[tuple[str, str, Definition]]:
     """Yield domain, operator type and definition of every operator that has one."""
     for (domain, name), definition in _TABLE.items():
         yield domain, name, definition
+
+
+def extended() -> bool:
+    """Tell whether there are definitions that are not onnxcam's own."""
+    return _TABLE.extended
 
 
 def is_defined(domain: str | None, op_type: str) -> bool:

@@ -18,40 +18,17 @@ _Maybe = Tensor | None
 
 @define("GroupQueryAttention")
 def group_query_attention(
-    op: Emitter,
-    query: Tensor,
-    key: _Maybe,
-    value: _Maybe,
-    past_key: _Maybe,
-    past_value: _Maybe,
-    seqlens_k: Tensor,
-    total_sequence_length: Tensor,
-    cos_cache: _Maybe = None,
-    sin_cache: _Maybe = None,
-    position_ids: _Maybe = None,
-    attention_bias: _Maybe = None,
-    head_sink: _Maybe = None,
-    k_scale: _Maybe = None,
-    v_scale: _Maybe = None,
-    q_norm_weight: _Maybe = None,
-    k_norm_weight: _Maybe = None,
-    *,
-    num_heads: int,
-    kv_num_heads: int,
-    scale: float | None = None,
-    softcap: float = 0.0,
-    do_rotary: int = 0,
-    rotary_interleaved: int = 0,
-    local_window_size: int = -1,
-    smooth_softmax: int = 0,
-    causal: int = 1,
-    kv_cache_bit_width: int = 0,
-    k_quant_type: str = "NONE",
-    v_quant_type: str = "NONE",
-    sliding_window_cache: int = 0,
-    qk_output: int = 0,
+    op: Emitter, query: Tensor, key: _Maybe, value: _Maybe, past_key: _Maybe, past_value: _Maybe,
+    seqlens_k: Tensor, total_sequence_length: Tensor, cos_cache: _Maybe = None,
+    sin_cache: _Maybe = None, position_ids: _Maybe = None, attention_bias: _Maybe = None,
+    head_sink: _Maybe = None, k_scale: _Maybe = None, v_scale: _Maybe = None,
+    q_norm_weight: _Maybe = None, k_norm_weight: _Maybe = None, *, num_heads: int,
+    kv_num_heads: int, scale: float | None = None, softcap: float = 0.0, do_rotary: int = 0,
+    rotary_interleaved: int = 0, local_window_size: int = -1, smooth_softmax: int = 0,
+    causal: int = 1, kv_cache_bit_width: int = 0, k_quant_type: str = "NONE",
+    v_quant_type: str = "NONE", sliding_window_cache: int = 0, qk_output: int = 0,
     qk_norm_epsilon: float = 1e-6,
-) -> tuple[_Maybe, ...]:
+) -> tuple[_Maybe, ...]:  # fmt: skip
     """Attention of new tokens with those in the cache; each key serves several queries' heads."""
     odd = {"a quantised cache": k_scale or v_scale, "normalised queries": q_norm_weight,
            "a sliding cache": sliding_window_cache}  # fmt: skip
@@ -62,6 +39,7 @@ def group_query_attention(
     new = op.dims(op.dim(q, 2))
     seen = _seen(op, seqlens_k, total_sequence_length, new)
     if do_rotary:
+        assert cos_cache is not None and sin_cache is not None, "a rotation has its tables"
         positions = op.Add(seen, counted(op, op.dim(q, 2)))
         q, k = (rotated(op, t, positions, cos_cache, sin_cache, rotary_interleaved)
                 for t in (q, k))  # fmt: skip
@@ -83,6 +61,7 @@ def _heads(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, keys and values as [B, heads, S, H]; they may be packed into one tensor."""
     if key is not None:
+        assert value is not None, "keys that are not packed come with values"
         return (
             split_heads(op, query, heads),
             split_heads(op, key, kv_heads),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxcam.graph.contrib.activation import quick_gelu
 from onnxcam.graph.contrib.conv import to_channels_first, to_channels_last
-from onnxcam.graph.contrib.definitions import define, rank_of
+from onnxcam.graph.contrib.definitions import Build, define, rank_of
 from onnxcam.graph.contrib.quantized import real
 from onnxcam.graph.emit import Emitter, Tensor
 
@@ -134,8 +136,11 @@ def qembed_layer_norm(
         (word, position, segment, gamma, beta), scales_and_zeros[:half], scales_and_zeros[half:],
         strict=True,
     )  # fmt: skip
-    tables = [None if x is None else real(op, x, scale, zero) for x, scale, zero in triples]
-    made: Outputs = embed_layer_norm(op, input_ids, segment_ids, *tables, mask, epsilon=epsilon)
+    tables: list[Any] = [
+        x if x is None or scale is None else real(op, x, scale, zero) for x, scale, zero in triples
+    ]
+    embed: Build = embed_layer_norm
+    made: Outputs = embed(op, input_ids, segment_ids, *tables, mask, epsilon=epsilon)
     return made[:2]
 
 

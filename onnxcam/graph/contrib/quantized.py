@@ -80,7 +80,8 @@ def conv_integer(
     op: Emitter, x: Tensor, w: Tensor, x_zero: _Maybe = None, w_zero: _Maybe = None, **conv: Any
 ) -> Tensor:
     """y = conv(x - x_zero, w - w_zero), as floats."""
-    return op.Conv(_values(op, x, x_zero, 0), _values(op, w, w_zero, 0), **conv)
+    y: Tensor = op.Conv(_values(op, x, x_zero, 0), _values(op, w, w_zero, 0), **conv)
+    return y
 
 
 @define("MatMulInteger", domain="")

@@ -9,11 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.graph.contrib.definitions import lower, operands
 from onnxcam.graph.contrib.quantized import real
 from onnxcam.graph.emit import Emitter, Tensor, const_value, is_float, shape_of
-
-_LINEAR = frozenset("Conv ConvTranspose Gemm MatMul Add".split())
-_MOVES = frozenset(
-    "MaxPool NhwcMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Identity Slice".split()
-)
+from onnxcam.graph.ops import Trait, has
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ def scale_of(tensor: Tensor) -> Scale | None:
     None for other tensors. A QuantizeLinear is none of these operators: what it makes is mostly
     dequantised at once, and that is a tensor of reals.
     """
-    while tensor.inputs and tensor.inputs[0].op in _MOVES:
+    while _is_picked(tensor):
         tensor = tensor.inputs[0].inputs[0]
     if not tensor.inputs or is_float(tensor):
         return None
@@ -55,8 +51,8 @@ def cuts_at_zero(node: gs.Node) -> bool:
         node: A QuantizeLinear behind a linear operator, or one of the operators that round.
     """
     quantize = node.op == "QuantizeLinear"
-    source = node.inputs[0].inputs[0].op if quantize and node.inputs[0].inputs else node.op
-    if source.removeprefix("QLinear") not in _LINEAR:
+    source = node.inputs[0].inputs[0] if quantize and node.inputs[0].inputs else node
+    if not has(source, Trait.CONVOLUTION, Trait.PRODUCT, Trait.BIAS):
         return False
     given = dict(zip(("x", "y_scale", "y_zero"), node.inputs, strict=False))
     zero = (given if quantize else operands(node)).get("y_zero")
@@ -74,10 +70,18 @@ def before_rounding(op: Emitter, integers: Tensor) -> Tensor | None:
         The reals; None where nothing was rounded here.
     """
     made: Tensor | None = integers
-    if scale_of(integers) is not None and integers.inputs[0].op not in _MOVES:
+    if scale_of(integers) is not None and not _is_picked(integers):
         made = lower(op, integers.inputs[0])[0]
     node = made.inputs[0] if made is not None and made.inputs else None
     return node.inputs[0] if node is not None and node.op == "QuantizeLinear" else None
+
+
+def _is_picked(tensor: Tensor) -> bool:
+    """Tell whether the elements of a tensor are those of another, and are no indices into it."""
+    node = tensor.inputs[0] if tensor.inputs else None
+    if node is None or not has(node, Trait.PICKS):
+        return False
+    return node.op == "Split" or tensor is node.outputs[0]
 
 
 def _scalar(op: Emitter, x: Tensor) -> Tensor:

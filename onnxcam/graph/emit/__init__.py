@@ -6,7 +6,6 @@ dtype and, as far as ONNX's shape inference can tell, its shape.
 """
 
 from onnxcam.graph.emit.emitter import Emitter
-from onnxcam.graph.emit.inference import LIKE_FIRST
 from onnxcam.graph.emit.protos import (
     graph_proto,
     imported,
@@ -26,13 +25,13 @@ from onnxcam.graph.emit.tensors import (
     is_float,
     is_sequence,
     is_small_float,
+    is_tensor,
     np_dtype,
     shape_of,
     static_shape,
 )
 
 __all__ = [
-    "LIKE_FIRST",
     "Dim",
     "Emitter",
     "Tensor",
@@ -45,6 +44,7 @@ __all__ = [
     "is_float",
     "is_sequence",
     "is_small_float",
+    "is_tensor",
     "node_proto",
     "np_dtype",
     "proto_shape",

@@ -12,15 +12,7 @@ from onnx.defs import OpSchema
 
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit.tensors import Tensor, Value
-
-PARTIAL = frozenset(  # may fail, for what they are given: not to be run where they did not run
-    {"Gather", "GatherElements", "GatherND", "Reshape", "ScatterElements", "ScatterND",
-     "SequenceAt", "SequenceErase", "SequenceInsert", "Split", "Squeeze", "Expand"}
-)  # fmt: skip
-IMPURE = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
-     "Multinomial", "Dropout"}
-)  # fmt: skip
+from onnxcam.graph.ops import Trait, traits_of
 
 
 def assign(
@@ -101,7 +93,7 @@ def node_key(
     outputs: int,
 ) -> Any:
     """Return what makes two nodes the same, None for a node that is never the same again."""
-    if op_type in IMPURE:
+    if Trait.RANDOM in traits_of(domain, op_type):
         return None
     frozen = []
     for name, value in sorted(attributes.items()):

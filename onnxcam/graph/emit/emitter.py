@@ -13,8 +13,6 @@ from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
 
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit.arguments import (
-    IMPURE,
-    PARTIAL,
     assign,
     formal_of,
     has_body,
@@ -30,6 +28,7 @@ from onnxcam.graph.emit.tensors import (
     dtype_of,
     is_dequantised,
 )
+from onnxcam.graph.ops import Trait, has
 
 
 class Emitter(Shorthands):
@@ -71,11 +70,11 @@ class Emitter(Shorthands):
             self._names = Names(graph)
             self._inference = Inference(self.opsets)
             self._constants: dict[Any, Tensor] = {}
-            self._one_hots = {}
+            self._marks = {}
         else:
             self.straight_through = parent.straight_through
             self._names, self._inference = parent._names, parent._inference
-            self._constants, self._one_hots = parent._constants, parent._one_hots
+            self._constants, self._marks = parent._constants, parent._marks
         self.scope, self.fresh = self._names.scope, self._names.fresh
         self.reserve, self.infer = self._names.reserve, self._inference.infer
         self.typed, self.learn = self._inference.typed, self._inference.learn
@@ -135,7 +134,7 @@ class Emitter(Shorthands):
             inputs: Its new inputs.
             attributes: All its attributes.
         """
-        fixed = node.op in PARTIAL | IMPURE or has_body(attributes)
+        fixed = has(node, Trait.MAY_FAIL, Trait.RANDOM) or has_body(attributes)
         home = self if fixed else self._home(inputs)
         count, domain = len(node.outputs), node.domain or ""
         return home._once(node.op, domain, inputs, dict(attributes), count, lenient=True)

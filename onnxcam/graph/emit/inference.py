@@ -12,9 +12,9 @@ from onnx import TypeProto, helper, numpy_helper
 from onnxcam.graph.emit.arguments import has_body
 from onnxcam.graph.emit.protos import node_proto, stamp, type_proto
 from onnxcam.graph.emit.tensors import Tensor, dtype_of, is_sequence, shape_of, static_shape
+from onnxcam.graph.ops import Trait, has
 
 _INFERENCE_DATA_LIMIT = 64  # elements: shapes, axes and pads are smaller, weights are not
-LIKE_FIRST = ("GroupNormalization", "MeanVarianceNormalization")  # onnx infers nothing of these
 
 
 class Inference:
@@ -59,7 +59,7 @@ class Inference:
             if kind is not None:
                 self._types[id(tensor)] = kind
                 stamp(tensor, kind)
-        if node.op in LIKE_FIRST and not domain:
+        if has(node, Trait.UNINFERRED):
             self.learn(node.outputs[0], node.inputs[0])
         if node.op == "Attention":  # onnx takes an unknown hidden size for 0
             for tensor in node.outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast, overload
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,6 +21,21 @@ from onnxcam.graph.emit.tensors import (
     static_shape,
 )
 
+_Kind = TypeVar("_Kind")
+
+
+class Operation(Protocol):
+    """Emits one node; several outputs, which ``_outputs`` asks for, come as a tuple."""
+
+    @overload
+    def __call__(
+        self, *inputs: Value, _outputs: int, _domain: str = "", **named: Any
+    ) -> tuple[Tensor, ...]: ...
+    @overload
+    def __call__(
+        self, *inputs: Value, _outputs: None = None, _domain: str = "", **named: Any
+    ) -> Tensor: ...
+
 
 class Shorthands(ABC):
     """``op.Name(...)`` and the short ways to what takes several nodes.
@@ -29,7 +44,7 @@ class Shorthands(ABC):
     """
 
     fresh: Callable[[str], str]
-    _one_hots: dict[int, Tensor]  # the index that rows were made of, by the rows' id
+    _marks: dict[tuple[int, type], tuple[Tensor, Any]]  # the tensor too: its id is a key
 
     @abstractmethod
     def call(
@@ -51,7 +66,7 @@ class Shorthands(ABC):
     def const(self, value: Any, dtype: Any = None) -> Tensor:
         """Return a constant."""
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Operation:
         """Return the function that emits a node of this operator type."""
         if op_type.startswith("_"):
             raise AttributeError(op_type)
@@ -61,7 +76,7 @@ class Shorthands(ABC):
         ) -> Any:
             return self.call(op_type, inputs, named, outputs=_outputs, domain=_domain)
 
-        return emit
+        return cast(Operation, emit)
 
     def shape(self, x: Tensor) -> Tensor:
         """Return the shape of ``x`` as an int64 [rank] tensor: a constant where it is static."""
@@ -103,34 +118,19 @@ class Shorthands(ABC):
         value = gs.Constant("", np.zeros(1, kind))
         return self.ConstantOfShape(self.shape(x), value=value)
 
-    def one_hot(self, index: Tensor, depth: int | Tensor, dtype: Any) -> Tensor:
-        """Return rows [N, depth] that are 1 at ``index`` (int64 [N], in range) and 0 elsewhere.
+    def mark(self, tensor: Tensor, kind: object) -> Tensor:
+        """Keep what is special about a tensor, and return the tensor; see :meth:`marked`."""
+        self._marks[id(tensor), type(kind)] = tensor, kind
+        return tensor
 
-        A rule that multiplies with them may pick rows instead, see :meth:`index_of`.
-        """
-        # A scalar: ONNX's reference evaluator takes no vector of one.
-        size = self.const(depth, np.int64) if isinstance(depth, int) else self.scalar(depth)
-        rows = self.OneHot(index, size, np.array([0, 1], dtype), axis=-1)
-        self._one_hots[id(rows)] = index
-        return rows
-
-    def index_of(self, rows: Tensor) -> Tensor | None:
-        """Return the index that :meth:`one_hot` made these rows of; None for any other tensor."""
-        return self._one_hots.get(id(rows))
+    def marked(self, tensor: Tensor, kind: type[_Kind]) -> _Kind | None:
+        """Return what :meth:`mark` has kept of this type for a tensor; None where it has not."""
+        found = self._marks.get((id(tensor), kind), (None, None))[1]
+        return found if isinstance(found, kind) else None
 
     def scalar(self, x: Tensor) -> Tensor:
         """Return a vector of one as a scalar."""
         return self.Reshape(x, np.zeros(0, np.int64))
-
-    def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """Return the mean over axes, which stay as 1; free where ``x`` was expanded over them."""
-        source = self.narrow(x, axes)
-        return self.ReduceMean(x, axes=list(axes), keepdims=1) if source is x else source
-
-    def narrow(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """Return ``x`` with axes of 1 where it was expanded over just these; itself elsewhere."""
-        source = _expanded(x, axes)
-        return x if source is None else source
 
     def cast(self, x: Tensor, like: Tensor | np.dtype[Any] | type) -> Tensor:
         """Return ``x`` in the dtype of ``like`` (a tensor or a dtype); itself where it is so."""
@@ -146,18 +146,3 @@ class Shorthands(ABC):
         kind = "sequence_type" if sequence else "tensor_type"
         known = None if dtype is None else np.dtype(dtype)
         return gs.Variable(self.fresh(name), known, shape if shape is None else list(shape), kind)
-
-
-def _expanded(x: Tensor, axes: Sequence[int]) -> Tensor | None:
-    """Return the tensor that ``x`` is the expansion of, over just these axes."""
-    if not x.inputs or x.inputs[0].op != "Expand":
-        return None
-    source = x.inputs[0].inputs[0]
-    large, small = shape_of(x), shape_of(source)
-    if large is None or small is None or len(large) != len(small):
-        return None
-    same = all(
-        s == 1 if i in axes else s == big and s is not None
-        for i, (big, s) in enumerate(zip(large, small, strict=True))
-    )
-    return source if same else None

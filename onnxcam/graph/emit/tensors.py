@@ -9,15 +9,18 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.logger import G_LOGGER
 
-Tensor: TypeAlias = Any  # gs.Variable | gs.Constant; graphsurgeon ships no types
+from onnxcam.graph.ops import Trait, has
+
+Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
 Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
-_MOVES = frozenset(  # what ONNX Runtime moves a DequantizeLinear past
-    {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Identity"}
-)
+
+def is_tensor(value: object) -> bool:
+    """Tell whether a value is a tensor of a graph."""
+    return isinstance(value, gs.Tensor)
 
 
 def np_dtype(elem_type: int) -> np.dtype[Any]:
@@ -30,9 +33,9 @@ def elem_type(dtype: Any) -> int:
     return dtype if isinstance(dtype, int) else helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
-def dtype_of(tensor: Tensor) -> np.dtype[Any] | None:
-    """Return the dtype of a tensor, or None where it is not known."""
-    dtype = tensor.dtype
+def dtype_of(tensor: Tensor | np.ndarray[Any, Any]) -> np.dtype[Any] | None:
+    """Return the dtype of a tensor (or array), or None where it is not known."""
+    dtype: Any = tensor.dtype
     if dtype is None or dtype == 0:
         return None
     return np_dtype(dtype) if isinstance(dtype, int) else np.dtype(dtype)
@@ -94,12 +97,7 @@ def is_sequence(tensor: Tensor) -> bool:
 
 
 def is_dequantised(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a DequantizeLinear's output, or only a reshape of one."""
-    while tensor.inputs:
-        node = tensor.inputs[0]
-        if node.op == "DequantizeLinear":
-            return True
-        if node.op not in _MOVES:
-            return False
-        tensor = node.inputs[0]
-    return False
+    """Tell whether a tensor is a DequantizeLinear's output, or only picked from one."""
+    while tensor.inputs and has(tensor.inputs[0], Trait.PICKS):
+        tensor = tensor.inputs[0].inputs[0]
+    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.DEQUANTISES)

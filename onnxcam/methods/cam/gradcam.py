@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxcam.graph.emit import Emitter, Tensor
-from onnxcam.methods.cam.sums import weighted_sum
+from onnxcam.methods.cam.sums import space_mean, weighted_sum
 from onnxcam.methods.registry import Axes, graph_method
 
 
@@ -17,5 +17,5 @@ def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
 
     The paper's Z is the number of positions; MATLAB and pytorch-grad-cam take the same mean.
     """
-    alpha = op.mean(da, axes.space)
+    alpha = space_mean(op, da, axes)
     return weighted_sum(op, alpha, a, axes)

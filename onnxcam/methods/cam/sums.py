@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import as_narrow
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 from onnxcam.methods.registry import Axes
 
@@ -31,11 +32,12 @@ def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
 
 
 def narrow(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
-    """Return x, 1 along its space where it is seen to be the same at every position.
+    """Return x, 1 along its space where it is known to be the same at every position.
 
     A gradient behind global average pooling is: what is computed of it takes no time then.
     """
-    return op.narrow(x, axes.space)
+    small = as_narrow(op, x, axes.space)
+    return x if small is None else small
 
 
 def _is_narrow(x: Tensor, axes: Axes) -> bool:
@@ -72,6 +74,12 @@ def space_sum(op: Emitter, x: Tensor, axes: Axes, like: Tensor | None = None) ->
         return op.ReduceSum(x, axes=list(axes.space), keepdims=1)
     positions = op.ReduceProd(op.dims(*(op.dim(like, i) for i in axes.space)), keepdims=0)
     return op.Mul(x, op.cast(positions, x))
+
+
+def space_mean(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
+    """Return the mean over the positions, which stay as axes of 1; free where all are the same."""
+    small = as_narrow(op, x, axes.space)
+    return op.ReduceMean(x, axes=list(axes.space), keepdims=1) if small is None else small
 
 
 def space_product(op: Emitter, a: Tensor, g: Tensor, axes: Axes) -> Tensor:

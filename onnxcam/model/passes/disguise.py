@@ -10,16 +10,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import infer
 from onnxcam.graph.contrib.definitions import is_defined, lower
-from onnxcam.graph.emit import LIKE_FIRST, Emitter, Tensor, dtype_of, imported, shape_of, value_info
-from onnxcam.graph.emit.walks import bodies_of, every_node, hide, unhide
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_node, hide, unhide
+from onnxcam.graph.ops import Trait, data_inputs, has, traits_of
 
 _DISGUISE = "onnxcam.disguise"
-# Operators of the standard domain that are ONNX Runtime's alone: onnx's passes stop at them.
-# All but the first are experiments that ONNX withdrew with opset 10.
-_STRAY = (
-    "SimplifiedLayerNormalization", "Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill",
-    "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh",
-)  # fmt: skip
 
 
 def disguised(proto: ModelProto) -> ModelProto:
@@ -34,7 +29,7 @@ def disguised(proto: ModelProto) -> ModelProto:
     Returns:
         The same model; ``restored`` undoes it.
     """
-    strays = [n for n in every_node(proto.graph) if not n.domain and n.op_type in _STRAY]
+    strays = [n for n in every_node(proto.graph) if not n.domain and has(n, Trait.OF_RUNTIME)]
     hide(proto, strays, _DISGUISE)
     return proto
 
@@ -42,7 +37,7 @@ def disguised(proto: ModelProto) -> ModelProto:
 def withdrawn(proto: ModelProto) -> list[str]:
     """Return the operators of a disguised model that no newer opset has."""
     found = {n.op_type for n in every_node(proto.graph) if n.domain == _DISGUISE}
-    return sorted(found - {_STRAY[0]})
+    return sorted(name for name in found if Trait.WITHDRAWN in traits_of("", name))
 
 
 def restored(proto: ModelProto) -> ModelProto:
@@ -63,7 +58,10 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     Returns:
         A copy with more value_info, or None where nothing new was found.
     """
-    if not any(_is_open(n) for n in proto.graph.node):
+    infos = [*proto.graph.value_info, *proto.graph.output]
+    known = {v.name for v in infos if v.type.tensor_type.HasField("shape")}
+    nodes = proto.graph.node
+    if known.issuperset(t for n in nodes for t in n.output if t) or not any(map(_is_open, nodes)):
         return None
     graph = imported(_with_weights_as_inputs(proto))
     op = Emitter(graph, {"" if o.domain == "ai.onnx" else o.domain: o.version
@@ -86,8 +84,20 @@ def annotated(proto: ModelProto) -> ModelProto | None:
 
 
 def _is_open(node: NodeProto) -> bool:
-    own = not node.domain and node.op_type in LIKE_FIRST
-    return own or is_defined(node.domain, node.op_type) or any(bodies_of(node))
+    described = has(node, Trait.UNINFERRED) or _is_others(node)
+    return described or is_defined(node.domain, node.op_type) or any(bodies_of(node))
+
+
+def _is_others(node: NodeProto | gs.Node) -> bool:
+    """Tell whether a node is elementwise by its description alone: onnx does not know it."""
+    foreign = (node.domain or "") not in STANDARD_DOMAINS
+    return foreign and has(node, Trait.KEEPS_SHAPE) and not has(node, Trait.SAME, Trait.COMPARES)
+
+
+def _like(node: gs.Node) -> Tensor | None:
+    """Return an input that the output of a node is as, by its description; None for no such."""
+    data = data_inputs(node, node.inputs) if _is_others(node) else []
+    return data[0] if len({shape_of(x) for x in data}) == 1 else None
 
 
 def _stamp(op: Emitter, node: gs.Node) -> bool:
@@ -95,9 +105,8 @@ def _stamp(op: Emitter, node: gs.Node) -> bool:
     try:
         op.infer(node)
         infer(op, node)
-        if not is_defined(node.domain, node.op):
-            return True
-        for tensor, like in zip(node.outputs, lower(op, node), strict=True):
+        likes = lower(op, node) if is_defined(node.domain, node.op) else [_like(node)]
+        for tensor, like in zip(node.outputs, likes, strict=False):
             if like is not None and shape_of(tensor) is None:
                 tensor.dtype, tensor.shape = tensor.dtype or like.dtype, like.shape
     except (UnsupportedOp, onnx.shape_inference.InferenceError):

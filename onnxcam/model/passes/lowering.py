@@ -14,20 +14,11 @@ from onnx.defs import OpSchema
 from onnx.inliner import inline_selected_functions
 
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, hide, unhide
+from onnxcam.graph.ops import Trait, has
 from onnxcam.model.passes.converter import at_opset
 
 _HIDDEN = "onnxcam.taken_along"
 _FIRST = 11  # before, operators changed more than their types
-_SAME = frozenset(
-    "Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Ceil Clip Concat "
-    "Constant ConstantOfShape Conv ConvTranspose Cos CumSum DepthToSpace Div Dropout Einsum Elu "
-    "Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gemm "
-    "GlobalAveragePool GlobalMaxPool Greater HardSigmoid Identity InstanceNormalization LRN LSTM "
-    "LayerNormalization LeakyRelu Less Log LpNormalization LpPool MatMul Max MaxPool Mean Min Mod "
-    "Mul Neg NonZero Not OneHot Or PRelu Pad Pow RNN Range Reciprocal Relu Reshape Resize Round "
-    "ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softplus Softsign "
-    "SpaceToDepth Split Sqrt Sub Sum Tan Tanh Tile TopK Transpose Trilu Where Xor".split()
-)
 # Options with values that an older version takes for something else.
 _OTHERWISE = {("AveragePool", "ceil_mode"): 1, ("LpPool", "ceil_mode"): 1, ("Pad", "mode"): b"wrap"}
 
@@ -139,7 +130,7 @@ def _is_older(node: NodeProto, opset: int, shapes: dict[str, list[int]]) -> bool
     ]
     del node.attribute[:]
     node.attribute.extend(kept)
-    return opset >= _FIRST and node.op_type in _SAME and _takes(old, node)
+    return opset >= _FIRST and has(node, Trait.STEADY) and _takes(old, node)
 
 
 def _is_idle(attribute: onnx.AttributeProto, node: NodeProto, shapes: dict[str, list[int]]) -> bool:

@@ -16,10 +16,10 @@ from onnxcam.graph.emit.walks import (
     standard_opset,
     unhide,
 )
+from onnxcam.graph.ops import Trait, has
 
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
 _CONTRADICTION = "existing shape differ in"  # so onnx words it
-_POOLS = ("AveragePool", "LpPool", "MaxPool")
 _POOLS_RIGHT = 22  # the opset from which on the windows of pools are counted right
 
 
@@ -148,7 +148,7 @@ def _settle(node: NodeProto, axes: list[_PoolAxis]) -> bool:
 
 def _is_ceiled(node: NodeProto) -> bool:
     said = {a.name: a for a in node.attribute}
-    if node.domain not in STANDARD_DOMAINS or node.op_type not in _POOLS or "ceil_mode" not in said:
+    if node.domain not in STANDARD_DOMAINS or not has(node, Trait.POOL) or "ceil_mode" not in said:
         return False
     kind = said["auto_pad"].s if "auto_pad" in said else b"NOTSET"
     return bool(said["ceil_mode"].i) and kind == b"NOTSET"

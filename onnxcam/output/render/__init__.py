@@ -4,15 +4,18 @@ This is the only place that normalises a map. `normalise` says what becomes of c
 negative and non-finite maps; the figures write the raw values beside their colours.
 """
 
-from onnxcam.output.render.blend import Box, overlay
+from onnxcam.output.render.blend import Blending, Box, overlay
 from onnxcam.output.render.colour import COLORMAPS, Limits, Mode, normalise, value_range
-from onnxcam.output.render.figures import figure, figure_3d
+from onnxcam.output.render.figures import Drawing, Figure, figure, figure_3d
 from onnxcam.output.render.files import save_png
 from onnxcam.output.render.signals import figure_1d
 
 __all__ = [
     "COLORMAPS",
+    "Blending",
     "Box",
+    "Drawing",
+    "Figure",
     "Limits",
     "Mode",
     "figure",

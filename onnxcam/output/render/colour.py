@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import lab2rgb, rgb2lab
 
 from onnxcam.errors import InputError, UsageError
+from onnxcam.output.render import cielab
 from onnxcam.output.upsample import upsample
 
 Mode = Literal["max", "minmax", "signed"]
@@ -103,8 +103,13 @@ def scale(
     map: NDArray[Any], colormap: str | None, signed: bool, limits: Limits | None
 ) -> tuple[str, Limits]:
     """Fill in what a drawing leaves open: the colour map's name and the raw values at its ends."""
-    name = colormap or ("bluered" if signed else "ember")
+    name = colormap or default_colormap(signed=signed)
     return name, value_range(map, "signed" if signed else "max") if limits is None else limits
+
+
+def default_colormap(*, signed: bool) -> str:
+    """Return the name of the colour map of a scale that nobody chose one for."""
+    return "bluered" if signed else "ember"
 
 
 def drawable(map: NDArray[Any]) -> NDArray[Any]:
@@ -161,7 +166,7 @@ def colormap(name: str) -> NDArray[np.uint8]:
 
 def _even_path(anchors: tuple[str, ...], steps: int) -> NDArray[np.float64]:
     """Return sRGB in [0, 1], ``[steps, 3]``: equal CIELAB steps on a smooth path by the anchors."""
-    lab = rgb2lab(np.array([list(bytes.fromhex(anchor)) for anchor in anchors]) / 255)
+    lab = cielab.from_rgb(np.array([list(bytes.fromhex(anchor)) for anchor in anchors]) / 255)
     # One more anchor beyond each end, cut off again, lets the cubic run straight to the ends.
     ends = 2 * lab[[0, -1]] - lab[[1, -2]]
     padded = np.concatenate([ends[:1], lab, ends[1:]])
@@ -170,8 +175,7 @@ def _even_path(anchors: tuple[str, ...], steps: int) -> NDArray[np.float64]:
     way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
     at = np.linspace(0, way[-1], steps)
     even = np.stack([np.interp(at, way, channel) for channel in fine.T], axis=1)
-    rgb: NDArray[np.float64] = np.clip(lab2rgb(even), 0, 1)
-    return rgb
+    return cielab.to_rgb(even)
 
 
 def _check_mode(mode: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
@@ -15,11 +16,26 @@ from onnxcam.output.render.colour import drawable, normalise, scale
 from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
 from onnxcam.output.upsample import upsample
 
+Figure = Image.Image
 Layout = Literal["pair", "overlay"]
 
 MIN_WIDTH = 360  # of a figure's content: a title and a colour bar need room
 MIN_SIZE = 16
 PIXELATED_FROM = 4  # enlarged by more, a small picture is shown with its pixels
+
+
+class Drawing(Blending, total=False):
+    """The options of `figure`, `figure_1d` and `figure_3d` together; each takes its own."""
+
+    title: str
+    subtitle: str
+    colorbar: bool
+    units: str
+    size: int
+    layout: Layout
+    slices: int
+    channels: Sequence[str]
+    rate: float | None
 
 
 def figure(

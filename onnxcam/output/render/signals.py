@@ -75,7 +75,7 @@ def figure_1d(
     """
     lanes = _checked(signal, map)
     _check_options(len(lanes), len(channels), alpha, rate, size)
-    name, limits = scale(map, colormap or ("bluered" if signed else "blush"), signed, limits)
+    name, limits = scale(map, colormap or (None if signed else "blush"), signed, limits)
     level = normalise(upsample(drawable(map), (size,)), "signed" if signed else "max", limits)
     tint = np.rint(255 + alpha * (colours(level, name, signed=signed) - 255.0)).astype(np.uint8)
     height = min(max(_LANES // len(lanes), _LANE_LEAST), _LANE_MOST)

@@ -12,7 +12,7 @@ def explained(request: Request) -> Calls:
 
 
 def explainer(request: Request) -> Calls:
-    """Explain a ready tensor in Python, the map enlarged by scikit-image."""
+    """Explain a ready tensor in Python, the map enlarged in NumPy."""
     import onnxcam
 
     explain = onnxcam.Explainer(request.model, device="cpu", threads=request.threads)

@@ -1,0 +1,193 @@
+"""What an explained model is: which maps of what, how they come out. Resolved once, here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.compose.overlay import Drawing
+from onnxcam.errors import ModelError, UsageError
+from onnxcam.methods import GraphMethod, find
+from onnxcam.names import FEATURE, GRADIENT, PREFIX, SCORE, SIGNED, STEEPEST
+from onnxcam.targets import TOP, Score, Target
+
+Upsampling = Literal["bicubic", "nearest", "none"]
+Normalization = Literal["none", "max", "minmax"]
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """One map of a plan.
+
+    Attributes:
+        method: Its method.
+        feature: Its feature layer; the input for methods on the input.
+        name: What its ports are called by where a plan has several maps, else "".
+        drawing: How it is drawn on the input; None where no picture is wanted.
+    """
+
+    method: GraphMethod
+    feature: Candidate
+    name: str = ""
+    drawing: Drawing | None = None
+
+    def port(self, base: str) -> str:
+        """Return the name of a port of this map: ``onnxcam.map`` or ``onnxcam.map.<name>``."""
+        return f"{base}.{self.name}" if self.name else base
+
+    @property
+    def summary(self) -> str:
+        """What it is, in words."""
+        return f"{self.method.name} at {self.feature.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an explained model returns.
+
+    Attributes:
+        catalog: The layers of the model.
+        maps: The maps, which share one forward pass; none where gradients are wanted as they are.
+        target: What is explained, but for the class.
+        targets: How many targets a call explains: fixed when a number, None for any.
+        default: The classes where a call gives none; -1 is the top class.
+        required: Whether every call must give its targets.
+        upsampling: How a map comes to the size of the input.
+        normalize: How every map is scaled.
+        expose: Names of more outputs.
+        single: Whether what is explained is computed in float32, whatever the model's precision.
+
+    Raises:
+        UsageError: An option is unknown, or the default targets are not as many as a call has.
+    """
+
+    catalog: Catalog
+    maps: tuple[MapPlan, ...]
+    target: Target = field(default_factory=Score)
+    targets: int | None = 1
+    default: Sequence[int] = (TOP,)
+    required: bool = False
+    upsampling: Upsampling = "none"
+    normalize: Normalization = "none"
+    expose: frozenset[str] = field(default_factory=frozenset)
+    single: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        _check("upsampling", self.upsampling, get_args(Upsampling))
+        _check("normalize", self.normalize, get_args(Normalization))
+        for name in sorted(self.expose):
+            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST))
+        if self.targets is not None and len(self.default) != self.targets:
+            raise UsageError(
+                f"{len(self.default)} default targets for a model of {self.targets}",
+                "give as many, or targets=None for any number",
+            )
+        for planned in self.maps:
+            if "weights" in planned.method.needs and not self.target.linear:
+                raise UsageError(
+                    f"{planned.method.name} explains sums of scores, not a {self.target.quantity}",
+                    "use `method='gradcam'`, or explain the score",
+                )
+
+    @property
+    def key(self) -> list[str] | None:
+        """What the graph depends on beside the model, as text; None where no text tells."""
+        if self.target.key is None:
+            return None
+        maps = [f"{m.name}={m.method.name}@{m.feature.name}" for m in self.maps]
+        options = (self.targets, tuple(self.default), self.required, self.upsampling)
+        more = (self.normalize, sorted(self.expose), self.single)
+        return [self.catalog.reduction.name, self.target.key, *maps, repr((*options, *more))]
+
+
+def maps_of(
+    catalog: Catalog,
+    method: str | GraphMethod | Sequence[str | GraphMethod],
+    feature_layer: str | Sequence[str] | None = None,
+) -> tuple[MapPlan, ...]:
+    """Resolve which maps are made, and where: every method at every feature layer.
+
+    Args:
+        catalog: The layers of the model.
+        method: One or several methods, by name or record.
+        feature_layer: Names of tensors; None takes the default. Methods on the input have none.
+
+    Raises:
+        ModelError: The model has no usable feature layer.
+        UsageError: A method or layer is unknown, or no method takes a layer that is named.
+    """
+    methods = [method] if isinstance(method, str | GraphMethod) else list(method)
+    records = [m if isinstance(m, GraphMethod) else find(m) for m in methods]
+    found = list({m.name: m for m in records}.values())
+    if not found:
+        raise UsageError("no method is given", "name one, such as gradcam")
+    named = [feature_layer] if isinstance(feature_layer, str) else list(feature_layer or ())
+    if named and not any(m.takes_feature for m in found):
+        default_feature(catalog, named[0], found[0])  # says why not
+    layers: list[str | None] = [*dict.fromkeys(named)] or [None]
+    maps = [
+        MapPlan(each, default_feature(catalog, layer, each))
+        for each in found
+        for layer in (layers if each.takes_feature else [None])
+    ]
+    if len(maps) == 1:
+        return tuple(maps)
+    often = Counter(m.method.name for m in maps)
+    suffixes = [f".{m.feature.name}" if often[m.method.name] > 1 else "" for m in maps]
+    return tuple(
+        replace(m, name=m.method.name + suffix) for m, suffix in zip(maps, suffixes, strict=True)
+    )
+
+
+def default_feature(
+    catalog: Catalog, name: str | None, method: GraphMethod | None = None
+) -> Candidate:
+    """Return the feature layer of this name, or the default one for a method.
+
+    Args:
+        catalog: The layers of a model.
+        name: Name of a tensor, None for the default.
+        method: The method; one on the input has the input.
+
+    Raises:
+        ModelError: The model has no usable feature layer.
+        UsageError: The named layer cannot be used, or the method takes none.
+    """
+    if method is not None and not method.takes_feature:
+        if name is not None:
+            raise UsageError(
+                f"{method.name} explains at the input: it has no feature layer", "leave it out"
+            )
+        return input_layer(catalog)
+    if name is not None:
+        return catalog.find(name)
+    if catalog.feature is None:
+        raise ModelError(
+            f"nothing to explain: {catalog.feature_reason}",
+            "`onnxcam.analysis.layers.catalog(model).candidates` shows every tensor; name one with "
+            "`feature_layer`",
+        )
+    return catalog.feature
+
+
+def input_layer(catalog: Catalog) -> Candidate:
+    """Return the input as a layer, for the methods on the input."""
+    layout = catalog.input_layout
+    return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
+
+
+def outputs_named(short: Sequence[str]) -> frozenset[str]:
+    """Return the names of outputs that are asked for without their prefix."""
+    return frozenset(PREFIX + name for name in short)
+
+
+def _check(what: str, value: str, allowed: Sequence[str]) -> None:
+    short = [a.removeprefix(PREFIX) for a in allowed]
+    if value not in allowed:
+        raise UsageError(
+            f"no {what} {value.removeprefix(PREFIX)!r}", f"choose one of {', '.join(short)}"
+        )

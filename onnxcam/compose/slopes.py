@@ -1,0 +1,124 @@
+"""The scores of a model and the gradients of a target: what all maps of a plan share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxcam.autodiff.engine import overridden, vjp
+from onnxcam.autodiff.view import Overrides
+from onnxcam.compose.plan import Plan
+from onnxcam.compose.single import in_single
+from onnxcam.compose.unrounded import unrounded
+from onnxcam.errors import UsageError
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods import GraphMethod
+from onnxcam.model.draft import Draft
+from onnxcam.names import ANY_NUMBER, TARGET
+from onnxcam.targets.classes import class_scores
+from onnxcam.targets.target import Outputs
+
+
+class Slopes:
+    """The scores of a model, and gradients of its target, each written once.
+
+    Args:
+        draft: The model.
+        plan: What is explained.
+
+    Attributes:
+        op: Emitter of the graph.
+        tensor: The reduction layer, in float32 where the plan says so.
+        score: The scores [N, C], as the model computes them.
+        outputs: What the target is made of: the same before their final rounding, in float32
+            where the plan says so.
+    """
+
+    def __init__(self, draft: Draft, plan: Plan) -> None:
+        self.op, self.plan = draft.op, plan
+        self._reduction = plan.catalog.reduction
+        self.tensor = draft.tensor(self._reduction.name)
+        self.score = class_scores(self.op, self.tensor, self._reduction.class_axis)
+        self.outputs = self._outputs(unrounded(self.op, self.tensor))
+        self._rules: dict[str, Overrides] = {}  # by method
+        self._wanted: list[tuple[Overrides, list[Tensor]]] = []
+        self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
+
+    def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Compute the scores once more in float32 from these tensors on; return their twins."""
+        self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
+        self.outputs = self._outputs(self.tensor)
+        return twins
+
+    def _outputs(self, tensor: Tensor) -> Outputs:
+        scores = class_scores(self.op, tensor, self._reduction.class_axis)
+        return Outputs(scores, tensor, self._reduction)
+
+    def want(self, method: GraphMethod, wrt: Tensor) -> None:
+        """Say that a method will ask for a gradient: those with one rule book are written at once.
+
+        Raises:
+            UsageError: The method changes the gradient of operators that are not there.
+        """
+        rules = self._rules_of(method)
+        if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
+            changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+            raise UsageError(
+                f"{method.name} changes the gradient of {changed}, but there is none between "
+                f"{wrt.name!r} and {self.tensor.name!r}",
+                "use `method='saliency'`, which is the gradient as it is",
+            )
+        tensors = self._sharing(rules)
+        if all(t is not wrt for t in tensors):
+            tensors.append(wrt)
+
+    def _rules_of(self, method: GraphMethod) -> Overrides:
+        return self._rules.setdefault(method.name, method.backward())
+
+    def _sharing(self, rules: Overrides) -> list[Tensor]:
+        """Return what is differentiated under the same rules."""
+        for other, tensors in self._wanted:
+            if other is rules or not (other or rules):
+                return tensors
+        self._wanted.append((rules, []))
+        return self._wanted[-1][1]
+
+    def of(self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor) -> Tensor:
+        """Return the gradient of the target with respect to a tensor.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            index: The class of each input, int64 [N].
+            method: The method that it is for; its rules are in force.
+            wrt: The tensor; one that was wanted.
+
+        Raises:
+            UsageError: The score does not depend on the tensor.
+            UnsupportedOp: No gradient between the two.
+        """
+        rules = self._rules_of(method)
+        tensors = self._sharing(rules)
+        key = (op, id(index), id(tensors), id(wrt))
+        if key not in self._written:
+            pairs = self.plan.target.cotangents(op, self.outputs, index)
+            found = vjp(op, pairs, tensors, overrides=rules)
+            for tensor, gradient in zip(tensors, found, strict=True):
+                self._written[op, id(index), id(tensors), id(tensor)] = gradient
+        slope = self._written[key]
+        if slope is None:
+            raise UsageError(
+                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
+            )
+        return slope
+
+
+def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
+    """Add the input with the targets; return the class of each, int64 [N, K]."""
+    kept = None if plan.required else np.asarray(plan.default, np.int64)
+    wanted = draft.input(TARGET, np.int64, [plan.targets or ANY_NUMBER], kept)
+    op = draft.op
+    with op.scope("target"):
+        top = op.ArgMax(score, axis=1, keepdims=1)
+        return op.Where(op.Less(wanted, 0), top, wanted)

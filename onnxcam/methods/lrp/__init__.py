@@ -1,0 +1,1 @@
+"""Methods that propagate relevance: gradients with other rules, times the input."""

@@ -1,0 +1,194 @@
+"""Targets that are made of class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from onnxcam.analysis.layers import Reduction
+from onnxcam.autodiff.cotangents import one_hot
+from onnxcam.errors import UsageError
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.targets.names import TOP, resolve_target
+from onnxcam.targets.target import Class, Outputs, Target, Wanted
+
+
+@dataclass(frozen=True)
+class Score(Target):
+    """The score of a class: its logit, or what else the reduction layer holds."""
+
+    linear: ClassVar[bool] = True
+
+    @property
+    def quantity(self) -> str:
+        """What it is, in words."""
+        return "score"
+
+    def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """y_c."""
+        return picked(op, outputs.scores, index)
+
+    def cotangents(
+        self, op: Emitter, outputs: Outputs, index: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return the scores with a one in the place of the class: nothing is added to pick it."""
+        kind = dtype_of(outputs.scores) or np.dtype(np.float32)
+        return [(outputs.scores, one_hot(op, index, op.dim(outputs.scores, 1), kind))]
+
+
+@dataclass(frozen=True)
+class Probability(Target):
+    """The probability of a class: what Softmax or Sigmoid make of the logits."""
+
+    @property
+    def quantity(self) -> str:
+        """What it is, in words."""
+        return "probability"
+
+    def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """p_c = softmax(y)_c, or sigmoid(y_c) where that is the model's last function.
+
+        Raises:
+            UsageError: The scores are no logits or probabilities of classes.
+        """
+        kind = outputs.reduction
+        _check_probability(kind, shape_of(outputs.scores))
+        if kind.kind == "probabilities":
+            return picked(op, outputs.scores, index)
+        if kind.final == "Sigmoid":
+            return op.Sigmoid(picked(op, outputs.scores, index))
+        return picked(op, op.Softmax(outputs.scores, axis=1), index)
+
+
+@dataclass(frozen=True)
+class Margin(Target):
+    """How much the score of a class is above that of another: why this one and not that one.
+
+    Attributes:
+        against: The other class: index or label; None for the highest of all others.
+    """
+
+    against: Class = None
+    linear: ClassVar[bool] = True
+
+    @property
+    def quantity(self) -> str:
+        """What it is, in words."""
+        return f"margin over {'the runner-up' if self.against is None else self.against}"
+
+    def described(self, labels: Sequence[str] | None) -> str:
+        """Return the quantity in words, with the name of the other class where it is known."""
+        known = labels and isinstance(self.against, int) and self.against < len(labels)
+        return f"margin over {labels[self.against]}" if known else self.quantity  # type: ignore
+
+    @property
+    def names_labels(self) -> bool:
+        """Whether a label of a class occurs, for which the labels are needed."""
+        return super().names_labels or isinstance(self.against, str)
+
+    def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """y_c - y_d.
+
+        Raises:
+            UsageError: There is one class only.
+        """
+        scores = outputs.scores
+        if (shape_of(scores) or (None, None))[1] == 1:
+            raise UsageError("there is one score only: it has no margin", "explain the score")
+        if self.against is None:
+            other = op.ArgMax(_without(op, scores, index), axis=1, keepdims=0)
+        else:
+            other = op.Add(op.Mul(index, 0), np.int64(self.against))
+        return op.Sub(picked(op, scores, index), picked(op, scores, other))
+
+    def resolved(self, classes: int | None, labels: Sequence[str] | None) -> tuple[Target, int]:
+        """Return the target with the index of the other class, and the index of its own.
+
+        Raises:
+            UsageError: There is no such class, or both are the same.
+        """
+        target, index = super().resolved(classes, labels)
+        if self.against is None:
+            return target, index
+        other = resolve_target(self.against, classes, labels)
+        if other in (TOP, index):
+            raise UsageError(
+                f"a margin of class {self.cls!r} over {self.against!r}: these must be two classes",
+                "name another one in `against`, or none for the runner-up",
+            )
+        assert isinstance(target, Margin)
+        return replace(target, against=other), index
+
+
+@dataclass(frozen=True)
+class Sum(Target):
+    """The sum of all scores: what moves the model at all."""
+
+    of_class: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
+
+    @property
+    def quantity(self) -> str:
+        """What it is, in words."""
+        return "sum of the scores"
+
+    def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """The sum of y_c over all classes c."""
+        return op.ReduceSum(outputs.scores, axes=[1], keepdims=0)
+
+
+def as_target(target: Wanted) -> Target:
+    """Return a target; a class by itself stands for its score."""
+    return target if isinstance(target, Target) else Score(target)
+
+
+def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
+    """Return the targets of a call, which may ask for one or for a list of them."""
+    if wanted is None or isinstance(wanted, int | str | Target):
+        return [as_target(wanted)]
+    return [as_target(target) for target in wanted]
+
+
+def is_several(target: object) -> bool:
+    """Tell whether a call asks for several targets: whether it gives a list of them."""
+    return not (target is None or isinstance(target, int | str | Target))
+
+
+def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
+    """Return the scores [N] of one class of each input, int64 [N], from [N, C]."""
+    column = op.GatherElements(scores, op.Unsqueeze(index, axes=[1]), axis=1)
+    return op.Squeeze(column, axes=[1])
+
+
+def class_scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
+    """Return the scores as [N, C]: other axes than batch and class are summed over."""
+    shape = shape_of(z) or ()
+    if len(shape) < 2:
+        return op.Reshape(z, [-1, 1] if len(shape) == 1 else [1, 1])
+    others = [i for i in range(1, len(shape)) if i != class_axis]
+    return op.ReduceSum(z, axes=others, keepdims=0) if others else z
+
+
+def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
+    """Return scores [N, C] that are lowest where the class of each input is."""
+    own = one_hot(op, index, op.dim(scores, 1), np.dtype(np.float32))
+    kind = dtype_of(scores) or np.dtype(np.float32)
+    return op.Where(op.Greater(own, 0.5), op.const(np.array(-np.inf, kind)), scores)
+
+
+def _check_probability(reduction: Reduction, shape: Sequence[object] | None) -> None:
+    problem = ""
+    if reduction.positions:
+        problem = "they are sums over positions"
+    elif reduction.kind == "output":
+        problem = "they are neither logits nor probabilities"
+    elif reduction.kind == "logits" and reduction.final != "Sigmoid" and (shape or (0, 0))[1] == 1:
+        problem = "there is only one, and no Sigmoid behind it"
+    if problem:
+        raise UsageError(
+            f"the scores {reduction.name!r} have no probability: {problem}",
+            "explain the score, or name another `reduction_layer`",
+        )
