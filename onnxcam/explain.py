@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import Plan, maps_of
 from onnxcam.errors import OnnxcamError, UsageError
@@ -20,7 +19,7 @@ from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import store
+from onnxcam.run.cache import analysed, store
 from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.session import Device, Provider
@@ -113,7 +112,8 @@ class Explainer(Generic[Result]):
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
-        self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
+        self._store = store() if cache else None
+        self.catalog = analysed(self.model, reduction_layer, self._store)
         self.maps = maps_of(self.catalog, method, feature_layer)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
@@ -121,7 +121,6 @@ class Explainer(Generic[Result]):
         self.batch_size = batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._device, self._threads = device, threads
-        self._store = store() if cache else None
         self._runners: dict[Target, Runner] = {}
         self._runner(Score())  # what cannot be explained shows now
 
