@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import channels, rolled, rule_of
+from onnxcam.analysis.layout.rules import Rule, channels, rolled, rule_of
 from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
@@ -24,10 +25,10 @@ def layouts(graph: gs.Graph) -> dict[int, Layout]:
     walk = _Walk(graph)
     while walk.changed:
         walk.changed = False
-        for node in graph.nodes:
-            walk.forwards(node)
-        for node in reversed(graph.nodes):
-            walk.backwards(node)
+        for step in walk.steps:
+            walk.forwards(step)
+        for step in reversed(walk.steps):
+            walk.backwards(step)
     found = {key: meaning.read() for key, meaning in walk.found.items() if meaning.axes}
     for tensor in graph.inputs:
         if id(tensor) in found:
@@ -35,10 +36,20 @@ def layouts(graph: gs.Graph) -> dict[int, Layout]:
     return found
 
 
+class _Step(NamedTuple):
+    """A node, and how it passes meanings on: among all that it has, or by a rule."""
+
+    node: gs.Node
+    anchors: bool
+    among: Callable[[gs.Node], None] | None
+    rule: Rule | None
+
+
 class _Walk:
     def __init__(self, graph: gs.Graph) -> None:
         self.found: dict[int, Meaning] = {}
         self.changed = True
+        self.steps = [s for s in map(self._step, graph.nodes) if s.anchors or s.among or s.rule]
         self._done: set[int] = set()
         for node in graph.nodes:
             if _is_embedding(node):
@@ -60,38 +71,39 @@ class _Walk:
             if meaning.complete:
                 self._done.add(id(tensor))
 
-    def forwards(self, node: gs.Node) -> None:
-        if has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST):
-            self._anchor(node)
-        if all(map(self._complete, node.outputs)) or self._among_many(node):
-            return
-        rule = rule_of(node)
-        if rule is not None and id(node.inputs[0]) in self.found:
-            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
-                self.enter(y, rule(node, self.found[id(node.inputs[0])], True, i))
+    def _step(self, node: gs.Node) -> _Step:
+        anchors = has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST)
+        if has(node, Trait.JOINS):
+            return _Step(node, anchors, self._join, None)
+        if has(node, Trait.KEEPS_SHAPE):
+            return _Step(node, anchors, self._share, None)
+        return _Step(node, anchors, None, rule_of(node) if node.inputs else None)
 
-    def backwards(self, node: gs.Node) -> None:
-        if all(map(self._complete, node.inputs)) or self._among_many(node):
+    def forwards(self, step: _Step) -> None:
+        node = step.node
+        if step.anchors:
+            self._anchor(node)
+        if all(map(self._complete, node.outputs)):
             return
-        rule = rule_of(node)
-        if rule is not None and not self._complete(node.inputs[0]):
+        if step.among is not None:
+            step.among(node)
+        elif step.rule is not None and id(node.inputs[0]) in self.found:
+            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
+                self.enter(y, step.rule(node, self.found[id(node.inputs[0])], True, i))
+
+    def backwards(self, step: _Step) -> None:
+        node = step.node
+        if step.among is not None:
+            if not all(map(self._complete, node.inputs)):
+                step.among(node)
+        elif step.rule is not None and not self._complete(node.inputs[0]):
             for i, y in enumerate(node.outputs):
                 if id(y) in self.found:
-                    self.enter(node.inputs[0], rule(node, self.found[id(y)], False, i))
+                    self.enter(node.inputs[0], step.rule(node, self.found[id(y)], False, i))
 
     def _complete(self, tensor: Tensor) -> bool:
         """Tell whether there is nothing more to be known of a tensor."""
         return id(tensor) in self._done or not tensor.name or isinstance(tensor, gs.Constant)
-
-    def _among_many(self, node: gs.Node) -> bool:
-        """Pass a meaning between all operands and the result of a node, where it is such a one."""
-        if has(node, Trait.JOINS):
-            self._join(node)
-        elif has(node, Trait.KEEPS_SHAPE):
-            self._share(node)
-        else:
-            return False
-        return True
 
     def _anchor(self, node: gs.Node) -> None:
         """Convolutions and pools say what axes mean, where nothing before them does."""
