@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from support import nets
 
+import onnxcam
 from onnxcam import Explainer, compose, methods
 from onnxcam.analysis import record
 from onnxcam.analysis.layers import candidates, catalog
@@ -24,6 +25,7 @@ from onnxcam.autodiff import registry
 from onnxcam.cli import main
 from onnxcam.errors import UsageError
 from onnxcam.methods import graph_method
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import _METHODS
 from onnxcam.model.model import load
 from onnxcam.run import cache
@@ -322,7 +324,7 @@ def test_the_size_comes_from_the_environment(folder: Path, monkeypatch: pytest.M
 def test_a_method_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> None:
     """Nothing says when its code changes."""
 
-    @graph_method("test-own", needs=("activation", "gradient"), cite="nobody")
+    @graph_method("test-own", needs=(Activation, Gradient), cite="nobody")
     def own(op: Any, a: Any, da: Any, axes: Any) -> Any:
         """L = relu(sum_k A_k)."""
         return op.ReduceSum(op.Mul(a, da), axes=[axes.channel], keepdims=1)
@@ -471,3 +473,17 @@ def test_two_processes_write_read_and_remove_the_same_entries(tmp_path: Path) ->
     assert all(int(seen) > 0 for seen in said)  # else neither read what there was
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 20_000
     assert all(p.suffix == ".light" for p in tmp_path.iterdir())
+
+
+def test_every_file_of_the_package_is_a_reason_to_make_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Path(cache.version.__file__).parent == Path(onnxcam.__file__).parent
+    inner = tmp_path / "autodiff" / "rules" / "conv.py"
+    inner.parent.mkdir(parents=True)
+    inner.write_text("1")
+    monkeypatch.setattr(cache.version, "__file__", str(tmp_path / "version.py"))
+    before = cache._code.__wrapped__()
+    assert cache._code.__wrapped__() == before
+    inner.write_text("12")
+    assert cache._code.__wrapped__() != before

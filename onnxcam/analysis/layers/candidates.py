@@ -13,7 +13,7 @@ from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
-from onnxcam.graph.ops import Trait, has
+from onnxcam.graph.ops import Trait, has, traits_of
 from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
@@ -59,7 +59,16 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
     narrow = bottlenecks(nodes, source, tells)
     feature, reason = _default_feature(candidates, tensors, narrow)
     layout = known.get(id(source))
+    reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
     return Catalog(candidates, feature, reason, scores, source.name, layout)
+
+
+def _unread(nodes: Sequence[gs.Node], feature: Tensor) -> str:
+    """Name an operator behind the feature layer that nothing is known of, "" for none."""
+    place = next(i for i, n in enumerate(nodes) if any(t is feature for t in n.outputs))
+    strange = (n for n in nodes[place + 1 :] if not traits_of(n.domain, n.op))
+    node = next(strange, None)
+    return "" if node is None else f"; behind it nothing is known of {node.domain}::{node.op}"
 
 
 def _views(score: Tensor) -> set[int]:

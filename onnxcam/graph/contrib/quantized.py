@@ -232,12 +232,12 @@ def qlinear_concat(
 
 @define("QLinearWhere", rounds=True)
 def qlinear_where(
-    op: Emitter, condition: Tensor, x: Tensor, x_scale: Tensor, x_zero: Tensor, y: Tensor,
-    y_scale: Tensor, y_zero: Tensor, z_scale: Tensor, z_zero: Tensor,
+    op: Emitter, condition: Tensor, a: Tensor, a_scale: Tensor, a_zero: Tensor, b: Tensor,
+    b_scale: Tensor, b_zero: Tensor, y_scale: Tensor, y_zero: Tensor,
 ) -> Tensor:  # fmt: skip
-    """z = x where the condition holds, else y, quantised."""
-    z = op.Where(condition, real(op, x, x_scale, x_zero), real(op, y, y_scale, y_zero))
-    return integer(op, z, z_scale, z_zero, x)
+    """y = a where the condition holds, else b, quantised."""
+    y = op.Where(condition, real(op, a, a_scale, a_zero), real(op, b, b_scale, b_zero))
+    return integer(op, y, y_scale, y_zero, a)
 
 
 # ---- the conversions themselves: shapes only, their gradients are rules
