@@ -72,6 +72,8 @@ WINDOWS = ["b 3 4 5 4 6", "perm 0 1 3 2 4 5"]
         ("NCHW", "b 6 4 5", ["b 2 60", "b 6 4 5"], "NCHW", ()),
         # shuffled channels are channels
         ("NCHW", "b 6 4 5", ["b 2 3 4 5", "perm 0 2 1 3 4", "b 6 4 5"], "NCHW", ()),
+        # part of the channels below positions makes finer ones: what follows has to say it
+        ("NCHW", "b 8 4 5", ["b 2 2 2 4 5", "perm 0 1 4 2 5 3", "b 2 8 10"], "NC??", ()),
         # tokens, and frames beside the batch
         ("NCHW", "b 6 4 5", ["b 6 20", "perm 0 2 1"], "NTC", ("4", "5")),
         ("NCHW", "b 6 h w", ["b 6 u", "b 6 h2 w2"], "NCHW", ()),
@@ -163,3 +165,29 @@ def test_a_convolution_over_tokens_does_not_make_positions_of_channels() -> None
     weights = {**CONV, "flat": np.array([0, 3, 12]), "mix": np.ones((12, 12, 1), "f4")}
     found = _found(nodes, [2, 3, 4, 3], [2, 12, 3], weights)
     assert found("tokens") == found("y") == found("mixed") == Layout("NTC", (4, 3))
+
+
+def test_windows_joined_with_part_of_the_channels_leave_nothing_behind() -> None:
+    """Where windows are lost the places in them are no positions."""
+    dims = ["b", 12, 4, 6]
+    cut = plain("NHWC", dims).reshaped(dims, ["b", 3, 4, 4, 2, 3]).picked([0, 2, 3, 1, 5, 4])
+    joined = cut.reshaped(["b", 4, 4, 3, 3, 2], ["b", 4, 4, 9, 2])
+    assert joined.read().axes == "N?W?C"
+
+
+def test_a_shuffle_of_pixels_is_followed_by_its_convolution() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "wide"], ["c"]),
+        helper.make_node("Reshape", ["c", "cut"], ["parts"]),
+        helper.make_node("Transpose", ["parts"], ["turned"], perm=[0, 1, 4, 2, 5, 3]),
+        helper.make_node("Reshape", ["turned", "joined"], ["shuffled"]),
+        helper.make_node("Relu", ["shuffled"], ["r"]),
+        helper.make_node("Conv", ["r", "k"], ["y"]),
+    ]
+    weights = {
+        **CONV, "wide": np.ones((12, 3, 1, 1), "f4"),
+        "cut": np.array([0, 3, 2, 2, 4, 5]), "joined": np.array([0, 3, 8, 10]),
+    }  # fmt: skip
+    found = _found(nodes, [2, 3, 4, 5], [2, 3, 8, 10], weights)
+    assert found("shuffled") == found("r") == found("y") == Layout("NCHW")
+    assert found("parts").axes == "N???HW"

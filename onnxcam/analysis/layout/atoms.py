@@ -91,18 +91,11 @@ def settled(axes: Sequence[Axis]) -> Iterator[Axis]:
     channels = sum(a.letter == "C" for atoms in kept for a in atoms)
     for atoms, axis in zip(_counted(kept), axes, strict=True):
         new = replace(axis, atoms=tuple(atoms))
-        letters = "".join(a.letter for a in atoms)
-        finer = letters.count("C") < channels and letters.rstrip("C").strip("NC?")
-        if set(letters) == {"C"} and len(atoms) == channels > 1:
+        letters = {a.letter for a in atoms}
+        if letters == {"C"} and len(atoms) == channels > 1:
             yield Axis((Atom("C", new.size),))
-        elif (
-            set(letters) <= {"?"}
-            or ("?" in letters and axis.padded)
-            or (finer and letters.endswith("C"))
-        ):
-            yield UNKNOWN  # channels below positions are finer positions
         else:
-            yield new
+            yield UNKNOWN if letters <= {"?"} or ("?" in letters and axis.padded) else new
 
 
 def _counted(axes: Sequence[Sequence[Atom]]) -> list[list[Atom]]:
@@ -118,12 +111,9 @@ def _joined(atoms: Sequence[Atom]) -> list[Atom]:
     """Join neighbours of consecutive levels."""
     found: list[Atom] = []
     for atom in atoms:
-        last = found[-1] if found else None
-        if (
-            last
-            and last.letter == atom.letter
-            and (last.level == atom.level + 1 or atom.letter == "?")
-        ):
+        last = found[-1] if found else Atom("", None)
+        follows = last.level == atom.level + 1 or atom.letter == "?"
+        if last.letter == atom.letter and follows:
             found[-1] = replace(atom, size=Axis((last, atom)).size)
         else:
             found.append(atom)

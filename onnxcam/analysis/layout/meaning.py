@@ -116,16 +116,17 @@ class Meaning:
 
         The digits below one that is gone count in more than one place, so that they say nothing.
         """
-        kept = {(a.letter, a.level) for axis in axes for a in axis.atoms}
+        clear = [UNKNOWN if _is_finer(axis, axes) else axis for axis in axes]
+        kept = {(a.letter, a.level) for axis in clear for a in axis.atoms}
         lost: dict[str, int] = {}
-        for atom in (a for axis in gone for a in axis.atoms if a.size != 1):
+        for atom in (a for axis in (*gone, *axes) for a in axis.atoms if a.size != 1):
             if (atom.letter, atom.level) not in kept:
                 lost[atom.letter] = max(atom.level, lost.get(atom.letter, 0))
         hidden = [
             replace(axis, atoms=tuple(
                 Atom("?", a.size) if a.level < lost.get(a.letter, 0) else a for a in axis.atoms
             ))
-            for axis in axes
+            for axis in clear
         ]  # fmt: skip
         return replace(self, axes=tuple(settled(hidden)))
 
@@ -154,15 +155,27 @@ class Meaning:
             return mine
         if mine not in SPACE[3]:
             return "?"
-        return (
-            mine if atoms[0].level == depth[mine] - 1 else "?" if atoms[0].level else mine.lower()
-        )
+        below = "?" if atoms[0].level else mine.lower()
+        return mine if atoms[0].level == depth[mine] - 1 else below
 
 
 def plain(letters: str, shape: Sequence[Dim]) -> Meaning:
     """Return the meaning of axes with one letter each; "?" is an unknown one."""
     named = zip(letters, shape, strict=True)
     return Meaning(tuple(UNKNOWN if c == "?" else Axis((Atom(c, d),)) for c, d in named))
+
+
+def _is_finer(axis: Axis, axes: Sequence[Axis]) -> bool:
+    """Tell whether part of the channels lies below whole positions, as in a shuffle of pixels.
+
+    These are finer positions; what follows says so, or nothing.
+    """
+    atoms = [a for other in axes for a in other.atoms]
+    tops = {a.letter: max(b.level for b in atoms if b.letter == a.letter) for a in axis.wide}
+    high = [a.letter for a in axis.wide if a.letter == "C" or a.level == tops[a.letter]]
+    space = [c in SPACE[3] for c in high]
+    parted = 0 < high.count("C") < sum(a.letter == "C" for a in atoms)
+    return parted and any(space) and "C" in high[space.index(True) :]
 
 
 def _parts(axis: Axis, size: Dim) -> Iterator[Axis]:
