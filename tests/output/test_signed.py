@@ -19,7 +19,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.u
 
 
 @pytest.fixture(params=methods.names())
-def method(request: pytest.FixtureRequest) -> methods.GraphMethod:
+def method(request: pytest.FixtureRequest) -> methods.Method:
     return methods.find(request.param)
 
 
@@ -30,13 +30,13 @@ def _explained(name: str, **options: object) -> Explanation:
     return found
 
 
-def test_an_explanation_is_signed_as_its_method_is(method: methods.GraphMethod) -> None:
+def test_an_explanation_is_signed_as_its_method_is(method: methods.Method) -> None:
     found = _explained(method.name)
     assert found.signed is method.signed
     assert found.as_dict()["signed"] is method.signed
 
 
-def test_overlay_and_figure_are_drawn_on_one_scale(method: methods.GraphMethod) -> None:
+def test_overlay_and_figure_are_drawn_on_one_scale(method: methods.Method) -> None:
     found = _explained(method.name)
     drawn = found.overlay()
     np.testing.assert_array_equal(
@@ -47,7 +47,8 @@ def test_overlay_and_figure_are_drawn_on_one_scale(method: methods.GraphMethod) 
     np.testing.assert_array_equal(found.figure(**bare), figure)  # type: ignore[arg-type]
 
 
-def test_the_file_draws_on_the_scale_of_its_method(method: methods.GraphMethod) -> None:
+@pytest.mark.parametrize("method", methods.names("graph"), indirect=True)
+def test_the_file_draws_on_the_scale_of_its_method(method: methods.Method) -> None:
     made = onnxcam.convert(
         nets.cnn(channels=3), method=method.name, preprocess="unit", overlay=True, check=False
     )
