@@ -111,8 +111,8 @@ UNPOOLED_SHAPE = Quirk(
 PADDED_POOLS = Quirk(
     "PADDED_POOLS", f"{_ONNX}, {_ORT}", "1.23.2, 1.31.1 to 1.32.0; models below opset 22",
     "Shape inference counts a last window of `ceil_mode` that starts in the end padding or behind "
-    "it. The kernels leave it out, but plan their buffers by the wrong shape. (Those of 1.20.0 have "
-    "it, and fill it.)",
+    "it. The kernels leave it out, but plan their buffers by the wrong shape. (Those of 1.20.0 "
+    "have it, and fill it.)",
     "Such a pool gets the end paddings with which the windows are counted right.",
 )  # fmt: skip
 
