@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from onnx import ModelProto
 
-from onnxcam import compose, methods
+from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import maps_of
+from onnxcam.compose.request import Request
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
-from onnxcam.output.render.colour import colormap, default_colormap
-from onnxcam.targets import Score, Target, Wanted, as_targets
+from onnxcam.targets import Wanted
 from onnxcam.verify import Array, Check, sample_feeds, verify
 
-GRADIENT = "gradient"
 _MARK = "onnxcam.method"
 
 
@@ -125,100 +123,31 @@ def convert(
         InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
-    place = None if output is None else free_place(output, model, force=force)
-    _check_mode(
-        method, wrt, feature_layer=feature_layer, overlay=overlay, expose=expose,
-        fp16_safe=fp16_safe, runtime_targets=runtime_targets, normalize=normalize != "none",
+    request = Request(
+        method, wrt, target, runtime_targets, require_target, feature_layer, parameters,
+        upsampling, normalize, overlay, fp16_safe, expose,
     )  # fmt: skip
+    place = None if output is None else free_place(output, model, force=force)
     loaded = load(model, opset=opset)
     _refuse_explained(loaded)
     catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
-    said = Description(
-        model_input(loaded, catalog), loaded.path, loaded.metadata, preprocess, class_names(labels)
-    )
-    spec = said.spec_if_said
-    quantity, indices = _targets(target, catalog, said)
-    names = [method] if isinstance(method, str) else list(method)
-    chosen = [] if _is_gradient(method) else [methods.graph(name) for name in names]
-    maps = maps_of(catalog, chosen, feature_layer, parameters) if chosen else ()
-    if overlay:
-        maps = tuple(replace(m, drawing=_drawing(spec, m.graph)) for m in maps)
-    plan = compose.Plan(
-        catalog,
-        maps,
-        quantity,
-        targets=None if runtime_targets else len(indices),
-        default=indices,
-        required=require_target,
-        upsampling=upsampling,
-        normalize=normalize,
-        expose=compose.outputs_named(expose),
-        single=fp16_safe,
-    )
-    metadata = to_metadata(spec) if spec else {}
-    explained = (
-        compose.plan_graph(loaded, plan, metadata=metadata)
-        if maps
-        else _gradients(loaded, plan, wrt, metadata)
-    )
+    declared, names = model_input(loaded, catalog), class_names(labels)
+    said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
+    explained = _explained(loaded, request, catalog, said)
     original = load(model) if opset is not None else loaded
     feeds = None if sample is None else _feeds(sample, loaded, said)
     checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
 
 
-def _targets(
-    target: Wanted | Sequence[Wanted], catalog: layers.Catalog, said: Description
-) -> tuple[Target, list[int]]:
-    """Return what is explained, and the classes of which it is.
-
-    Raises:
-        UsageError: There is no such class, or the targets are of several kinds.
-    """
-    pairs = [t.resolved(catalog.reduction.classes, said.labels) for t in as_targets(target)]
-    kinds = dict.fromkeys(kind for kind, _ in pairs)
-    if len(kinds) > 1:
-        listing = ", ".join(kind.quantity for kind in kinds)
-        raise UsageError(f"targets of several kinds ({listing})", "write a file for each")
-    return next(iter(kinds), Score()), [index for _, index in pairs]
-
-
-def _gradients(
-    model: Model, plan: compose.Plan, wrt: Sequence[str], metadata: Mapping[str, str]
-) -> compose.Gradients:
-    if plan.targets != 1:
-        raise UsageError("`method='gradient'` takes one target", "write a file for each")
-    return compose.gradient_graph(model, plan, wrt, metadata=metadata)
-
-
-def _is_gradient(method: str | Sequence[str]) -> bool:
-    """Tell whether gradients are asked for rather than maps.
-
-    Raises:
-        UsageError: Both are.
-    """
-    names = [method] if isinstance(method, str) else list(method)
-    if GRADIENT in names and len(names) > 1:
-        raise UsageError("`method='gradient'` makes no map", "write a file of its own for it")
-    return GRADIENT in names
-
-
-def _check_mode(method: str | Sequence[str], wrt: Sequence[str], **others: object) -> None:
-    """Refuse options of maps where gradients are asked for, and the other way round."""
-    if not _is_gradient(method):
-        if wrt:
-            raise UsageError("`wrt` is for gradients", "add `method='gradient'`, or leave it out")
-        return
-    if not wrt:
-        raise UsageError(
-            "`method='gradient'` does not say of which tensors",
-            "name each with `wrt`; `onnxcam.analysis.layers.catalog(model).candidates` lists them",
-        )
-    for name, value in others.items():
-        if value:
-            raise UsageError(
-                f"`{name}` is for maps, `method='gradient'` makes none", "leave it out"
-            )
+def _explained(
+    model: Model, request: Request, catalog: layers.Catalog, said: Description
+) -> compose.Explained | compose.Gradients:
+    plan, spec = request.plan(catalog, said), said.spec_if_said
+    metadata = to_metadata(spec) if spec else {}
+    if request.gradient:
+        return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
+    return compose.plan_graph(model, plan, metadata=metadata)
 
 
 def _written(
@@ -285,29 +214,4 @@ def _refuse_explained(model: Model) -> None:
     )
     raise UsageError(
         f"the model is explained already ({said})", "convert the original model instead"
-    )
-
-
-def _drawing(spec: InputSpec | None, method: methods.GraphMethod) -> compose.Drawing:
-    """Return how to draw maps on the input.
-
-    Raises:
-        UsageError: Nothing says how a picture becomes the input, or it is none.
-    """
-    if spec is None:
-        raise UsageError(
-            "no overlay: nothing says how a picture becomes the model's input",
-            "say it with `preprocess=PRESET|FILE.toml`; "
-            "`onnxcam.look.presets.try_presets(model, picture)` helps",
-        )
-    if not spec.pictures or spec.layout is None or spec.channels is None:
-        raise UsageError("no overlay: the model's input is no picture", "leave `overlay` out")
-    return compose.Drawing(
-        spec.layout,
-        spec.channels,
-        spec.scale,
-        spec.mean,
-        spec.std,
-        colormap(default_colormap(signed=method.signed)),
-        method.signed,
     )

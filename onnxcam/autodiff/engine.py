@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff import cotangents, few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.checks import check_arity, check_gradient, unsupported
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
     Entry,
@@ -24,12 +25,10 @@ from onnxcam.autodiff.registry import (
     is_discrete,
     lookup,
     nondiff_reason,
-    refusal,
     schema_of,
 )
 from onnxcam.autodiff.route import Route, topological
 from onnxcam.autodiff.view import Override, Overrides
-from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import (
     Emitter,
@@ -39,7 +38,6 @@ from onnxcam.graph.emit import (
     is_float,
     is_sequence,
     is_small_float,
-    shape_of,
 )
 
 
@@ -178,7 +176,7 @@ class _Walk:
         self._as_floats(view, dys)
         with self.op.scope(view.name):
             grads = few_rows.through(self.op, view, dys, entry)
-            _check_arity(view, grads)
+            check_arity(view, grads)
             for i, dx in enumerate(grads):
                 if dx is not None and view.wants(i):
                     self._accumulate(sources[i], view, i, dx, entry.broadcasts)
@@ -215,7 +213,7 @@ class _Walk:
     ) -> None:
         if broadcasts:
             dx = unbroadcast(self.op, dx, x)
-        _check_gradient(view, index, dx)
+        check_gradient(view, index, dx)
         if is_float(x):
             dx = self.op.cast(dx, x)
         self.parts.setdefault(id(x), []).append(self.op.typed(dx, x))
@@ -262,39 +260,3 @@ def overridden(
     """
     walk = _Walk(op, [(t, None) for t in outputs], wrt, overrides, ())
     return any(walk.moving(n) and walk._override(walk._view(n)) is not None for n in walk.order)
-
-
-def unsupported(view: NodeView) -> UnsupportedOp:
-    """Return the error for a node whose operator has no gradient rule."""
-    blocked = next(t.name for i, t in enumerate(view.inputs) if view.wants(i) and t is not None)
-    domain = view.domain or "ai.onnx"
-    why = refusal(view.domain, view.op_type)
-    reason = f" ({why})" if why else ""
-    return UnsupportedOp(
-        f"no gradient for {domain}::{view.op_type} (opset {view.opset}), node {view.name!r}: "
-        f"the gradient of {blocked!r} needs it{reason}",
-        "choose a feature layer behind this node, pass a rule for it in overrides, or use a "
-        "sampling method",
-    )
-
-
-def _check_arity(view: NodeView, grads: Sequence[Any]) -> None:
-    extra = grads[len(view.inputs) :]
-    assert len(grads) >= len(view.inputs) and all(g is None for g in extra), (
-        f"the rule of {view.op_type} returned {len(grads)} gradients for {len(view.inputs)} inputs"
-    )
-
-
-def _check_gradient(view: NodeView, index: int, dx: Tensor) -> None:
-    got, want = shape_of(dx), shape_of(view.inputs[index])
-    if got is None or want is None:
-        return
-    wrong = len(got) != len(want) or any(
-        isinstance(g, int) and isinstance(w, int) and g != w
-        for g, w in zip(got, want, strict=False)
-    )
-    assert not wrong, (
-        f"the rule of {view.op_type} (node {view.name!r}) returned a gradient of shape {got} for "
-        f"input {index} of shape {want}"
-    )
-    assert dtype_of(dx) is None or is_float(dx), f"the rule of {view.op_type} returned {dx}"

@@ -15,8 +15,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.broadcast import unbroadcast
+from onnxcam.autodiff.checks import unsupported
 from onnxcam.autodiff.cotangents import repeated, scaled
-from onnxcam.autodiff.engine import unsupported
 from onnxcam.autodiff.ort_training.parcel import refused
 from onnxcam.autodiff.ort_training.prepare import Prepared
 from onnxcam.autodiff.registry import NodeView, lookup
