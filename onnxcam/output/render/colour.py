@@ -1,33 +1,23 @@
-"""From raw values to [0, 1] and to colours: the only place where a map is normalised.
-
-The sequential and diverging colour maps run by a few sRGB anchors of our own in equal CIELAB
-steps, so that equal steps of the value look like equal steps of colour.
-"""
+"""From raw values to [0, 1] and to colours: the only place where a map is normalised."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render import cielab
-from onnxcam.output.upsample import upsample
 
 Mode = Literal["max", "minmax", "signed"]
 Limits = tuple[float, float]
 
 STEPS = 257  # odd, so that a diverging map has a colour of its own for zero
-_ANCHORS = {
-    "ember": ("06041c", "39105f", "8a1a6a", "cf3b4b", "f3812a", "f9c644", "fcfbd0"),
-    "marine": ("2d0a52", "3d3f8a", "31708e", "2ba084", "6cc764", "f2e738"),
-    "blush": ("ffffff", "ffe3ad", "fba55c", "e2552f", "9a1022"),
-    "gray": ("000000", "ffffff"),
-}
-_DIVERGING = {"bluered": (("f5f5f3", "7aaede", "1c4a9e"), ("f5f5f3", "f0977a", "a3182b"))}
-COLORMAPS = (*_ANCHORS, *_DIVERGING, "jet")
+TABLES = Path(__file__).with_name("colourmaps.png")  # a row for each, by tools/make_colours.py
+COLORMAPS = ("ember", "marine", "blush", "gray", "bluered", "jet")
 """Names: ember (default), marine, gray: dark to light; blush: white to red, for plots on white;
 bluered: for signed maps; jet: the field's habit, not perceptually uniform."""
 
@@ -148,34 +138,11 @@ def colormap(name: str) -> NDArray[np.uint8]:
     Raises:
         UsageError: If there is no such colour map.
     """
-    if name in _ANCHORS:
-        table = _even_path(_ANCHORS[name], STEPS)
-    elif name in _DIVERGING:
-        below, above = (_even_path(half, STEPS // 2 + 1) for half in _DIVERGING[name])
-        table = np.concatenate([below[::-1], above[1:]])
-    elif name == "jet":
-        # The usual trapezoids: each channel rises and falls over a quarter of the range.
-        distance = np.abs(4 * np.linspace(0, 1, STEPS)[:, None] - np.array([3, 2, 1]))
-        table = np.clip(1.5 - distance, 0, 1)
-    else:
+    if name not in COLORMAPS:
         raise UsageError(f"render: no colour map {name!r}", f"Choose one of {', '.join(COLORMAPS)}")
-    result = np.rint(255 * table).astype(np.uint8)
-    result.flags.writeable = False
-    return result
-
-
-def _even_path(anchors: tuple[str, ...], steps: int) -> NDArray[np.float64]:
-    """Return sRGB in [0, 1], ``[steps, 3]``: equal CIELAB steps on a smooth path by the anchors."""
-    lab = cielab.from_rgb(np.array([list(bytes.fromhex(anchor)) for anchor in anchors]) / 255)
-    # One more anchor beyond each end, cut off again, lets the cubic run straight to the ends.
-    ends = 2 * lab[[0, -1]] - lab[[1, -2]]
-    padded = np.concatenate([ends[:1], lab, ends[1:]])
-    fine = upsample(padded.T, (256 * len(padded),)).T[384:-384].astype(np.float64)
-    fine[0], fine[-1] = lab[0], lab[-1]
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
-    at = np.linspace(0, way[-1], steps)
-    even = np.stack([np.interp(at, way, channel) for channel in fine.T], axis=1)
-    return cielab.to_rgb(even)
+    table: NDArray[np.uint8] = np.asarray(Image.open(TABLES))[COLORMAPS.index(name)]
+    table.flags.writeable = False
+    return table
 
 
 def _check_mode(mode: str) -> None:
