@@ -29,7 +29,7 @@ from onnxcam import compose, version
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
 from onnxcam.files import PART, whole
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
@@ -149,7 +149,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    own = not any(_is_foreign(m.method) for m in plan.maps) and not registry.extended()
+    own = not any(_is_foreign(m.graph) for m in plan.maps) and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
         key = _key(model, plan.key)
@@ -172,7 +172,7 @@ def _parsed(data: bytes | None) -> ModelProto | None:
 def _is_foreign(method: GraphMethod) -> bool:
     """Tell whether a method is not onnxcam's own: nothing says when its code changes."""
     rules = [method.emit, *(o.rule for o in method.backward().items)]
-    return any(map(registry.is_foreign, rules)) or any(_is_foreign(find(m)) for m in method.maps)
+    return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
 def _key(model: Model, options: list[str]) -> str:

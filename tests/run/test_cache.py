@@ -21,6 +21,7 @@ from onnxcam.autodiff import registry
 from onnxcam.cli import main
 from onnxcam.errors import UsageError
 from onnxcam.methods import graph_method
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import _METHODS
 from onnxcam.run import cache
 from onnxcam.run.cache import Store, store
@@ -254,7 +255,7 @@ def test_the_size_comes_from_the_environment(folder: Path, monkeypatch: pytest.M
 def test_a_method_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> None:
     """Nothing says when its code changes."""
 
-    @graph_method("test-own", needs=("activation", "gradient"), cite="nobody")
+    @graph_method("test-own", needs=(Activation, Gradient), cite="nobody")
     def own(op: Any, a: Any, da: Any, axes: Any) -> Any:
         """L = relu(sum_k A_k)."""
         return op.ReduceSum(op.Mul(a, da), axes=[axes.channel], keepdims=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnxcam.autodiff.overrides import rectifies
 from onnxcam.autodiff.registry import fallback_for, lookup
 from onnxcam.autodiff.route import Node
-from onnxcam.autodiff.rules.contrib import by_definition
 from onnxcam.autodiff.view import NodeView, standard
 from onnxcam.graph.emit import Dim, Tensor, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -106,6 +105,8 @@ def passes_inside(view: NodeView) -> bool:
     if has(view, Trait.HAS_BODY):
         return True
     entry = lookup(view.domain, view.op_type, view.opset)
+    from onnxcam.autodiff.rules.contrib import by_definition  # late: a list of methods needs none
+
     return fallback_for(view) is not None if entry is None else entry.rule is by_definition
 
 
