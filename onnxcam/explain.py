@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError
@@ -19,7 +18,7 @@ from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import store
+from onnxcam.run.cache import analysed, store
 from onnxcam.run.engine import Engine
 from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Upsampling
@@ -124,7 +123,8 @@ class Explainer(Generic[Result]):
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
-        self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
+        kept = store() if cache else None
+        self.catalog = analysed(self.model, reduction_layer, kept)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
@@ -133,7 +133,7 @@ class Explainer(Generic[Result]):
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
-            store() if cache else None, checked_seed(seed), batch_size, progress,
+            kept, checked_seed(seed), batch_size, progress,
         )  # fmt: skip
         self._engine.of(Score())  # what cannot be explained shows now
 

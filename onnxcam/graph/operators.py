@@ -223,6 +223,7 @@ TABLE: dict[str, dict[Trait, str]] = {
             "NhwcFusedConv QLinearLeakyRelu QuickGelu ScaledSiLU"
         ),
         Trait.GATE: "QLinearSigmoid",
+        Trait.PROBABILITIES: "QLinearSigmoid QLinearSoftmax",
         Trait.CONVOLUTION: "FusedConv NhwcConv NhwcFusedConv QLinearConv",
         Trait.PRODUCT: (
             "DynamicQuantizeMatMul FusedGemm FusedMatMul FusedMatMulActivation MatMulBnb4 "

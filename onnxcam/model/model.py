@@ -88,6 +88,11 @@ class Model:
         """The outputs."""
         return tuple(_port(v) for v in self.light.graph.output)
 
+    @cached_property
+    def findings(self) -> dict[str, Any]:
+        """What is found out about the model is kept here, so that it is found out once."""
+        return {}
+
     @property
     def opset(self) -> int:
         """Version of the standard operator set."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from support import nets
 
 from onnxcam.analysis.layers import catalog
@@ -66,6 +66,48 @@ def test_softmax_is_looked_through_and_logits_are_the_score() -> None:
     assert catalog(load(nets.cnn())).reduction.name == "logits"
     named = catalog(load(nets.cnn(softmax=True)), reduction_layer="prob")
     assert (named.reduction.name, named.reduction.kind) == ("prob", "probabilities")
+
+
+@pytest.mark.parametrize("floats", [True, False])
+def test_a_quantised_softmax_is_looked_through_or_named(floats: bool) -> None:
+    """Its output was once taken for logits: another score, and another map."""
+    proto = nets.cnn()
+    scales = {"s": np.float32(0.05), "z": np.uint8(128), "ps": np.float32(1 / 256)}
+    scales["pz"] = np.uint8(0)
+    for name, value in scales.items():
+        proto.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    turned = [helper.make_node("QLinearSigmoid", ["q", "s", "z", "s", "z"], ["sure"])]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["logits", "s", "z"], ["q"]),
+        *([] if floats else turned),
+        helper.make_node(
+            "QLinearSoftmax", ["q" if floats else "sure", "s", "z", "ps", "pz"], ["p"],
+            axis=-1, opset=13,
+        ),
+        helper.make_node("DequantizeLinear", ["p", "ps", "pz"], ["y"]),
+    ]  # fmt: skip
+    for node in nodes:
+        node.domain = "com.microsoft" if node.op_type.startswith("QLinear") else ""
+    proto.graph.node.extend(nodes)
+    proto.graph.output[0].name = "y"
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    found = catalog(load(proto)).reduction
+    want = ("logits", "logits", "Softmax") if floats else ("y", "probabilities", None)
+    assert (found.name, found.kind, found.final) == want
+    assert found.class_axis == 1
+
+
+def test_an_operator_that_nobody_describes_is_named() -> None:
+    """What lies behind it may well be the better layer: that is not passed over in silence."""
+    proto = nets.cnn()
+    strange = helper.make_node("Twist", ["relu"], ["twisted"], domain="leaf")
+    proto.graph.node.insert(2, strange)
+    proto.graph.node[3].input[0] = "twisted"
+    proto.opset_import.append(helper.make_opsetid("leaf", 1))
+    found = catalog(load(proto))
+    assert found.feature is not None and found.feature.name == "relu"
+    assert found.feature_reason.endswith("behind it nothing is known of leaf::Twist")
+    assert "nothing is known" not in catalog(load(nets.cnn())).feature_reason
 
 
 def test_reasons_say_why_not() -> None:

@@ -166,6 +166,15 @@ def test_the_shell_names_a_plug_in_that_is_broken(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_plug_in_cannot_take_a_name_that_is_taken(tmp_path: Path) -> None:
+    _install(tmp_path, "methods")
+    file = tmp_path / "leaf" / "methods.py"
+    file.write_text(file.read_text().replace('"leafcam"', '"gradcam"'))
+    done = _run(tmp_path, "-m", "onnxcam.cli", "methods")
+    assert done.returncode == 2
+    assert "plug-in 'leaf'" in done.stderr and "two methods of the name 'gradcam'" in done.stderr
+
+
 GRADIENT = """
 import numpy as np, onnx, sys
 from onnx import helper

@@ -38,11 +38,20 @@ def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
         return _described(output, "logits", output.name, reason, None)
     axis = None if has(final, Trait.ELEMENTWISE) else int(final.attrs.get("axis", -1))
     reason = f"the input of the final {final.op} ({final.name or final.outputs[0].name})"
-    score = final.inputs[0]
+    score = _unrounded(final.inputs[0])
+    if not is_float(score):
+        reason = f"the model's output; what the final {final.op} takes are integers"
+        return _described(output, "probabilities", output.name, reason, axis)
     if axis is not None and _merges_batch(score, output):
         score, axis = score.inputs[0].inputs[0], -1
     found = _described(score, "logits", output.name, reason, axis)
-    return replace(found, final=str(final.op))
+    return replace(found, final=str(final.op).removeprefix("QLinear"))
+
+
+def _unrounded(tensor: Tensor) -> Tensor:
+    """Return what a tensor is the rounding of, else the tensor."""
+    rounds = bool(tensor.inputs) and has(tensor.inputs[0], Trait.QUANTISES)
+    return tensor.inputs[0].inputs[0] if rounds else tensor
 
 
 def _merges_batch(score: Tensor, output: Tensor) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.graph import quirks
 from onnxcam.graph.contrib.conv import to_channels_first, to_channels_last
 from onnxcam.graph.contrib.definitions import define, rank_of
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
@@ -13,9 +14,9 @@ from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 _Maybe = Tensor | None
 
 
+@quirks.works_around(quirks.SIGNED_WITHOUT_ZERO)
 def real(op: Emitter, x: Tensor, scale: Tensor, zero: _Maybe = None, axis: int = 0) -> Tensor:
     """Return (x - zero) scale; scale and zero are scalars or vectors along ``axis``."""
-    # Always with a zero point: ONNX Runtime's optimiser takes a missing one for uint8.
     zero = op.const(0, dtype_of(x) or np.uint8) if zero is None else zero
     if shape_of(zero) != shape_of(scale):
         zero = op.Expand(zero, op.shape(scale))
@@ -232,12 +233,12 @@ def qlinear_concat(
 
 @define("QLinearWhere", rounds=True)
 def qlinear_where(
-    op: Emitter, condition: Tensor, x: Tensor, x_scale: Tensor, x_zero: Tensor, y: Tensor,
-    y_scale: Tensor, y_zero: Tensor, z_scale: Tensor, z_zero: Tensor,
+    op: Emitter, condition: Tensor, a: Tensor, a_scale: Tensor, a_zero: Tensor, b: Tensor,
+    b_scale: Tensor, b_zero: Tensor, y_scale: Tensor, y_zero: Tensor,
 ) -> Tensor:  # fmt: skip
-    """z = x where the condition holds, else y, quantised."""
-    z = op.Where(condition, real(op, x, x_scale, x_zero), real(op, y, y_scale, y_zero))
-    return integer(op, z, z_scale, z_zero, x)
+    """y = a where the condition holds, else b, quantised."""
+    y = op.Where(condition, real(op, a, a_scale, a_zero), real(op, b, b_scale, b_zero))
+    return integer(op, y, y_scale, y_zero, a)
 
 
 # ---- the conversions themselves: shapes only, their gradients are rules

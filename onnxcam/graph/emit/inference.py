@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TypeProto, helper, numpy_helper
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.arguments import has_body
 from onnxcam.graph.emit.protos import node_proto, stamp, type_proto
 from onnxcam.graph.emit.tensors import Tensor, dtype_of, is_sequence, shape_of, static_shape
@@ -26,6 +27,7 @@ class Inference:
         self._types: dict[int, TypeProto] = {}
         self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
 
+    @quirks.works_around(quirks.OPEN_SHAPES, quirks.ATTENTION_SIZE)
     def infer(self, node: gs.Node) -> None:
         """Stamp the dtypes and shapes that ONNX infers on the outputs of a node.
 
@@ -61,14 +63,15 @@ class Inference:
                 stamp(tensor, kind)
         if has(node, Trait.UNINFERRED):
             self.learn(node.outputs[0], node.inputs[0])
-        if node.op == "Attention":  # onnx takes an unknown hidden size for 0
+        if node.op == "Attention":
             for tensor in node.outputs:
                 tensor.shape = [d or None for d in tensor.shape or ()] or None
                 self.forget(tensor)
         self._rank(node)
 
+    @quirks.works_around(quirks.OPEN_RANKS)
     def _rank(self, node: gs.Node) -> None:
-        """Stamp the rank on what has a computed shape of known length; onnx leaves it open."""
+        """Stamp the rank on what has a computed shape of known length."""
         y = node.outputs[0]
         if node.op not in ("Reshape", "Expand", "ConstantOfShape") or y.shape is not None:
             return

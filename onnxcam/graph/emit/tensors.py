@@ -10,8 +10,6 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from onnxcam.graph.ops import Trait, has
-
 Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
 Value: TypeAlias = Any  # a Tensor, a NumPy array, a Python number or a list of numbers
@@ -104,10 +102,3 @@ def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
 def is_sequence(tensor: Tensor) -> bool:
     """Tell whether a value is a sequence of tensors; its dtype and shape are its elements'."""
     return isinstance(tensor, gs.Variable) and tensor.type == "sequence_type"
-
-
-def is_dequantised(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a DequantizeLinear's output, or only picked from one."""
-    while tensor.inputs and has(tensor.inputs[0], Trait.PICKS):
-        tensor = tensor.inputs[0].inputs[0]
-    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.DEQUANTISES)

@@ -64,7 +64,15 @@ def is_convolution(node: Node) -> bool:
 
 
 def bends(view: NodeView) -> bool:
-    """Tell whether a node is an activation: a curve through which its one input goes."""
+    """Tell whether a node is an activation: a curve through which its one input goes.
+
+    A QuantizeLinear is one where all values have one scale: it ends where its numbers do, which
+    often stands for a ReLU6.
+    """
+    if view.op_type == "QuantizeLinear":
+        scales = [shape_of(t) for t in view.raw.inputs[1:] if t.name]
+        one = all(s is not None and all(d == 1 for d in s) for s in scales)
+        return one and view.route.moving(view.raw) == [0]
     if has(view, Trait.HOMOGENEOUS) or passes_inside(view):
         return view.op_type in ("Max", "Min") and len(view.route.moving(view.raw)) == 1
     return has(view, Trait.ACTIVATION) and view.route.moving(view.raw) == [0]
