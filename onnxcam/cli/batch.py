@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxcam.cli import tables as report
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import wanted
+from onnxcam.cli.options import say, wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -74,24 +74,24 @@ def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     _check_places(job)
     targets = wanted(job.targets, job.quantity, job.against)
-    outcome, out = Outcome(), report.console(stderr=job.as_json)
+    outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
         if not job.as_json:
-            out.print(_heading(explainer), markup=False, soft_wrap=True)
+            say(_heading(explainer))
         for path, result in explainer.stream(job.inputs, targets):
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
                 for maps in result:
                     for name, explanation in maps.items():
-                        _finish(job, _Name(Path(path), name), explanation, outcome, out)
+                        _finish(job, _Name(Path(path), name), explanation, outcome)
             except UsageError:
                 raise
             except OnnxcamError as error:
                 said = spoken(error)
                 outcome.errors.append({"input": str(path), "error": said})
-                report.console(stderr=True).print(f"onnxcam: {said}", markup=False, soft_wrap=True)
+                say(f"onnxcam: {said}", err=True)
             bar.advance()
     return outcome
 
@@ -133,7 +133,7 @@ class _Name:
     map: str
 
 
-def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome, out: Any) -> None:
+def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome) -> None:
     written = []
     place = _place(job, name, explanation)
     if place.suffix == ".png":
@@ -153,8 +153,7 @@ def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome, o
     if not job.as_json:
         words = "; ".join(explanation.diagnosis)
         warning = f"  (warning: {words})" if words else ""
-        text = f"{name.path}: {explanation.title} -> {place}{warning}"
-        out.print(text, markup=False, soft_wrap=True)
+        say(f"{name.path}: {explanation.title} -> {place}{warning}")
 
 
 def _check_places(job: Job) -> None:
@@ -255,11 +254,11 @@ class _Bar:
 @contextmanager
 def _progress(job: Job) -> Iterator[_Bar]:
     """A progress bar where there is someone to look at it."""
-    out = report.console(stderr=True)
-    if not out.is_terminal:
+    if not sys.stderr.isatty():
         yield _Bar(None, len(job.inputs))
         return
+    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=out, transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         yield _Bar(bar, len(job.inputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -159,7 +160,8 @@ class Grouped(click.Command):
 
 def say(line: str, *, err: bool = False) -> None:
     """Print a line as it is; rich, which makes tables, takes longer to import than to print."""
-    click.echo(line, err=err)
+    # By name: while a progress bar is shown these are its own, which write above it.
+    click.echo(line, file=sys.stderr if err else sys.stdout)
 
 
 def print_json(value: Any) -> None:

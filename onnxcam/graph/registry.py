@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pkgutil import walk_packages
 from threading import RLock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from onnxcam.errors import UsageError
 
@@ -34,7 +35,7 @@ class Source:
     @property
     def plug_ins(self) -> bool:
         """Whether there are plug-ins, loaded or not."""
-        return bool(entry_points(group=self.group))
+        return bool(_plug_ins(self.group))
 
     def load(self) -> None:
         """Import everything, once; a call from one of the imported files returns at once.
@@ -60,7 +61,7 @@ class Source:
         folder = getattr(import_module(self.package), "__path__", ())  # a file has none
         for module in walk_packages(folder, f"{self.package}."):
             import_module(module.name)
-        for plug_in in entry_points(group=self.group):
+        for plug_in in _plug_ins(self.group):
             try:
                 plug_in.load()
             except Exception as error:
@@ -117,7 +118,20 @@ class Registry(Generic[K, V]):
     @property
     def extended(self) -> bool:
         """Whether entries are not onnxcam's own: entered so far, or by a plug-in that is there."""
-        return self.source.plug_ins or not all(map(is_own, self._modules.values()))
+        modules = (self._modules.get(key, __name__) for key in self.entries)
+        return self.source.plug_ins or not all(map(is_own, modules))
+
+
+def _plug_ins(group: str) -> EntryPoints:
+    """Return the entry points of a group."""
+    found: EntryPoints = _entry_points(tuple(sys.path)).select(group=group)
+    return found
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """Return all entry points on the path: every search of it reads all that is installed."""
+    return entry_points()
 
 
 def is_own(module: str) -> bool:

@@ -113,7 +113,7 @@ def test_another_thread_waits_until_everything_is_there(
 
 def test_a_broken_plug_in_is_named_every_time(rooms: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint("leaf", "there.is.no.such_module", "onnxcam.numbers")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
+    monkeypatch.setattr(registry, "_plug_ins", lambda group: [broken])
     table: Registry[str, int] = Registry("numbers", Source(rooms, "onnxcam.numbers"))
     for _ in range(2):
         with pytest.raises(UsageError, match=r"'leaf' \(there.is.no.such_module, in onnxcam.num"):

@@ -356,8 +356,8 @@ def test_where_there_are_plug_ins_nothing_is_kept(
     folder: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plug_ins = {registry._SOURCE.group: [SimpleNamespace(load=lambda: None)]}
-    find = "onnxcam.graph.registry.entry_points"
-    monkeypatch.setattr(find, lambda *, group: plug_ins.get(group, []))
+    find = "onnxcam.graph.registry._plug_ins"
+    monkeypatch.setattr(find, lambda group: plug_ins.get(group, []))
     for _ in range(2):
         _explainer()
     assert len(written) == 2 and not folder.exists()
