@@ -191,3 +191,50 @@ def test_a_shuffle_of_pixels_is_followed_by_its_convolution() -> None:
     found = _found(nodes, [2, 3, 4, 5], [2, 3, 8, 10], weights)
     assert found("shuffled") == found("r") == found("y") == Layout("NCHW")
     assert found("parts").axes == "N???HW"
+
+
+def _cut(size: int, rng: np.random.Generator) -> list[int]:
+    """A random factorisation of an extent."""
+    divisors = [d for d in range(2, size) if size % d == 0]
+    if not divisors or rng.random() < 0.4:
+        return [size]
+    d = int(rng.choice(divisors))
+    return [d, *_cut(size // d, rng)]
+
+
+def _regrouped(shape: list[int], rng: np.random.Generator) -> list[int]:
+    """A random other shape of as many elements: axes cut, and neighbours joined."""
+    parts = [d for size in shape for d in _cut(size, rng)]
+    joined = [parts[0]]
+    for d in parts[1:]:
+        joined = [*joined[:-1], joined[-1] * d] if rng.random() < 0.35 else [*joined, d]
+    return joined
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_positions_are_where_their_letters_say(seed: int) -> None:
+    """Along an axis that is called H the rows come one after the other, whatever happened."""
+    rng = np.random.default_rng(seed)
+    for letters in ("NCHW", "NHWC"):
+        shape = [{"N": 2, "C": 6, "H": 4, "W": 12}[c] for c in letters]
+        places = dict(zip(letters, np.indices(shape), strict=True))
+        meaning = plain(letters, shape)
+        for _ in range(6):
+            perm = [int(i) for i in rng.permutation(len(shape))] if rng.random() < 0.5 else None
+            if perm is not None:
+                places = {c: p.transpose(perm) for c, p in places.items()}
+                meaning = meaning.picked(perm)
+            else:
+                new = _regrouped(shape, rng)
+                places = {c: p.reshape(new) for c, p in places.items()}
+                meaning = meaning.reshaped(shape, new).fitted(new)
+            shape = list(places["N"].shape)
+            _holds(meaning.read(), {**places, "T": places["H"] * 12 + places["W"]})
+
+
+def _holds(layout: Layout, places: dict[str, Any]) -> None:
+    for axis, letter in enumerate(layout.axes):
+        if letter in ("N", "H", "W", "T"):
+            others = tuple(i for i in range(len(layout.axes)) if i != axis)
+            low, high = places[letter].min(others), places[letter].max(others)
+            assert (high[:-1] < low[1:]).all(), (letter, layout)

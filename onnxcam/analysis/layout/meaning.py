@@ -108,8 +108,9 @@ class Meaning:
             if f.source is not None and home is not None:
                 below = cuts[f.source] - seen[f.source]
                 homes[home].append(_piece(parts[f.source][1], f, cuts[f.source], below))
-        deep = [_scaled(axis) for axis in self.axes]
-        return replace(self, axes=tuple(deep))._with([_product(home) for home in homes], deep)
+        lost = [_scaled(axis) for axis in self.axes]
+        lost += [_above(parts[f.source][1]) for f in found if f.source is not None and not f.sure]
+        return self._with([_product(home) for home in homes], lost)
 
     def _with(self, axes: Sequence[Axis], gone: Iterable[Axis]) -> Meaning:
         """Return the meaning of other axes.
@@ -191,6 +192,11 @@ def _parts(axis: Axis, size: Dim) -> Iterator[Axis]:
 def _scaled(axis: Axis) -> Axis:
     """Make room between levels."""
     return replace(axis, atoms=tuple(replace(a, level=a.level * _CUTS) for a in axis.atoms))
+
+
+def _above(part: Axis) -> Axis:
+    """Return what stands above all that a part may be cut into."""
+    return replace(part, atoms=tuple(replace(a, level=a.level + _CUTS - 1) for a in part.atoms))
 
 
 def _homes(found: Sequence[Factor]) -> Iterator[int | None]:
