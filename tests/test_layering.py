@@ -122,7 +122,7 @@ def _place(path: Path) -> str:
     ("package", "keepers"),
     [
         ("onnxruntime", ("run/session",)),
-        ("onnx_graphsurgeon", ("graph", "model", "analysis", "autodiff")),
+        ("onnx_graphsurgeon", ("graph", "model")),
         ("click", ("cli",)),
         ("rich", ("cli",)),
         ("PIL", ("inputs", "output/render")),

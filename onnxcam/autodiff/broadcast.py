@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 
@@ -34,7 +34,7 @@ def _unbroadcast_at_run_time(op: Emitter, dx: Tensor, x: Tensor) -> Tensor:
     """Sum where the input's dimension is 1 at run time (a no-op where the output's is 1 too)."""
     rank = op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x)))
     padded = op.Concat(
-        op.ConstantOfShape(rank, value=gs.Constant("", np.ones(1, np.int64))), op.Shape(x), axis=0
+        op.ConstantOfShape(rank, value=ir.Constant("", np.ones(1, np.int64))), op.Shape(x), axis=0
     )
     axes = op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0])
     summed = op.ReduceSum(dx, axes=axes, keepdims=1, noop_with_empty_axes=1)

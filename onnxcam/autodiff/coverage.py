@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import onnx
-import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layers.path import path
 from onnxcam.analysis.layers.score import reduction
@@ -15,6 +14,7 @@ from onnxcam.analysis.layout import opened
 from onnxcam.autodiff.expand import has_definition
 from onnxcam.autodiff.registry import STANDARD, limited, lookup, nondiff_reason, refusal, table
 from onnxcam.autodiff.rules.contrib import by_definition
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import bodies
 from onnxcam.graph.contrib import defined
 from onnxcam.model.model import Model
@@ -152,7 +152,7 @@ def of_model(model: Model, *, reduction_layer: str | None = None) -> list[Usage]
     ]
 
 
-def _with_inner(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
+def _with_inner(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
     for node in nodes:
         yield node
         for body in bodies(node).values():

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff import cotangents, few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
@@ -29,6 +28,7 @@ from onnxcam.autodiff.registry import (
 )
 from onnxcam.autodiff.route import Route, topological
 from onnxcam.autodiff.view import Override, Overrides
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import (
     Emitter,
@@ -112,17 +112,17 @@ class _Walk:
                 self._backward(node)
         return [self._total(t) for t in self.wrt]
 
-    def moving(self, node: gs.Node) -> set[int]:
+    def moving(self, node: ir.Node) -> set[int]:
         """Return the ids of what the gradient of a node may flow to."""
         return set() if self._is_zero(node) else {id(t) for t in self._carrying(node)}
 
-    def _carrying(self, node: gs.Node) -> list[Tensor]:
+    def _carrying(self, node: ir.Node) -> list[Tensor]:
         """Return what of a node's sources is moved and moves it: no indices, counts, conditions."""
         moved = [(i, t) for i, t in enumerate(node.inputs) if id(t) in self.active]
         captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
         return [t for i, t in moved if not self._is_discrete(node, i, t)] + captured
 
-    def _is_discrete(self, node: gs.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
+    def _is_discrete(self, node: ir.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
         if is_float(tensor):
             return False
         schema = schema_of(node.domain, node.op, self._opset(node))
@@ -142,16 +142,16 @@ class _Walk:
                 if t.name and (real or (through and not self._is_discrete(node, i, t, "outputs"))):
                     self.active.add(id(t))
 
-    def _is_zero(self, node: gs.Node) -> bool:
+    def _is_zero(self, node: ir.Node) -> bool:
         if nondiff_reason(node.domain or "", node.op) is None:
             return False
         return not self._revives or self._override(self._view(node)) is None
 
-    def _opset(self, node: gs.Node) -> int:
+    def _opset(self, node: ir.Node) -> int:
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         return self.op.opsets.get(domain, 1)
 
-    def _view(self, node: gs.Node) -> NodeView:
+    def _view(self, node: ir.Node) -> NodeView:
         captured = [t for t in self.captures.get(id(node), ()) if id(t) in self.active]
         view = NodeView(node, self._opset(node), captured)
         view.overrides, view.route = self.overrides, self.route
@@ -162,7 +162,7 @@ class _Walk:
         zero = nondiff_reason(view.domain, view.op_type) is not None
         return self.overrides.first(view, zero=zero)
 
-    def _backward(self, node: gs.Node) -> None:
+    def _backward(self, node: ir.Node) -> None:
         dys = [self._total(t) if t.name and id(t) in self.active else None for t in node.outputs]
         if all(dy is None for dy in dys):
             return
@@ -230,13 +230,13 @@ class _Walk:
         return total
 
 
-def _has_body(node: gs.Node) -> bool:
-    return any(isinstance(v, gs.Graph) for v in node.attrs.values())
+def _has_body(node: ir.Node) -> bool:
+    return any(isinstance(v, ir.Graph) for v in node.attrs.values())
 
 
 def path(
     op: Emitter, outputs: Sequence[Tensor], wrt: Sequence[Tensor], stops: Sequence[Tensor] = ()
-) -> tuple[list[gs.Node], set[int]]:
+) -> tuple[list[ir.Node], set[int]]:
     """Return the nodes that a gradient passes, producers first, and the ids of what carries it.
 
     The arguments are those of ``vjp``; ``wrt`` and ``outputs`` are among the ids where they do.

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import onnx.shape_inference
-import onnx_graphsurgeon as gs
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
 from onnxcam.autodiff.control.subgraphs import Differentiable
 from onnxcam.autodiff.registry import NodeView, schema_of
-from onnxcam.graph import quirks
+from onnxcam.graph import ir, quirks
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import Emitter, Tensor, imported, node_proto, type_proto
 
@@ -55,7 +54,7 @@ def _stated(schema: Any, opset: int) -> int | None:  # onnx's stubs do not know 
 
 
 @quirks.works_around(quirks.INLINED_OMISSIONS)
-def _definition(op: Emitter, node: NodeView) -> tuple[gs.Graph, dict[int, Tensor]]:
+def _definition(op: Emitter, node: NodeView) -> tuple[ir.Graph, dict[int, Tensor]]:
     """Return the definition with the node's attributes put in and shapes inferred.
 
     Also what stands for its inputs: tensors by the ids of the definition's own.

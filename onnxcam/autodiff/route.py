@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-import onnx_graphsurgeon as gs
-
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import Tensor
 
-Node: TypeAlias = gs.Node
+Node: TypeAlias = ir.Node
 Counted: TypeAlias = Callable[[Node], bool]
 
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.route import Route
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, const_value
 
 Rule: TypeAlias = Callable[..., Any]
@@ -108,7 +108,7 @@ class NodeView:
         asked: Ids of the tensors whose own gradient is asked for, for rules that would pass one.
     """
 
-    def __init__(self, node: gs.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
+    def __init__(self, node: ir.Node, opset: int, captures: Sequence[Tensor] = ()) -> None:
         self.raw = node
         self.op_type: str = node.op
         self.domain = standard(node.domain)
@@ -137,7 +137,7 @@ class NodeView:
         Tensors come as NumPy arrays, subgraphs as graphsurgeon graphs.
         """
         value = self.raw.attrs.get(name)
-        if isinstance(value, gs.Constant):
+        if isinstance(value, ir.Constant):
             return np.asarray(value.values)
         if value is not None:
             return value
@@ -191,7 +191,7 @@ class NodeView:
         """The name that the node has in the model, also where this is a copy of it."""
         return self.overrides.origins.get(self.raw.name, str(self.raw.name))
 
-    def beside(self, node: gs.Node) -> NodeView:
+    def beside(self, node: ir.Node) -> NodeView:
         """Return the view of another node of the same walk (and of the same domain)."""
         view = NodeView(node, self.opset)
         view.overrides, view.route, view.asked = self.overrides, self.route, self.asked

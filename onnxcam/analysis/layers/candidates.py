@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
 from onnxcam.graph.ops import Trait, has, traits_of
@@ -51,7 +50,7 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
         _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
     )
 
-    def tells(node: gs.Node, tensor: Tensor) -> bool:
+    def tells(node: ir.Node, tensor: Tensor) -> bool:
         """A class token alone says nothing of where something is."""
         layout = known.get(id(tensor))
         return layout is None or _few(layout, _used(node, tensor, rows)) is None
@@ -63,7 +62,7 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
     return Catalog(candidates, feature, reason, scores, source.name, layout)
 
 
-def _unread(nodes: Sequence[gs.Node], feature: Tensor) -> str:
+def _unread(nodes: Sequence[ir.Node], feature: Tensor) -> str:
     """Name an operator behind the feature layer that nothing is known of, "" for none."""
     place = next(i for i, n in enumerate(nodes) if any(t is feature for t in n.outputs))
     strange = (n for n in nodes[place + 1 :] if not traits_of(n.domain, n.op))
@@ -133,7 +132,7 @@ def _few(layout: Layout, rows: Need) -> str | None:
     return f"position {rows.start} of it" if rows.stop - rows.start <= 1 else None
 
 
-def _used(node: gs.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
+def _used(node: ir.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
     """Return the rows of a tensor that a node uses of it for the score."""
     used: Need = Rows(0, 0, 0)
     for i, y in enumerate(node.outputs):
@@ -184,7 +183,7 @@ def _before(
     tensor: Tensor,
     usable: Container[str],
     wanted: Callable[[Tensor], bool],
-    through: Callable[[gs.Node], bool],
+    through: Callable[[ir.Node], bool],
 ) -> tuple[Tensor | None, str]:
     """Go back from a tensor through some nodes to one that is wanted; say what was passed."""
     passed = ""
@@ -202,11 +201,11 @@ def _unrounded(tensor: Tensor) -> Tensor:
     return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
 
 
-def _moves_or_pools(node: gs.Node) -> bool:
+def _moves_or_pools(node: ir.Node) -> bool:
     return moves(node) or has(node, Trait.POOL)
 
 
-def _projects(node: gs.Node) -> bool:
+def _projects(node: ir.Node) -> bool:
     """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
     fixed = any(const_value(t) is not None for t in node.inputs)
     linear = has(node, Trait.PRODUCT, Trait.BIAS) and fixed

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import captured
 from onnxcam.graph.emit import Tensor, is_float, shape_of
 from onnxcam.graph.ops import Trait, has
@@ -26,11 +25,11 @@ def ancestors(tensor: Tensor) -> Iterator[Tensor]:
         for node in current.inputs:
             stack.extend(t for t in node.inputs if t.name)
             for value in node.attrs.values():
-                if isinstance(value, gs.Graph):
+                if isinstance(value, ir.Graph):
                     stack.extend(t for t in captured(value) if t.name)
 
 
-def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list[gs.Node], Tensor]:
+def path(graph: ir.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list[ir.Node], Tensor]:
     """Return the nodes between the main input and the score in graph order, and that input."""
     above = {id(t) for t in ancestors(score)}
     inputs = [t for t in graph.inputs if id(t) in above and is_float(t)]
@@ -51,7 +50,7 @@ def path(graph: gs.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
 
 
 def bottlenecks(
-    nodes: Sequence[gs.Node], source: Tensor, tells: Callable[[gs.Node, Tensor], bool]
+    nodes: Sequence[ir.Node], source: Tensor, tells: Callable[[ir.Node, Tensor], bool]
 ) -> set[int]:
     """Return the ids of the tensors that everything on the path passes through.
 
@@ -76,13 +75,13 @@ def bottlenecks(
     return found
 
 
-def _captured_by(node: gs.Node) -> Iterator[Tensor]:
+def _captured_by(node: ir.Node) -> Iterator[Tensor]:
     for value in node.attrs.values():
-        if isinstance(value, gs.Graph):
+        if isinstance(value, ir.Graph):
             yield from captured(value)
 
 
-def moves(node: gs.Node) -> bool:
+def moves(node: ir.Node) -> bool:
     """Tell whether a node passes all elements of its input on, rounded at most."""
     return has(node, Trait.SAME, Trait.VIEW)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layers.path import ancestors, moves
 from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import Draft
 
 
-def reduction(graph: gs.Graph, draft: Draft, name: str | None) -> Reduction:
+def reduction(graph: ir.Graph, draft: Draft, name: str | None) -> Reduction:
     """Return the tensor of this name as the score, or choose one.
 
     Raises:
@@ -68,7 +67,7 @@ def _merges_batch(score: Tensor, output: Tensor) -> bool:
     return rows[0] != shown[0] and before[0] == shown[0] and before[-1] == rows[-1]
 
 
-def _final(tensor: Tensor) -> gs.Node | None:
+def _final(tensor: Tensor) -> ir.Node | None:
     """Return the final Softmax or Sigmoid behind an output, looking through moves."""
     while tensor.inputs:
         node = tensor.inputs[0]
@@ -109,7 +108,7 @@ def _class_axis(shape: Sequence[Dim]) -> int:
     return min(1, max(len(shape) - 1, 0))
 
 
-def _shown_by(graph: gs.Graph, tensor: Tensor) -> str:
+def _shown_by(graph: ir.Graph, tensor: Tensor) -> str:
     """Return the output that depends on a tensor and shows it."""
     for output in graph.outputs:
         if output is tensor or any(t is tensor for t in ancestors(output)):

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layout.groups import groups
 from onnxcam.analysis.layout.rules import axes_of
+from onnxcam.graph import ir
 from onnxcam.graph.emit import shape_of
 from onnxcam.graph.ops import Trait
 
@@ -34,10 +33,10 @@ class Rows:
 
 
 Need: TypeAlias = Rows | None  # None: all of a tensor
-Rule: TypeAlias = Callable[[gs.Node, Rows], "list[Need] | None"]
+Rule: TypeAlias = Callable[[ir.Node, Rows], "list[Need] | None"]
 
 
-def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
+def _elementwise(node: ir.Node, rows: Rows) -> list[Need] | None:
     """Give every operand its rows, none where it is broadcast; None where that is not known."""
     whole = shape_of(node.outputs[0]) or ()
     if whole[rows.axis] is None:
@@ -53,19 +52,19 @@ def _elementwise(node: gs.Node, rows: Rows) -> list[Need] | None:
     return found
 
 
-def _softmax(node: gs.Node, rows: Rows) -> list[Need]:
+def _softmax(node: ir.Node, rows: Rows) -> list[Need]:
     rank = len(shape_of(node.outputs[0]) or ())
     axis = int(node.attrs.get("axis", -1)) % rank
     return [rows if rows.axis < axis else None]
 
 
-def _norm(node: gs.Node, rows: Rows) -> list[Need]:
+def _norm(node: ir.Node, rows: Rows) -> list[Need]:
     rank = len(shape_of(node.outputs[0]) or ())
     first = int(node.attrs.get("axis", -1)) % rank
     return [rows if rows.axis < first else None, *[None] * (len(node.inputs) - 1)]
 
 
-def _reduce(node: gs.Node, rows: Rows) -> list[Need]:
+def _reduce(node: ir.Node, rows: Rows) -> list[Need]:
     rank = len(shape_of(node.inputs[0]) or ())
     axes = axes_of(node, rank)
     rest: list[Need] = [None] * (len(node.inputs) - 1)
@@ -77,13 +76,13 @@ def _reduce(node: gs.Node, rows: Rows) -> list[Need]:
     return [rows.along(kept[rows.axis]), *rest]
 
 
-def _transpose(node: gs.Node, rows: Rows) -> list[Need]:
+def _transpose(node: ir.Node, rows: Rows) -> list[Need]:
     rank = len(shape_of(node.outputs[0]) or ())
     perm = node.attrs.get("perm", list(range(rank))[::-1])
     return [rows.along(int(perm[rows.axis]))]
 
 
-def _reshape(node: gs.Node, rows: Rows) -> list[Need]:
+def _reshape(node: ir.Node, rows: Rows) -> list[Need]:
     rest: list[Need] = [None] * (len(node.inputs) - 1)
     source, target = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if source is not None and target is not None:
@@ -94,7 +93,7 @@ def _reshape(node: gs.Node, rows: Rows) -> list[Need]:
     return [None, *rest]
 
 
-def _matmul(node: gs.Node, rows: Rows) -> list[Need] | None:
+def _matmul(node: ir.Node, rows: Rows) -> list[Need] | None:
     ranks = [len(shape_of(t) or ()) for t in node.inputs]
     rank = len(shape_of(node.outputs[0]) or ())
     if min(ranks) < 2:
@@ -106,14 +105,14 @@ def _matmul(node: gs.Node, rows: Rows) -> list[Need] | None:
     return _elementwise(node, rows)
 
 
-def _gemm(node: gs.Node, rows: Rows) -> list[Need] | None:
+def _gemm(node: ir.Node, rows: Rows) -> list[Need] | None:
     if rows.axis != 0 or any(len(shape_of(x) or ()) > 1 for x in node.inputs[2:]):
         return None
     taken = rows.along(1 if node.attrs.get("transA", 0) else 0)
     return [taken, *[None] * (len(node.inputs) - 1)]
 
 
-def _einsum(node: gs.Node, rows: Rows) -> list[Need]:
+def _einsum(node: ir.Node, rows: Rows) -> list[Need]:
     equation = str(node.attrs.get("equation", "")).replace(" ", "")
     terms, _, result = equation.partition("->")
     if "." in equation or not result:

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.row_rules import BY_TRAIT, QUANTISED, RULES, Need, Rows
 from onnxcam.analysis.layout.rules import axes_of, numbers
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, const_value, shape_of
 from onnxcam.graph.ops import has
 
@@ -32,7 +32,7 @@ def joined(a: Need, b: Need) -> Need:
     return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop))
 
 
-def reach(nodes: Sequence[gs.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
+def reach(nodes: Sequence[ir.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
     """Return the rows of each tensor that the outputs depend on, by its ``id``.
 
     Args:
@@ -48,7 +48,7 @@ def reach(nodes: Sequence[gs.Node], outputs: Iterable[Tensor]) -> dict[int, Need
     return known
 
 
-def needed(node: gs.Node, rows: Need, output: int = 0) -> list[Need]:
+def needed(node: ir.Node, rows: Need, output: int = 0) -> list[Need]:
     """Return the rows of each input of a node that these rows of an output are made of."""
     if rows is not None and rows.start == rows.stop:
         return [Rows(0, 0, 0)] * len(node.inputs)
@@ -60,7 +60,7 @@ def needed(node: gs.Node, rows: Need, output: int = 0) -> list[Need]:
     return passed(node, rows) or _of_quantised(node, rows) or [None] * len(node.inputs)
 
 
-def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
+def passed(node: ir.Node, rows: Rows) -> list[Need] | None:
     """Return :func:`needed` for a node that does on some rows what it does on all of them.
 
     None for any other node: one that picks or joins rows, or that is not known.
@@ -75,7 +75,7 @@ def passed(node: gs.Node, rows: Rows) -> list[Need] | None:
     return found if found is not None and any(found) else None
 
 
-def _of_quantised(node: gs.Node, rows: Rows) -> list[Need] | None:
+def _of_quantised(node: ir.Node, rows: Rows) -> list[Need] | None:
     """Return :func:`passed` for an operator on quantised tensors, whose scales lie between."""
     if node.op not in QUANTISED or shape_of(node.outputs[0]) is None:
         return None
@@ -87,7 +87,7 @@ def _of_quantised(node: gs.Node, rows: Rows) -> list[Need] | None:
     return [needs.get(i) for i in range(len(node.inputs))]
 
 
-def _selected(node: gs.Node, rows: Need, output: int) -> list[Need] | None:
+def _selected(node: ir.Node, rows: Need, output: int) -> list[Need] | None:
     """Return what a node needs that picks or joins rows; None for any other."""
     rank = len(shape_of(node.inputs[0]) or ()) if node.inputs else 0
     if not rank or node.op not in ("Gather", "Slice", "Split", "Concat"):
@@ -105,7 +105,7 @@ def _selected(node: gs.Node, rows: Need, output: int) -> list[Need] | None:
     return [found, *[None] * (len(node.inputs) - 1)]
 
 
-def _gather(node: gs.Node, axis: int) -> Rows | None:
+def _gather(node: ir.Node, axis: int) -> Rows | None:
     """Return the one row that a Gather picks; None for more than one."""
     picked = const_value(node.inputs[1])
     if picked is None or picked.size != 1:
@@ -113,13 +113,13 @@ def _gather(node: gs.Node, axis: int) -> Rows | None:
     return _inside(node.inputs[0], axis, int(picked.item()), int(picked.item()) + 1 or None)
 
 
-def _slices(node: gs.Node, axis: int, rank: int) -> bool:
+def _slices(node: ir.Node, axis: int, rank: int) -> bool:
     """Tell whether a Slice may cut an axis."""
     axes = axes_of(node, rank, place=3)
     return axes is None or axis in axes
 
 
-def _slice(node: gs.Node, rank: int) -> Rows | None:
+def _slice(node: ir.Node, rank: int) -> Rows | None:
     """Return the rows that a Slice along one axis takes; None where that is not known."""
     starts, ends, axes = (numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends"), (3, "axes")))
     steps = numbers(node, 4, "steps")
@@ -139,7 +139,7 @@ def _inside(x: Tensor, axis: int, start: int, stop: int | None) -> Rows | None:
     return Rows(axis, start, stop)
 
 
-def _parts(node: gs.Node, rows: Need, output: int, axis: int) -> list[Need] | None:
+def _parts(node: ir.Node, rows: Need, output: int, axis: int) -> list[Need] | None:
     """Split and Concat: rows of the same axis are shifted, those of another stay."""
     split = node.op == "Split"
     if rows is not None and rows.axis != axis:

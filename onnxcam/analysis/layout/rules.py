@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.atoms import UNKNOWN, Atom, Axis
 from onnxcam.analysis.layout.meaning import Meaning
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
-Rule: TypeAlias = Callable[[gs.Node, Meaning, bool, int], Meaning | None]
+Rule: TypeAlias = Callable[[ir.Node, Meaning, bool, int], Meaning | None]
 RULES: dict[str, Rule] = {}
 _END = np.iinfo(np.int32).max
 
@@ -32,7 +32,7 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def rule_of(node: gs.Node) -> Rule | None:
+def rule_of(node: ir.Node) -> Rule | None:
     """Return how a node passes a meaning on; None for one that does not."""
     if has(node, Trait.REDUCES):
         return _reduced
@@ -43,19 +43,19 @@ def rule_of(node: gs.Node) -> Rule | None:
     return RULES.get(node.op) or (_same if has(node, Trait.KEEPS_AXES) else None)
 
 
-def _same(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _same(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Keep every axis."""
     return meaning
 
 
 @_rule("Transpose")
-def _transposed(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _transposed(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     rank = len(meaning.axes)
     perm = node.attrs.get("perm", list(range(rank))[::-1])
     return meaning.picked([int(i) for i in (perm if forward else np.argsort(perm))])
 
 
-def _reduced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _reduced(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     rank = len(meaning.axes)
     axes = axes_of(node, rank)
     if axes is None:
@@ -66,7 +66,7 @@ def _reduced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Mea
 
 
 @_rule("Squeeze", "Unsqueeze")
-def _squeezed(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _squeezed(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Axes of one are dropped, or put in."""
     narrow = node.op == "Squeeze"
     shape = shape_of((node.inputs if narrow else node.outputs)[0]) or ()
@@ -79,10 +79,10 @@ def _squeezed(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Me
     return meaning.picked([kept.index(i) if i in kept else None for i in range(len(shape))])
 
 
-def _multiplied(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _multiplied(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """A constant matrix on the right makes channels of channels."""
     matrix = data_inputs(node, node.inputs)[-1]
-    fixed = isinstance(matrix, gs.Constant) or const_value(matrix) is not None
+    fixed = isinstance(matrix, ir.Constant) or const_value(matrix) is not None
     last = len(meaning.axes) - 1
     turned = node.attrs.get("transA", 0)
     if not fixed or len(shape_of(matrix) or ()) != 2 or turned or meaning.read().axes[-1] != "C":
@@ -90,7 +90,7 @@ def _multiplied(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> 
     return meaning.put({last: Axis((Atom("C", None),))})
 
 
-def _convolved(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _convolved(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Channels are made of channels, and positions stay in their order."""
     letter = channels(node, meaning)
     if letter == "?":
@@ -99,17 +99,17 @@ def _convolved(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> M
     return meaning.put({_channel(node, meaning): mixed})
 
 
-def channels(node: gs.Node, meaning: Meaning) -> str:
+def channels(node: ir.Node, meaning: Meaning) -> str:
     """Return what the axis is that a convolution takes for channels."""
     return meaning.read().axes[_channel(node, meaning)]
 
 
-def _channel(node: gs.Node, meaning: Meaning) -> int:
+def _channel(node: ir.Node, meaning: Meaning) -> int:
     return len(meaning.axes) - 1 if has(node, Trait.CHANNELS_LAST) else 1
 
 
 @_rule("Gather")
-def _gathered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     picked, rank = shape_of(node.inputs[1]), len(meaning.axes)
     axis = int(node.attrs.get("axis", 0)) % (rank + (0 if forward else picked == ()))
     if picked == () and forward:
@@ -118,14 +118,14 @@ def _gathered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Me
 
 
 @_rule("GatherElements", "TopK", "ReverseSequence", "Compress")
-def _disordered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _disordered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Along one axis the elements are no longer in their order."""
     axis = node.attrs.get("time_axis", node.attrs.get("axis", {"TopK": -1}.get(node.op, 0)))
     return meaning.put({int(axis) % len(meaning.axes): UNKNOWN})
 
 
 @_rule("Expand", "Tile")
-def _repeated(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _repeated(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Positions that are repeated are no longer where they were."""
     x, y = (shape_of(t) or () for t in (node.inputs[0], node.outputs[0]))
     if not len(x) == len(y) == len(meaning.axes):
@@ -135,7 +135,7 @@ def _repeated(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Me
 
 
 @_rule("Slice")
-def _sliced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _sliced(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """A slice of tokens may drop class and register tokens, or everything but them."""
     rank = len(meaning.axes)
     starts, ends = (numbers(node, i, name) for i, name in ((1, "starts"), (2, "ends")))
@@ -155,7 +155,7 @@ def _sliced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Mean
 
 
 @_rule("Split")
-def _split(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _split(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     axis = int(node.attrs.get("axis", 0)) % len(meaning.axes)
     sizes = [s for s in (_size(t, axis) for t in node.outputs[: output + 1]) if isinstance(s, int)]
     bounds = (sum(sizes[:output]), sum(sizes)) if forward and len(sizes) > output else None
@@ -180,14 +180,14 @@ def _part(meaning: Meaning, axis: int, size: Dim, bounds: tuple[int, int] | None
 
 
 @_rule("Reshape", "Flatten")
-def _reshaped(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+def _reshaped(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if x is None or y is None:
         return None
     return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x)
 
 
-def rolled(node: gs.Node) -> tuple[Tensor, int, int] | None:
+def rolled(node: ir.Node) -> tuple[Tensor, int, int] | None:
     """Return what a Concat rolls round, its axis and by how many; None for any other."""
     sides = [t.inputs[0] for t in node.inputs if t.inputs and t.inputs[0].op == "Slice"]
     if len(node.inputs) != 2 or len(sides) != 2 or sides[0].inputs[0] is not sides[1].inputs[0]:
@@ -204,13 +204,13 @@ def rolled(node: gs.Node) -> tuple[Tensor, int, int] | None:
     return (x, axis, -start[0]) if end[0] == _size(x, axis) or end[0] >= _END else None
 
 
-def axes_of(node: gs.Node, rank: int, *, place: int = 1) -> list[int] | None:
+def axes_of(node: ir.Node, rank: int, *, place: int = 1) -> list[int] | None:
     """Return the axes that a node names, as an attribute or an input; None where it does not."""
     axes = numbers(node, place, "axes")
     return None if axes is None else [a % rank for a in axes]
 
 
-def numbers(node: gs.Node, place: int, name: str) -> list[int] | None:
+def numbers(node: ir.Node, place: int, name: str) -> list[int] | None:
     """Return what a node says as an attribute or a constant input; None where it does not."""
     value = node.attrs.get(name)
     if value is None and len(node.inputs) > place and node.inputs[place].name:

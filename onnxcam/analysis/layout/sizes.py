@@ -11,16 +11,15 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeAlias
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layout.values import Values, Vector, cuts_of
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
-_Infer: TypeAlias = Callable[[Values, gs.Node], Vector | None]
+_Infer: TypeAlias = Callable[[Values, ir.Node], Vector | None]
 
 
-def refine(graph: gs.Graph) -> None:
+def refine(graph: ir.Graph) -> None:
     """Fill in dimensions of a graph's tensors that can be computed, in place.
 
     Args:
@@ -36,11 +35,11 @@ def refine(graph: gs.Graph) -> None:
 
 
 class _Sizes(Values):
-    def __init__(self, graph: gs.Graph) -> None:
+    def __init__(self, graph: ir.Graph) -> None:
         super().__init__()
         self._given = {d for t in graph.inputs for d in shape_of(t) or ()}
 
-    def learn(self, node: gs.Node) -> None:
+    def learn(self, node: ir.Node) -> None:
         """Compute the shape of a node's output and keep what is new in it."""
         y = node.outputs[0] if node.outputs else None
         compute = _SHAPES.get(node.op, _broadcast if has(node, Trait.ELEMENTWISE) else None)
@@ -58,7 +57,7 @@ class _Sizes(Values):
                 self.rename(str(old), new)
 
 
-def _reshape(sizes: Values, node: gs.Node) -> Vector | None:
+def _reshape(sizes: Values, node: ir.Node) -> Vector | None:
     source = sizes.shape(node.inputs[0])
     target = sizes.vector(node, 1)
     if source is None or target is None:
@@ -88,12 +87,12 @@ def _left_over(source: list[Dim], target: list[Dim]) -> Dim:
     return prod(whole) // prod(part)
 
 
-def _expand(sizes: Values, node: gs.Node) -> Vector | None:
+def _expand(sizes: Values, node: ir.Node) -> Vector | None:
     source, target = sizes.shape(node.inputs[0]), sizes.vector(node, 1)
     return None if source is None or target is None else _broadcast_shapes([source, target])
 
 
-def _broadcast(sizes: Values, node: gs.Node) -> Vector | None:
+def _broadcast(sizes: Values, node: ir.Node) -> Vector | None:
     shapes = [sizes.shape(t) for t in data_inputs(node, node.inputs)]
     return None if None in shapes else _broadcast_shapes([s for s in shapes if s is not None])
 
@@ -111,14 +110,14 @@ def _broadcast_dim(dims: list[Dim]) -> Dim:
     return 1 if not dims else dims[0] if all(d == dims[0] for d in dims) else None
 
 
-def _matmul(sizes: Values, node: gs.Node) -> Vector | None:
+def _matmul(sizes: Values, node: ir.Node) -> Vector | None:
     a, b = (sizes.shape(t) for t in node.inputs)
     if a is None or b is None or min(len(a), len(b)) < 2:
         return None
     return [*_broadcast_shapes([a[:-2], b[:-2]]), a[-2], b[-1]]
 
 
-def _concat(sizes: Values, node: gs.Node) -> Vector | None:
+def _concat(sizes: Values, node: ir.Node) -> Vector | None:
     shapes = [s for s in (sizes.shape(t) for t in node.inputs) if s is not None]
     if len(shapes) != len(node.inputs) or len({len(s) for s in shapes}) != 1:
         return None
@@ -130,7 +129,7 @@ def _concat(sizes: Values, node: gs.Node) -> Vector | None:
     return joined
 
 
-def _slice(sizes: Values, node: gs.Node) -> Vector | None:
+def _slice(sizes: Values, node: ir.Node) -> Vector | None:
     shape = sizes.shape(node.inputs[0])
     cuts = None if shape is None else cuts_of(sizes, node, len(shape))
     if shape is None or cuts is None:
@@ -141,7 +140,7 @@ def _slice(sizes: Values, node: gs.Node) -> Vector | None:
     return shape
 
 
-def _pad(sizes: Values, node: gs.Node) -> Vector | None:
+def _pad(sizes: Values, node: ir.Node) -> Vector | None:
     shape, pads = sizes.shape(node.inputs[0]), sizes.vector(node, 1)
     if shape is None or pads is None or len(pads) != 2 * len(shape):
         return None

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
 from onnxcam.analysis.layout.rules import Rule, channels, rolled, rule_of
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
-def layouts(graph: gs.Graph) -> dict[int, Layout]:
+def layouts(graph: ir.Graph) -> dict[int, Layout]:
     """Return the layouts that can be told, by the ``id`` of the tensor.
 
     Args:
@@ -39,14 +38,14 @@ def layouts(graph: gs.Graph) -> dict[int, Layout]:
 class _Step(NamedTuple):
     """A node, and how it passes meanings on: among all that it has, or by a rule."""
 
-    node: gs.Node
+    node: ir.Node
     anchors: bool
-    among: Callable[[gs.Node], None] | None
+    among: Callable[[ir.Node], None] | None
     rule: Rule | None
 
 
 class _Walk:
-    def __init__(self, graph: gs.Graph) -> None:
+    def __init__(self, graph: ir.Graph) -> None:
         self.found: dict[int, Meaning] = {}
         self.changed = True
         self.steps = [s for s in map(self._step, graph.nodes) if s.anchors or s.among or s.rule]
@@ -71,7 +70,7 @@ class _Walk:
             if meaning.complete:
                 self._done.add(id(tensor))
 
-    def _step(self, node: gs.Node) -> _Step:
+    def _step(self, node: ir.Node) -> _Step:
         anchors = has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST)
         if has(node, Trait.JOINS):
             return _Step(node, anchors, self._join, None)
@@ -103,9 +102,9 @@ class _Walk:
 
     def _complete(self, tensor: Tensor) -> bool:
         """Tell whether there is nothing more to be known of a tensor."""
-        return id(tensor) in self._done or not tensor.name or isinstance(tensor, gs.Constant)
+        return id(tensor) in self._done or not tensor.name or isinstance(tensor, ir.Constant)
 
-    def _anchor(self, node: gs.Node) -> None:
+    def _anchor(self, node: ir.Node) -> None:
         """Convolutions and pools say what axes mean, where nothing before them does."""
         first = has(node, Trait.CHANNELS_FIRST)
         x = self.found.get(id(node.inputs[0]))
@@ -118,7 +117,7 @@ class _Walk:
         if len(shape) in ranks:
             self.enter(tensor, plain(letters.format(SPACE[max(0, len(shape) - 2)]), shape))
 
-    def _share(self, node: gs.Node) -> None:
+    def _share(self, node: ir.Node) -> None:
         """Operators that keep the shape: all operands of the output's rank share its meaning."""
         y = node.outputs[0]
         rank = len(shape_of(y) or ())
@@ -130,7 +129,7 @@ class _Walk:
             for tensor in peers:
                 self.enter(tensor, best)
 
-    def _join(self, node: gs.Node) -> None:
+    def _join(self, node: ir.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
         y, inputs, turned = node.outputs[0], data_inputs(node, node.inputs), rolled(node)
         if turned is not None:
@@ -188,7 +187,7 @@ def _tokens(tensors: Iterable[Tensor], axis: int, total: int | None) -> int | No
     return total
 
 
-def _is_embedding(node: gs.Node) -> bool:
+def _is_embedding(node: ir.Node) -> bool:
     """Tell whether a node looks the words [N, W] of an input up in a table."""
     if node.op != "Gather" or int(node.attrs.get("axis", 0)) != 0:
         return False
@@ -197,7 +196,7 @@ def _is_embedding(node: gs.Node) -> bool:
     looked_up = rank == 2 and dtype is not None and dtype.kind == "f"
     while words.inputs and words.inputs[0].op in ("Cast", "Identity"):
         words = words.inputs[0].inputs[0]
-    given = not words.inputs and not isinstance(words, gs.Constant)
+    given = not words.inputs and not isinstance(words, ir.Constant)
     return looked_up and given and len(shape_of(words) or ()) == 2 and const_value(words) is None
 
 

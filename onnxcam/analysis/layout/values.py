@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layout.rules import numbers
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
 
 Vector: TypeAlias = list[Any]  # of ints, symbols and None
 _Array: TypeAlias = npt.NDArray[np.object_]
-_Compute: TypeAlias = Callable[["Values", gs.Node], "_Array | None"]
+_Compute: TypeAlias = Callable[["Values", ir.Node], "_Array | None"]
 _LONGEST = 32  # elements of a tensor that is looked at
 
 
@@ -65,25 +65,25 @@ class Values:
             return None
         return found if found is None or found.ndim == len(shape) else None
 
-    def vector(self, node: gs.Node, place: int) -> Vector | None:
+    def vector(self, node: ir.Node, place: int) -> Vector | None:
         """Return the elements of an input that is a short vector; None where there is none."""
         given = len(node.inputs) > place and bool(node.inputs[place].name)
         found = self.value(node.inputs[place]) if given else None
         return None if found is None else found.ravel().tolist()
 
 
-def _shape_value(sizes: Values, node: gs.Node) -> _Array | None:
+def _shape_value(sizes: Values, node: ir.Node) -> _Array | None:
     shape = sizes.shape(node.inputs[0])
     if shape is None:
         return None
     return np.array(shape[node.attrs.get("start", 0) : node.attrs.get("end")], dtype=object)
 
 
-def _first(sizes: Values, node: gs.Node) -> _Array | None:
+def _first(sizes: Values, node: ir.Node) -> _Array | None:
     return sizes.value(node.inputs[0])
 
 
-def _viewed(sizes: Values, node: gs.Node) -> _Array | None:
+def _viewed(sizes: Values, node: ir.Node) -> _Array | None:
     values, shape = sizes.value(node.inputs[0]), shape_of(node.outputs[0])
     if values is None or shape is None or sum(not isinstance(d, int) for d in shape) > 1:
         return None
@@ -92,7 +92,7 @@ def _viewed(sizes: Values, node: gs.Node) -> _Array | None:
     return values.reshape([d if isinstance(d, int) else -1 for d in shape])
 
 
-def _gather_value(sizes: Values, node: gs.Node) -> _Array | None:
+def _gather_value(sizes: Values, node: ir.Node) -> _Array | None:
     values, picked = (sizes.value(t) for t in node.inputs)
     if values is None or picked is None or not all(isinstance(i, int) for i in picked.flat):
         return None
@@ -100,7 +100,7 @@ def _gather_value(sizes: Values, node: gs.Node) -> _Array | None:
     return np.asarray(np.take(values, picked.astype(int), axis), dtype=object)
 
 
-def _slice_value(sizes: Values, node: gs.Node) -> _Array | None:
+def _slice_value(sizes: Values, node: ir.Node) -> _Array | None:
     values = sizes.value(node.inputs[0])
     cuts = None if values is None else cuts_of(sizes, node, values.ndim)
     if values is None or cuts is None:
@@ -108,7 +108,7 @@ def _slice_value(sizes: Values, node: gs.Node) -> _Array | None:
     return values[tuple(cuts.get(i, slice(None)) for i in range(values.ndim))]
 
 
-def cuts_of(sizes: Values, node: gs.Node, rank: int) -> dict[int, slice] | None:
+def cuts_of(sizes: Values, node: ir.Node, rank: int) -> dict[int, slice] | None:
     """Return what a Slice takes, by axis; None where that is not known."""
     said = [
         numbers(node, i, name) or sizes.vector(node, i)
@@ -121,14 +121,14 @@ def cuts_of(sizes: Values, node: gs.Node, rank: int) -> dict[int, slice] | None:
     return {a % rank: cut for a, cut in zip(axes or range(len(starts)), cuts, strict=True)}
 
 
-def _concat_value(sizes: Values, node: gs.Node) -> _Array | None:
+def _concat_value(sizes: Values, node: ir.Node) -> _Array | None:
     parts = [p for t in node.inputs if (p := sizes.value(t)) is not None]
     return (
         np.concatenate(parts, int(node.attrs["axis"])) if len(parts) == len(node.inputs) else None
     )
 
 
-def _filled(sizes: Values, node: gs.Node) -> _Array | None:
+def _filled(sizes: Values, node: ir.Node) -> _Array | None:
     shape = sizes.vector(node, 0)
     if shape is None or not all(isinstance(d, int) for d in shape) or prod(shape) > _LONGEST:
         return None
@@ -137,7 +137,7 @@ def _filled(sizes: Values, node: gs.Node) -> _Array | None:
 
 
 def _elementwise(function: Callable[..., Any]) -> _Compute:
-    def compute(sizes: Values, node: gs.Node) -> _Array | None:
+    def compute(sizes: Values, node: ir.Node) -> _Array | None:
         operands = [o for t in node.inputs if (o := sizes.value(t)) is not None]
         if len(operands) < len(node.inputs):
             return None
@@ -157,7 +157,7 @@ def _arithmetic(function: Callable[[int, int], int | None], neutral: int | None)
     return _elementwise(compute)
 
 
-def _remainder(sizes: Values, node: gs.Node) -> _Array | None:
+def _remainder(sizes: Values, node: ir.Node) -> _Array | None:
     python = _arithmetic(lambda a, b: a % b if b else None, None)  # the divisor's sign, as ONNX has
     return None if node.attrs.get("fmod", 0) else python(sizes, node)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.autodiff.control.sequences import add, zeros
 from onnxcam.autodiff.control.subgraphs import Differentiable, finish
 from onnxcam.autodiff.registry import NodeView
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import Kind, captured, kind_of, variable
 from onnxcam.graph.emit import Emitter, Tensor
 
@@ -33,7 +32,7 @@ class Frame:
     """
 
     node: NodeView
-    body: gs.Graph
+    body: ir.Graph
     lead: int
     count: int
     kinds: list[Kind]
@@ -85,7 +84,7 @@ class Backward:
         stacked: For each stacked gradient the index of the loop's input that it is of.
     """
 
-    graph: gs.Graph
+    graph: ir.Graph
     carried: list[int]
     slices: list[int]
     stacked: list[int]

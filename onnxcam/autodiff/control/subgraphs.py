@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import onnx_graphsurgeon as gs
-
 from onnxcam.autodiff.engine import moved, vjp
 from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import Copy, Kind, bodies, needed, stamp
 from onnxcam.graph.emit import Emitter, Tensor, const_value, is_sequence, shape_of
 from onnxcam.graph.ops import Trait, has
@@ -29,7 +28,7 @@ class Differentiable:
     """
 
     def __init__(
-        self, node: NodeView, op: Emitter, graph: gs.Graph, known: Mapping[int, Tensor]
+        self, node: NodeView, op: Emitter, graph: ir.Graph, known: Mapping[int, Tensor]
     ) -> None:
         self._op = op
         self._copy = Copy(op, graph, known)
@@ -83,7 +82,7 @@ def results(made: Any, kinds: Sequence[Kind]) -> list[Tensor]:
     return [stamp(tensor, kind) for tensor, kind in zip(outputs, kinds, strict=True)]
 
 
-def finish(child: Emitter, outputs: Sequence[Tensor], node: NodeView) -> gs.Graph:
+def finish(child: Emitter, outputs: Sequence[Tensor], node: NodeView) -> ir.Graph:
     """Close a subgraph of the gradient and drop what its outputs do not need.
 
     Raises:
@@ -95,7 +94,7 @@ def finish(child: Emitter, outputs: Sequence[Tensor], node: NodeView) -> gs.Grap
     return graph
 
 
-def refuse_random(nodes: Sequence[gs.Node], node: NodeView) -> None:
+def refuse_random(nodes: Sequence[ir.Node], node: NodeView) -> None:
     """Refuse to run a subgraph again that draws random numbers.
 
     Args:
@@ -114,14 +113,14 @@ def refuse_random(nodes: Sequence[gs.Node], node: NodeView) -> None:
         )
 
 
-def _all_nodes(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
+def _all_nodes(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
     for node in nodes:
         yield node
         for body in bodies(node).values():
             yield from _all_nodes(body.nodes)
 
 
-def _is_random(node: gs.Node) -> bool:
+def _is_random(node: ir.Node) -> bool:
     if node.op != "Dropout":
         return has(node, Trait.RANDOM)
     training = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None

@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-import onnx_graphsurgeon as gs
 from onnx import ModelProto
 
 from onnxcam.autodiff.ort_training.lower import lower
 from onnxcam.autodiff.ort_training.parcel import refused
 from onnxcam.autodiff.ort_training.prepare import Prepared, prepare
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor, imported
 from onnxcam.graph.emit.walks import standard_opset
 
 VERSION = "1.19.2"
@@ -76,7 +75,7 @@ def vjp(
         return [None] * len(wrt)
     proto = _at_its_opset(prepared.proto)
     built = _build(proto, prepared, interpreter() if python is None else Path(python))
-    return lower(op, gs.import_onnx(built), prepared)
+    return lower(op, imported(built), prepared)
 
 
 def default_environment() -> Path:

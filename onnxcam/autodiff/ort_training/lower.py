@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.checks import unsupported
@@ -21,6 +20,7 @@ from onnxcam.autodiff.ort_training.parcel import refused
 from onnxcam.autodiff.ort_training.prepare import Prepared
 from onnxcam.autodiff.registry import NodeView, lookup
 from onnxcam.autodiff.route import topological
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, shape_of, static_shape
 
 Attributes = Mapping[str, Any]
@@ -32,7 +32,7 @@ _GRADIENT = re.compile(r"(t\d+)_grad(_\d+)?")
 _BY_RULE = re.compile(r"\w+Grad(_13|_dX)?|Pad")
 
 
-def lower(op: Emitter, built: gs.Graph, prepared: Prepared) -> list[Tensor | None]:
+def lower(op: Emitter, built: ir.Graph, prepared: Prepared) -> list[Tensor | None]:
     """Write the gradient nodes of a built graph and return the gradients.
 
     Args:
@@ -51,7 +51,7 @@ def lower(op: Emitter, built: gs.Graph, prepared: Prepared) -> list[Tensor | Non
 
 
 class _Lowering:
-    def __init__(self, op: Emitter, built: gs.Graph, prepared: Prepared) -> None:
+    def __init__(self, op: Emitter, built: ir.Graph, prepared: Prepared) -> None:
         self.op, self.prepared = op, prepared
         self.built, self.built_nodes = built.tensors(), built.nodes
         self.values = dict(prepared.tensors)
@@ -71,7 +71,7 @@ class _Lowering:
                         self.values[tensor.name] = self._stamped(tensor.name, value)
         return [None if n is None else self.values[n] for n in names]
 
-    def _outputs(self, node: gs.Node) -> Sequence[Tensor | None]:
+    def _outputs(self, node: ir.Node) -> Sequence[Tensor | None]:
         if _BY_RULE.fullmatch(node.op):
             return self._by_rule(node)
         inputs = [self._value(t) for t in node.inputs]
@@ -87,11 +87,11 @@ class _Lowering:
         if not tensor.name:
             return None
         if tensor.name not in self.values:
-            assert isinstance(tensor, gs.Constant), f"{tensor.name} is used before it is made"
+            assert isinstance(tensor, ir.Constant), f"{tensor.name} is used before it is made"
             self.values[tensor.name] = self.op.const(tensor.values)
         return self.values[tensor.name]
 
-    def _by_rule(self, node: gs.Node) -> Sequence[Tensor | None]:
+    def _by_rule(self, node: ir.Node) -> Sequence[Tensor | None]:
         """Return the gradients that a node's forward operator has by our own rule."""
         name = next(m[1] for t in node.inputs if (m := _GRADIENT.fullmatch(t.name)))
         y, dy = self.values[name], self.values[name + _SUFFIX]
@@ -125,7 +125,7 @@ class _Lowering:
         return self.op.typed(self.op.cast(value, tensor), tensor)
 
 
-def _check_complete(built: gs.Graph, prepared: Prepared) -> None:
+def _check_complete(built: ir.Graph, prepared: Prepared) -> None:
     """Raise where a gradient that should flow to a tensor was silently left out."""
     found = dict.fromkeys(prepared.uses, 0)
     for node in built.nodes:
@@ -177,7 +177,7 @@ def _broadcast_axes(op: Emitter, inputs: Sequence[Tensor], attrs: Attributes) ->
     axes = []
     for shape, rank in zip(inputs, ranks, strict=True):
         missing = op.Sub(longest, op.dims(rank))
-        ones = op.ConstantOfShape(missing, value=gs.Constant("", np.ones(1, np.int64)))
+        ones = op.ConstantOfShape(missing, value=ir.Constant("", np.ones(1, np.int64)))
         padded = op.Concat(ones, shape, axis=0)
         axes.append(op.Squeeze(op.NonZero(op.Equal(padded, 1)), axes=[0]))
     return tuple(axes)

@@ -8,12 +8,12 @@ from itertools import combinations
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from onnx import ModelProto, helper
 
 from onnxcam.autodiff.engine import path
 from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import ir
 from onnxcam.graph.emit import (
     Dim,
     Emitter,
@@ -66,12 +66,12 @@ class Parcel:
         self.tensors: dict[str, Tensor] = {}
         self.uses: Counter[str] = Counter()
         self.seeds: dict[str, Tensor] = {}
-        self._sent: dict[int, gs.Variable] = {}
-        self._variables: list[gs.Variable] = []
-        self._nodes: list[gs.Node] = []
+        self._sent: dict[int, ir.Variable] = {}
+        self._variables: list[ir.Variable] = []
+        self._nodes: list[ir.Node] = []
         self._vague: set[Dim] = set()
 
-    def carry(self, tensor: Tensor) -> gs.Variable:
+    def carry(self, tensor: Tensor) -> ir.Variable:
         """Return what stands for a tensor that carries a gradient, everywhere the same."""
         if id(tensor) not in self._sent:
             if is_sequence(tensor):
@@ -81,11 +81,11 @@ class Parcel:
             self._sent[id(tensor)] = self._variable(tensor)
         return self._sent[id(tensor)]
 
-    def send(self, node: gs.Node) -> None:
+    def send(self, node: ir.Node) -> None:
         """Pack a node, or what replaces it."""
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         view = NodeView(node, self.op.opsets.get(domain, 1))
-        if any(isinstance(a, gs.Graph) for a in node.attrs.values()):
+        if any(isinstance(a, ir.Graph) for a in node.attrs.values()):
             raise refused(f"it gives no gradient for {view.op_type}, node {view.name!r}")
         rewrite = None if view.domain else self._rewrites.get(view.op_type)
         if rewrite is None:
@@ -95,7 +95,7 @@ class Parcel:
 
     def add(self, node: NodeView, inputs: Sequence[Tensor | None]) -> None:
         """Pack a node with these inputs."""
-        outputs = [t if t is not None else gs.Variable.empty() for t in node.outputs]
+        outputs = [t if t is not None else ir.Variable.empty() for t in node.outputs]
         self._note_vague(node, inputs, outputs)
         self._add(node.op_type, node.name, inputs, outputs, node.raw.attrs, node.domain)
 
@@ -109,7 +109,7 @@ class Parcel:
                 self.send(emitted)
         self._add("Identity", node.name, [y], [node.outputs[0]], {}, "")
 
-    def has(self, node: gs.Node) -> bool:
+    def has(self, node: ir.Node) -> bool:
         """Tell whether a node is packed already."""
         return any(id(t) in self._sent and self._sent[id(t)].inputs for t in node.outputs)
 
@@ -118,7 +118,7 @@ class Parcel:
         end = self._variable(tensor)
         self.seeds[end.name] = cotangent
         self.uses[self.carry(tensor).name] += 1
-        self._nodes.append(gs.Node("Identity", inputs=[self.carry(tensor)], outputs=[end]))
+        self._nodes.append(ir.Node("Identity", inputs=[self.carry(tensor)], outputs=[end]))
 
     def proto(self) -> ModelProto:
         """Return the packed model."""
@@ -127,7 +127,7 @@ class Parcel:
                 variable.shape = [None if d in self._vague else d for d in variable.shape]
         inputs = [v for v in self._variables if not v.inputs]
         outputs = [v for v in self._variables if v.name in self.seeds]
-        graph = graph_proto(gs.Graph(self._nodes, inputs, outputs, name="part"))
+        graph = graph_proto(ir.Graph(self._nodes, inputs, outputs, name="part"))
         graph.value_info.extend(value_info(v) for v in self._variables if v.inputs)
         domains = {"", *(node.domain or "" for node in self._nodes)}
         imports = [helper.make_opsetid(d, v) for d, v in self.op.opsets.items() if d in domains]
@@ -147,12 +147,12 @@ class Parcel:
         while sources and not sources[-1].name:
             sources.pop()
         made = [self._made(y) for y in outputs]
-        node = gs.Node(op_type, name, dict(attrs), sources, made, domain=domain or None)
+        node = ir.Node(op_type, name, dict(attrs), sources, made, domain=domain or None)
         self._nodes.append(node)
 
-    def _source(self, x: Tensor | None, used: set[int]) -> gs.Variable:
+    def _source(self, x: Tensor | None, used: set[int]) -> ir.Variable:
         if x is None:
-            return gs.Variable.empty()
+            return ir.Variable.empty()
         if id(x) not in self.carrying:
             return self._given(x)
         source = self.carry(x)
@@ -162,31 +162,31 @@ class Parcel:
             return source
         copy = self._variable(x)  # the builder counts a node that uses a tensor twice as one use
         self.uses[copy.name] += 1
-        self._nodes.append(gs.Node("Identity", inputs=[source], outputs=[copy]))
+        self._nodes.append(ir.Node("Identity", inputs=[source], outputs=[copy]))
         return copy
 
-    def _made(self, y: Tensor) -> gs.Variable:
+    def _made(self, y: Tensor) -> ir.Variable:
         if not y.name:
-            return gs.Variable.empty()
+            return ir.Variable.empty()
         return self.carry(y) if id(y) in self.carrying else self._variable(y)
 
-    def _given(self, x: Tensor) -> gs.Variable:
+    def _given(self, x: Tensor) -> ir.Variable:
         variable = self._variable(x)
         shape = shape_of(x)
         known = shape is not None and all(isinstance(d, int) for d in shape)
         if known and np.prod(shape, dtype=np.int64) <= _SMALL:  # type: ignore[arg-type]
             value = const_value(x)
             if value is not None:
-                attrs = {"value": gs.Constant("value", value)}
-                self._nodes.append(gs.Node("Constant", attrs=attrs, outputs=[variable]))
+                attrs = {"value": ir.Constant("value", value)}
+                self._nodes.append(ir.Node("Constant", attrs=attrs, outputs=[variable]))
         return variable
 
-    def _variable(self, tensor: Tensor) -> gs.Variable:
+    def _variable(self, tensor: Tensor) -> ir.Variable:
         dtype, shape = dtype_of(tensor), shape_of(tensor)
         if dtype is None:
             raise refused(f"the dtype of {tensor.name!r} is not known")
         name = f"t{len(self._variables)}"
-        variable = gs.Variable(name, dtype=dtype, shape=None if shape is None else list(shape))
+        variable = ir.Variable(name, dtype=dtype, shape=None if shape is None else list(shape))
         self._variables.append(variable)
         self.tensors[name] = tensor
         return variable

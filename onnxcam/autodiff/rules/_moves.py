@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
-from onnxcam.graph import quirks
+from onnxcam.graph import ir, quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
 
 Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
@@ -67,7 +66,7 @@ def count(op: Emitter, x: Tensor) -> int | Tensor:
 def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:
     """Return zeros of a shape, in the dtype of another tensor."""
     value = np.zeros(1, dtype_of(kind) or np.float32)
-    return op.ConstantOfShape(shape, value=gs.Constant("", value))
+    return op.ConstantOfShape(shape, value=ir.Constant("", value))
 
 
 @quirks.works_around(quirks.HALF_SCATTER)

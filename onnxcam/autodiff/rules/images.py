@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 nondiff("ImageDecoder", why="an encoded file has no derivative")
@@ -18,7 +18,7 @@ def affine_grid(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None,
     """dtheta = sum over places p of dy(p) (p, 1)^T; the identity's own grid tells the places."""
     theta, size = node.inputs
     space = op.dim(theta, 1)
-    blank = gs.Constant("", np.zeros(1, dtype_of(theta)))
+    blank = ir.Constant("", np.zeros(1, dtype_of(theta)))
     eye = op.EyeLike(op.ConstantOfShape(op.dims(space, op.dim(theta, 2)), value=blank))
     one_image = op.Concat([1], op.Slice(size, [1], [_ALL], [0]), axis=0)
     grid = node.emit_forward(op, [op.Unsqueeze(eye, axes=[0]), one_image])

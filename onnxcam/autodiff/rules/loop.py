@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.control.loops import Backward, Frame, backward
 from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.control.subgraphs import finish, results
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import ir
 from onnxcam.graph.bodies import Copy, Kind, enter, kind_of, stacked, variable
 from onnxcam.graph.emit import Emitter, Tensor, elem_type, is_sequence
 
@@ -68,7 +68,7 @@ def _frame(op: Emitter, node: NodeView, dys: Sequence[Tensor | None]) -> Frame:
 
 def _refuse_optional(node: NodeView) -> None:
     for i, x in enumerate(node.inputs[: node.explicit]):
-        if isinstance(x, gs.Variable) and x.type == "optional_type" and node.wants(i):
+        if isinstance(x, ir.Variable) and x.type == "optional_type" and node.wants(i):
             raise UnsupportedOp(
                 f"no gradient for Loop, node {node.name!r}: its state {x.name!r} is optional",
                 "give the loop the value itself",

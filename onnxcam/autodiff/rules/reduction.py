@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
 from onnxcam.graph.ops import Trait, has
 
@@ -151,7 +151,7 @@ def _guarded(op: Emitter, y: Tensor) -> Tensor:
     return op.Where(op.IsNaN(y), 0, y) if replaced else y
 
 
-def _consumers(y: Tensor) -> Iterator[gs.Node]:
+def _consumers(y: Tensor) -> Iterator[ir.Node]:
     """Yield the nodes that use a tensor, directly or cast."""
     for node in y.outputs:
         yield node

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules.shaping import unknown_rank
 from onnxcam.errors import UnsupportedOp
-from onnxcam.graph import quirks
+from onnxcam.graph import ir, quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 
 _SMALL = 64  # rows of an identity matrix that is written as a constant
@@ -56,7 +55,7 @@ def _ranked(op: Emitter, node: NodeView, tensor: Tensor) -> Tensor:
     if not isinstance(rank, int):
         raise unknown_rank(node)
     same = op.named(tensor, op.fresh("ranked"))
-    return op.learn(same, gs.Variable("", shape=[None] * rank))
+    return op.learn(same, ir.Variable("", shape=[None] * rank))
 
 
 def _refuse_settings(node: NodeView) -> None:
@@ -136,7 +135,7 @@ def _matrix(op: Emitter, node: NodeView, axis: int) -> Tensor:
     if isinstance(size, int) and (size <= _SMALL or op.opsets[""] < 9):
         square = op.const(np.eye(size, dtype=kind)[None, None])
     else:
-        zeros = gs.Constant("", np.zeros(1, kind))
+        zeros = ir.Constant("", np.zeros(1, kind))
         eye = op.EyeLike(op.ConstantOfShape(op.dims(size, size), value=zeros))
         square = op.Reshape(eye, op.dims(1, 1, size, size))
     if node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":

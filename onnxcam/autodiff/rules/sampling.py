@@ -8,7 +8,6 @@ derivative is that of the pixel on the right.
 from __future__ import annotations
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._sampling import (
@@ -19,6 +18,7 @@ from onnxcam.autodiff.rules._sampling import (
     taps,
 )
 from onnxcam.autodiff.rules.contrib import through
+from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}
@@ -149,7 +149,7 @@ def col2im(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, ...]
     """dx = the blocks of dy as columns: a convolution with one kernel per element."""
     x, block = node.inputs[0], node.inputs[2]
     count = op.ReduceProd(block, axes=[0], keepdims=1)
-    blank = gs.Constant("", np.zeros(1, dtype_of(dy)))
+    blank = ir.Constant("", np.zeros(1, dtype_of(dy)))
     eye = op.EyeLike(op.ConstantOfShape(op.Concat(count, count, axis=0), value=blank))
     rank = len(shape_of(dy) or ()) - 2
     kernels = op.Reshape(eye, op.Concat(count, [1], block, axis=0))
