@@ -117,7 +117,8 @@ class Registry(Generic[K, V]):
     @property
     def extended(self) -> bool:
         """Whether entries are not onnxcam's own: entered so far, or by a plug-in that is there."""
-        return self.source.plug_ins or not all(map(is_own, self._modules.values()))
+        modules = [self._modules.get(key, __name__) for key in list(self.entries)]
+        return self.source.plug_ins or not all(map(is_own, modules))
 
 
 def is_own(module: str) -> bool:
