@@ -66,6 +66,7 @@ def convert(
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
     reduction_layer: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
     overlay: bool = False,
@@ -95,6 +96,7 @@ def convert(
             Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of, or several; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
+        parameters: Values for parameters of the methods, by name.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
         overlay: Also return ``onnxcam.overlay``, every map drawn on the picture that the input is:
@@ -136,9 +138,11 @@ def convert(
     )
     spec = said.spec_if_said
     quantity, indices = _targets(target, catalog, said)
-    maps = () if _is_gradient(method) else maps_of(catalog, method, feature_layer)
+    names = [method] if isinstance(method, str) else list(method)
+    chosen = [] if _is_gradient(method) else [methods.graph(name) for name in names]
+    maps = maps_of(catalog, chosen, feature_layer, parameters) if chosen else ()
     if overlay:
-        maps = tuple(replace(m, drawing=_drawing(spec, m.method)) for m in maps)
+        maps = tuple(replace(m, drawing=_drawing(spec, m.graph)) for m in maps)
     plan = compose.Plan(
         catalog,
         maps,

@@ -10,19 +10,19 @@ from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import Plan, maps_of
+from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
 from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
-from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import store
+from onnxcam.run.cache import analysed, store
+from onnxcam.run.engine import Engine
 from onnxcam.run.groups import in_groups
-from onnxcam.run.runner import Runner, Upsampling
+from onnxcam.run.runner import Upsampling
+from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
 
@@ -43,6 +43,9 @@ class Options(TypedDict, total=False):
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
     upsampling: Upsampling
+    parameters: Mapping[str, Any] | None
+    seed: int
+    progress: Progress | None
     batch_size: int
     threads: int | None
     cache: bool
@@ -63,6 +66,10 @@ class Explainer(Generic[Result]):
             :class:`InputSpec`; None looks beside and into the model.
         labels: Names of the classes, or a file with them; None takes those of the description.
         upsampling: How the map comes to the input's size.
+        parameters: Values for parameters of the method, by name; the others have their defaults.
+        seed: Of the random numbers that some methods draw; it is in the explanation.
+        progress: Called while a method runs the model many times, with the number of runs done
+            and of all runs (None where that is not known).
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
         cache: Keep what is written behind the model on disk, and take it from there; see
@@ -106,6 +113,9 @@ class Explainer(Generic[Result]):
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
         upsampling: Upsampling = "bicubic",
+        parameters: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
         batch_size: int = 8,
         threads: int | None = None,
         cache: bool = True,
@@ -113,27 +123,29 @@ class Explainer(Generic[Result]):
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
-        self.catalog = layers.catalog(self.model, reduction_layer=reduction_layer)
-        self.maps = maps_of(self.catalog, method, feature_layer)
+        kept = store() if cache else None
+        self.catalog = analysed(self.model, reduction_layer, kept)
+        self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self.upsampling = upsampling
         self.batch_size = batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
-        self._device, self._threads = device, threads
-        self._store = store() if cache else None
-        self._runners: dict[Target, Runner] = {}
-        self._runner(Score())  # what cannot be explained shows now
+        self._engine = Engine(
+            self.model, self.catalog, self.maps, upsampling, device, threads,
+            kept, checked_seed(seed), batch_size, progress,
+        )  # fmt: skip
+        self._engine.of(Score())  # what cannot be explained shows now
 
     @property
     def gradient(self) -> str:
         """How true the gradient is: "exact", or "straight-through (operators)"."""
-        return self._runner(Score()).gradient
+        return self._engine.of(Score())[0].gradient
 
     @property
     def provider(self) -> Provider:
         """Where it runs and why."""
-        return self._runner(Score()).provider
+        return self._engine.of(Score())[0].provider
 
     @property
     def input(self) -> ModelInput:
@@ -165,17 +177,6 @@ class Explainer(Generic[Result]):
             UsageError: What describes the input is wrong.
         """
         return self.description.labels
-
-    def _runner(self, target: Target) -> Runner:
-        """Return what explains a target of any class; it is made once."""
-        if target not in self._runners:
-            plan = Plan(self.catalog, self.maps, target, targets=None, expose=frozenset(DIAGNOSTIC))
-            runner = Runner(
-                self.model, plan, self.upsampling, self._device, self._threads, self._store
-            )
-            runner.session  # noqa: B018 - it is made, or says what is wrong
-            self._runners[target] = runner
-        return self._runners[target]
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -253,7 +254,8 @@ class Explainer(Generic[Result]):
     ) -> Iterator[tuple[X, Any]]:
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
-        limit = self.batch_size if isinstance(self.input.shape[0], str | None) else 1
+        dynamic = isinstance(self.input.shape[0], str | None)
+        limit = self.batch_size if self._engine.together and dynamic else 1
         waiting: list[X] = []
         for x in inputs:
             waiting.append(x)
@@ -284,24 +286,9 @@ class Explainer(Generic[Result]):
         listed: bool,
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
-        prepared = [self._prepared(x) for x in waiting]
-        rows = in_groups(prepared, lambda batch: self._explained(batch, targets, extra))
-        for x, row in zip(waiting, rows, strict=True):
-            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]
+        def explained(batch: Sequence[Prepared]) -> list[list[Any]]:
+            rows = self._engine.run(batch, targets, extra, self.labels)
+            return [[maps if self._named else maps[self.method.name] for maps in r] for r in rows]
 
-    def _explained(
-        self,
-        batch: Sequence[Prepared],
-        targets: Sequence[tuple[Target, int]],
-        extra: Mapping[str, Array],
-    ) -> list[list[Any]]:
-        """Return for every input and target its maps; targets of one kind share a run."""
-        found: list[list[Any]] = [[None] * len(targets) for _ in batch]
-        for kind in dict.fromkeys(target for target, _ in targets):
-            places = [k for k, (target, _) in enumerate(targets) if target == kind]
-            classes = [targets[k][1] for k in places]
-            rows = self._runner(kind).run(batch, classes, extra, self.labels)
-            for n, row in enumerate(rows):
-                for k, maps in zip(places, row, strict=True):
-                    found[n][k] = maps if self._named else maps[self.method.name]
-        return found
+        for x, row in zip(waiting, in_groups(map(self._prepared, waiting), explained), strict=True):
+            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]

@@ -122,7 +122,7 @@ def test_real_files_by_other_methods(name: str, method: str, shared_models: Path
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_architectures_of_the_new_exporter_by_every_method(name: str) -> None:
-    for method in methods.names():
+    for method in methods.names("graph"):
         _check(_exported(name, dynamo=True), name, method)
 
 

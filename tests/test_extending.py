@@ -20,7 +20,7 @@ def _program(section: str) -> str:
 
 
 def test_there_is_a_section_for_everything_that_is_entered() -> None:
-    for words in ("operator", "trait", "method", "metric", "command"):
+    for words in ("operator", "trait", "method", "target", "backward", "metric", "command"):
         assert any(words in heading for heading in SECTIONS), words
     assert PAGE.count("```python") == sum(s.count("```python") for s in SECTIONS.values())
 

@@ -1,4 +1,4 @@
-"""Write what the documents take from the code: docs/cli.md, docs/ops.md, the README's methods.
+"""Write what documents take from the code: cli, methods, ops, quirks, the README's methods.
 
 python tools/make_docs.py            # writes them
 python tools/make_docs.py --check    # exit 1 when one is not up to date
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ import onnx
 from onnxcam import methods
 from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
+from onnxcam.graph import quirks
+from onnxcam.methods.needs import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# The command line
@@ -28,6 +31,20 @@ OPS_HEAD = """# The operators and their gradients
 Written by `tools/make_docs.py`, as `onnxcam ops` lists them; a test holds it.
 `onnxcam ops MODEL` lists those of a model. The newest standard opset is {opset}.
 """
+METHODS_HEAD = """# The methods
+
+Written by `tools/make_docs.py`, as `onnxcam methods NAME` says it; a test holds it. The cost is
+that of one map of one target, in forward passes of the model. A parameter is an option of
+`onnxcam explain`, and an entry of `parameters` in Python:
+`Explainer(model, "rise", parameters={"masks": 1000}, seed=3)`.
+"""
+QUIRKS_HEAD = """# Faults of other products, and what is done instead
+
+Written by `tools/make_docs.py` from `onnxcam/graph/quirks.py`; a test holds it. For every fault
+`tests/graph/test_quirks.py` shows it in the product at hand; a test that fails there says that the
+workaround may go.
+"""
+MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
 TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)
 
 
@@ -36,7 +53,9 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     return {
         ROOT / "docs" / "cli.md": _commands(),
+        ROOT / "docs" / "methods.md": _methods_page(),
         ROOT / "docs" / "ops.md": _operators(),
+        ROOT / "docs" / "quirks.md": _quirks(),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }
 
@@ -58,13 +77,55 @@ def _operators() -> str:
     return "\n".join(parts)
 
 
+def _quirks() -> str:
+    places: dict[str, list[str]] = {quirk.name: [] for quirk in quirks.listed()}
+    for path in sorted((ROOT / "onnxcam").rglob("*.py")):
+        for marks, function in MARK.findall(path.read_text()):
+            for name in re.findall(r"quirks\.([A-Z_0-9]+)", marks):
+                places[name].append(f"`{path.relative_to(ROOT)}`, `{function}`")
+    parts = [QUIRKS_HEAD]
+    for product in dict.fromkeys(quirk.product for quirk in quirks.listed()):
+        parts.append(f"## {product}\n")
+        for quirk in (q for q in quirks.listed() if q.product == product):
+            parts.append(f"### {quirk.name} ({quirk.versions})\n\n{quirk.fault}\n")
+            parts.append(f"{quirk.instead} ({'; '.join(places[quirk.name])})\n")
+    return "\n".join(parts)
+
+
 def _methods() -> str:
-    rows = ["| method | what it shows | from |", "|---|---|---|"]
-    for name in methods.names():
-        method = methods.find(name)
-        cells = (f"`{name}`", method.summary, method.cite)
-        rows.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
-    return "\n".join(rows) + "\n"
+    rows = [("method", "what it shows", "cost", "from")]
+    for method in map(methods.find, methods.names()):
+        rows.append((f"`{method.name}`", method.summary, str(method.cost), method.cite))
+    return _table(rows)
+
+
+def _methods_page() -> str:
+    parts = [METHODS_HEAD]
+    for kind, meaning in KINDS.items():
+        parts.append(f"## Kind `{kind}`: {meaning}\n")
+        parts += [_method(methods.find(name)) for name in methods.names(kind)]
+    return "\n".join(parts)
+
+
+def _method(method: methods.Method) -> str:
+    lines = [
+        f"### `{method.name}`\n\n{method.summary}\n",
+        f"- **Claim**: {method.claim}",
+        f"- **Limits**: {method.limits}",
+        f"- **Cost**: {method.cost}",
+        f"- **From**: {method.cite}",
+    ]
+    if method.parameters:
+        rows = [("parameter", "default", "range", "what it is")]
+        rows += [(f"`{p.name}`", str(p.default), p.range, p.help) for p in method.parameters]
+        lines.append(f"\n{_table(rows)[:-1]}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows as Markdown, the first as the heading."""
+    lines = [f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
 
 
 def _commands() -> str:

@@ -11,14 +11,12 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.analysis.layers.path import path
 from onnxcam.analysis.layers.score import reduction
-from onnxcam.analysis.layout import layouts
-from onnxcam.analysis.layout.sizes import refine
+from onnxcam.analysis.layout import opened
 from onnxcam.autodiff.expand import has_definition
 from onnxcam.autodiff.registry import STANDARD, limited, lookup, nondiff_reason, refusal, table
 from onnxcam.autodiff.rules.contrib import by_definition
 from onnxcam.graph.bodies import bodies
 from onnxcam.graph.contrib import defined
-from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 
 Kind: TypeAlias = Literal["rule", "expanded", "straight-through", "zero", "none"]
@@ -138,10 +136,9 @@ def of_model(model: Model, *, reduction_layer: str | None = None) -> list[Usage]
         ModelError: The model has no float output, or no input to explain.
         UsageError: There is no tensor of the name given.
     """
-    draft = Draft(model)
-    refine(draft.graph)
+    draft, known_layouts = opened(model)
     score = draft.tensor(reduction(draft.graph, draft, reduction_layer).name)
-    passed = {id(n) for n in path(draft.graph, score, layouts(draft.graph))[0]}
+    passed = {id(n) for n in path(draft.graph, score, known_layouts)[0]}
     counts: dict[tuple[str, str], list[int]] = {}
     for node in draft.graph.nodes:
         for each in _with_inner([node]):

@@ -7,14 +7,14 @@ several consumers and sums back over broadcast dimensions. It knows no operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff import few_rows
+from onnxcam.autodiff import cotangents, few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
@@ -27,7 +27,7 @@ from onnxcam.autodiff.registry import (
     refusal,
     schema_of,
 )
-from onnxcam.autodiff.route import Route
+from onnxcam.autodiff.route import Route, topological
 from onnxcam.autodiff.view import Override, Overrides
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.bodies import captures
@@ -103,8 +103,7 @@ class _Walk:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
-        # Nothing flows to what is empty (and ONNX Runtime 1.31 drops an Expand to no elements).
-        self.active = {id(t) for t in wrt if 0 not in (shape_of(t) or ())}
+        self.active = cotangents.filled(wrt)
         self.route = Route(self.order, self.moving)
         self._forward()
         self.route = Route(self.order, self.moving)  # the first may know less
@@ -126,9 +125,10 @@ class _Walk:
         return [t for i, t in moved if not self._is_discrete(node, i, t)] + captured
 
     def _is_discrete(self, node: gs.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
-        place = node.domain, node.op, self._opset(node)
-        whole = not is_float(tensor)
-        return whole and (is_sequence(tensor) or is_discrete(schema_of(*place), side, index))
+        if is_float(tensor):
+            return False
+        schema = schema_of(node.domain, node.op, self._opset(node))
+        return is_sequence(tensor) or is_discrete(schema, side, index)
 
     def _forward(self) -> None:
         """Find the tensors that a change of ``wrt`` can move."""
@@ -262,24 +262,6 @@ def overridden(
     """
     walk = _Walk(op, [(t, None) for t in outputs], wrt, overrides, ())
     return any(walk.moving(n) and walk._override(walk._view(n)) is not None for n in walk.order)
-
-
-def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[gs.Node]:
-    """Yield the nodes that the outputs depend on, producers first, nothing before ``stops``."""
-    done: set[int] = set()
-    stack: list[tuple[Any, bool]] = [(t, False) for t in reversed(outputs)]
-    while stack:
-        item, ready = stack.pop()
-        if ready:
-            yield item
-            continue
-        if id(item) in stops or not item.inputs or id(item.inputs[0]) in done:
-            continue
-        node = item.inputs[0]
-        done.add(id(node))
-        stack.append((node, True))
-        sources = [*node.inputs, *(captures(node) if _has_body(node) else ())]
-        stack.extend((t, False) for t in reversed(sources) if t.name)
 
 
 def unsupported(view: NodeView) -> UnsupportedOp:

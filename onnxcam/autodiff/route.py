@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import onnx_graphsurgeon as gs
 
+from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import Tensor
 
 Node: TypeAlias = gs.Node
@@ -77,3 +78,21 @@ class Route:
                     behind.update({id(t): depths[id(node)] for t in node.outputs})
             self._depths[counted] = depths
         return self._depths[counted]
+
+
+def topological(outputs: Sequence[Tensor], stops: set[int]) -> Iterator[Node]:
+    """Yield the nodes that the outputs depend on, producers first, nothing before ``stops``."""
+    done: set[int] = set()
+    stack: list[tuple[Any, bool]] = [(t, False) for t in reversed(outputs)]
+    while stack:
+        item, ready = stack.pop()
+        if ready:
+            yield item
+            continue
+        if id(item) in stops or not item.inputs or id(item.inputs[0]) in done:
+            continue
+        node = item.inputs[0]
+        done.add(id(node))
+        stack.append((node, True))
+        sources = [*node.inputs, *captures(node)]
+        stack.extend((t, False) for t in reversed(sources) if t.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnxcam.cli import tables as report
 from onnxcam.cli.group import spoken
@@ -16,6 +16,9 @@ from onnxcam.cli.options import wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Job:
     alpha: float | None
     save_map: Path | None
     cache: bool
+    seed: int
+    parameters: Mapping[str, Any]
     as_json: bool
 
     @property
@@ -68,22 +73,12 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     _check_places(job)
-    explainer = Explainer(
-        job.model,
-        job.methods,
-        feature_layer=job.feature_layers or None,
-        reduction_layer=job.reduction_layer,
-        device=job.device,
-        preprocess=job.preprocess,
-        labels=job.labels,
-        upsampling=job.upsampling,
-        cache=job.cache,
-    )
     targets = wanted(job.targets, job.quantity, job.against)
     outcome, out = Outcome(), report.console(stderr=job.as_json)
-    if not job.as_json:
-        out.print(_heading(explainer), markup=False, soft_wrap=True)
-    with _progress(job) as advance:
+    with _progress(job) as bar:
+        explainer = _explainer(job, bar)
+        if not job.as_json:
+            out.print(_heading(explainer), markup=False, soft_wrap=True)
         for path, result in explainer.stream(job.inputs, targets):
             try:
                 if isinstance(result, OnnxcamError):
@@ -97,13 +92,31 @@ def run(job: Job) -> Outcome:
                 said = spoken(error)
                 outcome.errors.append({"input": str(path), "error": said})
                 report.console(stderr=True).print(f"onnxcam: {said}", markup=False, soft_wrap=True)
-            advance()
+            bar.advance()
     return outcome
+
+
+def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
+    return Explainer(
+        job.model,
+        job.methods,
+        feature_layer=job.feature_layers or None,
+        reduction_layer=job.reduction_layer,
+        device=job.device,
+        preprocess=job.preprocess,
+        labels=job.labels,
+        upsampling=job.upsampling,
+        parameters=job.parameters,
+        seed=job.seed,
+        progress=bar.run,
+        cache=job.cache,
+    )
 
 
 def _heading(explainer: Explainer[Any]) -> str:
     what = ", ".join(planned.summary for planned in explainer.maps)
-    gradient = "" if explainer.gradient == "exact" else f", gradient {explainer.gradient},"
+    plain = explainer.gradient in ("exact", "not used")
+    gradient = "" if plain else f", gradient {explainer.gradient},"
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
 
 
@@ -211,15 +224,42 @@ def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
     return f"{stem}.{map}{suffix}"
 
 
+class _Bar:
+    """What a progress bar shows: the inputs, and the runs of the one that is explained.
+
+    Args:
+        bar: rich's; None where nobody looks.
+        inputs: How many there are.
+    """
+
+    def __init__(self, bar: Progress | None, inputs: int) -> None:
+        self._bar = bar
+        self._inputs = bar.add_task("explaining", total=inputs) if bar and inputs > 1 else None
+        self._runs: Any = None
+
+    def advance(self) -> None:
+        """Tell that an input is done."""
+        if self._bar and self._inputs is not None:
+            self._bar.advance(self._inputs)
+
+    def run(self, done: int, total: int | None) -> None:
+        """Tell how often the model was run for an input."""
+        if not self._bar:
+            return
+        if self._runs is None:
+            self._runs = self._bar.add_task("running", total=total)
+        shown = done if total is None else min(done, total)  # a few runs are not the method's
+        self._bar.update(self._runs, completed=shown, total=total)
+
+
 @contextmanager
-def _progress(job: Job) -> Iterator[Any]:
-    """A progress bar where there is more than one input and someone to look at it."""
+def _progress(job: Job) -> Iterator[_Bar]:
+    """A progress bar where there is someone to look at it."""
     out = report.console(stderr=True)
-    if len(job.inputs) < 2 or not out.is_terminal:
-        yield lambda: None
+    if not out.is_terminal:
+        yield _Bar(None, len(job.inputs))
         return
     from rich.progress import Progress
 
     with Progress(console=out, transient=True) as bar:
-        task = bar.add_task("explaining", total=len(job.inputs))
-        yield lambda: bar.advance(task)
+        yield _Bar(bar, len(job.inputs))

@@ -25,9 +25,10 @@ from onnxcam.cli.options import (
     target,
     upsampling,
 )
+from onnxcam.cli.parameters import Configured, taken
 
 
-@main.command("explain", short_help="Explain what a model sees in pictures.")
+@main.command("explain", cls=Configured, short_help="Explain what a model sees in pictures.")
 @options(
     MODEL,
     click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path)),
@@ -63,13 +64,21 @@ from onnxcam.cli.options import (
         show_default=True,
         help="Keep what is written behind the model on disk, for the next time.",
     ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Of the random numbers that some methods draw.",
+    ),
     JSON,
 )
 def explain_command(**options: Any) -> None:
     """Explain what MODEL sees in each INPUT (pictures, or .npy/.npz arrays)."""
     from onnxcam.cli.batch import Job, run
 
-    job = Job(**options)
+    parameters, others = taken(options)
+    job = Job(parameters=parameters, **others)
     outcome = run(job)
     if job.as_json:
         print_json(outcome.as_dict())

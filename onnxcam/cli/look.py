@@ -71,15 +71,20 @@ def inputs_command(
 
 
 @main.command("methods", short_help="List the ways to explain.")
-@options(JSON)
-def methods_command(as_json: bool) -> None:
-    """List the methods, their equations and where they come from."""
+@options(click.argument("names", metavar="[NAME]...", nargs=-1), JSON)
+def methods_command(names: tuple[str, ...], as_json: bool) -> None:
+    """List the methods and their equations; of each NAME what it claims, its limits, its options.
+
+    The cost is that of one map, in forward passes of the model.
+    """
     from onnxcam import methods
     from onnxcam.cli import tables as report
 
-    found = [methods.find(name) for name in methods.names()]
+    found = [methods.find(name) for name in names or methods.names()]
     if as_json:
-        print_json([{"name": m.name, "summary": m.summary, "from": m.cite} for m in found])
+        print_json([method.as_dict() for method in found])
+    elif names:
+        report.print_details(found)
     else:
         report.print_methods(found)
 

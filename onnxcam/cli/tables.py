@@ -13,9 +13,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog
     from onnxcam.autodiff.coverage import Coverage, Usage
-    from onnxcam.conversion import Conversion
     from onnxcam.look.presets import Trial
-    from onnxcam.methods import GraphMethod
+    from onnxcam.methods import Method
     from onnxcam.model.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
@@ -96,32 +95,31 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
 
 
-def print_conversion(made: Conversion) -> None:
-    """Print what was written and what the check found."""
-    out = console()
-    explained = made.explained
-    gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
-    out.print(f"{explained.summary}{gradient}", markup=False, soft_wrap=True)
-    if made.check is not None:
-        found = made.check
-        same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
-        out.print(
-            f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
-            f"off, within {found.optimised:.2g} with them on; {found.what} within {found.map:.2g} "
-            f"of {found.truth} (relative)",
-            markup=False,
-            soft_wrap=True,
-        )
-        for warning in found.warnings:
-            out.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    out.print(f"written: {made.path}", markup=False, soft_wrap=True)
-
-
-def print_methods(found: Sequence[GraphMethod]) -> None:
+def print_methods(found: Sequence[Method]) -> None:
     """Print the methods."""
-    table = _table("method", "what it shows", "from")
+    table = _table("method", "kind", "cost", "what it shows", "from")
     for method in found:
-        table.add_row(method.name, escape(method.summary), escape(method.cite))
+        summary, cite = escape(method.summary), escape(method.cite)
+        table.add_row(method.name, method.kind, str(method.cost), summary, cite)
+    _print_table(console(), table)
+
+
+def print_details(found: Sequence[Method]) -> None:
+    """Print all that is said of methods."""
+    from onnxcam.methods.needs import KINDS
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for method in found:
+        table.add_row(method.name, escape(method.summary))
+        table.add_row("kind", f"{method.kind}: it {KINDS[method.kind]}")
+        table.add_row("cost", f"{method.cost} forward passes")
+        table.add_row("claim", escape(method.claim))
+        table.add_row("limits", escape(method.limits))
+        for p in method.parameters:
+            table.add_row(f"--{p.name}", f"{p.help}: {p.range} (default {p.default})")
+        table.add_row("from", escape(method.cite))
     _print_table(console(), table)
 
 

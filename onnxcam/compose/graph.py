@@ -56,7 +56,7 @@ class Explained(Made):
     @property
     def method(self) -> GraphMethod:
         """The method of its first map."""
-        return self.plan.maps[0].method
+        return self.plan.maps[0].graph
 
     @property
     def outputs(self) -> tuple[str, ...]:

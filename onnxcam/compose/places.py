@@ -67,6 +67,15 @@ class Place:
         start, end = self.layout.prefix, -self.layout.suffix or _END
         return op.Slice(value, starts=[start], ends=[end], axes=[self.layout.space[0]])
 
+    def as_features(self, op: Emitter, value: Tensor) -> Tensor:
+        """Return what :meth:`patches` returns as [N, C, *space], space from depth to width."""
+        letters = self.layout.axes
+        if self.layout.channel is None:
+            letters = f"{letters[:1]}C{letters[1:]}"
+        order = [letters.index(c) for c in "NCTDHW" if c in letters]
+        turned = value if order == sorted(order) else op.Transpose(value, perm=order)
+        return reshaped(op, turned, 0, *self.grid) if self.grid else turned
+
     def as_map(self, op: Emitter, reduced: Tensor) -> Tensor:
         """Return a value of one channel as [N, ...space], space in the order depth to width."""
         flat = op.Squeeze(reduced, axes=[self.axes.channel])

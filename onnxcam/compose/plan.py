@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.overlay import Drawing
 from onnxcam.errors import ModelError, UsageError
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, Method, find
+from onnxcam.methods.needs import Weights
+from onnxcam.methods.parameters import Setting
 from onnxcam.names import FEATURE, GRADIENT, PREFIX, SCORE, SIGNED, STEEPEST
 from onnxcam.targets import TOP, Score, Target
 
@@ -27,12 +29,20 @@ class MapPlan:
         feature: Its feature layer; the input for methods on the input.
         name: What its ports are called by where a plan has several maps, else "".
         drawing: How it is drawn on the input; None where no picture is wanted.
+        settings: A value for every parameter of the method.
     """
 
-    method: GraphMethod
+    method: Method
     feature: Candidate
     name: str = ""
     drawing: Drawing | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> GraphMethod:
+        """Its method, one that is written into the graph."""
+        assert isinstance(self.method, GraphMethod), f"{self.method.name} is no graph method"
+        return self.method
 
     def port(self, base: str) -> str:
         """Return the name of a port of this map: ``onnxcam.map`` or ``onnxcam.map.<name>``."""
@@ -87,7 +97,7 @@ class Plan:
                 "give as many, or targets=None for any number",
             )
         for planned in self.maps:
-            if "weights" in planned.method.needs and not self.target.linear:
+            if Weights in planned.method.needs and not self.target.linear:
                 raise UsageError(
                     f"{planned.method.name} explains sums of scores, not a {self.target.quantity}",
                     "use `method='gradcam'`, or explain the score",
@@ -98,7 +108,10 @@ class Plan:
         """What the graph depends on beside the model, as text; None where no text tells."""
         if self.target.key is None:
             return None
-        maps = [f"{m.name}={m.method.name}@{m.feature.name}" for m in self.maps]
+        maps = [
+            f"{m.name}={m.method.name}@{m.feature.name}{sorted(m.settings.items())}"
+            for m in self.maps
+        ]
         options = (self.targets, tuple(self.default), self.required, self.upsampling)
         more = (self.normalize, sorted(self.expose), self.single)
         return [self.catalog.reduction.name, self.target.key, *maps, repr((*options, *more))]
@@ -106,8 +119,9 @@ class Plan:
 
 def maps_of(
     catalog: Catalog,
-    method: str | GraphMethod | Sequence[str | GraphMethod],
+    method: str | Method | Sequence[str | Method],
     feature_layer: str | Sequence[str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[MapPlan, ...]:
     """Resolve which maps are made, and where: every method at every feature layer.
 
@@ -115,22 +129,25 @@ def maps_of(
         catalog: The layers of the model.
         method: One or several methods, by name or record.
         feature_layer: Names of tensors; None takes the default. Methods on the input have none.
+        parameters: Values for parameters of the methods, by name; the others have their defaults.
 
     Raises:
         ModelError: The model has no usable feature layer.
-        UsageError: A method or layer is unknown, or no method takes a layer that is named.
+        UsageError: A method, layer or parameter is unknown, a value is out of its range, or no
+            method takes a layer or parameter that is named.
     """
-    methods = [method] if isinstance(method, str | GraphMethod) else list(method)
-    records = [m if isinstance(m, GraphMethod) else find(m) for m in methods]
+    methods = [method] if isinstance(method, str | Method) else list(method)
+    records = [m if isinstance(m, Method) else find(m) for m in methods]
     found = list({m.name: m for m in records}.values())
     if not found:
         raise UsageError("no method is given", "name one, such as gradcam")
     named = [feature_layer] if isinstance(feature_layer, str) else list(feature_layer or ())
     if named and not any(m.takes_feature for m in found):
         default_feature(catalog, named[0], found[0])  # says why not
+    settings = _settings(found, parameters or {})
     layers: list[str | None] = [*dict.fromkeys(named)] or [None]
     maps = [
-        MapPlan(each, default_feature(catalog, layer, each))
+        MapPlan(each, default_feature(catalog, layer, each), settings=settings[each.name])
         for each in found
         for layer in (layers if each.takes_feature else [None])
     ]
@@ -143,9 +160,18 @@ def maps_of(
     )
 
 
-def default_feature(
-    catalog: Catalog, name: str | None, method: GraphMethod | None = None
-) -> Candidate:
+def _settings(methods: Sequence[Method], given: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:
+    """Return the values of each method's parameters, by its name; each takes those that it has."""
+    known = {p.name for m in methods for p in m.parameters}
+    strange = {name: value for name, value in given.items() if name not in known}
+    methods[0].settings(strange)  # says that there is no such parameter
+    return {
+        m.name: m.settings({p.name: given[p.name] for p in m.parameters if p.name in given})
+        for m in methods
+    }
+
+
+def default_feature(catalog: Catalog, name: str | None, method: Method | None = None) -> Candidate:
     """Return the feature layer of this name, or the default one for a method.
 
     Args:

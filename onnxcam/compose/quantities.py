@@ -15,7 +15,8 @@ from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.contrib import scale_of
 from onnxcam.graph.emit import Dim, Emitter, Tensor, is_float, shape_of
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, graph
+from onnxcam.methods.needs import Activation, Input, MapOf, Need, Weights
 from onnxcam.model.draft import Draft
 
 
@@ -34,11 +35,11 @@ class Quantities:
 
     def __init__(self, draft: Draft, slopes: Slopes, planned: MapPlan) -> None:
         self.op, self.slopes, self.planned = draft.op, slopes, planned
-        self.method, self.catalog = planned.method, slopes.plan.catalog
+        self.method, self.catalog = planned.graph, slopes.plan.catalog
         self.input = draft.tensor(self.catalog.input)
-        self.places = [_place(draft, planned.feature)]
+        self.places = [place_of(draft, planned.feature)]
         if self.method.on_input:
-            self.places.append(_place(draft, input_layer(self.catalog)))
+            self.places.append(place_of(draft, input_layer(self.catalog)))
         self._pool: Tensor | None = None
 
     def replace(self, twins: dict[int, Tensor]) -> None:
@@ -51,11 +52,12 @@ class Quantities:
         Raises:
             UsageError: The head is not the one that the method needs, or nothing is rectified.
         """
-        for method in (self.method, *map(find, self.method.maps)):
-            if "weights" in method.needs:
+        for method in (self.method, *map(graph, self.method.maps)):
+            if Weights in method.needs:
                 feature = self.places[0]
                 self._pool = pooled(feature.source, self.slopes.tensor, feature.axes.space)
-            self.slopes.want(method, self._wrt(method))
+            own = self.planned.settings if method is self.method else {}
+            self.slopes.want(method, self._wrt(method), own)
 
     @property
     def place(self) -> Place:
@@ -66,7 +68,7 @@ class Quantities:
         return self.places[-1 if method.on_input else 0]
 
     def _wrt(self, method: GraphMethod) -> Tensor:
-        if "weights" in method.needs:
+        if Weights in method.needs:
             assert self._pool is not None
             return self._pool
         return self._at(method).source
@@ -121,18 +123,18 @@ class Quantities:
             reduced = method.emit(op, *values, place.axes)
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: str) -> Tensor:
-        if need.startswith("map:"):
-            return self._nested(op, index, find(need.removeprefix("map:")))
+    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Tensor:
+        if isinstance(need, MapOf):
+            return self._nested(op, index, graph(need.method))
         place = self._at(method)
-        if need in ("activation", "input"):
+        if need in (Activation, Input):
             return place.patches(op, place.tensor)
         slope = self._slope(op, index, method)
-        return slope if need == "weights" else place.patches(op, slope)
+        return slope if need == Weights else place.patches(op, slope)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         gradient = self.slopes.of(op, index, method, self._wrt(method))
-        if "weights" not in method.needs:
+        if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
         # The classifier's weights of the class, in the rank of the feature tensor.
         feature = self.places[0]
@@ -151,7 +153,12 @@ class Quantities:
             )
 
 
-def _place(draft: Draft, layer: Candidate) -> Place:
+def place_of(draft: Draft, layer: Candidate) -> Place:
+    """Return where a map is made of a layer.
+
+    Raises:
+        UsageError: The meaning of its axes is not known, or it holds integers.
+    """
     tensor, layout = draft.tensor(layer.name), layer.layout
     if layout is None or layout.batch is None or not layout.space or layout.strange:
         known = "" if layout is None else f" ({layout.axes})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods import GraphMethod
+from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores
@@ -55,13 +56,18 @@ class Slopes:
         scores = class_scores(self.op, tensor, self._reduction.class_axis)
         return Outputs(scores, tensor, self._reduction)
 
-    def want(self, method: GraphMethod, wrt: Tensor) -> None:
+    def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
+
+        Args:
+            method: The method.
+            wrt: What it differentiates with respect to.
+            settings: Values of its parameters.
 
         Raises:
             UsageError: The method changes the gradient of operators that are not there.
         """
-        rules = self._rules_of(method)
+        rules = self._rules.setdefault(method.name, method.backward(**settings))
         if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
             raise UsageError(
@@ -72,9 +78,6 @@ class Slopes:
         tensors = self._sharing(rules)
         if all(t is not wrt for t in tensors):
             tensors.append(wrt)
-
-    def _rules_of(self, method: GraphMethod) -> Overrides:
-        return self._rules.setdefault(method.name, method.backward())
 
     def _sharing(self, rules: Overrides) -> list[Tensor]:
         """Return what is differentiated under the same rules."""
@@ -97,7 +100,7 @@ class Slopes:
             UsageError: The score does not depend on the tensor.
             UnsupportedOp: No gradient between the two.
         """
-        rules = self._rules_of(method)
+        rules = self._rules[method.name]
         tensors = self._sharing(rules)
         key = (op, id(index), id(tensors), id(wrt))
         if key not in self._written:

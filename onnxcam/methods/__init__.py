@@ -1,5 +1,23 @@
 """Explanation methods, one file each, found by their decorators."""
 
-from onnxcam.methods.registry import GraphMethod, find, graph_method, names
+from onnxcam.methods.registry import (
+    GraphMethod,
+    Method,
+    SampledMethod,
+    find,
+    graph,
+    graph_method,
+    names,
+    sampled_method,
+)
 
-__all__ = ["GraphMethod", "find", "graph_method", "names"]
+__all__ = [
+    "GraphMethod",
+    "Method",
+    "SampledMethod",
+    "find",
+    "graph",
+    "graph_method",
+    "names",
+    "sampled_method",
+]

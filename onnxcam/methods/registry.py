@@ -1,21 +1,21 @@
-"""The table of methods. A method is one file in this folder with a decorated function."""
+"""The table of methods. A method is one file below this folder with a decorated function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError
 from onnxcam.graph.registry import Registry, Source
+from onnxcam.methods.needs import KINDS, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.parameters import Parameter, Setting, checked
 
-_FEATURE = ("activation", "gradient", "weights")
-_INPUT = ("input", "input_gradient")
-_MAP = "map:"
-_METHODS: Registry[str, GraphMethod] = Registry(
-    "methods", Source("onnxcam.methods", "onnxcam.methods")
-)
+Array: TypeAlias = np.ndarray[Any, Any]
+_METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
 
 
 @dataclass(frozen=True)
@@ -32,33 +32,123 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class GraphMethod:
-    """A method that writes its map into the graph.
+class Cost:
+    """What one explanation of one target costs, in forward passes of the model.
+
+    Attributes:
+        each: What a run costs: 1, or about 3 where it has a gradient.
+        runs: Name of the parameter that says how many there are; "channels" for those of the
+            feature layer; "" for one run.
+    """
+
+    each: float = 1
+    runs: str = ""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        counted = "the layer's channels" if self.runs == "channels" else self.runs
+        each = "" if self.each == 1 and counted else f"{self.each:g}"
+        return " x ".join(part for part in (each, counted) if part)
+
+    def count(self, settings: Mapping[str, Setting], channels: int | None) -> int | None:
+        """Return how many runs there are; None where the channels are not known."""
+        if self.runs == "channels":
+            return channels
+        return int(settings[self.runs]) if self.runs else 1
+
+
+_ONE = Cost()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method to explain: what all kinds have in common.
 
     Attributes:
         name: What users type.
-        emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1.
-        needs: The quantities that ``emit`` takes, in this order. Of the feature layer:
-            "activation", "gradient" (of the score) and "weights" (of the class, behind global
-            average pooling). Of the input: "input", "input_gradient" and "map:NAME" (the map of
-            another method at the input's size, linearly interpolated, with a channel axis of 1);
-            with one of these the map is one of the input, and so are the axes.
+        kind: How it runs, see :data:`onnxcam.methods.needs.KINDS`.
+        needs: What its function takes, in this order, see :mod:`onnxcam.methods.needs`. With one
+            of the feature layer the map is one of that, else of the input.
         rectify: Whether the map is rectified (its negative part set to 0) afterwards.
         cite: Where it comes from.
         summary: One line.
-        overrides: Other gradient rules for this method's gradients, or a function of the method's
-            parameters that returns them.
         signed: Whether values below 0 mean something: evidence against the class.
+        parameters: What users may set.
+        cost: In forward passes.
+        claim: What its map is a measure of.
+        limits: What it cannot show, or gets wrong.
     """
 
     name: str
-    emit: Callable[..., Any]
-    needs: tuple[str, ...]
+    kind: Kind
+    needs: tuple[Need, ...]
     rectify: bool
     cite: str
     summary: str
+    signed: bool
+    parameters: tuple[Parameter, ...]
+    cost: Cost
+    claim: str
+    limits: str
+
+    @property
+    def on_input(self) -> bool:
+        """Whether the map is one of the input, not of a feature layer."""
+        return not any(need.of == "feature" for need in self.needs)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the methods whose maps it builds on."""
+        return tuple(need.method for need in self.needs if isinstance(need, MapOf))
+
+    @property
+    def takes_feature(self) -> bool:
+        """Whether it has a feature layer, itself or in a map that it builds on."""
+        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether its map depends on random numbers."""
+        return Random in self.needs
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Setting]:
+        """Return a value for every parameter: what is given, else its default.
+
+        Raises:
+            UsageError: A value is out of its range, or there is no such parameter.
+        """
+        return checked(self.name, self.parameters, given)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "summary": self.summary,
+            "from": self.cite,
+            "claim": self.claim,
+            "limits": self.limits,
+            "cost": str(self.cost),
+            "signed": self.signed,
+            "parameters": [
+                {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
+                for p in self.parameters
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class GraphMethod(Method):
+    """A method that writes its map into the graph.
+
+    Attributes:
+        emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1.
+        overrides: Other gradient rules for this method's gradients, or a function of the method's
+            parameters that returns them.
+    """
+
+    emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
-    signed: bool = False
 
     def backward(self, **parameters: Any) -> Overrides:
         """Return the overrides for these parameters; what is not given has its default."""
@@ -66,54 +156,108 @@ class GraphMethod:
             return self.overrides
         return self.overrides(**parameters)
 
-    @property
-    def on_input(self) -> bool:
-        """Whether the map is one of the input, not of a feature layer."""
-        return not any(need in _FEATURE for need in self.needs)
 
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """Names of the methods whose maps it builds on."""
-        return tuple(need.removeprefix(_MAP) for need in self.needs if need.startswith(_MAP))
+@dataclass(frozen=True)
+class Estimate:
+    """What a method found that runs the model many times.
 
-    @property
-    def takes_feature(self) -> bool:
-        """Whether it has a feature layer, itself or in a map that it builds on."""
-        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+    Attributes:
+        signed: The maps, float [K, *space]: one for each target.
+        error: Their standard error, float [K, *space]; None for what is not random.
+        facts: What else was found, by name: a number for each target.
+        doubts: What looks wrong, in words, for each target; () for nothing.
+    """
+
+    signed: Array
+    error: Array | None = None
+    facts: Mapping[str, Array] = field(default_factory=dict)
+    doubts: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampledMethod(Method):
+    """A method that runs the model, or a part of it, many times.
+
+    Attributes:
+        estimate: ``estimate(*needs, **parameters)``: explains one input.
+    """
+
+    estimate: Callable[..., Estimate]
 
 
 def graph_method(
     name: str,
     *,
-    needs: tuple[str, ...],
+    needs: tuple[Need, ...],
     cite: str,
     rectify: bool = True,
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
+    parameters: tuple[Parameter, ...] = (),
+    cost: Cost = _ONE,
+    claim: str = "",
+    limits: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a graph method; see :class:`GraphMethod` for the arguments."""
-    of_feature = [need for need in needs if need in _FEATURE]
-    of_input = [need for need in needs if need in _INPUT or need.startswith(_MAP)]
-    if len(of_feature) + len(of_input) != len(needs) or bool(of_feature) == bool(of_input):
-        raise ValueError(f"{name!r} cannot need {needs}: see GraphMethod")
+    """Enter a graph method; see :class:`GraphMethod` for the arguments.
+
+    Raises:
+        ValueError: It needs what graph methods cannot have, or its name is taken.
+    """
+    _check(name, "graph", needs)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        summary = (emit.__doc__ or "").strip().partition("\n")[0]
-        method = GraphMethod(
-            name, emit, needs, rectify, cite, summary, overrides or Overrides(), signed
+        said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
+        _METHODS.enter(
+            name, GraphMethod(name, "graph", needs, rectify, *said, emit, overrides or Overrides())
         )
-        _METHODS.enter(name, method)
         return emit
 
     return enter
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all methods, sorted."""
-    return tuple(sorted(name for name, _ in _METHODS.items()))
+def sampled_method(
+    name: str,
+    *,
+    kind: Kind,
+    needs: tuple[Need, ...],
+    cite: str,
+    cost: Cost,
+    parameters: tuple[Parameter, ...] = (),
+    rectify: bool = False,
+    signed: bool = False,
+    claim: str = "",
+    limits: str = "",
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    Raises:
+        ValueError: It needs what methods of its kind cannot have, or its name is taken.
+    """
+    _check(name, kind, needs)
+
+    def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
+        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
+        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        return estimate
+
+    return enter
 
 
-def find(name: str) -> GraphMethod:
+def _check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").strip().partition("\n")[0]
+
+
+def names(kind: Kind | None = None) -> tuple[str, ...]:
+    """Return the names of all methods, or of those of one kind, sorted."""
+    return tuple(sorted(n for n, method in _METHODS.items() if kind in (None, method.kind)))
+
+
+def find(name: str) -> Method:
     """Return a method by its name.
 
     Raises:
@@ -122,4 +266,19 @@ def find(name: str) -> GraphMethod:
     method = _METHODS.get(name)
     if method is None:
         raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
+    return method
+
+
+def graph(name: str) -> GraphMethod:
+    """Return a method that can be written into a graph, by its name.
+
+    Raises:
+        UsageError: There is none of this name, or it is of another kind.
+    """
+    method = find(name)
+    if not isinstance(method, GraphMethod):
+        raise UsageError(
+            f"{name} cannot be written into a file: it {KINDS[method.kind]}",
+            f"explain with it, or convert with one of {', '.join(names('graph'))}",
+        )
     return method

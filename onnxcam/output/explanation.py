@@ -50,6 +50,7 @@ class Explanation:
             then drawn on a scale that is symmetric about 0.
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
+        standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
     """
 
     map: Array = field(repr=False)
@@ -76,6 +77,7 @@ class Explanation:
     signed: bool = False
     quantity: str = "score"
     value: float | None = None
+    standard_error: Array | None = field(default=None, repr=False)
 
     @property
     def score(self) -> float:
@@ -152,6 +154,7 @@ class Explanation:
                 "min": _number(self.map.min()),
                 "max": _number(self.map.max()),
                 "peak": [int(i) for i in peak],
+                "standard_error": self._error(),
             },
             "box": self.box,
             "diagnosis": list(self.diagnosis),
@@ -186,6 +189,8 @@ class Explanation:
 
     def _npz(self) -> bytes:
         buffer = io.BytesIO()
+        error = self.standard_error
+        more: dict[str, Any] = {} if error is None else {"standard_error": error}
         np.savez_compressed(
             buffer,
             map=self.map,
@@ -194,8 +199,15 @@ class Explanation:
             scores=self.scores,
             target=self.target,
             info=json.dumps(self.as_dict()),
+            **more,
         )
         return buffer.getvalue()
+
+    def _error(self) -> float | None:
+        """Return the root mean square of the map's standard error, in its units."""
+        if self.standard_error is None:
+            return None
+        return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
         return f"{self.method} at {self.feature_layer}"

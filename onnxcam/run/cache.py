@@ -1,5 +1,7 @@
 """Compiled models, kept on disk: the gradient is written behind a model once.
 
+What is known of a model's tensors and layers is kept with them, so that it is found out once.
+
 An entry is a *light* explained model: the graph without the large weights, which stay in the
 model's own file (a few hundred kilobytes for a network of a hundred megabytes). Its name is a hash
 of all that it depends on: the model with its weights, the options, the versions and the code of
@@ -26,10 +28,12 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from onnxcam import compose, version
+from onnxcam.analysis import layers, record
+from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
 from onnxcam.files import PART, whole
-from onnxcam.methods import GraphMethod, find
+from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
@@ -149,7 +153,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    own = not any(_is_foreign(m.method) for m in plan.maps) and not registry.extended()
+    own = not any(_is_foreign(m.graph) for m in plan.maps) and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
         key = _key(model, plan.key)
@@ -162,6 +166,25 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     return made
 
 
+def analysed(model: Model, reduction_layer: str | None, kept: Store | None) -> Catalog:
+    """Return the layers of a model, from the store where they are there.
+
+    Args:
+        model: The model.
+        reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
+        kept: Where what is known of a model is kept; None finds it out.
+
+    Raises:
+        OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
+    """
+    if kept is not None and not registry.extended():
+        key = f"{_key(model, [repr(reduction_layer)])}.layers"
+        data = kept.get(key)
+        if data is None or not record.read(model, reduction_layer, data):
+            kept.put(key, record.written(model, reduction_layer))
+    return layers.catalog(model, reduction_layer=reduction_layer)
+
+
 def _parsed(data: bytes | None) -> ModelProto | None:
     try:
         return None if data is None else ModelProto.FromString(data)
@@ -172,18 +195,26 @@ def _parsed(data: bytes | None) -> ModelProto | None:
 def _is_foreign(method: GraphMethod) -> bool:
     """Tell whether a method is not onnxcam's own: nothing says when its code changes."""
     rules = [method.emit, *(o.rule for o in method.backward().items)]
-    return any(map(registry.is_foreign, rules)) or any(_is_foreign(find(m)) for m in method.maps)
+    return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
 def _key(model: Model, options: list[str]) -> str:
     """Return the name of an entry: a hash of all that it depends on."""
-    found = hashlib.sha256(_code())
+    found = hashlib.sha256(_code() + _content(model))
     for text in (model.sha256, *options):
         found.update(f"{len(text)}:{text}".encode())
-    found.update(model.light.SerializeToString(deterministic=True))
-    for name in sorted(model.weights.external):  # the model's own hash leaves them out
-        found.update(model.weights[name].data)
     return found.hexdigest()
+
+
+def _content(model: Model) -> bytes:
+    """Return a hash of the graph and of the weights that the model's own hash leaves out."""
+    if "content" not in model.findings:
+        found = hashlib.sha256(model.light.SerializeToString(deterministic=True))
+        for name in sorted(model.weights.external):
+            found.update(model.weights[name].data)
+        model.findings["content"] = found.digest()
+    content: bytes = model.findings["content"]
+    return content
 
 
 @cache

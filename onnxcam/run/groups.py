@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from onnxcam.errors import OnnxcamError
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def in_groups(
-    prepared: Sequence[Prepared | OnnxcamError],
+    prepared: Iterable[Prepared | OnnxcamError],
     run: Callable[[Sequence[Prepared]], Sequence[T]],
 ) -> list[T | OnnxcamError]:
     """Return what a run makes of each input, in their order.
@@ -34,4 +34,4 @@ def in_groups(
         except OnnxcamError as error:
             found = [error] * len(members)
         results.update((i, result) for (i, _), result in zip(members, found, strict=True))
-    return [results[i] for i in range(len(prepared))]
+    return [results[i] for i in sorted(results)]

@@ -10,15 +10,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from onnxcam import names
-from onnxcam.analysis.layout import Layout
+from onnxcam.analysis.layers import Catalog
 from onnxcam.compose import MapPlan, Plan
 from onnxcam.errors import InputError, ModelError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
-from onnxcam.output.upsample import upsample
 from onnxcam.run import cache
-from onnxcam.run.scores import diagnose, probability
+from onnxcam.run.results import Finding, Origin, explanation
+from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets import TOP, resolve_target
 
@@ -91,7 +91,7 @@ class Runner:
         """
         catalog = self.plan.catalog
         feeds = {catalog.input: np.concatenate([p.tensor for p in batch])}
-        feeds.update(self._others(extra))
+        feeds.update(other_feeds(self.model, catalog, extra))
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
@@ -116,51 +116,26 @@ class Runner:
             for n, prepared in enumerate(batch)
         ]
 
-    def _others(self, extra: Mapping[str, Array]) -> dict[str, Array]:
-        needed = [p for p in self.model.inputs if p.name != self.plan.catalog.input]
-        missing = [p for p in needed if p.name not in extra]
-        if missing:
-            listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
-            raise InputError(
-                f"the model has more inputs: {listed}",
-                "give them with `extra_inputs={name: array}`",
-            )
-        return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
-
     def _explanation(
         self, planned: MapPlan, prepared: Prepared, cell: _Cell, labels: tuple[str, ...] | None
     ) -> Explanation:
-        catalog, target = self.plan.catalog, self.plan.target
-        raw, signed, scores = cell(names.MAP), cell(names.SIGNED), cell.scores
-        size = _spatial_size(prepared.tensor, catalog.input_layout, raw.ndim)
-        upsampling = self.upsampling if size is not None else "none"
-        index = int(cell(names.CLASS, shared=True)) if target.of_class else TOP
-        return Explanation(
-            map=upsample(raw, size or raw.shape, upsampling),
-            raw_map=raw,
-            signed_map=signed,
-            scores=scores,
-            target=index,
-            label=labels[index] if labels and 0 <= index < len(labels) else None,
-            probability=probability(scores, index, catalog.reduction) if index >= 0 else None,
-            feature_layer=planned.feature.name,
-            reduction_layer=catalog.reduction.name,
-            method=planned.method.name,
-            parameters={"upsampling": upsampling},
-            diagnosis=diagnose(raw, signed, scores, float(cell(names.STEEPEST))),
-            source=prepared.source,
-            picture=prepared.picture,
-            box=prepared.box,
-            tensor=prepared.tensor[0],
-            layout=_unbatched(catalog.input_layout),
-            model_sha256=self.model.sha256,
-            provider=self.provider.name,
-            gradient=self.gradient,
-            labels=labels,
-            signed=planned.method.signed,
+        target = self.plan.target
+        raw, signed = cell(names.MAP), cell(names.SIGNED)
+        origin = Origin(
+            self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
+            self.provider, self.gradient,
+        )  # fmt: skip
+        found = Finding(
+            raw,
+            signed,
+            cell.scores,
+            int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
+            diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST))),
+            planned.settings,
             quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
+        return explanation(origin, prepared, found, labels)
 
 
 @dataclass(frozen=True)
@@ -183,12 +158,22 @@ class _Cell:
         return value
 
 
-def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
-    """Return the spatial size of the input that a map of this rank is laid over."""
-    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
-        return None
-    return tuple(tensor.shape[i] for i in layout.space)
+def other_feeds(model: Model, catalog: Catalog, extra: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what is fed to the inputs that maps are not laid over.
 
+    Args:
+        model: The model.
+        catalog: Its layers.
+        extra: Arrays by input name.
 
-def _unbatched(layout: Layout | None) -> str | None:
-    return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")
+    Raises:
+        InputError: One is missing.
+    """
+    needed = [p for p in model.inputs if p.name != catalog.input]
+    missing = [p for p in needed if p.name not in extra]
+    if missing:
+        listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
+        raise InputError(
+            f"the model has more inputs: {listed}", "give them with `extra_inputs={name: array}`"
+        )
+    return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}

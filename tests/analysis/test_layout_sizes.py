@@ -112,6 +112,39 @@ def test_arithmetic_with_sizes() -> None:
     assert _shapes(nodes, ["n", 2, 3, 10], weights, "y", 4) == ["n", 2, 6, 5]
 
 
+def test_paddings_as_torch_reorders_them() -> None:
+    """torch writes F.pad's list in pairs, reversed, and turns it round by axes and slices."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "first"], ["n"]),
+        helper.make_node("Neg", ["n"], ["less"]),
+        helper.make_node("Mod", ["less", "four"], ["missing"]),
+        helper.make_node("Unsqueeze", ["missing", "zero"], ["last"]),
+        helper.make_node("Concat", ["zero", "last", "zeros"], ["list"], axis=0),
+        helper.make_node("Reshape", ["list", "pairs"], ["paired"]),
+        helper.make_node("Slice", ["paired", "minus", "least", "zero", "minus"], ["turned"]),
+        helper.make_node("Transpose", ["turned"], ["across"], perm=[1, 0]),
+        helper.make_node("Reshape", ["across", "minus"], ["pads"]),
+        helper.make_node("Pad", ["x", "pads"], ["y"]),
+    ]
+    weights = {
+        **INT, "first": np.array(2), "four": np.array(4), "zeros": np.zeros(4, np.int64),
+        "pairs": np.array([-1, 2]), "least": np.array([-(2**40)]),
+    }  # fmt: skip
+    assert _shapes(nodes, ["n", 5, 10], weights, "y", 3) == ["n", 5, 12]
+
+
+def test_a_slice_to_an_end_that_is_computed() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "two", "three"], ["w"]),
+        helper.make_node("Div", ["w", "two"], ["half"]),
+        helper.make_node("Slice", ["x", "zero", "half", "two"], ["y"]),
+    ]
+    weights = {**INT, "three": np.array([3])}
+    assert _shapes(nodes, ["n", 5, 10], weights, "y", 3) == ["n", 5, 5]
+
+
 def test_what_cannot_be_known_stays_open() -> None:
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),

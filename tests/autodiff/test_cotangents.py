@@ -12,7 +12,8 @@ from support import nets
 import onnxcam
 from onnxcam.analysis.layout.rows import Rows
 from onnxcam.autodiff import cotangents as ct
-from onnxcam.autodiff.engine import topological, vjp
+from onnxcam.autodiff.engine import vjp
+from onnxcam.autodiff.route import topological
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 from onnxcam.methods.cam import sums
 from onnxcam.methods.registry import Axes

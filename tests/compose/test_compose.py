@@ -218,7 +218,7 @@ def test_a_map_of_another_rank_stays_at_its_size() -> None:
     proto = nets.model(nodes, {"x": ["N", 3, 5, 6]}, {"y": ["N", 2]}, weights)
     model = load(proto)
     found, method = catalog(model), methods.find("gradcam")
-    with pytest.raises(UsageError, match="cannot be laid over.*upsampling none"):
+    with pytest.raises(UsageError, match="cannot be laid over.*upsampling='none'"):
         explain_graph(model, found, method, feature=found.find("r"), upsampling="bicubic")
     explained = explain_graph(model, found, method, feature=found.find("r"))
     (map_,) = Session(explained.model, device="cpu").run({"x": np.ones((2, 3, 5, 6), "f4")}, [MAP])

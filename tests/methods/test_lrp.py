@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from click.testing import CliRunner
 from onnx import ModelProto, helper, parser
 from support import nets
 from support.lrp_oracle import relevance
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from onnxcam import Explainer
 from onnxcam.autodiff.api import vjp_model
 from onnxcam.autodiff.view import Overrides
+from onnxcam.cli import main
 from onnxcam.errors import UnsupportedOp
 from onnxcam.methods.lrp import lrp_epsilon, lrp_gamma
 
@@ -88,6 +90,18 @@ def test_the_gamma_rule_by_hand(x: list[float], want: list[float]) -> None:
         ("n = Constant <value = float {0.0}> () y = Max (x, n)", [3, -1], [3, 0]),
         ("y = LeakyRelu <alpha = 0.5> (x)", [2, -4], [2, -2]),
         ("y = Tanh (x)", [1, 0], [np.tanh(1), 0]),
+        (
+            "s = Constant <value = float {0.5}> () z = Constant <value = uint8 {0}> () "
+            "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)",
+            [200, -3],
+            [127.5, 0],
+        ),
+        (
+            "s = Constant <value = float {0.5}> () z = Constant <value = int8 {-128}> () "
+            "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)",
+            [2.1, 200],
+            [2, 127.5],
+        ),
         ("s = Sigmoid (x) y = Mul (s, x)", [0, 3], [0, 3 / (1 + np.exp(-3))]),
         (
             "c = Constant <value = float {3.0}> () z = Constant <value = float {0.0}> () "
@@ -284,6 +298,32 @@ def test_a_fused_file_is_explained_as_the_plain_one(tmp_path: Path) -> None:
     for rules in (lrp_gamma.composite(2), lrp_epsilon.composite(0.1)):
         want, got = (_relevance(m, x.numpy(), rules, 1) for m in (plain, fused))
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+
+
+# ---- from the shell
+
+
+@pytest.mark.parametrize("method", ["lrp-epsilon", "lrp-gamma"])
+def test_the_shell_explains_and_converts(method: str, zoo: Path, tmp_path: Path) -> None:
+    model, picture = str(zoo / "squeezenet1.1.onnx"), str(zoo / "coffee.png")
+    array, file = str(tmp_path / "map.npz"), str(tmp_path / "explained.onnx")
+    for words in (["explain", model, picture, "-o", array], ["convert", model, "-o", file]):
+        result = CliRunner().invoke(main, [*words, "--method", method])
+        assert result.exit_code == 0, result.output
+    assert onnx.load(file).graph.output[-1].name.startswith("onnxcam.")
+    found = Explainer(model, method, device="cpu")(picture)
+    assert found.label == "espresso" and found.signed
+    np.testing.assert_array_equal(np.load(array)["raw_map"], found.raw_map)
+    assert found.raw_map.min() < 0 < found.raw_map.max()
+
+
+def test_the_shell_says_why_there_is_none(zoo: Path) -> None:
+    model, sample = zoo / "japanese_vowels.onnx", zoo / "samples" / "vowels_speaker1_1.npy"
+    result = CliRunner().invoke(
+        main, ["explain", str(model), str(sample), "--method", "lrp-epsilon"]
+    )
+    assert result.exit_code == 1
+    assert "LRP has no rule for ai.onnx::LayerNormalization" in " ".join(result.output.split())
 
 
 # ---- what is refused

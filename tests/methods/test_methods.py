@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -11,6 +13,7 @@ from onnxcam import Explainer, methods
 from onnxcam.analysis.layers import catalog
 from onnxcam.compose import default_feature, explain_graph
 from onnxcam.errors import UsageError
+from onnxcam.methods.needs import Activation, Gradient, HeadScore, Input, Score
 from onnxcam.methods.registry import graph_method
 from onnxcam.model.model import load
 from onnxcam.names import MAP, SIGNED
@@ -114,7 +117,7 @@ def test_methods_by_hand(name: str) -> None:
 
 
 def test_all_methods_are_done_by_hand() -> None:
-    assert {*BY_HAND, "cam"} == set(methods.names())
+    assert {*BY_HAND, "cam"} == set(methods.names("graph"))
 
 
 def test_gradcam_plus_plus_of_small_gradients() -> None:
@@ -267,11 +270,13 @@ def test_an_unknown_method_lists_the_known() -> None:
 
 def test_two_methods_cannot_share_a_name() -> None:
     with pytest.raises(ValueError, match="two methods"):
-        graph_method("gradcam", needs=("activation",), cite="")(lambda: None)
+        graph_method("gradcam", needs=(Activation,), cite="")(lambda: None)
 
 
-@pytest.mark.parametrize("needs", [("activations",), (), ("gradient", "input")])
-def test_a_method_needs_what_there_is(needs: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "needs", [("activations",), (), (Gradient, Input), (Score,), (Activation, HeadScore)]
+)
+def test_a_method_needs_what_there_is(needs: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="cannot need"):
         graph_method("another", needs=needs, cite="")
 
@@ -280,3 +285,4 @@ def test_every_method_says_where_it_comes_from() -> None:
     for name in methods.names():
         method = methods.find(name)
         assert method.cite and "=" in method.summary
+        assert method.claim and method.limits and str(method.cost)

@@ -43,7 +43,7 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def test_every_method_has_an_oracle() -> None:
-    assert {*ALL, *NEED_NO_ORACLE} == set(methods.names())
+    assert {*ALL, *NEED_NO_ORACLE} == set(methods.names("graph"))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -42,7 +42,7 @@ def test_every_operator_that_is_added_is_on_the_page(name: str) -> None:
 def _added(name: str, plain: GraphProto) -> Iterator[str]:
     model = load(ROOT / "models" / f"{name}.onnx")
     catalog = layers.catalog(model)
-    for method in map(methods.find, methods.names()):
+    for method in map(methods.graph, methods.names("graph")):
         try:
             feature = compose.default_feature(catalog, None, method)
             made = compose.explain_graph(

@@ -18,11 +18,16 @@ from support import nets
 
 import onnxcam
 from onnxcam import Explainer, compose, methods
+from onnxcam.analysis import record
+from onnxcam.analysis.layers import candidates, catalog
+from onnxcam.analysis.layout import Layout, known
 from onnxcam.autodiff import registry
 from onnxcam.cli import main
 from onnxcam.errors import UsageError
 from onnxcam.methods import graph_method
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import _METHODS
+from onnxcam.model.model import load
 from onnxcam.run import cache
 from onnxcam.run.cache import Store, store
 
@@ -56,13 +61,22 @@ def _explainer(model: Any = None, method: str = "gradcam", **options: Any) -> Ex
     return Explainer(given, method, device="cpu", threads=1, **options)
 
 
+def _compiled(folder: Path) -> list[Path]:
+    """The entries with models; what is known of a model has others."""
+    return [p for p in folder.glob("*") if ".layers" not in p.suffixes]
+
+
+def _analysed(folder: Path) -> list[Path]:
+    return list(folder.glob("*.layers.light"))
+
+
 def test_a_model_is_written_once(folder: Path, written: list[str]) -> None:
     first, second = _explainer()(X), _explainer()(X)
     assert written == ["gradcam"]
     np.testing.assert_array_equal(second.map, first.map)
     np.testing.assert_array_equal(second.scores, first.scores)
     assert second.as_dict() == first.as_dict()
-    assert len(list(folder.iterdir())) == 1
+    assert len(_compiled(folder)) == len(_analysed(folder)) == 1
 
 
 def test_one_target_and_several_are_one_entry(folder: Path, written: list[str]) -> None:
@@ -71,7 +85,7 @@ def test_one_target_and_several_are_one_entry(folder: Path, written: list[str]) 
         rows = _explainer()(X, target=[2, 0])
         assert [e.target for e in rows] == [2, 0]
         np.testing.assert_array_equal(rows[0].map, one.map)
-    assert len(written) == len(list(folder.iterdir())) == 1
+    assert len(written) == len(_compiled(folder)) == len(_analysed(folder)) == 1
 
 
 @pytest.mark.parametrize("change", ["method", "feature", "reduction", "weights", "code"])
@@ -99,7 +113,8 @@ def test_what_it_depends_on_makes_another_entry(
         monkeypatch.setattr(cache, "_code", lambda: b"another version")
     want = _explainer(proto, cache=False, **options)(X)
     np.testing.assert_array_equal(_explainer(proto, **options)(X).map, want.map)
-    assert len(written) == 3 and len(list(folder.iterdir())) == 2
+    assert len(written) == 3 and len(_compiled(folder)) == 2
+    assert len(_analysed(folder)) == (1 if change in ("method", "feature") else 2)
 
 
 def test_other_external_data_makes_another_entry(
@@ -121,7 +136,7 @@ def test_an_entry_holds_no_weights(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(_large_cnn(), str(path))
     want = _explainer(path)(X)
-    (entry,) = folder.iterdir()
+    (entry,) = _compiled(folder)
     assert path.stat().st_size > 280_000 and entry.stat().st_size < 20_000
     np.testing.assert_array_equal(_explainer(path)(X).map, want.map)
 
@@ -154,7 +169,7 @@ def _large_cnn() -> onnx.ModelProto:
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
 def test_a_damaged_entry_is_made_again(damage: str, folder: Path, written: list[str]) -> None:
     want = _explainer()(X)
-    (entry,) = folder.iterdir()
+    (entry,) = _compiled(folder)
     whole = entry.read_bytes()
     middle = len(whole) // 2
     entry.write_bytes(
@@ -167,6 +182,60 @@ def test_a_damaged_entry_is_made_again(damage: str, folder: Path, written: list[
     )
     np.testing.assert_array_equal(_explainer()(X).map, want.map)
     assert len(written) == 2 and entry.read_bytes() == whole
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The models whose layers were found out, in order."""
+    seen: list[Any] = []
+    real = candidates.opened
+    monkeypatch.setattr(candidates, "opened", lambda model: (seen.append(model), real(model))[1])
+    return seen
+
+
+@pytest.mark.parametrize("reduction", [None, "prob"])
+def test_a_second_start_finds_nothing_out_again(
+    reduction: str | None, folder: Path, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proto = nets.cnn(softmax=True)
+    first = _explainer(proto, reduction_layer=reduction)
+    second = _explainer(proto, reduction_layer=reduction)
+    assert len(opened) == 1
+    assert second.catalog == first.catalog == catalog(load(proto), reduction_layer=reduction)
+    assert known(second.model) == known(load(proto))
+    assert known(second.model).layouts["relu"] == Layout("NCHW")
+    catalog(second.model, reduction_layer=reduction)
+    assert len(opened) == 2  # of the model that was loaded here
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"[]", b"\xff", b'{"tensors":{},"layers":null}'])
+def test_what_cannot_be_read_is_found_out_again(
+    damage: bytes, folder: Path, opened: list[Any]
+) -> None:
+    want = _explainer().catalog
+    (entry,) = _analysed(folder)
+    whole, kept = entry.read_bytes(), store()
+    assert kept is not None
+    kept.put(entry.name.removesuffix(".light"), damage)
+    assert _explainer().catalog == want
+    assert len(opened) == 2 and entry.read_bytes() == whole
+
+
+def test_a_grid_of_tokens_is_read_as_it_was_written() -> None:
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"]),
+        onnx.helper.make_node("Reshape", ["c", "to"], ["flat"]),
+        onnx.helper.make_node("ReduceMean", ["flat", "two"], ["y"], keepdims=0),
+    ]
+    weights = {
+        "w": np.ones((3, 3, 1, 1), "f4"), "to": np.array([0, 3, -1]), "two": np.array([2]),
+    }  # fmt: skip
+    proto = nets.model(nodes, {"x": ["n", 3, 4, 5]}, {"y": ["n", 3]}, weights)
+    said = record.written(load(proto), None)
+    again = load(proto)
+    assert record.read(again, None, said)
+    assert known(again) == known(load(proto)) and catalog(again) == catalog(load(proto))
+    assert known(again).layouts["flat"] == Layout("NCT", (4, 5))
 
 
 def test_the_entries_not_used_for_longest_go_first(tmp_path: Path) -> None:
@@ -255,7 +324,7 @@ def test_the_size_comes_from_the_environment(folder: Path, monkeypatch: pytest.M
 def test_a_method_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> None:
     """Nothing says when its code changes."""
 
-    @graph_method("test-own", needs=("activation", "gradient"), cite="nobody")
+    @graph_method("test-own", needs=(Activation, Gradient), cite="nobody")
     def own(op: Any, a: Any, da: Any, axes: Any) -> Any:
         """L = relu(sum_k A_k)."""
         return op.ReduceSum(op.Mul(a, da), axes=[axes.channel], keepdims=1)
@@ -263,7 +332,7 @@ def test_a_method_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> N
     try:
         for _ in range(2):
             _explainer(method="test-own")
-        assert len(written) == 2 and not folder.exists()
+        assert len(written) == 2 and not _compiled(folder)
     finally:
         del _METHODS.entries["test-own"]
     assert "test-own" not in methods.names()
@@ -328,7 +397,7 @@ def test_the_shell_keeps_models_unless_told_not_to(folder: Path, tmp_path: Path)
     for more, entries in (["--no-cache"], 0), ([], 1), ([], 1):
         done = CliRunner().invoke(main, [*call, *more])
         assert done.exit_code == 0, done.output
-        assert len(list(folder.iterdir()) if folder.exists() else []) == entries
+        assert len(_compiled(folder)) == len(_analysed(folder)) == entries
 
 
 def test_the_shell_says_in_one_line_that_nothing_can_be_kept(
@@ -395,7 +464,8 @@ def test_two_processes_explain_at_once(folder: Path, tmp_path: Path) -> None:
     one, two = np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy")
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one[0], _explainer(cache=False)(X).map)
-    assert len(list(folder.iterdir())) == 3  # whole entries, and nothing else
+    assert len(_compiled(folder)) == 3 and len(_analysed(folder)) == 1
+    assert len(list(folder.iterdir())) == 4  # whole entries, and nothing else
 
 
 def test_two_processes_write_read_and_remove_the_same_entries(tmp_path: Path) -> None:

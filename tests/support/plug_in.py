@@ -38,9 +38,10 @@ describe("Twist", "Turn", domain="leaf", traits=[Trait.ELEMENTWISE])
 from typing import Any
 
 from onnxcam.methods import graph_method
+from onnxcam.methods.needs import Activation
 
 
-@graph_method("leafcam", needs=("activation",), cite="nobody")
+@graph_method("leafcam", needs=(Activation,), cite="nobody")
 def leafcam(op: Any, a: Any, axes: Any) -> Any:
     """L = relu(sum_k A_k)."""
     return op.ReduceSum(a, axes=[axes.channel], keepdims=1)

@@ -101,7 +101,7 @@ def explained(
         limit: See :class:`Comparison`.
     """
     catalog = layers.catalog(subject.model)
-    chosen = methods.find(method)
+    chosen = methods.graph(method)
     feature = compose.default_feature(catalog, feature_layer, chosen)
     proto = compose.explain_graph(
         subject.model, catalog, chosen, feature=feature, upsampling=upsampling,

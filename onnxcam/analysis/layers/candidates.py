@@ -9,20 +9,19 @@ import onnx_graphsurgeon as gs
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
-from onnxcam.analysis.layout import Layout, layouts, spatial_shape
+from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
-from onnxcam.analysis.layout.sizes import refine
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
 from onnxcam.graph.ops import Trait, has, traits_of
-from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 
+PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _ONLY = "reaches the score"
 
 
 def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
-    """List the layers of a model and choose the defaults.
+    """List the layers of a model and choose the defaults; it is done once for a model and a score.
 
     Args:
         model: The model.
@@ -32,10 +31,15 @@ def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
         ModelError: The model has no float output, or no input to explain.
         UsageError: There is no tensor of the name given.
     """
-    draft = Draft(model)
+    found: dict[str | None, Catalog] = model.findings.setdefault(PLACE, {})
+    if reduction_layer not in found:
+        found[reduction_layer] = _catalog(model, reduction_layer)
+    return found[reduction_layer]
+
+
+def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
+    draft, known = opened(model)
     graph = draft.graph
-    refine(graph)
-    known = layouts(graph)
     scores = reduction(graph, draft, reduction_layer)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
@@ -105,6 +109,8 @@ def _judge(
         return False, f"the meaning of one of its axes is unknown ({layout.axes})"
     if "T" in layout.axes and (not layout.grid or layout.prefix is None):
         return False, "its tokens have no known grid"
+    if layout.rolled:
+        return False, "its positions are rolled round: they are not where the input has them"
     return True, f"{_space_word(layout)} map of {_times(extent)}{_extra(layout)}"
 
 

@@ -4,10 +4,11 @@ A layout is a string with one letter per axis: ``N`` batch, ``C`` channel, ``D H
 sequence has only ``W``), ``T`` tokens (space flattened into one axis), ``?`` unknown. Operators
 that fix the meaning of their axes (convolutions, pools, look-ups of words) are the anchors; from
 them the letters spread forwards and backwards through operators that keep, permute, join, cut or
-drop axes.
+drop axes. In between an axis is a product of atoms, so that what was cut and joined is found again.
 """
 
+from onnxcam.analysis.layout.known import Known, known, opened
 from onnxcam.analysis.layout.records import Layout, spatial_shape
 from onnxcam.analysis.layout.spread import layouts
 
-__all__ = ["Layout", "layouts", "spatial_shape"]
+__all__ = ["Known", "Layout", "known", "layouts", "opened", "spatial_shape"]

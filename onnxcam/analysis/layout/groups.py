@@ -1,15 +1,112 @@
-"""Which axes a reshape keeps, joins and cuts."""
+"""What the axes of two shapes with the same elements share: factors, and the groups they make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from onnxcam.graph.emit import Dim
 
 Group: TypeAlias = tuple[list[int], list[int]]
-_BATCH = "the batch"
+_Left: TypeAlias = list[tuple[int, Dim]]  # the axes still to be matched, and what is left of each
+
+
+class Factor(NamedTuple):
+    """A factor that an axis of one shape and an axis of another have in common.
+
+    Attributes:
+        source: The axis of the source; None for a one that only the target has.
+        target: The axis of the target; None for a one that only the source has.
+        size: Its extent.
+        sure: False where the axes hold the same elements but not in a way that is known.
+    """
+
+    source: int | None
+    target: int | None
+    size: Dim
+    sure: bool = True
+
+
+def factors(
+    source: Sequence[Dim],
+    target: Sequence[Dim],
+    *,
+    batch: bool = False,
+    owners: Sequence[int] | None = None,
+) -> list[Factor]:
+    """Return the factors of two shapes with the same elements in the same order.
+
+    Args:
+        source: A shape.
+        target: Another of as many elements.
+        batch: The first axis of the source is the batch: another symbol in its place is taken for
+            it, where the known sizes of the other axes allow that.
+        owners: What each axis of the source belongs to: axes of one owner that meet as many of the
+            target, of unknown extents, are taken for these.
+    """
+    a, b = list(enumerate(source)), list(enumerate(target))
+    first, last = _matched(a, b, 0), _matched(a, b, -1)
+    middle = _batch(a, b) if batch else []
+    one_owner = owners is not None and len({owners[i] for i, _ in a}) == 1
+    if len(a) == 1 or len(b) == 1 or not a or not b:
+        middle += [Factor(i, j, q if len(a) == 1 else p) for i, p in a or _NO for j, q in b or _NO]
+    elif one_owner and len(a) == len(b) and all(map(_may_be_equal, a, b)):
+        middle += [Factor(i, j, q) for (i, _), (j, q) in zip(a, b, strict=True)]
+    else:
+        middle += [Factor(i, j, None, False) for i, _ in a for j, _ in b]
+    return [*first, *(f for f in middle if f[:2] != (None, None)), *reversed(last)]
+
+
+_NO: list[tuple[None, None]] = [(None, None)]
+
+
+def _matched(a: _Left, b: _Left, end: int) -> list[Factor]:
+    """Take from one end of two shapes what they share, as long as the extents say it."""
+    found = []
+    while a and b:
+        (i, p), (j, q) = a[end], b[end]
+        if p == q and p is not None:
+            found.append(Factor(i, j, p))
+            del a[end], b[end]
+        elif p == 1 and isinstance(q, int):
+            found.append(Factor(i, None, 1))
+            del a[end]
+        elif q == 1 and isinstance(p, int):
+            found.append(Factor(None, j, 1))
+            del b[end]
+        elif isinstance(p, int) and isinstance(q, int) and min(p, q) and not max(p, q) % min(p, q):
+            found.append(Factor(i, j, min(p, q)))
+            for shape, axis, size, other in ((a, i, p, q), (b, j, q, p)):
+                shape[end] = axis, size // other
+                if size < other:
+                    del shape[end]
+        else:
+            break
+    return found
+
+
+def _batch(a: _Left, b: _Left) -> list[Factor]:
+    """Take the first axes of both for the batch, where no extent speaks against it."""
+    if (
+        len(b) < 2
+        or not a
+        or a[0][0]
+        or b[0][0]
+        or any(isinstance(d, int) for _, d in (a[0], b[0]))
+    ):
+        return []
+    here, there = ([d for _, d in shape[1:]] for shape in (a, b))
+    known = [[d for d in shape if isinstance(d, int)] for shape in (here, there)]
+    whole = len(known[0]) == len(here) and len(known[1]) == len(there)
+    if whole and prod(known[0]) != prod(known[1]):
+        return []
+    (i, size), (j, _) = a.pop(0), b.pop(0)
+    return [Factor(i, j, size), *_matched(a, b, 0)]
+
+
+def _may_be_equal(a: tuple[int, Dim], b: tuple[int, Dim]) -> bool:
+    return a[1] == b[1] or not isinstance(a[1], int) or not isinstance(b[1], int)
 
 
 def groups(source: Sequence[Dim], target: Sequence[Dim], *, batch: bool = False) -> list[Group]:
@@ -18,61 +115,23 @@ def groups(source: Sequence[Dim], target: Sequence[Dim], *, batch: bool = False)
     Args:
         source: A shape.
         target: Another of as many elements.
-        batch: The first axis of the source is the batch: another symbol in its place is taken for
-            it, where the known sizes of the other axes allow that.
+        batch: As for :func:`factors`.
 
     Returns:
         Pairs of a run of source axes and one of target axes with the same elements in the same
         order. A run may be empty, when the other has only ones.
     """
-    if batch and not any(isinstance(d, int) for d in (*source[:1], *target[:1])):
-        found = groups([_BATCH, *source[1:]], [_BATCH, *target[1:]])
-        if all(_may_be_equal([source[i] for i in a], [target[i] for i in b]) for a, b in found):
-            return found
-    left = 0
-    while left < min(len(source), len(target)) and _same(source[left], target[left]):
-        left += 1
-    right, most = 0, min(len(source), len(target)) - left
-    while right < most and _same(source[-1 - right], target[-1 - right]):
-        right += 1
-    ends = len(source) - right, len(target) - right
-    kept = [([i], [i]) for i in range(left)]
-    kept_right = [([ends[0] + i], [ends[1] + i]) for i in range(right)]
-    return [*kept, *_between(source, target, left, ends), *kept_right]
+    found: list[Group] = []
+    for i, j, *_ in factors(source, target, batch=batch):
+        if not found or not _meets(found[-1], i, j):
+            found.append(([], []))
+        for run, axis in zip(found[-1], (i, j), strict=True):
+            if axis is not None and axis not in run:
+                run.append(axis)
+    return found
 
 
-def _same(a: Dim, b: Dim) -> bool:
-    return a is not None and a == b
-
-
-def _may_be_equal(source: Sequence[Dim], target: Sequence[Dim]) -> bool:
-    here, there = _sizes(source), _sizes(target)
-    return here is None or there is None or prod(here) == prod(there)
-
-
-def _between(
-    source: Sequence[Dim], target: Sequence[Dim], start: int, ends: tuple[int, int]
-) -> Iterator[Group]:
-    """Match the axes between those that are kept, by the products of their sizes."""
-    a, b = list(range(start, ends[0])), list(range(start, ends[1]))
-    sizes = {0: _sizes([source[i] for i in a]), 1: _sizes([target[i] for i in b])}
-    if sizes[0] is None or sizes[1] is None or prod(sizes[0]) != prod(sizes[1]):
-        if a or b:
-            yield a, b
-        return
-    left, whole = (a, b), (sizes[0], sizes[1])
-    while a or b:
-        run: Group = ([], [])
-        products = [1, 1]
-        while a or b:
-            side = 0 if a and (not b or products[0] <= products[1]) else 1
-            run[side].append(left[side].pop(0))
-            products[side] *= whole[side][run[side][-1] - start]
-            if products[0] == products[1] and run[0] and run[1]:
-                break
-        yield run
-
-
-def _sizes(shape: Sequence[Dim]) -> list[int] | None:
-    known = [d for d in shape if isinstance(d, int)]
-    return known if len(known) == len(shape) else None
+def _meets(group: Group, i: int | None, j: int | None) -> bool:
+    """Tell whether a factor belongs to a group: by an axis, or ones without a partner to others."""
+    alone = not all(group) and None in (i, j) and bool(group[0]) == (j is None)
+    return i in group[0] or j in group[1] or alone

@@ -1,9 +1,8 @@
-"""The meaning of a tensor's axes."""
+"""What a tensor's axes are called."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from onnxcam.graph.emit import Dim, Tensor, shape_of
@@ -18,17 +17,19 @@ class Layout:
     Attributes:
         axes: One letter per axis: ``N`` batch, ``C`` channel, ``D H W`` space (a sequence has
             only ``W``), ``T`` tokens (space flattened into one axis), ``d h w`` the offset inside
-            a cell of a space that was cut into cells, ``?`` unknown.
+            a cell of a space that was cut into cells, ``?`` unknown, or a product of several.
         grid: For a token axis: the spatial shape that it was flattened from.
         prefix: For a token axis: how many class and register tokens stand before the grid; None
             where that is not known.
         suffix: For a token axis: how many tokens stand behind the grid.
+        rolled: Positions are rolled round, so that they are not where their letters say.
     """
 
     axes: str
     grid: tuple[Dim, ...] = ()
     prefix: int | None = 0
     suffix: int = 0
+    rolled: bool = False
 
     @property
     def channel(self) -> int | None:
@@ -57,31 +58,6 @@ class Layout:
 
     def _index(self, letter: str) -> int | None:
         return self.axes.index(letter) if letter in self.axes else None
-
-    def with_axes(self, axes: str) -> Layout:
-        """Return a layout of other axes; the grid stays where there is a token axis."""
-        return replace(self, axes=axes) if "T" in axes else Layout(axes)
-
-    def without(self, dropped: Sequence[int]) -> Layout:
-        """Return the layout without some axes."""
-        return self.with_axes("".join(c for i, c in enumerate(self.axes) if i not in dropped))
-
-    def settled(self, tensor: Tensor) -> Layout:
-        """Return the layout with what the shape of a tensor says about the class tokens."""
-        shape, cells = shape_of(tensor), self.cells
-        if "T" not in self.axes or not self.grid or shape is None or cells is None:
-            return self
-        tokens = shape[self.axes.index("T")]
-        if not isinstance(tokens, int):
-            return self
-        if self.prefix is None:
-            return replace(self, prefix=tokens - cells) if tokens >= cells else self.gridless()
-        rest = tokens - cells - self.prefix
-        return replace(self, suffix=rest) if rest >= 0 else self.gridless()
-
-    def gridless(self) -> Layout:
-        """Return the layout with an unknown axis in place of the tokens."""
-        return Layout(self.axes.replace("T", "?"))
 
     @property
     def cells(self) -> int | None:

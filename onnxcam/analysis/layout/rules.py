@@ -1,26 +1,27 @@
-"""How operators that move, drop or contract axes pass a layout on, forwards and backwards."""
+"""How operators that move, drop or contract axes pass a meaning on, forwards and backwards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layout.groups import groups
-from onnxcam.analysis.layout.records import SPACE, Layout
+from onnxcam.analysis.layout.atoms import UNKNOWN, Atom, Axis
+from onnxcam.analysis.layout.meaning import Meaning
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
+from onnxcam.graph.ops import Trait, data_inputs, has
 
-Rule: TypeAlias = Callable[[gs.Node, Layout, bool, int], Layout | None]
+Rule: TypeAlias = Callable[[gs.Node, Meaning, bool, int], Meaning | None]
 RULES: dict[str, Rule] = {}
+_END = np.iinfo(np.int32).max
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enter ``rule(node, layout, forward, output)``.
+    """Enter ``rule(node, meaning, forward, output)``.
 
-    Forwards it gets the layout of the first input and returns that of an output, backwards the
+    Forwards it gets the meaning of the first input and returns that of an output, backwards the
     other way round; None where it cannot tell.
     """
 
@@ -31,180 +32,176 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def same(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
+def rule_of(node: gs.Node) -> Rule | None:
+    """Return how a node passes a meaning on; None for one that does not."""
+    if has(node, Trait.REDUCES):
+        return _reduced
+    if has(node, Trait.PRODUCT):
+        return _multiplied
+    if has(node, Trait.CONVOLUTION):
+        return _convolved
+    return RULES.get(node.op) or (_same if has(node, Trait.KEEPS_AXES) else None)
+
+
+def _same(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Keep every axis."""
-    return layout
+    return meaning
 
 
 @_rule("Transpose")
-def _transposed(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    rank = len(layout.axes)
+def _transposed(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    rank = len(meaning.axes)
     perm = node.attrs.get("perm", list(range(rank))[::-1])
-    if not forward:
-        perm = [int(i) for i in np.argsort(perm)]
-    return layout.with_axes("".join(layout.axes[i] for i in perm))
+    return meaning.picked([int(i) for i in (perm if forward else np.argsort(perm))])
 
 
-@_rule(
-    *(f"Reduce{k}" for k in "Mean Sum Max Min L1 L2 Prod SumSquare LogSum LogSumExp".split()),
-    "ArgMax",
-    "ArgMin",
-)
-def _reduced(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    axes = axes_of(node, len(layout.axes))
-    if axes is None and "axis" in node.attrs:
-        axes = [int(node.attrs["axis"]) % len(layout.axes)]
-    if node.attrs.get("keepdims", 1):
-        tokens = "T" in layout.axes and (axes is None or layout.axes.index("T") in axes)
-        return layout.gridless() if tokens else layout
-    return layout.without(axes) if forward and axes is not None else None
-
-
-@_rule("Squeeze")
-def _squeezed(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    shape = shape_of(node.inputs[0]) or ()
-    axes = axes_of(node, len(shape))
-    if axes is None:
-        axes = [i for i, d in enumerate(shape) if d == 1]
-    return layout.without(axes) if forward else _spread_out(layout, axes, len(shape))
-
-
-@_rule("Unsqueeze")
-def _unsqueezed(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    rank = len(shape_of(node.outputs[0]) or ())
+def _reduced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    rank = len(meaning.axes)
     axes = axes_of(node, rank)
     if axes is None:
-        return None
-    return _spread_out(layout, axes, rank) if forward else layout.without(axes)
+        axes = [int(node.attrs["axis"]) % rank] if "axis" in node.attrs else list(range(rank))
+    if node.attrs.get("keepdims", 1):
+        return meaning.put({i: UNKNOWN for i in axes if not meaning.whole(i)})
+    return meaning.picked([i for i in range(rank) if i not in axes]) if forward else None
 
 
-def _spread_out(layout: Layout, axes: list[int], rank: int) -> Layout:
-    letters = iter(layout.axes)
-    return layout.with_axes("".join("?" if i in axes else next(letters) for i in range(rank)))
+@_rule("Squeeze", "Unsqueeze")
+def _squeezed(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """Axes of one are dropped, or put in."""
+    narrow = node.op == "Squeeze"
+    shape = shape_of((node.inputs if narrow else node.outputs)[0]) or ()
+    axes = axes_of(node, len(shape)) if shape else []
+    if axes is None:
+        axes = [i for i, d in enumerate(shape) if d == 1]
+    kept = [i for i in range(len(shape)) if i not in axes]
+    if narrow == forward:
+        return meaning.picked(kept)
+    return meaning.picked([kept.index(i) if i in kept else None for i in range(len(shape))])
 
 
-@_rule("MatMul", "QLinearMatMul")
-def _multiplied(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
+def _multiplied(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """A constant matrix on the right makes channels of channels."""
-    matrix = node.inputs[3 if node.op == "QLinearMatMul" else 1]
-    weights = shape_of(matrix)
+    matrix = data_inputs(node, node.inputs)[-1]
     fixed = isinstance(matrix, gs.Constant) or const_value(matrix) is not None
-    if not fixed or weights is None or len(weights) != 2 or layout.axes[-1] != "C":
+    last = len(meaning.axes) - 1
+    turned = node.attrs.get("transA", 0)
+    if not fixed or len(shape_of(matrix) or ()) != 2 or turned or meaning.read().axes[-1] != "C":
         return None
-    return layout
+    return meaning.put({last: Axis((Atom("C", None),))})
+
+
+def _convolved(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """Channels are made of channels, and positions stay in their order."""
+    letter = channels(node, meaning)
+    if letter == "?":
+        return None
+    mixed = Axis((Atom("C", None),)) if letter == "C" else UNKNOWN
+    return meaning.put({_channel(node, meaning): mixed})
+
+
+def channels(node: gs.Node, meaning: Meaning) -> str:
+    """Return what the axis is that a convolution takes for channels."""
+    return meaning.read().axes[_channel(node, meaning)]
+
+
+def _channel(node: gs.Node, meaning: Meaning) -> int:
+    return len(meaning.axes) - 1 if has(node, Trait.CHANNELS_LAST) else 1
 
 
 @_rule("Gather")
-def _gathered(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    picked = shape_of(node.inputs[1])
-    axis = int(node.attrs.get("axis", 0)) % (len(layout.axes) + (0 if forward else 1))
+def _gathered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    picked, rank = shape_of(node.inputs[1]), len(meaning.axes)
+    axis = int(node.attrs.get("axis", 0)) % (rank + (0 if forward else picked == ()))
     if picked == () and forward:
-        return layout.without([axis])
-    if picked is not None and len(picked) == 1 and layout.axes[axis] not in "TN":
-        return layout
-    return None
+        return meaning.picked([i for i in range(rank) if i != axis])
+    return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
+
+
+@_rule("GatherElements", "TopK", "ReverseSequence", "Compress")
+def _disordered(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """Along one axis the elements are no longer in their order."""
+    axis = node.attrs.get("time_axis", node.attrs.get("axis", {"TopK": -1}.get(node.op, 0)))
+    return meaning.put({int(axis) % len(meaning.axes): UNKNOWN})
+
+
+@_rule("Expand", "Tile")
+def _repeated(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """Positions that are repeated are no longer where they were."""
+    x, y = (shape_of(t) or () for t in (node.inputs[0], node.outputs[0]))
+    if not len(x) == len(y) == len(meaning.axes):
+        return None
+    changed = [i for i, (a, b) in enumerate(zip(x, y, strict=True)) if a != b or a is None]
+    return meaning.put({i: UNKNOWN for i in changed if meaning.whole(i) not in ("N", "C")})
 
 
 @_rule("Slice")
-def _sliced(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
+def _sliced(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """A slice of tokens may drop class and register tokens, or everything but them."""
-    if "T" not in layout.axes:
-        return layout
-    axis = layout.axes.index("T")
-    x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
-    if x is not None and y is not None and x[axis] == y[axis] and x[axis] is not None:
-        return layout
-    bounds = [numbers(node, i, name) for i, name in ((1, "starts"), (2, "ends"))]
-    steps, axes = numbers(node, 4, "steps"), axes_of(node, len(layout.axes), place=3)
-    if not forward or any(b is None or len(b) != 1 for b in bounds) or steps not in (None, [1]):
-        return layout if axes is not None and axis not in axes else None
-    if axes != [axis]:
-        return layout if axes is not None else None
-    (start,), (end,) = bounds  # type: ignore[misc]
-    return part(layout, (x or (None,) * (axis + 1))[axis], start, end)
+    rank = len(meaning.axes)
+    starts, ends = (numbers(node, i, name) for i, name in ((1, "starts"), (2, "ends")))
+    axes, steps = axes_of(node, rank, place=3), numbers(node, 4, "steps")
+    axes = list(range(len(starts or ends or meaning.axes))) if axes is None else axes
+    for k, axis in enumerate(axes):
+        if steps is not None and steps[k] < 0:
+            meaning = meaning.put({axis: UNKNOWN})
+        elif _size(node.inputs[0], axis) != _size(node.outputs[0], axis):
+            bounds = (
+                (starts[k], ends[k])
+                if starts and ends and steps in (None, [1] * len(axes))
+                else None
+            )
+            meaning = _part(meaning, axis, _size(node.inputs[0], axis), bounds if forward else None)
+    return meaning
 
 
 @_rule("Split")
-def _split(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    axis = int(node.attrs.get("axis", 0)) % len(layout.axes)
-    if layout.axes[axis] != "T":
-        return layout
+def _split(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    axis = int(node.attrs.get("axis", 0)) % len(meaning.axes)
     sizes = [s for s in (_size(t, axis) for t in node.outputs[: output + 1]) if isinstance(s, int)]
-    if not forward or len(sizes) <= output:
-        return None
-    return part(layout, _size(node.inputs[0], axis), sum(sizes[:output]), sum(sizes))
+    bounds = (sum(sizes[:output]), sum(sizes)) if forward and len(sizes) > output else None
+    return _part(meaning, axis, _size(node.inputs[0], axis), bounds)
 
 
-def part(layout: Layout, tokens: Dim, start: int, end: int) -> Layout | None:
-    """Return the layout of a run of tokens, None where it cuts the grid."""
-    cells, prefix = layout.cells, layout.prefix
-    if prefix is None:
-        return None
-    if start < 0 or end < 0:
-        total = tokens if isinstance(tokens, int) else None
-        if total is None and cells is not None:
-            total = prefix + cells + layout.suffix
-        if total is None:
-            return None
-        start, end = (i + total if i < 0 else i for i in (start, end))
-    if start > prefix or (cells is not None and end < prefix + cells):
-        return None
-    if cells is None and end < np.iinfo(np.int32).max:
-        return None
-    behind = layout.suffix if cells is None else min(layout.suffix, end - prefix - cells)
-    return replace(layout, prefix=prefix - start, suffix=behind)
+def _part(meaning: Meaning, axis: int, size: Dim, bounds: tuple[int, int] | None) -> Meaning:
+    """Return the meaning of a run of positions: of tokens it has to hold all of the grid."""
+    old = meaning.axes[axis]
+    if meaning.whole(axis) or bounds is None or None in (old.before, old.behind):
+        return meaning.resized(axis)
+    assert old.before is not None and old.behind is not None
+    cells = old.size
+    whole = size if isinstance(size, int) else cells and old.before + cells + old.behind
+    if whole is None and (min(bounds) < 0 or bounds[1] < _END):
+        return meaning.resized(axis)
+    start, end = bounds if whole is None else slice(*bounds).indices(whole)[:2]
+    behind = old.behind if whole is None or cells is None else end - old.before - cells
+    if start > old.before or behind < 0:
+        return meaning.resized(axis)
+    return meaning.put({axis: Axis(old.atoms, old.before - start, behind)})
 
 
 @_rule("Reshape", "Flatten")
-def _reshaped(node: gs.Node, layout: Layout, forward: bool, output: int) -> Layout | None:
-    """Axes are kept, space becomes tokens, tokens become space; what else is cut is unknown."""
+def _reshaped(node: gs.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if x is None or y is None:
         return None
-    source, target = (x, y) if forward else (y, x)
-    letters, grid = ["?"] * len(target), layout.grid
-    for before, after in groups(source, target, batch=layout.axes[:1] == "N"):
-        found = _regrouped(layout, source, before, [target[i] for i in after])
-        for i, letter in zip(after, found, strict=True):
-            letters[i] = letter
-        if found == ["T"] and "T" not in [layout.axes[i] for i in before]:
-            grid = tuple(source[i] for i in before if source[i] != 1)
-    return replace(layout, grid=grid).with_axes("".join(letters))
+    return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x)
 
 
-def _regrouped(
-    layout: Layout, source: tuple[Dim, ...], before: list[int], after: list[Dim]
-) -> list[str]:
-    """Return the letters of the axes that a run of axes becomes."""
-    wide = [i for i, d in enumerate(after) if d != 1] or list(range(len(after)))
-    letters = [layout.axes[i] for i in before if source[i] != 1]
-    letters = letters or [layout.axes[i] for i in before]
-    new = ["?"] * len(after)
-    if len(letters) == 1 and len(wide) == 1:
-        new[wide[0]] = letters[0]
-    elif len(letters) > 1 and len(wide) == 1:
-        new[wide[0]] = _joined(letters)
-    elif len(letters) == 1 and letters[0] in "DHW" and len(wide) == 2:
-        new[wide[0]], new[wide[1]] = letters[0], letters[0].lower()
-    elif letters == ["T"] and len(wide) == len(layout.grid) and not layout.prefix:
-        sizes = [after[i] for i in wide]
-        fits = all(
-            a == b or not isinstance(a, int) or not isinstance(b, int)
-            for a, b in zip(sizes, layout.grid, strict=True)
-        )
-        for i, letter in zip(wide, SPACE[len(wide)], strict=True):
-            new[i] = letter if fits and not layout.suffix else "?"
-    return new
-
-
-def _joined(letters: list[str]) -> str:
-    """Return what axes are together: cells and the offsets in them, or neighbours as channels."""
-    joined = "".join(letters)
-    if joined in ("HW", "DHW"):
-        return "T"
-    if joined in ("Dd", "Hh", "Ww"):
-        return joined[0]
-    return "C" if set(joined) <= set("Cdhw") and "C" in joined else "?"
+def rolled(node: gs.Node) -> tuple[Tensor, int, int] | None:
+    """Return what a Concat rolls round, its axis and by how many; None for any other."""
+    sides = [t.inputs[0] for t in node.inputs if t.inputs and t.inputs[0].op == "Slice"]
+    if len(node.inputs) != 2 or len(sides) != 2 or sides[0].inputs[0] is not sides[1].inputs[0]:
+        return None
+    x = sides[0].inputs[0]
+    rank = len(shape_of(x) or ())
+    axis = int(node.attrs.get("axis", 0)) % max(rank, 1)
+    if any(axes_of(s, rank or 1, place=3) != [axis] for s in sides):
+        return None
+    names = ((1, "starts"), (2, "ends"), (4, "steps"))
+    (start, end, step), second = ([numbers(s, *name) for name in names] for s in sides)
+    if not start or not end or second != [[0], start, step] or step not in (None, [1]):
+        return None
+    return (x, axis, -start[0]) if end[0] == _size(x, axis) or end[0] >= _END else None
 
 
 def axes_of(node: gs.Node, rank: int, *, place: int = 1) -> list[int] | None:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.analysis.layout.rules import axes_of, numbers
-from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
+from onnxcam.analysis.layout.values import Values, Vector, cuts_of
+from onnxcam.graph.emit import Dim, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
-_Vector: TypeAlias = "list[Any]"  # of ints, truth values, symbols and None
-_Compute: TypeAlias = Callable[["_Sizes", gs.Node], "_Vector | None"]
-_LONGEST = 32  # elements of a vector that is looked at
+_Infer: TypeAlias = Callable[[Values, gs.Node], Vector | None]
 
 
 def refine(graph: gs.Graph) -> None:
@@ -38,19 +35,10 @@ def refine(graph: gs.Graph) -> None:
                 tensor.shape = sizes.known(tensor.shape)
 
 
-class _Sizes:
+class _Sizes(Values):
     def __init__(self, graph: gs.Graph) -> None:
+        super().__init__()
         self._given = {d for t in graph.inputs for d in shape_of(t) or ()}
-        self._names: dict[str, Dim] = {}
-        self._values: dict[int, _Vector | None] = {}
-
-    def known(self, shape: Sequence[Dim]) -> list[Dim]:
-        """Return a shape with the symbols replaced whose meaning was found."""
-        return [self._names.get(d, d) if isinstance(d, str) else d for d in shape]
-
-    def shape(self, tensor: Tensor) -> list[Dim] | None:
-        shape = shape_of(tensor)
-        return None if shape is None else self.known(shape)
 
     def learn(self, node: gs.Node) -> None:
         """Compute the shape of a node's output and keep what is new in it."""
@@ -67,132 +55,12 @@ class _Sizes:
             if old is None:
                 y.shape[i] = new
             elif old != new:
-                self._names = {k: new if v == old else v for k, v in self._names.items()}
-                self._names[old] = new
-
-    def value(self, tensor: Tensor) -> _Vector | None:
-        """Return the elements of a small integer tensor: numbers, symbols and None."""
-        if id(tensor) not in self._values:
-            self._values[id(tensor)] = self._computed(tensor)
-        return self._values[id(tensor)]
-
-    def _computed(self, tensor: Tensor) -> _Vector | None:
-        shape = shape_of(tensor)
-        if shape is None or len(shape) > 1 or (shape and not _short(shape[0])):
-            return None
-        fixed = const_value(tensor)
-        if fixed is not None:
-            return [v.item() for v in np.ravel(fixed)]
-        if not tensor.inputs or tensor.inputs[0].op not in _VALUES:
-            return None
-        found = _VALUES[tensor.inputs[0].op](self, tensor.inputs[0])
-        return found if found is not None and len(found) == (shape or (1,))[0] else None
+                self.rename(str(old), new)
 
 
-def _short(size: Dim) -> bool:
-    return isinstance(size, int) and size <= _LONGEST
-
-
-# ---- the elements of integer vectors
-
-
-def _shape_value(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    shape = sizes.shape(node.inputs[0])
-    return None if shape is None else shape[node.attrs.get("start", 0) : node.attrs.get("end")]
-
-
-def _first(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    return sizes.value(node.inputs[0])
-
-
-def _gather_value(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    values, picked = (sizes.value(t) for t in node.inputs)
-    if values is None or picked is None or not all(isinstance(i, int) for i in picked):
-        return None
-    return [values[i] for i in picked]
-
-
-def _slice_value(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    values = sizes.value(node.inputs[0])
-    bounds = [numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends"))]
-    if values is None or None in bounds or numbers(node, 4, "steps") not in (None, [1]):
-        return None
-    return values[bounds[0][0] : bounds[1][0]]  # type: ignore[index]
-
-
-def _concat_value(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    parts = [sizes.value(t) for t in node.inputs]
-    return None if None in parts else [v for part in parts for v in part or ()]
-
-
-def _filled(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    shape = sizes.value(node.inputs[0])
-    if shape is None or not all(isinstance(d, int) for d in shape):
-        return None
-    value = node.attrs.get("value")
-    return [0 if value is None else np.ravel(value.values)[0].item()] * prod(shape)
-
-
-def _elementwise(function: Callable[..., Any]) -> _Compute:
-    def compute(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-        operands = [sizes.value(t) for t in node.inputs]
-        if None in operands:
-            return None
-        longest = max(len(o) for o in operands if o is not None)
-        columns = [o * longest if len(o) == 1 else o for o in operands if o is not None]
-        return [function(*row) for row in zip(*columns, strict=True)]
-
-    return compute
-
-
-def _arithmetic(function: Callable[[int, int], int], neutral: int | None) -> _Compute:
-    """Compute with numbers; a symbol stays what it is with the neutral element."""
-
-    def compute(a: Any, b: Any) -> Any:
-        if isinstance(a, int) and isinstance(b, int):
-            return function(a, b)
-        return a if b == neutral else None
-
-    return _elementwise(compute)
-
-
-def _equal(a: Any, b: Any) -> bool | None:
-    if isinstance(a, int) and isinstance(b, int):
-        return a == b
-    numbers_ = [v for v in (a, b) if isinstance(v, int)]
-    if None in (a, b) or not numbers_:
-        return True if a == b and a is not None else None
-    return False if numbers_[0] < 0 else None  # a dimension is never negative
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    if condition is None:
-        return a if a == b else None
-    return a if condition else b
-
-
-_VALUES: dict[str, _Compute] = {
-    "Shape": _shape_value,
-    **dict.fromkeys(("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"), _first),
-    "Gather": _gather_value,
-    "Slice": _slice_value,
-    "Concat": _concat_value,
-    "ConstantOfShape": _filled,
-    "Add": _arithmetic(lambda a, b: a + b, 0),
-    "Sub": _arithmetic(lambda a, b: a - b, 0),
-    "Mul": _arithmetic(lambda a, b: a * b, 1),
-    "Div": _arithmetic(lambda a, b: int(a / b) if b else 0, 1),
-    "Equal": _elementwise(_equal),
-    "Where": _elementwise(_where),
-}
-
-
-# ---- the shapes of outputs
-
-
-def _reshape(sizes: _Sizes, node: gs.Node) -> _Vector | None:
+def _reshape(sizes: Values, node: gs.Node) -> Vector | None:
     source = sizes.shape(node.inputs[0])
-    target = sizes.value(node.inputs[1]) if len(node.inputs) > 1 else None
+    target = sizes.vector(node, 1)
     if source is None or target is None:
         return None
     if not node.attrs.get("allowzero", 0):
@@ -220,17 +88,17 @@ def _left_over(source: list[Dim], target: list[Dim]) -> Dim:
     return prod(whole) // prod(part)
 
 
-def _expand(sizes: _Sizes, node: gs.Node) -> _Vector | None:
-    source, target = sizes.shape(node.inputs[0]), sizes.value(node.inputs[1])
+def _expand(sizes: Values, node: gs.Node) -> Vector | None:
+    source, target = sizes.shape(node.inputs[0]), sizes.vector(node, 1)
     return None if source is None or target is None else _broadcast_shapes([source, target])
 
 
-def _broadcast(sizes: _Sizes, node: gs.Node) -> _Vector | None:
+def _broadcast(sizes: Values, node: gs.Node) -> Vector | None:
     shapes = [sizes.shape(t) for t in data_inputs(node, node.inputs)]
     return None if None in shapes else _broadcast_shapes([s for s in shapes if s is not None])
 
 
-def _broadcast_shapes(shapes: Sequence[list[Dim]]) -> _Vector:
+def _broadcast_shapes(shapes: Sequence[list[Dim]]) -> Vector:
     rank = max(map(len, shapes), default=0)
     columns = [[s[i - rank] for s in shapes if len(s) >= rank - i] for i in range(rank)]
     return [_broadcast_dim([d for d in column if d != 1]) for column in columns]
@@ -243,43 +111,51 @@ def _broadcast_dim(dims: list[Dim]) -> Dim:
     return 1 if not dims else dims[0] if all(d == dims[0] for d in dims) else None
 
 
-def _matmul(sizes: _Sizes, node: gs.Node) -> _Vector | None:
+def _matmul(sizes: Values, node: gs.Node) -> Vector | None:
     a, b = (sizes.shape(t) for t in node.inputs)
     if a is None or b is None or min(len(a), len(b)) < 2:
         return None
     return [*_broadcast_shapes([a[:-2], b[:-2]]), a[-2], b[-1]]
 
 
-def _concat(sizes: _Sizes, node: gs.Node) -> _Vector | None:
+def _concat(sizes: Values, node: gs.Node) -> Vector | None:
     shapes = [s for s in (sizes.shape(t) for t in node.inputs) if s is not None]
     if len(shapes) != len(node.inputs) or len({len(s) for s in shapes}) != 1:
         return None
     axis = int(node.attrs["axis"]) % len(shapes[0])
     parts = [s[axis] for s in shapes]
     whole = sum(d for d in parts if isinstance(d, int))
-    joined: _Vector = [_broadcast_dim(list(column)) for column in zip(*shapes, strict=True)]
+    joined: Vector = [_broadcast_dim(list(column)) for column in zip(*shapes, strict=True)]
     joined[axis] = whole if all(isinstance(d, int) for d in parts) else None
     return joined
 
 
-def _slice(sizes: _Sizes, node: gs.Node) -> _Vector | None:
+def _slice(sizes: Values, node: gs.Node) -> Vector | None:
     shape = sizes.shape(node.inputs[0])
-    starts, ends = (numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends")))
-    if shape is None or starts is None or ends is None:
+    cuts = None if shape is None else cuts_of(sizes, node, len(shape))
+    if shape is None or cuts is None:
         return None
-    axes = axes_of(node, len(shape), place=3) or list(range(len(starts)))
-    steps = numbers(node, 4, "steps") or [1] * len(starts)
-    result: _Vector = list(shape)
-    for axis, *cut in zip(axes, starts, ends, steps, strict=True):
+    for axis, cut in cuts.items():
         size = shape[axis]
-        result[axis] = len(range(*slice(*cut).indices(size))) if isinstance(size, int) else None
-    return result
+        shape[axis] = len(range(*cut.indices(size))) if isinstance(size, int) else None
+    return shape
 
 
-_SHAPES: dict[str, _Compute] = {
+def _pad(sizes: Values, node: gs.Node) -> Vector | None:
+    shape, pads = sizes.shape(node.inputs[0]), sizes.vector(node, 1)
+    if shape is None or pads is None or len(pads) != 2 * len(shape):
+        return None
+    return [
+        d if (a, b) == (0, 0) else d + a + b if all(isinstance(v, int) for v in (d, a, b)) else None
+        for d, a, b in zip(shape, pads, pads[len(shape) :], strict=False)
+    ]
+
+
+_SHAPES: dict[str, _Infer] = {
     "Slice": _slice,
     "Reshape": _reshape,
     "Expand": _expand,
     "MatMul": _matmul,
     "Concat": _concat,
+    "Pad": _pad,
 }

@@ -1,14 +1,17 @@
-"""The walk: letters spread from the anchors through the graph until nothing new is found."""
+"""The walk: meanings spread from the anchors through the graph until nothing new is found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import onnx_graphsurgeon as gs
 
+from onnxcam.analysis.layout.atoms import Axis
+from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import RULES, Rule, same
+from onnxcam.analysis.layout.rules import Rule, channels, rolled, rule_of
 from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
@@ -22,121 +25,166 @@ def layouts(graph: gs.Graph) -> dict[int, Layout]:
     walk = _Walk(graph)
     while walk.changed:
         walk.changed = False
-        for node in graph.nodes:
-            walk.forwards(node)
-        for node in reversed(graph.nodes):
-            walk.backwards(node)
+        for step in walk.steps:
+            walk.forwards(step)
+        for step in reversed(walk.steps):
+            walk.backwards(step)
+    found = {key: meaning.read() for key, meaning in walk.found.items() if meaning.axes}
     for tensor in graph.inputs:
-        if id(tensor) in walk.found:
-            walk.found[id(tensor)] = _completed(walk.found[id(tensor)])
-    return walk.found
+        if id(tensor) in found:
+            found[id(tensor)] = _completed(found[id(tensor)])
+    return found
+
+
+class _Step(NamedTuple):
+    """A node, and how it passes meanings on: among all that it has, or by a rule."""
+
+    node: gs.Node
+    anchors: bool
+    among: Callable[[gs.Node], None] | None
+    rule: Rule | None
 
 
 class _Walk:
     def __init__(self, graph: gs.Graph) -> None:
-        self.found: dict[int, Layout] = {}
+        self.found: dict[int, Meaning] = {}
         self.changed = True
+        self.steps = [s for s in map(self._step, graph.nodes) if s.anchors or s.among or s.rule]
+        self._done: set[int] = set()
         for node in graph.nodes:
-            self._anchor(node)
+            if _is_embedding(node):
+                self._enter_plain(node.inputs[1], [2], "NW")
+                self._enter_plain(node.outputs[0], [3], "NWC")
 
-    def enter(self, tensor: Tensor, layout: Layout | None) -> None:
-        """Keep the layout of a tensor, if it says more than what is known."""
+    def enter(self, tensor: Tensor, meaning: Meaning | None) -> None:
+        """Keep the meaning of a tensor, if it says more than what is known."""
         shape = shape_of(tensor)
-        if layout is None or shape is None or len(shape) != len(layout.axes):
+        if meaning is None or shape is None or len(shape) != len(meaning.axes):
             return
-        if not tensor.name or isinstance(tensor, gs.Constant):
+        if self._complete(tensor):
             return
-        layout = layout.settled(tensor)
+        meaning = meaning.fitted(shape)
         known = self.found.get(id(tensor))
-        if known is None or _says_more(layout, known):
-            self.found[id(tensor)] = layout
+        if known is None or _says_more(meaning, known):
+            self.found[id(tensor)] = meaning
             self.changed = True
+            if meaning.complete:
+                self._done.add(id(tensor))
 
-    def forwards(self, node: gs.Node) -> None:
-        way = _way(node)
+    def _step(self, node: gs.Node) -> _Step:
+        anchors = has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST)
+        if has(node, Trait.JOINS):
+            return _Step(node, anchors, self._join, None)
         if has(node, Trait.KEEPS_SHAPE):
-            self._share(node)
-        elif has(node, Trait.JOINS):
-            self._join(node)
-        elif node.inputs and id(node.inputs[0]) in self.found and way is not None:
-            outputs = node.outputs if node.op == "Split" else node.outputs[:1]
-            for i, y in enumerate(outputs):
-                self.enter(y, way(node, self.found[id(node.inputs[0])], True, i))
+            return _Step(node, anchors, self._share, None)
+        return _Step(node, anchors, None, rule_of(node) if node.inputs else None)
 
-    def backwards(self, node: gs.Node) -> None:
-        way = _way(node)
-        if has(node, Trait.KEEPS_SHAPE):
-            self._share(node)
-        elif node.inputs and way is not None:
+    def forwards(self, step: _Step) -> None:
+        node = step.node
+        if step.anchors:
+            self._anchor(node)
+        if all(map(self._complete, node.outputs)):
+            return
+        if step.among is not None:
+            step.among(node)
+        elif step.rule is not None and id(node.inputs[0]) in self.found:
+            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
+                self.enter(y, step.rule(node, self.found[id(node.inputs[0])], True, i))
+
+    def backwards(self, step: _Step) -> None:
+        node = step.node
+        if step.among is not None:
+            if not all(map(self._complete, node.inputs)):
+                step.among(node)
+        elif step.rule is not None and not self._complete(node.inputs[0]):
             for i, y in enumerate(node.outputs):
                 if id(y) in self.found:
-                    self.enter(node.inputs[0], way(node, self.found[id(y)], False, i))
+                    self.enter(node.inputs[0], step.rule(node, self.found[id(y)], False, i))
+
+    def _complete(self, tensor: Tensor) -> bool:
+        """Tell whether there is nothing more to be known of a tensor."""
+        return id(tensor) in self._done or not tensor.name or isinstance(tensor, gs.Constant)
 
     def _anchor(self, node: gs.Node) -> None:
-        if has(node, Trait.CHANNELS_FIRST):
+        """Convolutions and pools say what axes mean, where nothing before them does."""
+        first = has(node, Trait.CHANNELS_FIRST)
+        x = self.found.get(id(node.inputs[0]))
+        if x is None or x.unknown or (has(node, Trait.CONVOLUTION) and channels(node, x) == "?"):
             for tensor in (node.inputs[0], node.outputs[0]):
-                rank = len(shape_of(tensor) or ())
-                if 2 < rank <= 5:
-                    self.enter(tensor, Layout("NC" + SPACE[rank - 2]))
-        elif _is_embedding(node):
-            self.enter(node.inputs[1], Layout("NW"))
-            self.enter(node.outputs[0], Layout("NWC"))
+                self._enter_plain(tensor, range(3, 6), "NC{}" if first else "N{}C")
+
+    def _enter_plain(self, tensor: Tensor, ranks: Iterable[int], letters: str) -> None:
+        shape = shape_of(tensor) or ()
+        if len(shape) in ranks:
+            self.enter(tensor, plain(letters.format(SPACE[max(0, len(shape) - 2)]), shape))
 
     def _share(self, node: gs.Node) -> None:
-        """Elementwise operators: all operands of the output's rank share its layout."""
-        y, data = node.outputs[0], data_inputs(node, node.inputs)
+        """Operators that keep the shape: all operands of the output's rank share its meaning."""
+        y = node.outputs[0]
         rank = len(shape_of(y) or ())
-        peers = [y, *(t for t in data if rank and len(shape_of(t) or ()) == rank)]
+        operands = data_inputs(node, node.inputs)
+        peers = [y, *(t for t in operands if rank and len(shape_of(t) or ()) == rank)]
         known = [self.found[id(t)] for t in peers if id(t) in self.found]
-        if not known:
-            return
-        best = max(known, key=lambda k: (k.prefix is not None, len(k.grid), -k.axes.count("?")))
-        for tensor in peers:
-            self.enter(tensor, best)
+        if known:
+            best = max(known, key=_weight)
+            for tensor in peers:
+                self.enter(tensor, best)
 
     def _join(self, node: gs.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
-        y, inputs = node.outputs[0], data_inputs(node, node.inputs)
+        y, inputs, turned = node.outputs[0], data_inputs(node, node.inputs), rolled(node)
+        if turned is not None:
+            x, axis, by = turned
+            for source, to, way in ((x, y, by), (y, x, -by)):
+                if id(source) in self.found:
+                    self.enter(to, self.found[id(source)].moved(axis, way))
+            return
         known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
         if not known:
             return
-        place, best = max(known, key=lambda k: (len(k[1].grid), -k[1].axes.count("?")))
+        place, best = max(known, key=lambda k: _weight(k[1]))
         axis = int(node.attrs.get("axis", 0)) % len(best.axes)
-        if best.axes[axis] == "T":
-            before = _tokens(inputs[:place], axis)
-            behind = _tokens(inputs[place + 1 :], axis)
-            prefix = None if before is None or best.prefix is None else best.prefix + before
-            self.enter(y, replace(best, prefix=prefix, suffix=best.suffix + (behind or 0)))
-            return
-        for tensor in (y, *inputs):
-            self.enter(tensor, best)
+        old = best.axes[axis]
+        if best.whole(axis) or not old.atoms:
+            for tensor in (y, *inputs):
+                self.enter(tensor, best)
+        elif best.read().axes[axis] == "T":
+            before = _tokens(inputs[:place], axis, old.before)
+            behind = _tokens(inputs[place + 1 :], axis, old.behind)
+            self.enter(y, best.put({axis: Axis(old.atoms, before, behind)}))
+        else:
+            for tensor in (y, *inputs):
+                self.enter(tensor, best.resized(axis))
 
 
-def _way(node: gs.Node) -> Rule | None:
-    """Return how a node passes the layout of its first input on, None where it is not known."""
-    return RULES.get(node.op, same if has(node, Trait.KEEPS_AXES) else None)
+def _weight(meaning: Meaning) -> tuple[bool, bool, int, int]:
+    """Order meanings by what they say."""
+    several = [len(axis.wide) for axis in meaning.axes if axis.known]
+    sure = all(axis.before is not None for axis in meaning.axes)
+    return not meaning.rolled, sure, max(several, default=0), -meaning.unknown
 
 
-def _says_more(new: Layout, old: Layout) -> bool:
-    """Tell whether a layout knows more axes, or more of the class tokens, and contradicts none."""
-    agrees = all(o in ("?", n) for n, o in zip(new.axes, old.axes, strict=True))
-    fewer = new.axes.count("?") < old.axes.count("?")
-    learnt = new.axes == old.axes and old.prefix is None and new.prefix is not None
-    return learnt or (agrees and fewer)
+def _says_more(new: Meaning, old: Meaning) -> bool:
+    """Tell whether a meaning knows more axes, or more of the class tokens, and contradicts none."""
+    pairs = list(zip(new.axes, old.axes, strict=True))
+    agrees = all(not o.known or _letters(n) == _letters(o) for n, o in pairs)
+    learnt = any(o.before is None and n.before is not None for n, o in pairs)
+    return agrees and (new.unknown < old.unknown or (learnt and new.unknown == old.unknown))
 
 
-def _tokens(tensors: Iterable[Tensor], axis: int) -> int | None:
-    """Return how many tokens these are along an axis, None where that is not known."""
-    total = 0
+def _letters(axis: Axis) -> list[str]:
+    return [a.letter for a in axis.wide]
+
+
+def _tokens(tensors: Iterable[Tensor], axis: int, total: int | None) -> int | None:
+    """Return how many tokens these add along an axis, None where that is not known."""
     for tensor in tensors:
         size = (shape_of(tensor) or (None,) * (axis + 1))[axis]
         if not isinstance(size, int) and tensor.inputs and tensor.inputs[0].op == "Expand":
             # A class token is expanded over the batch; its number is that of the parameter.
             source = shape_of(tensor.inputs[0].inputs[0]) or ()
             size = source[axis] if axis < len(source) == len(shape_of(tensor) or ()) else None
-        if not isinstance(size, int):
-            return None
-        total += size
+        total = total + size if total is not None and isinstance(size, int) else None
     return total
 
 
@@ -157,5 +205,5 @@ def _completed(layout: Layout) -> Layout:
     """An input's only unknown axis is the one letter, batch or channel, that is missing."""
     missing = [c for c in "NC" if c not in layout.axes]
     if len(missing) == 1 and layout.axes.count("?") == 1:
-        return layout.with_axes(layout.axes.replace("?", missing[0]))
+        return replace(layout, axes=layout.axes.replace("?", missing[0]))
     return layout

@@ -16,10 +16,11 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.cotangents import repeated, scaled
-from onnxcam.autodiff.engine import topological, unsupported
+from onnxcam.autodiff.engine import unsupported
 from onnxcam.autodiff.ort_training.parcel import refused
 from onnxcam.autodiff.ort_training.prepare import Prepared
 from onnxcam.autodiff.registry import NodeView, lookup
+from onnxcam.autodiff.route import topological
 from onnxcam.graph.emit import Emitter, Tensor, shape_of, static_shape
 
 Attributes = Mapping[str, Any]

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import weighted_sum
+from onnxcam.methods.needs import Activation, Weights
 from onnxcam.methods.registry import Axes, graph_method
 
 
 @graph_method(
     "cam",
-    needs=("activation", "weights"),
+    needs=(Activation, Weights),
     cite="Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, eq. 2",
     rectify=False,
     signed=True,
+    claim=(
+        "The exact share of each position in the score, for a linear layer behind "
+        "global average pooling."
+    ),
+    limits=("Only for such a head; as coarse as the layer; what the bias adds is in no position."),
 )
 def cam(op: Emitter, a: Tensor, w: Tensor, axes: Axes) -> Tensor:
     """M = sum_k w_k A_k, with the classifier's weights w behind global average pooling.

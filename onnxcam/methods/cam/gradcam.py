@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import space_mean, weighted_sum
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import Axes, graph_method
 
 
 @graph_method(
     "gradcam",
-    needs=("activation", "gradient"),
+    needs=(Activation, Gradient),
     cite="Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2",
+    claim="Where channels are active that raise the score on average over the positions.",
+    limits=(
+        "The averaged gradient forgets where a channel matters: it can mark places that "
+        "the score does not use. As coarse as the layer."
+    ),
 )
 def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
     """L = relu(sum_k alpha_k A_k), alpha_k = mean over positions of dy/dA_k.

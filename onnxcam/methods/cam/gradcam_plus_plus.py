@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, ratio, space_sum, weighted_sum
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import Axes, graph_method
 
 
 @graph_method(
     "gradcam++",
-    needs=("activation", "gradient"),
+    needs=(Activation, Gradient),
     cite="Chattopadhay et al., Grad-CAM++, WACV 2018, equations 5, 7 and 19",
+    claim="As Grad-CAM, with weights meant to mark every instance of a class.",
+    limits=(
+        "Only positive gradients count, so evidence against is never seen; the weights "
+        "are a heuristic that holds for an exponential of a piecewise linear score. As "
+        "coarse as the layer."
+    ),
 )
 def gradcam_plus_plus(op: Emitter, a: Tensor, g: Tensor, axes: Axes) -> Tensor:
     """L = relu(sum_k w_k A_k), w_k = sum over positions of alpha relu(g), g = dy/dA_k.

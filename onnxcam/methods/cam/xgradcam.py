@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, ratio, space_product, space_sum, weighted_sum
+from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import Axes, graph_method
 
 
 @graph_method(
     "xgradcam",
-    needs=("activation", "gradient"),
+    needs=(Activation, Gradient),
     cite="Fu et al., Axiom-based Grad-CAM, BMVC 2020",
+    claim=(
+        "As Grad-CAM, with weights that make the map add up to the score as nearly as "
+        "one weight a channel can."
+    ),
+    limits=(
+        "Made for features that are not negative: a channel whose sum is near 0 gets an "
+        "arbitrary weight. As coarse as the layer."
+    ),
 )
 def xgradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:
     """L = relu(sum_k w_k A_k), w_k = sum(A_k dy/dA_k) / sum(A_k), 0 where sum(A_k) is 0.

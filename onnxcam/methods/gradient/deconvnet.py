@@ -5,15 +5,22 @@ from __future__ import annotations
 from onnxcam.autodiff.overrides import DECONVOLVED
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import largest
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.needs import InputGradient
+from onnxcam.methods.registry import Axes, Cost, graph_method
 
 
 @graph_method(
     "deconvnet",
-    needs=("input_gradient",),
+    needs=(InputGradient,),
     cite="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
     rectify=False,
     overrides=DECONVOLVED,
+    cost=Cost(3),
+    claim="Patterns of the input that positive signals lead back to.",
+    limits=(
+        "No gradient of the score: it hardly depends on the target or on what the ReLUs "
+        "let through. Do not judge a model by it."
+    ),
 )
 def deconvnet(op: Emitter, r: Tensor, axes: Axes) -> Tensor:
     """M = max_c |r_c|, r = dy/dx in which every ReLU rectifies the gradient instead.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnxcam.autodiff.overrides import rectifies
 from onnxcam.autodiff.registry import fallback_for, lookup
 from onnxcam.autodiff.route import Node
-from onnxcam.autodiff.rules.contrib import by_definition
 from onnxcam.autodiff.view import NodeView, standard
 from onnxcam.graph.emit import Dim, Tensor, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -65,7 +64,15 @@ def is_convolution(node: Node) -> bool:
 
 
 def bends(view: NodeView) -> bool:
-    """Tell whether a node is an activation: a curve through which its one input goes."""
+    """Tell whether a node is an activation: a curve through which its one input goes.
+
+    A QuantizeLinear is one where all values have one scale: it ends where its numbers do, which
+    often stands for a ReLU6.
+    """
+    if view.op_type == "QuantizeLinear":
+        scales = [shape_of(t) for t in view.raw.inputs[1:] if t.name]
+        one = all(s is not None and all(d == 1 for d in s) for s in scales)
+        return one and view.route.moving(view.raw) == [0]
     if has(view, Trait.HOMOGENEOUS) or passes_inside(view):
         return view.op_type in ("Max", "Min") and len(view.route.moving(view.raw)) == 1
     return has(view, Trait.ACTIVATION) and view.route.moving(view.raw) == [0]
@@ -106,6 +113,8 @@ def passes_inside(view: NodeView) -> bool:
     if has(view, Trait.HAS_BODY):
         return True
     entry = lookup(view.domain, view.op_type, view.opset)
+    from onnxcam.autodiff.rules.contrib import by_definition  # late: a list of methods needs none
+
     return fallback_for(view) is not None if entry is None else entry.rule is by_definition
 
 

@@ -6,12 +6,16 @@ from onnxcam.autodiff.view import Override, Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp import layers, rules
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.registry import Axes, Cost, graph_method
 
-EPSILON = 1e-6
+EPSILON = Parameter(
+    "epsilon", float, 1e-6, 0, 1e6, "size that is added to the outputs of linear layers"
+)
 
 
-def composite(epsilon: float = EPSILON) -> Overrides:
+def composite(epsilon: float = 1e-6) -> Overrides:
     """Return which node hands its relevance on by which rule.
 
     Args:
@@ -31,11 +35,16 @@ def composite(epsilon: float = EPSILON) -> Overrides:
 
 @graph_method(
     "lrp-epsilon",
-    needs=("input", "input_gradient"),
+    needs=(Input, InputGradient),
     cite="Bach et al., On Pixel-Wise Explanations, PLOS ONE 2015, equation 58",
     rectify=False,
     signed=True,
     overrides=composite,
+    parameters=(EPSILON,),
+    cost=Cost(3),
+    claim="How the score is shared out among the inputs, layer by layer, as their products are.",
+    limits="For ReLU networks nearly input times gradient. No transformers: products of two values "
+    "and normalisations by statistics of the input are refused.",
 )
 def lrp_epsilon(op: Emitter, x: Tensor, r: Tensor, axes: Axes) -> Tensor:
     """M = sum_c x_c r_c, r = dy/dx with R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j.

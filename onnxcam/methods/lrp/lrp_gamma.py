@@ -8,14 +8,15 @@ from onnxcam.autodiff.view import NodeView, Override, Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp import layers, lrp_epsilon, rules
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.registry import Axes, Cost, graph_method
 
-GAMMA, SHARE = 0.25, 0.5
+GAMMA = Parameter("gamma", float, 0.25, 0, 1000, "weight of what pulls an output its way")
+SHARE = Parameter("share", float, 0.5, 0, 1, "part of the convolutions with the gamma rule")
 
 
-def composite(
-    gamma: float = GAMMA, epsilon: float = lrp_epsilon.EPSILON, share: float = SHARE
-) -> Overrides:
+def composite(gamma: float = 0.25, epsilon: float = 1e-6, share: float = 0.5) -> Overrides:
     """Return which node hands its relevance on by which rule.
 
     Args:
@@ -38,11 +39,15 @@ def composite(
 
 @graph_method(
     "lrp-gamma",
-    needs=("input", "input_gradient"),
+    needs=(Input, InputGradient),
     cite="Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019, section 10.2",
     rectify=False,
     signed=True,
     overrides=composite,
+    parameters=(GAMMA, lrp_epsilon.EPSILON, SHARE),
+    cost=Cost(3),
+    claim="As lrp-epsilon, with less noise: what pulled an early feature its way counts more.",
+    limits="What speaks against the class is weakened in early layers. The rest as lrp-epsilon.",
 )
 def lrp_gamma(op: Emitter, x: Tensor, r: Tensor, axes: Axes) -> Tensor:
     """M = sum_c x_c r_c as lrp-epsilon, with w_ij + gamma w_ij+ for w_ij in early convolutions.

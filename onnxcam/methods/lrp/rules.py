@@ -86,6 +86,10 @@ def activation_rule(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | No
     """R_x = R_y: dx = dy y / x; 0 where x is 0."""
     (i,) = node.route.moving(node.raw)
     x, y = node.inputs[i], node.outputs[0]
+    if has(node, Trait.QUANTISES):
+        op.straight_through.add(node.op_type)
+        zero = node.input(2)
+        y = y if zero is None else op.Sub(y, op.cast(zero, y))
     nonzero = op.Cast(x, to=9)
     dx = op.Mul(dy, op.Div(y, op.Add(x, op.cast(op.Not(nonzero), x))))
     dx = op.Mul(dx, op.cast(nonzero, dy))

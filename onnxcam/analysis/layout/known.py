@@ -1,0 +1,60 @@
+"""Shapes and layouts by tensor name, found once and kept with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxcam.analysis.layout.records import Layout
+from onnxcam.analysis.layout.sizes import refine
+from onnxcam.analysis.layout.spread import layouts
+from onnxcam.graph.emit import Dim, Tensor, shape_of
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
+
+PLACE = "tensors"  # among the findings of a model
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the tensors of a model's main graph, by name.
+
+    Attributes:
+        shapes: Their shapes, as far as they are known: what onnx infers, and what it leaves open.
+        layouts: The meaning of their axes; not those of which nothing is known.
+    """
+
+    shapes: Mapping[str, tuple[Dim, ...]]
+    layouts: Mapping[str, Layout]
+
+
+def known(model: Model) -> Known:
+    """Return what is known of the tensors of a model."""
+    if PLACE not in model.findings:
+        opened(model)
+    found: Known = model.findings[PLACE]
+    return found
+
+
+def opened(model: Model) -> tuple[Draft, dict[int, Layout]]:
+    """Return a draft of a model whose tensors have the known shapes, and layouts by their id."""
+    draft = Draft(model)
+    named = _tensors(draft)
+    if PLACE in model.findings:
+        found = known(model)
+        for name, dims in found.shapes.items():
+            named[name].shape = list(dims)
+        return draft, {id(named[name]): layout for name, layout in found.layouts.items()}
+    refine(draft.graph)
+    by_id = layouts(draft.graph)
+    model.findings[PLACE] = Known(
+        {name: shape for name, t in named.items() if (shape := shape_of(t)) is not None},
+        {name: by_id[id(t)] for name, t in named.items() if id(t) in by_id},
+    )
+    return draft, by_id
+
+
+def _tensors(draft: Draft) -> dict[str, Tensor]:
+    """Return inputs and results of nodes; weights say themselves what they are."""
+    made = (t for node in draft.graph.nodes for t in node.outputs if t.name)
+    return {t.name: t for t in (*draft.graph.inputs, *made)}

@@ -1,0 +1,78 @@
+"""What is known of a model, written down: a second start reads it and finds nothing out again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from onnxcam.analysis import layers, layout
+from onnxcam.analysis.layers import Candidate, Catalog, Reduction
+from onnxcam.analysis.layers.candidates import PLACE as LAYERS
+from onnxcam.analysis.layout import Known, Layout
+from onnxcam.analysis.layout.known import PLACE as TENSORS
+from onnxcam.graph.emit import Dim
+from onnxcam.model.model import Model
+
+
+def written(model: Model, reduction_layer: str | None) -> bytes:
+    """Return what is known of a model's tensors and layers; what is not known yet is found out.
+
+    Args:
+        model: The model.
+        reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
+
+    Raises:
+        OnnxcamError: As there.
+    """
+    catalog = layers.catalog(model, reduction_layer=reduction_layer)
+    parts = {TENSORS: asdict(layout.known(model)), LAYERS: asdict(catalog)}
+    return json.dumps(parts, separators=(",", ":")).encode()
+
+
+def read(model: Model, reduction_layer: str | None, data: bytes) -> bool:
+    """Keep with a model what is written of it; tell whether it could be read."""
+    try:
+        parts = json.loads(data)
+        known, catalog = _known(parts[TENSORS]), _catalog(parts[LAYERS])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+    model.findings[TENSORS] = known
+    model.findings.setdefault(LAYERS, {})[reduction_layer] = catalog
+    return True
+
+
+def _known(said: Mapping[str, Any]) -> Known:
+    shapes = {name: tuple(shape) for name, shape in said["shapes"].items()}
+    layouts = {name: _needed_layout(each) for name, each in said["layouts"].items()}
+    return Known(shapes, layouts)
+
+
+def _catalog(said: Mapping[str, Any]) -> Catalog:
+    candidates = tuple(map(_candidate, said["candidates"]))
+    default = said["feature"] and said["feature"]["name"]
+    feature = next((c for c in candidates if c.name == default), None)
+    return Catalog(**{
+        **said,
+        "candidates": candidates,
+        "feature": feature,
+        "reduction": Reduction(**said["reduction"]),
+        "input_layout": _layout(said["input_layout"]),
+    })  # fmt: skip
+
+
+def _candidate(said: Mapping[str, Any]) -> Candidate:
+    return Candidate(**{**said, "shape": _shape(said["shape"]), "layout": _layout(said["layout"])})
+
+
+def _layout(said: Mapping[str, Any] | None) -> Layout | None:
+    return None if said is None else _needed_layout(said)
+
+
+def _needed_layout(said: Mapping[str, Any]) -> Layout:
+    return Layout(**{**said, "grid": tuple(said["grid"])})
+
+
+def _shape(said: list[Dim] | None) -> tuple[Dim, ...] | None:
+    return None if said is None else tuple(said)

@@ -1,0 +1,57 @@
+"""The options that come from the methods' parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import click
+
+_PREFIX = "parameter_"  # of the names under which click hands them on
+_METAVARS = {int: "N", float: "X"}
+
+
+class Configured(click.Command):
+    """A command with an option for every parameter of the methods, looked up when it is used."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters of the command, those of the methods before ``--help``."""
+        own = super().get_params(ctx)
+        return [*own[:-1], *_options(), *own[-1:]]
+
+
+@cache
+def _options() -> list[click.Parameter]:
+    from onnxcam import methods
+
+    found: dict[str, list[str]] = {}
+    kinds: dict[str, Any] = {}
+    for method in map(methods.find, methods.names()):
+        for p in method.parameters:
+            said = f"{p.help}: {p.range} [default: {p.default}]"
+            found.setdefault(p.name, []).append(f"With --method {method.name}, the {said}.")
+            kinds[p.name] = click.Choice(p.choices) if p.kind is str else p.kind
+    return [
+        click.Option(
+            [f"--{name.replace('_', '-')}", _PREFIX + name],
+            type=kinds[name],
+            metavar=_METAVARS.get(kinds[name]),
+            help=" ".join(said),
+        )
+        for name, said in found.items()
+    ]
+
+
+def taken(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split what click hands on.
+
+    Returns:
+        The parameters of methods that were given, by name; and all other options.
+    """
+    given = {
+        name.removeprefix(_PREFIX): value
+        for name, value in options.items()
+        if name.startswith(_PREFIX) and value is not None
+    }
+    return given, {k: v for k, v in options.items() if not k.startswith(_PREFIX)}

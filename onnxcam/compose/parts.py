@@ -1,0 +1,110 @@
+"""What methods run that run a model many times: all of it, its gradient, or its head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.autodiff.api import provenance
+from onnxcam.autodiff.engine import vjp
+from onnxcam.compose.places import Place
+from onnxcam.compose.plan import Plan, input_layer
+from onnxcam.compose.quantities import place_of
+from onnxcam.compose.slopes import Slopes, chosen_classes
+from onnxcam.errors import UsageError
+from onnxcam.graph.emit import Emitter, Tensor, is_float
+from onnxcam.methods import Method
+from onnxcam.methods.needs import Activation, HeadScore, InputGradient
+from onnxcam.model.draft import Draft
+from onnxcam.model.model import Model
+from onnxcam.model.tail import Tail, tail
+from onnxcam.names import FEATURE, GRADIENT, SCORE
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a method runs.
+
+    Attributes:
+        whole: The model with the output ``onnxcam.score`` [N, C] and what the method needs: the
+            gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
+            the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
+            ``onnxcam.feature``, float32 [N, C, *space].
+        head: The part from the feature layer to ``onnxcam.score``; None where it is not needed.
+            The feature layer and its other inputs are outputs of ``whole``.
+        gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
+    """
+
+    whole: Model
+    head: Tail | None
+    gradient: str
+
+
+def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) -> Parts:
+    """Return what a method runs.
+
+    Args:
+        model: The model.
+        catalog: Its layers.
+        method: A method that runs the model many times.
+        feature: The feature layer; the input for methods on the input.
+
+    Raises:
+        UsageError: The axes of what the map is made of are not known, it holds integers where
+            a gradient is needed, or the score does not depend on it.
+        UnsupportedOp: No gradient between the score and the input.
+    """
+    draft = Draft(model)
+    op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
+    draft.output(op.cast(scores.score, np.float32), SCORE)
+    slopes = InputGradient in method.needs
+    if slopes:
+        slope = _input_gradient(draft, scores)
+        draft.output(op.cast(slope, np.float32), GRADIENT)
+    if Activation in method.needs:
+        place = place_of(draft, feature)
+        draft.output(_features(op, place), FEATURE)
+    whole = draft.finish()
+    said = provenance(op) if slopes else "not used"
+    if HeadScore not in method.needs:
+        return Parts(whole, None, said)
+    head = tail(whole, _channelled(draft, feature), SCORE)
+    shown = Draft(whole)
+    fed = {port.name for port in whole.inputs}
+    for name in (feature.name, *head.inputs):
+        if name not in fed:
+            shown.output(shown.tensor(name))
+    return Parts(shown.finish(), head, said)
+
+
+def _channelled(draft: Draft, feature: Candidate) -> str:
+    """Return the name of a feature layer that can be changed channel by channel."""
+    if not is_float(draft.tensor(feature.name)):
+        raise UsageError(
+            f"{feature.name!r} holds integers, of which no channel can be left out",
+            "choose a `feature_layer` behind it, or another method",
+        )
+    if feature.layout is None or feature.layout.channel is None:
+        raise UsageError(f"{feature.name!r} has no channels", "choose another `feature_layer`")
+    return feature.name
+
+
+def _features(op: Emitter, place: Place) -> Tensor:
+    return op.cast(place.as_features(op, place.patches(op, place.tensor)), np.float32)
+
+
+def _input_gradient(draft: Draft, scores: Slopes) -> Tensor:
+    """Return the gradient of the score of a class, which becomes an input."""
+    op, plan = draft.op, scores.plan
+    source = place_of(draft, input_layer(plan.catalog))
+    classes = chosen_classes(draft, scores.score, plan)
+    index = op.Squeeze(classes, axes=[1])
+    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
+    if slope is None:
+        raise UsageError(
+            f"the score {plan.catalog.reduction.name!r} does not depend on {plan.catalog.input!r}",
+            "name another `reduction_layer`",
+        )
+    return source.gradient(op, slope)

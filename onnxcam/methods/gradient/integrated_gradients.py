@@ -1,0 +1,65 @@
+"""Integrated gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.registry import Cost, Estimate, sampled_method
+
+_MISSED = 0.05  # a completeness error of this part of the difference in the score
+
+
+@sampled_method(
+    "integrated-gradients",
+    kind="repeated",
+    needs=(Input, InputGradient, Score),
+    cite="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, equation 1",
+    parameters=(
+        Parameter("steps", int, 50, 1, 10_000, "number of inputs between the baseline and x"),
+        Parameter(
+            "baseline", float, 0.0, -1e6, 1e6,
+            "value of every number of the prepared input that stands for nothing",
+        ),
+    ),
+    cost=Cost(3, "steps"),
+    signed=True,
+    claim=(
+        "The share of each input value in the difference between the score and that of the "
+        "baseline; the map sums up to it."
+    ),
+    limits=(
+        "Everything is against the baseline: what equals it gets nothing, whatever it does, and "
+        "another baseline gives another map. Noisy."
+    ),
+)  # fmt: skip
+def integrated_gradients(
+    x: Array, gradients: Ask, scores: Ask, *, steps: int, baseline: float
+) -> Estimate:
+    """M = sum_c (x_c - b_c) integral_0^1 dy/dx_c (b + t (x - b)) dt; signed.
+
+    The integral is by Gauss-Legendre quadrature, as Captum's is. The completeness error is
+    sum(M) - (y(x) - y(b)), which the exact integral makes 0.
+    """
+    start = np.full_like(x, baseline)
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    path = (start + (t + 1) / 2 * (x - start) for t in places)
+    total: Array = np.zeros(())
+    for weight, slope in zip(weights / 2, gradients(path), strict=True):
+        total = total + weight * slope.astype(np.float64)
+    signed = ((x - start) * total).sum(1)
+    above, below = scores([x, start])
+    rise = above.astype(np.float64) - below
+    missed = signed.reshape(len(signed), -1).sum(1) - rise
+    doubts = tuple(map(_doubt, missed, rise))
+    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+
+
+def _doubt(missed: float, rise: float) -> str | None:
+    if not abs(missed) > _MISSED * abs(rise):  # nor of NaN
+        return None
+    return (
+        f"incomplete: the map sums up to {rise + missed:.4g}, the score differs from the "
+        f"baseline's by {rise:.4g}; take more steps"
+    )

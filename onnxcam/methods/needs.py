@@ -1,0 +1,85 @@
+"""What methods are made of, as types: a method's function gets them in the order that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Ask: TypeAlias = Callable[[Iterable[Array]], Iterator[Array]]
+"""Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
+
+They run in batches and none is kept, so a generator of a million inputs takes little memory. An
+answer has the targets as its first axis, [K, ...].
+"""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a method is made of.
+
+    Attributes:
+        name: What it is, in words.
+        of: Whether it is one of the feature layer, which then makes the map, or of the input.
+    """
+
+    name: str
+    of: Literal["feature", "input"] | None = None
+
+
+@dataclass(frozen=True)
+class MapOf(Need):
+    """The map of another graph method at the input's size, with a channel axis of 1.
+
+    Args:
+        method: Name of the method; its map is interpolated linearly.
+    """
+
+    method: str = ""
+
+    def __init__(self, method: str) -> None:
+        for key, value in {"name": f"map of {method}", "of": "input", "method": method}.items():
+            object.__setattr__(self, key, value)
+
+
+# Of a graph method tensors in the axes of the layer; of any other float arrays [C, *space].
+Activation = Need("activation", "feature")
+Input = Need("input", "input")
+
+# Of graph methods.
+Gradient = Need("gradient of the score at the feature layer", "feature")
+Weights = Need("weights of the class behind global average pooling", "feature")
+
+# Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
+InputGradient = Need("gradient of the score at the input", "input")
+
+# Of methods that run the model many times.
+Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
+Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Sigmoid
+Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
+HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
+Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
+
+KINDS = {
+    "graph": "writes its map into the graph",
+    "repeated": "runs the gradient graph at many inputs",
+    "sampling": "runs the model, without a gradient, on many inputs",
+    "head": "runs only what lies behind the feature layer",
+}
+Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
+_ASKS = {"repeated": {InputGradient}, "sampling": {Score, Probability}, "head": {HeadScore}}
+_VALUES = {"repeated": {Input, Score}, "sampling": {Input, Activation}, "head": {Activation, Layer}}
+_OF_GRAPH = {Activation, Gradient, Weights, Input, InputGradient}
+
+
+def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
+    """Tell whether a method of a kind can need these."""
+    if kind != "graph":
+        allowed = _ASKS[kind] | _VALUES[kind] | {Random}
+        return allowed.issuperset(needs) and not _ASKS[kind].isdisjoint(needs)
+    if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
+        return False
+    return len({need.of for need in needs}) == 1

@@ -1,0 +1,127 @@
+"""From a map to an :class:`Explanation`: enlarged, with what its reader needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import Layout
+from onnxcam.inputs import Prepared
+from onnxcam.methods import Method
+from onnxcam.model.model import Model
+from onnxcam.output.explanation import Explanation
+from onnxcam.output.upsample import Method as Upsampling
+from onnxcam.output.upsample import upsample
+from onnxcam.run.scores import probability
+from onnxcam.run.session import Provider
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a map.
+
+    Attributes:
+        model: The model.
+        catalog: Its layers.
+        method: The method.
+        feature: The feature layer.
+        upsampling: How the map comes to the input's size.
+        provider: Where it ran and why.
+        gradient: How true the gradient is.
+    """
+
+    model: Model
+    catalog: Catalog
+    method: Method
+    feature: Candidate
+    upsampling: Upsampling
+    provider: Provider
+    gradient: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one input and target.
+
+    Attributes:
+        raw: float32 [*space], the map.
+        signed: float32 [*space], the map before its negative part was cut off.
+        scores: float [C].
+        target: Index of the class; -1 for none.
+        diagnosis: What looks wrong, in words.
+        parameters: Of the method, and what else it found.
+        error: float32 [*space], the map's standard error; None for what is not random.
+        quantity: What of the class is explained, in words.
+        value: That quantity, None where it is the score.
+    """
+
+    raw: Array
+    signed: Array
+    scores: Array
+    target: int
+    diagnosis: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    error: Array | None = None
+    quantity: str = "score"
+    value: float | None = None
+
+
+def explanation(
+    origin: Origin, prepared: Prepared, found: Finding, labels: tuple[str, ...] | None
+) -> Explanation:
+    """Return the explanation of one input and target.
+
+    Args:
+        origin: What made the map.
+        prepared: The input.
+        found: What was found.
+        labels: Names of the classes, None where nothing says them.
+    """
+    layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
+    size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
+    upsampling = origin.upsampling if size is not None else "none"
+    index = found.target
+    return Explanation(
+        map=upsample(found.raw, size or found.raw.shape, upsampling),
+        raw_map=found.raw,
+        signed_map=found.signed,
+        scores=found.scores,
+        target=index,
+        label=labels[index] if labels and 0 <= index < len(labels) else None,
+        probability=probability(found.scores, index, reduction) if index >= 0 else None,
+        feature_layer=origin.feature.name,
+        reduction_layer=reduction.name,
+        method=origin.method.name,
+        parameters={**found.parameters, "upsampling": upsampling},
+        diagnosis=found.diagnosis,
+        source=prepared.source,
+        picture=prepared.picture,
+        box=prepared.box,
+        tensor=prepared.tensor[0],
+        layout=_unbatched(layout),
+        model_sha256=origin.model.sha256,
+        provider=origin.provider.name,
+        gradient=origin.gradient,
+        labels=labels,
+        signed=origin.method.signed,
+        quantity=found.quantity,
+        value=found.value,
+        standard_error=found.error,
+    )
+
+
+def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
+    """Return the spatial size of the input that a map of this rank is laid over."""
+    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
+        return None
+    return tuple(tensor.shape[i] for i in layout.space)
+
+
+def _unbatched(layout: Layout | None) -> str | None:
+    return None if layout is None or "?" in layout.axes else layout.axes.replace("N", "")

@@ -1,0 +1,257 @@
+"""Prepared inputs through methods that run a model many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.compose.parts import Parts, parts
+from onnxcam.errors import UsageError
+from onnxcam.inputs import Prepared
+from onnxcam.methods import SampledMethod
+from onnxcam.methods.needs import Activation, Input, Layer, Need
+from onnxcam.methods.parameters import Setting
+from onnxcam.methods.registry import Estimate
+from onnxcam.model.model import Model
+from onnxcam.output.explanation import Explanation
+from onnxcam.run.probe import Engine, Probe, batch_axis, one_input
+from onnxcam.run.results import Finding, Origin, explanation
+from onnxcam.run.runner import Upsampling, other_feeds
+from onnxcam.run.scores import diagnose
+from onnxcam.run.session import Device, Provider, Session
+from onnxcam.targets import Score, Target, resolve_target
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Progress: TypeAlias = Callable[[int, "int | None"], None]
+_NOISY = 0.25  # a standard error of this part of the map's range
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Explains prepared inputs of one model by one method that runs it many times.
+
+    It is to such methods what :class:`onnxcam.run.runner.Runner` is to graph methods.
+
+    Attributes:
+        model: The model.
+        catalog: Its layers.
+        method: The method.
+        feature: The feature layer; the input for methods on the input.
+        upsampling: How the map comes to the input's size.
+        device: Where to run.
+        threads: Threads of ONNX Runtime; None lets it decide.
+        settings: A value for every parameter of the method.
+        seed: Of the random numbers; those of an input do not depend on what was explained before.
+        batch_size: The most inputs in one run, where the model's batch is dynamic.
+        progress: Called with the runs done and the number of them (None where that is not known)
+            while an input is explained.
+        name: What the map is called.
+        target: What is explained: a score.
+    """
+
+    model: Model
+    catalog: Catalog
+    method: SampledMethod
+    feature: Candidate
+    upsampling: Upsampling
+    device: Device
+    threads: int | None
+    settings: Mapping[str, Setting]
+    seed: int
+    batch_size: int
+    progress: Progress | None
+    name: str
+    target: Target = Score()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        """Refuse what is no score of a class.
+
+        Raises:
+            UsageError: The target is another quantity.
+        """
+        if not isinstance(self.target, Score):
+            raise UsageError(
+                f"{self.method.name} explains the score of a class, not a {self.target.quantity}",
+                "use a graph method, such as `method='gradcam'`, or explain the score",
+            )
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs and why."""
+        return self._engine.whole.provider
+
+    @property
+    def gradient(self) -> str:
+        """How true the gradient is: "exact", "straight-through (operators)" or "not used"."""
+        return self._parts.gradient
+
+    @cached_property
+    def _origin(self) -> Origin:
+        return Origin(
+            self.model, self.catalog, self.method, self.feature, self.upsampling, self.provider,
+            self.gradient,
+        )  # fmt: skip
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return parts(self.model, self.catalog, self.method, self.feature)
+
+    def _session(self, model: Model) -> Session:
+        return Session(model, device=self.device, threads=self.threads)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """The sessions, made when they are first used."""
+        port = next(p for p in self.model.inputs if p.name == self.catalog.input)
+        layout, tail = self.catalog.input_layout, self._parts.head
+        dynamic = port.shape is not None and not isinstance(port.shape[batch_axis(layout)], int)
+        return Engine(
+            self._session(self._parts.whole),
+            None if tail is None else self._session(tail.model),
+            tail,
+            self.catalog,
+            self.feature.name,
+            self.feature.layout,
+            port.dtype or np.dtype(np.float32),
+            self.batch_size if dynamic else 1,
+        )
+
+    def run(
+        self,
+        batch: Sequence[Prepared],
+        targets: Sequence[int],
+        extra: Mapping[str, Array],
+        labels: tuple[str, ...] | None,
+    ) -> list[list[dict[str, Explanation]]]:
+        """Explain inputs, one after another.
+
+        Args:
+            batch: The inputs, each with a batch axis of 1.
+            targets: Class indices; -1 is the top class.
+            extra: Arrays for the model's other inputs, by name.
+            labels: Names of the classes, None where nothing says them.
+
+        Returns:
+            For every input and target the explanation, by the name of the map.
+
+        Raises:
+            InputError: An input is missing, or ONNX Runtime fails.
+            ModelError: The model mixes its inputs up.
+            UsageError: There is no such class, or the model is not one for this method.
+        """
+        others = other_feeds(self.model, self.catalog, extra)
+        return [
+            [{self.name: e} for e in self._explained(prepared, targets, others, labels)]
+            for prepared in batch
+        ]
+
+    def _explained(
+        self,
+        prepared: Prepared,
+        targets: Sequence[int],
+        others: Mapping[str, Array],
+        labels: tuple[str, ...] | None,
+    ) -> list[Explanation]:
+        estimate, probe = self.estimate(prepared.tensor, targets, others)
+        signed = estimate.signed.astype(np.float32)
+        raw = np.maximum(signed, 0) if self.method.rectify else signed
+        made = []
+        for k, target in enumerate(probe.classes):
+            error = None if estimate.error is None else estimate.error[k].astype(np.float32)
+            doubts = (
+                *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
+                *filter(None, estimate.doubts[k : k + 1]),
+                *_noise(signed[k], error),
+            )
+            facts = {name: float(values[k]) for name, values in estimate.facts.items()}
+            said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            finding = Finding(
+                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts}, error
+            )
+            made.append(explanation(self._origin, prepared, finding, labels))
+        return made
+
+    def estimate(
+        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array]
+    ) -> tuple[Estimate, Probe]:
+        """Return what the method finds of one input, and what it asked.
+
+        Args:
+            tensor: The input in the model's axes, with a batch of 1.
+            targets: Class indices; -1 is the top class.
+            others: What is fed to the model's other inputs.
+        """
+        steps = _Steps(self.progress)
+        probe = Probe(
+            self._engine,
+            one_input(tensor, self.catalog.input_layout),
+            others,
+            targets,
+            np.random.default_rng(self.seed),
+            steps.add,
+        )
+        for target in targets:
+            resolve_target(target, len(probe.scores), None)
+        values = [probe.value(need) for need in self.method.needs]
+        self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
+        steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
+        return self.method.estimate(*values, **self.settings), probe
+
+    def _check_ranks(self, values: Mapping[Need, Any]) -> None:
+        """Refuse to lay a feature layer over an input of another rank."""
+        if Input not in values or Activation not in values:
+            return
+        ranks = values[Activation].ndim - 1, values[Input].ndim - 1
+        if ranks[0] != ranks[1]:
+            raise UsageError(
+                f"{self.feature.name!r} has {ranks[0]} axes of space and cannot be laid over the "
+                f"input {self.catalog.input!r}, which has {ranks[1]}",
+                "choose another feature layer, or a method that does not hide the input",
+            )
+
+
+class _Steps:
+    """Counts runs, and tells."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress, self.done = progress, 0
+        self.total: int | None = None
+
+    def add(self, runs: int) -> None:
+        self.done += runs
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        UsageError: It is no whole number from 0 on.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
+    return seed
+
+
+def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
+    """Return how many channels the feature layer has, where the method needs it."""
+    for need, value in zip(method.needs, values, strict=True):
+        if need in (Activation, Layer):
+            return len(value)
+    return None
+
+
+def _noise(signed: Array, error: Array | None) -> tuple[str, ...]:
+    """Return a warning, in words, where a map is hardly more than noise."""
+    if error is None or not np.isfinite(error).all():
+        return ()
+    typical, span = float(np.sqrt(np.mean(error**2))), float(signed.max() - signed.min())
+    if typical <= _NOISY * span:
+        return ()
+    return (f"noisy: the standard error is {typical:.2g}, the map's range {span:.2g}; sample more",)
