@@ -118,7 +118,7 @@ class Registry(Generic[K, V]):
     @property
     def extended(self) -> bool:
         """Whether entries are not onnxcam's own: entered so far, or by a plug-in that is there."""
-        modules = (self._modules.get(key, __name__) for key in self.entries)
+        modules = [self._modules.get(key, __name__) for key in list(self.entries)]
         return self.source.plug_ins or not all(map(is_own, modules))
 
 
