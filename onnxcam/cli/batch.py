@@ -254,7 +254,8 @@ class _Bar:
 @contextmanager
 def _progress(job: Job) -> Iterator[_Bar]:
     """A progress bar where there is someone to look at it."""
-    if not sys.stderr.isatty():
+    # As rich asks, which is not imported where nobody looks.
+    if not sys.stderr.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys():
         yield _Bar(None, len(job.inputs))
         return
     from rich.console import Console
