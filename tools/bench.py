@@ -9,6 +9,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
+    python tools/bench.py start --against ../old --runs 9        # starts, beside another checkout
     python tools/bench.py page                                  # docs/benchmarks.md and its plot
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
@@ -18,13 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, limits, page, report, store
+from bench import comparisons, limits, page, report, start, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -61,6 +63,16 @@ def parser() -> argparse.ArgumentParser:
     others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
     others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
     others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
+    starts = commands.add_parser("start", help="processor time of cold and warm starts")
+    add = starts.add_argument
+    add("--against", type=Path, metavar="DIR", help="another checkout, measured in turns")
+    add("--only", action="append", default=[], choices=tuple(start.TASKS), help="[all]")
+    add("--explain", type=Path, nargs=2, metavar=("MODEL", "INPUT"), help="[SqueezeNet, coffee]")
+    add("--build", type=Path, metavar="MODEL", help="[MobileNetV2]")
+    add("--runs", type=int, default=9, help="measured calls of each [9]")
+    add("--warmup", type=int, default=1, help="calls before [1]")
+    add("--seed", type=int, default=0, help="of the bootstrap [0]")
+    add("--json", type=Path, metavar="FILE", help="write the results")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
     return made
@@ -98,18 +110,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "page":
         return _page(check=options.check)
     console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
+    try:
+        return 0 if _measured(options, console) else 1
+    except OnnxcamError as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        return 2
+
+
+def _measured(options: argparse.Namespace, console: Console) -> bool:
+    """Do what the command says; tell whether every limit was kept."""
+    if options.command == "start":
+        return _starts(options, console)
     if "list" in options.arch:
         console.print(" ".join(architectures()))
-        return 0
+        return True
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
     run = {"limits": _limits, "peers": _peers}.get(options.command, _compare)
-    try:
-        return 0 if run(options, settings, console) else 1
-    except OnnxcamError as error:
-        print(f"bench.py: {error}", file=sys.stderr)
-        return 2
+    return run(options, settings, console)
 
 
 def _page(*, check: bool) -> int:
@@ -161,6 +180,30 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
             [{**asdict(c), "passed": c.passed} for c in found], key=("subject", "peer"),
         )  # fmt: skip
     return all(c.passed and c.problem is None for c in found)
+
+
+def _starts(options: argparse.Namespace, console: Console) -> bool:
+    """Measure starts."""
+    files = start.Files(
+        *(options.explain or (start.Files.explained, start.Files.input)),
+        options.build or start.Files.built,
+    )
+    settings = Settings(
+        options.runs, options.warmup, os.cpu_count() or 1, "cpu", "cpu", options.seed
+    )
+    found = list(
+        start.starts(
+            options.only or list(start.TASKS), files, options.against,
+            runs=options.runs, warmup=options.warmup, seed=options.seed,
+        )
+    )  # fmt: skip
+    report.show_starts(settings, found, console)
+    if options.json is not None:
+        store.update(
+            options.json, "start", report.circumstances(settings), [asdict(s) for s in found],
+            key=("what", "subject"),
+        )  # fmt: skip
+    return True
 
 
 def _measure(subject: Subject, settings: Settings, options: argparse.Namespace) -> Comparison:

@@ -1,4 +1,4 @@
-"""Write what the documents take from the code: cli.md, methods.md, ops.md, the README's methods.
+"""Write what documents take from the code: cli, methods, ops, quirks, the README's methods.
 
 python tools/make_docs.py            # writes them
 python tools/make_docs.py --check    # exit 1 when one is not up to date
@@ -18,6 +18,7 @@ import onnx
 from onnxcam import methods
 from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
+from onnxcam.graph import quirks
 from onnxcam.methods.needs import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,13 @@ that of one map of one target, in forward passes of the model. A parameter is an
 `onnxcam explain`, and an entry of `parameters` in Python:
 `Explainer(model, "rise", parameters={"masks": 1000}, seed=3)`.
 """
+QUIRKS_HEAD = """# Faults of other products, and what is done instead
+
+Written by `tools/make_docs.py` from `onnxcam/graph/quirks.py`; a test holds it. For every fault
+`tests/graph/test_quirks.py` shows it in the product at hand; a test that fails there says that the
+workaround may go.
+"""
+MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
 TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)
 
 
@@ -47,6 +55,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "cli.md": _commands(),
         ROOT / "docs" / "methods.md": _methods_page(),
         ROOT / "docs" / "ops.md": _operators(),
+        ROOT / "docs" / "quirks.md": _quirks(),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }
 
@@ -65,6 +74,21 @@ def _operators() -> str:
         rows = ["| operator | gradient | reason |", "|---|---|---|"]
         rows += [f"| {e.op_type} | {e.kind} | {e.reason} |" for e in found if e.domain == domain]
         parts.append(f"## {domain or 'ai.onnx'}\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _quirks() -> str:
+    places: dict[str, list[str]] = {quirk.name: [] for quirk in quirks.listed()}
+    for path in sorted((ROOT / "onnxcam").rglob("*.py")):
+        for marks, function in MARK.findall(path.read_text()):
+            for name in re.findall(r"quirks\.([A-Z_0-9]+)", marks):
+                places[name].append(f"`{path.relative_to(ROOT)}`, `{function}`")
+    parts = [QUIRKS_HEAD]
+    for product in dict.fromkeys(quirk.product for quirk in quirks.listed()):
+        parts.append(f"## {product}\n")
+        for quirk in (q for q in quirks.listed() if q.product == product):
+            parts.append(f"### {quirk.name} ({quirk.versions})\n\n{quirk.fault}\n")
+            parts.append(f"{quirk.instead} ({'; '.join(places[quirk.name])})\n")
     return "\n".join(parts)
 
 

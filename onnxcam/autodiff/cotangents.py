@@ -9,13 +9,14 @@ a rule has said, in whatever nodes it was written. Who does not ask computes wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from onnxcam.analysis.layout.rows import Rows
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, elem_type, shape_of
 
 _SHARE = 4  # rows are few when they are at most one in this many
@@ -93,9 +94,9 @@ def repeated(op: Emitter, source: Tensor, shape: Tensor) -> Tensor:
     return op.mark(op.Expand(source, shape), Repeated(source))
 
 
+@quirks.works_around(quirks.EVALUATED_DEPTH)
 def one_hot(op: Emitter, index: Tensor, depth: int | Tensor, dtype: Any) -> Tensor:
     """Return rows [N, depth] that are 1 at ``index`` (int64 [N], in range) and 0 elsewhere."""
-    # A scalar: ONNX's reference evaluator takes no vector of one.
     size = op.const(depth, np.int64) if isinstance(depth, int) else op.scalar(depth)
     return op.mark(op.OneHot(index, size, np.array([0, 1], dtype), axis=-1), OneHot(index))
 
@@ -137,7 +138,13 @@ def sequence_of(op: Emitter, parts: Sequence[Tensor], like: Tensor) -> Tensor:
     return op.mark(op.SequenceEmpty(dtype=elem_type(dtype_of(like) or np.float32)), Parts(()))
 
 
-# ---- what rules and methods ask
+# ---- what the walk, rules and methods ask
+
+
+@quirks.works_around(quirks.EMPTY_EXPAND)
+def filled(tensors: Iterable[Tensor]) -> set[int]:
+    """Return the ids of the tensors that are not empty: what is has no cotangent."""
+    return {id(t) for t in tensors if 0 not in (shape_of(t) or ())}
 
 
 def as_narrow(op: Emitter, dy: Tensor, axes: Sequence[int]) -> Tensor | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxcam.autodiff import few_rows
+from onnxcam.autodiff import cotangents, few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
@@ -103,8 +103,7 @@ class _Walk:
             self.parts.setdefault(id(tensor), []).append(cotangent)
         self.order = list(topological([t for t, _ in outputs], {id(t) for t in stops}))
         self.captures = {id(n): captures(n) for n in self.order if _has_body(n)}
-        # Nothing flows to what is empty (and ONNX Runtime 1.31 drops an Expand to no elements).
-        self.active = {id(t) for t in wrt if 0 not in (shape_of(t) or ())}
+        self.active = cotangents.filled(wrt)
         self.route = Route(self.order, self.moving)
         self._forward()
         self.route = Route(self.order, self.moving)  # the first may know less
@@ -126,9 +125,10 @@ class _Walk:
         return [t for i, t in moved if not self._is_discrete(node, i, t)] + captured
 
     def _is_discrete(self, node: gs.Node, index: int, tensor: Tensor, side: str = "inputs") -> bool:
-        place = node.domain, node.op, self._opset(node)
-        whole = not is_float(tensor)
-        return whole and (is_sequence(tensor) or is_discrete(schema_of(*place), side, index))
+        if is_float(tensor):
+            return False
+        schema = schema_of(node.domain, node.op, self._opset(node))
+        return is_sequence(tensor) or is_discrete(schema, side, index)
 
     def _forward(self) -> None:
         """Find the tensors that a change of ``wrt`` can move."""

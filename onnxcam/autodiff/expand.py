@@ -1,8 +1,7 @@
 """Operators without a rule that ONNX itself defines by others: the definition is differentiated.
 
 It is written once more from the node's inputs, inside the gradient, and differentiated there; its
-operators may in turn have definitions. The forward node stays what it is. (onnx's own inliner
-cannot be asked: it fails on omitted inputs.)
+operators may in turn have definitions. The forward node stays what it is.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
 from onnxcam.autodiff.control.subgraphs import Differentiable
 from onnxcam.autodiff.registry import NodeView, schema_of
+from onnxcam.graph import quirks
 from onnxcam.graph.bodies import captures
 from onnxcam.graph.emit import Emitter, Tensor, imported, node_proto, type_proto
 
@@ -54,6 +54,7 @@ def _stated(schema: Any, opset: int) -> int | None:  # onnx's stubs do not know 
     return max((v for v in stated if v <= opset), default=None)
 
 
+@quirks.works_around(quirks.INLINED_OMISSIONS)
 def _definition(op: Emitter, node: NodeView) -> tuple[gs.Graph, dict[int, Tensor]]:
     """Return the definition with the node's attributes put in and shapes inferred.
 

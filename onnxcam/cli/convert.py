@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -22,10 +22,14 @@ from onnxcam.cli.options import (
     Grouped,
     options,
     print_json,
+    say,
     target,
     upsampling,
     wanted,
 )
+
+if TYPE_CHECKING:
+    from onnxcam.conversion import Conversion
 
 
 class _Convert(Grouped):
@@ -153,7 +157,6 @@ def convert_command(
     `onnxcam.target` and the outputs `onnxcam.map` and `onnxcam.class`; several maps are called
     `onnxcam.map.NAME`.
     """
-    from onnxcam.cli import tables as report
     from onnxcam.conversion import convert
 
     made = convert(
@@ -168,4 +171,22 @@ def convert_command(
     if as_json:
         print_json(made.as_dict())
     else:
-        report.print_conversion(made)
+        _print(made)
+
+
+def _print(made: Conversion) -> None:
+    """Print what was written and what the check found."""
+    explained = made.explained
+    gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
+    say(f"{explained.summary}{gradient}")
+    if made.check is not None:
+        found = made.check
+        same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
+        say(
+            f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
+            f"off, within {found.optimised:.2g} with them on; {found.what} within {found.map:.2g} "
+            f"of {found.truth} (relative)"
+        )
+        for warning in found.warnings:
+            say(f"warning: {warning}")
+    say(f"written: {made.path}")

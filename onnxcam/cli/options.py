@@ -157,6 +157,11 @@ class Grouped(click.Command):
                 formatter.dedent()
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line as it is; rich, which makes tables, takes longer to import than to print."""
+    click.echo(line, err=err)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON to standard output."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -13,7 +13,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog
     from onnxcam.autodiff.coverage import Coverage, Usage
-    from onnxcam.conversion import Conversion
     from onnxcam.look.presets import Trial
     from onnxcam.methods import Method
     from onnxcam.model.model import Model
@@ -94,27 +93,6 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
         out.print(f"written: {escape(str(saved))}")
     else:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
-
-
-def print_conversion(made: Conversion) -> None:
-    """Print what was written and what the check found."""
-    out = console()
-    explained = made.explained
-    gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
-    out.print(f"{explained.summary}{gradient}", markup=False, soft_wrap=True)
-    if made.check is not None:
-        found = made.check
-        same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"
-        out.print(
-            f"checked on {', '.join(found.devices)}: outputs the same {same} with optimisations "
-            f"off, within {found.optimised:.2g} with them on; {found.what} within {found.map:.2g} "
-            f"of {found.truth} (relative)",
-            markup=False,
-            soft_wrap=True,
-        )
-        for warning in found.warnings:
-            out.print(f"warning: {warning}", markup=False, soft_wrap=True)
-    out.print(f"written: {made.path}", markup=False, soft_wrap=True)
 
 
 def print_methods(found: Sequence[Method]) -> None:

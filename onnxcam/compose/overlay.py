@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor
 
 _PLANES = "NCHW"
@@ -68,10 +69,11 @@ def drawn(op: Emitter, x: Tensor, map: Tensor, how: Drawing) -> Tensor:
         return op.cast(op.Round(blend), np.uint8)
 
 
+@quirks.works_around(quirks.SLOW_LAST_AXIS)
 def _picture(op: Emitter, x: Tensor, how: Drawing) -> Tensor:
     """Return the pixels behind the input, whole numbers float32 [N, H, W, 3] from 0 to 255.
 
-    The colours are planes until last: ONNX Runtime is twenty times slower along a last axis of 3.
+    The colours are planes until last.
     """
     pixels, axes = op.cast(x, np.float32), how.layout
     if "C" not in axes:

@@ -1,8 +1,7 @@
 """Maps at the input's size and normalised maps, in the graph.
 
-The values are those of :mod:`onnxcam.output.upsample`. ONNX Runtime's cubic Resize takes two
-hundred times longer than the matrix products that are the same, so it only makes the matrices,
-where a size is not known before.
+The values are those of :mod:`onnxcam.output.upsample`, by matrix products; Resize only makes the
+matrices, where a size is not known before.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 Kernel = Literal["bicubic", "linear", "nearest"]
@@ -24,6 +24,7 @@ _RESIZE: dict[str, dict[str, Any]] = {
 }
 
 
+@quirks.works_around(quirks.SLOW_CUBIC)
 def resampled(op: Emitter, map: Tensor, size: Size, kernel: Kernel = "bicubic") -> Tensor:
     """Return a map at another size: half-pixel centres, borders repeated, no antialiasing.
 

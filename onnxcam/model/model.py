@@ -60,7 +60,8 @@ class Model:
         light: Checked, functions inlined, at opset 20 or above where possible, with inferred
             shapes; its large initializers are in ``weights``. Treat as read-only.
         weights: Bytes of the large initializers.
-        sha256: Of the bytes that were loaded (the file; external data excluded).
+        sha256: Of the bytes that were loaded (the file; external data excluded); empty for a
+            borrowed proto.
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
     """
@@ -114,7 +115,8 @@ def load(
     Args:
         source: Path of an ONNX file (with its external data beside it), its bytes, or a proto.
             It is never modified.
-        borrow: Do not copy the weights of a proto; it must not change while the model is used.
+        borrow: Do not copy the weights of a proto, nor hash it; it must not change while the model
+            is used.
         opset: The opset to bring the model to, up or down, with the IR version that
             came with it; None raises to 20 what is below.
 
@@ -167,7 +169,7 @@ def _read(
 ) -> tuple[ModelProto, Weights, str, Path | None]:
     if isinstance(source, ModelProto):
         light, weights = detached(source, borrow=borrow)
-        return light, weights, _digest(light, weights), None
+        return light, weights, "" if borrow else _digest(light, weights), None
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
         return light, weights, digest(source), None

@@ -217,6 +217,21 @@ def test_a_head_gets_what_goes_round_the_layer() -> None:
     np.testing.assert_allclose(found.signed_map, np.tensordot(drop, a, 1), rtol=1e-4, atol=1e-6)
 
 
+def test_a_head_that_uses_the_shape_of_the_input() -> None:
+    """Its batch is that of the runs, not of the one input."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["a"]),
+        helper.make_node("ReduceMean", ["a", "axes"], ["p"], keepdims=0),
+        helper.make_node("Shape", ["x"], ["shape"], end=2),
+        helper.make_node("Reshape", ["p", "shape"], ["y"]),
+    ]
+    weights = {"w": np.eye(2, dtype="f4")[:, :, None, None], "axes": np.array([2, 3])}
+    proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": ["N", 2]}, weights)
+    found = _explainer("ablation-cam", proto, feature_layer="a", batch_size=2)(X[:1], target=1)
+    np.testing.assert_allclose(found.map, np.maximum(X[0, 1], 0), rtol=1e-5)
+
+
 # ---- layouts
 
 

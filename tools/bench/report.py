@@ -17,6 +17,7 @@ from rich.table import Table
 from bench.comparisons import Comparison, Settings
 from bench.limits import Check
 from bench.peers.measure import Cost
+from bench.start import Start
 from bench.timing import Ratio
 
 PACKAGES = ("onnxcam", "onnxruntime", "onnxruntime-gpu", "onnx", "onnx-graphsurgeon", "numpy",
@@ -113,6 +114,19 @@ def show_peers(settings: Settings, costs: Sequence[Cost], console: Console) -> N
             verdict = "" if c.limit is None else f"limit {c.limit:g}"
             cells[2:] = [f"{c.plain_ms:.2f}", _text(c.ratio), _text(c.own), same, verdict]
         table.add_row(*map(escape, cells), style=None if c.passed and not c.problem else "red")
+    console.print(table)
+    _show_circumstances(settings, console)
+
+
+def show_starts(settings: Settings, found: Sequence[Start], console: Console) -> None:
+    """Print what each start costs and, below, machine, versions and settings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("what", "model", "s", "other s", "ratio"):
+        table.add_column(name, justify="left" if name in ("what", "model") else "right")
+    for s in found:
+        other = "" if s.against is None else f"{s.against:.3f}"
+        quotient = "" if s.ratio is None else _text(s.ratio)
+        table.add_row(s.what, escape(s.subject), f"{s.seconds:.3f}", other, quotient)
     console.print(table)
     _show_circumstances(settings, console)
 

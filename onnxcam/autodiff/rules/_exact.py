@@ -1,9 +1,4 @@
-"""Comparisons that hold in half precision too.
-
-ONNX Runtime computes most of half precision in float32 on the CPU, and drops a cast to float16
-that a cast back follows. So of one float16 tensor each of its consumers may see the rounded or
-the unrounded value, and x == y fails for x and their maximum y.
-"""
+"""Comparisons that hold in half precision too."""
 
 from __future__ import annotations
 
@@ -12,11 +7,13 @@ from copy import copy
 import numpy as np
 
 from onnxcam.autodiff.registry import NodeView
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float
 
 _SINGLE = np.dtype(np.float32)
 
 
+@quirks.works_around(quirks.HALF_ROUNDING)
 def in_single(op: Emitter, node: NodeView, dy: Tensor) -> tuple[NodeView, Tensor]:
     """Return a node whose inputs can be compared with its outputs, and dy, both in float32.
 

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxcam.autodiff.registry import NodeView
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of, static_shape
 
 Size: TypeAlias = "int | Tensor"  # of one dimension: known, or an int64 [1] tensor
@@ -38,12 +39,9 @@ def flat(op: Emitter, x: Tensor) -> Tensor:
     return op.Reshape(x, [-1])
 
 
+@quirks.works_around(quirks.PACKED_KERNEL)
 def refolded(op: Emitter, weight: Tensor) -> Tensor:
-    """Return a constant as another constant of the same values, anything else as it is.
-
-    OpenVINO (2026.4, CPU, float32) packs a constant once for all its users, and may take what was
-    packed for a Conv for the weight of a ConvTranspose. What is folded from it is packed apart.
-    """
+    """Return a constant as another constant of the same values, anything else as it is."""
     rank = len(shape_of(weight) or ())
     if rank == 0 or const_value(weight) is None:
         return weight
@@ -57,12 +55,13 @@ def arange(op: Emitter, size: Size) -> Tensor:
     return op.Range(0, op.Squeeze(limit) if shape_of(limit) != () else limit, 1)
 
 
+@quirks.works_around(quirks.BFLOAT16_SIZE)
 def count(op: Emitter, x: Tensor) -> int | Tensor:
     """Return how many elements x has: an int where it is known, else an int64 scalar."""
     static = static_shape(x)
     if static is not None:
         return int(np.prod(static))
-    return op.ReduceProd(op.Shape(x), keepdims=0)  # ONNX Runtime 1.31 has no Size of bfloat16
+    return op.ReduceProd(op.Shape(x), keepdims=0)
 
 
 def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:
@@ -71,8 +70,9 @@ def zeros_of(op: Emitter, shape: Tensor, kind: Tensor) -> Tensor:
     return op.ConstantOfShape(shape, value=gs.Constant("", value))
 
 
+@quirks.works_around(quirks.HALF_SCATTER)
 def scatter_add(op: Emitter, op_type: str, zeros: Tensor, *where: Any, **named: Any) -> Tensor:
-    """Add updates into zeros; half precision goes by float32, which ONNX Runtime can add in.
+    """Add updates into zeros; half precision goes by float32.
 
     Args:
         op: Emitter.

@@ -6,6 +6,7 @@ from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.cotangents import as_one_hot
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
 
@@ -89,12 +90,9 @@ def _transposed(op: Emitter, x: Tensor) -> Tensor:
     return reshaped(op, swapped, op.dims(batch, columns, rows))
 
 
+@quirks.works_around(quirks.PACKED_SQUARE)
 def _is_square_constant(x: Tensor) -> bool:
-    """Tell whether a matrix is one that must not be multiplied with transposed in place.
-
-    OpenVINO (2026.4, CPU, float32) packs a constant once for all products of one shape: it takes
-    the transpose of a square one for the matrix itself. Folded as a stack it is another constant.
-    """
+    """Tell whether a matrix is one that must not be multiplied with transposed in place."""
     shape = shape_of(x) or ()
     return len(shape) == 2 and shape[0] == shape[1] and const_value(x) is not None
 

@@ -1,11 +1,10 @@
 """Maximum pools. Of equal values in a window the first takes the gradient, row by row.
 
-Three ways, all with that tie rule. ONNX Runtime's MaxPool takes about 8 times as long when it is
-asked for Indices, and adding at places is slow. So a small window of known sizes is taken apart: a
-maximum over a window is a maximum over its last axis, then over the one before, and so on; on one
-axis the cotangent walks along the taps, and the first that equals the maximum takes it. Where the
-windows are blocks that tile the input, a nearest Resize spreads what belongs to a window over it:
-half the time of Indices, and few nodes.
+Three ways, all with that tie rule. Indices are slow, and so is adding at places. So a small window
+of known sizes is taken apart: a maximum over a window is a maximum over its last axis, then over
+the one before, and so on; on one axis the cotangent walks along the taps, and the first that equals
+the maximum takes it. Where the windows are blocks that tile the input, a nearest Resize spreads
+what belongs to a window over it: half the time of Indices, and few nodes.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import arange, count, flat, like, scatter_add
 from onnxcam.autodiff.rules._windows import Window, pooled, settled, spatial, window
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 
 _MOST_TAPS = 32  # of all axes together; beyond, Indices cost less
 _FLOAT_EQUAL = 11  # the opset from which Equal takes floats
 
 
+@quirks.works_around(quirks.SLOW_INDICES)
 @vjp("MaxPool")
 def max_pool(op: Emitter, node: NodeView, dy: Tensor, *_: Tensor | None) -> Tensor:
     """dx = sum over the windows whose first maximum x is of dy."""
@@ -56,12 +57,12 @@ def max_unpool(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | None, 
     return like(op, op.Gather(flat(op, dy), flat(op, indices), axis=0), x), None
 
 
+@quirks.works_around(quirks.UNPOOLED_SHAPE)
 def _unpooled_into(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     """Return MaxUnpool's gradient where an output shape is given.
 
-    The specification counts indices in the shape that would be without it, ONNX Runtime in the
-    given one. What is right where the model runs, the operator itself tells: it unpools the
-    numbers 1, 2, ... (exact up to 2^24 elements).
+    In which shape its indices count, the operator itself tells where the model runs: it unpools
+    the numbers 1, 2, ... (exact up to 2^24 elements).
     """
     x = node.inputs[0]
     positions = like(op, op.Cast(arange(op, _length(op, x)), to=1), x)
@@ -105,6 +106,7 @@ def _apart(win: Window) -> bool:
 # ---- by blocks: windows that tile the input
 
 
+@quirks.works_around(quirks.DOUBLE_RESIZE)
 def _is_tiled(op: Emitter, node: NodeView, win: Window) -> bool:
     x, n = node.inputs[0], len(win.strides)
     size = spatial(op, x, n)
@@ -112,7 +114,6 @@ def _is_tiled(op: Emitter, node: NodeView, win: Window) -> bool:
         return False
     whole = all(i % k == 0 for i, k in zip(size, win.kernel, strict=True))
     blocks = win.kernel == win.strides == win.reach and win.pads == [0] * 2 * n
-    # ONNX Runtime resizes no doubles; up to opset 10 Equal takes no floats.
     return whole and blocks and dtype_of(x) != np.float64 and node.opset >= _FLOAT_EQUAL
 
 

@@ -15,6 +15,7 @@ from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import like
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 
 Grads = tuple[Tensor | None, ...]
@@ -118,6 +119,7 @@ def _normalized(
     return op.Mul(difference, r), r
 
 
+@quirks.works_around(quirks.NORM_WITHOUT_BIAS)
 def _normalized_by_layer(
     op: Emitter, node: NodeView, x: Tensor, axes: list[int], epsilon: float
 ) -> tuple[Tensor, Tensor]:
@@ -127,7 +129,6 @@ def _normalized_by_layer(
     sizes = [op.dim(x, a) for a in axes] if shape_of(x) is not None else []
     one = op.const(np.ones(1, np.float32))
     shape = op.dims(*sizes) if sizes else op.Slice(op.Shape(x), axes[:1], [2**31], [0])
-    # With a bias: ONNX Runtime 1.31 crashes where it fuses an Add with one that has none.
     ones, zeros = op.Expand(one, shape), op.Expand(op.const(np.zeros(1, np.float32)), shape)
     xn, _, r = op.LayerNormalization(
         x, ones, zeros, axis=int(node.attr("axis")), epsilon=epsilon, _outputs=3

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.autodiff.registry import NodeView, limit, vjp
 from onnxcam.autodiff.rules.shaping import unknown_rank
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, shape_of
 
 _SMALL = 64  # rows of an identity matrix that is written as a constant
@@ -143,12 +144,13 @@ def _matrix(op: Emitter, node: NodeView, axis: int) -> Tensor:
     if not _may_keep_size(node, axis):
         resized = _resized_rows(op, node, square, [1, 1, size], axis, grown=1)
         return op.Reshape(resized, op.dims(size, -1))
-    # ONNX Runtime copies what keeps its shape: an axis of one grows to two beside it.
+    # A second axis grows beside it from one to two: what keeps its whole shape would be copied.
     rows = op.Reshape(square, op.dims(1, size, 1, size))
     both = _resized_rows(op, node, rows, [1, size, 2], axis, grown=2)
     return op.Reshape(op.Slice(both, [0], [1], [2]), op.dims(size, -1))
 
 
+@quirks.works_around(quirks.COPIED_AXIS)
 def _may_keep_size(node: NodeView, axis: int) -> bool:
     """Tell whether this axis may keep its size without being copied, beside others that change."""
     x, y = (shape_of(t) for t in (node.inputs[0], node.outputs[0]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.graph import quirks
 from onnxcam.graph.contrib.activation import quick_gelu
 from onnxcam.graph.contrib.conv import to_channels_first, to_channels_last
 from onnxcam.graph.contrib.definitions import Build, define, rank_of
@@ -15,12 +16,12 @@ from onnxcam.graph.emit import Emitter, Tensor
 Outputs = tuple[Tensor | None, ...]
 
 
+@quirks.works_around(quirks.NORM_WITHOUT_BIAS)
 def layer_norm(
     op: Emitter, x: Tensor, gamma: Tensor, beta: Tensor | None, epsilon: float
 ) -> Outputs:
     """Return y = (x - mean) / sqrt(var + eps) * gamma + beta over the last axis, mean, 1 / std."""
     if op.opsets[""] >= 17:
-        # ONNX Runtime 1.31's SkipLayerNormFusion dies of a LayerNormalization without a bias.
         beta = op.zeros_like(gamma) if beta is None else beta
         made: Outputs = op.LayerNormalization(x, gamma, beta, epsilon=epsilon, axis=-1, _outputs=3)
         return made

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.graph import quirks
 from onnxcam.graph.contrib.conv import to_channels_first, to_channels_last
 from onnxcam.graph.contrib.definitions import define, rank_of
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
@@ -13,9 +14,9 @@ from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 _Maybe = Tensor | None
 
 
+@quirks.works_around(quirks.SIGNED_WITHOUT_ZERO)
 def real(op: Emitter, x: Tensor, scale: Tensor, zero: _Maybe = None, axis: int = 0) -> Tensor:
     """Return (x - zero) scale; scale and zero are scalars or vectors along ``axis``."""
-    # Always with a zero point: ONNX Runtime's optimiser takes a missing one for uint8.
     zero = op.const(0, dtype_of(x) or np.uint8) if zero is None else zero
     if shape_of(zero) != shape_of(scale):
         zero = op.Expand(zero, op.shape(scale))

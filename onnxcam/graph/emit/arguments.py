@@ -11,10 +11,12 @@ import onnx_graphsurgeon as gs
 from onnx.defs import OpSchema
 
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.tensors import Tensor, Value
 from onnxcam.graph.ops import Trait, traits_of
 
 
+@quirks.works_around(quirks.EMPTY_BIAS, quirks.EMPTY_GEMM)
 def assign(
     schema: OpSchema, inputs: list[Value], named: Mapping[str, Any]
 ) -> tuple[list[Value], dict[str, Any]]:
@@ -43,7 +45,7 @@ def assign(
         else:
             raise TypeError(f"{schema.name}-{schema.since_version} has no {name!r}")
     while len(inputs) > schema.min_input and inputs[-1] is None:
-        inputs.pop()  # OpenVINO knows no Gemm whose C is omitted by an empty name
+        inputs.pop()
     if len(inputs) > schema.max_input:  # an input that is an attribute in this opset
         raise _too_old(schema, f"{len(inputs)} inputs")
     return inputs, attributes

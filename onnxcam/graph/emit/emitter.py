@@ -12,6 +12,7 @@ from onnx.defs import OpSchema
 from onnx_graphsurgeon.ir.tensor import Tensor as _AnyTensor
 
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.arguments import (
     assign,
     formal_of,
@@ -26,7 +27,6 @@ from onnxcam.graph.emit.tensors import (
     Tensor,
     Value,
     dtype_of,
-    is_dequantised,
 )
 from onnxcam.graph.ops import Trait, has
 
@@ -89,7 +89,7 @@ class Emitter(Shorthands):
             dtype: NumPy dtype; None keeps that of ``value``.
         """
         array = np.asarray(value) if dtype is None else np.asarray(value).astype(dtype)
-        key = (str(array.dtype), array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if key in self._constants:
             return self._constants[key]
         tensor = gs.Constant(self.fresh("const"), np.asarray(array, order="C"))
@@ -279,17 +279,12 @@ class Emitter(Shorthands):
             self._local.update(id(t) for t in made)
         return tuple(made)
 
+    @quirks.works_around(quirks.CAPTURED_DEQUANTIZE)
     def _lent(self, tensor: Tensor | None) -> Tensor | None:
-        """Return a tensor from outside as this subgraph may use it.
-
-        ONNX Runtime (1.31) aborts where a subgraph captures a DequantizeLinear's output, also a
-        reshaped one: its passes that give every consumer a DequantizeLinear of its own, or move
-        it past a reshape, look for explicit inputs only. A Sum of one in between is a copy that
-        no pass removes.
-        """
+        """Return a tensor from outside as this subgraph may use it."""
         if tensor is None or self.parent is None or id(tensor) in self._local:
             return tensor
-        if not is_dequantised(tensor):
+        if not quirks.is_dequantised(tensor):
             return tensor
         owner: Emitter = self
         while owner.parent is not None and id(tensor) not in owner._local:

@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import TypeProto, helper, numpy_helper
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.arguments import has_body
 from onnxcam.graph.emit.protos import node_proto, stamp, type_proto
 from onnxcam.graph.emit.tensors import Tensor, dtype_of, is_sequence, shape_of, static_shape
@@ -22,9 +23,11 @@ class Inference:
 
     def __init__(self, opsets: Mapping[str, int]) -> None:
         self._opsets = opsets
+        self._imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._types: dict[int, TypeProto] = {}
         self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
 
+    @quirks.works_around(quirks.OPEN_SHAPES, quirks.ATTENTION_SIZE)
     def infer(self, node: gs.Node) -> None:
         """Stamp the dtypes and shapes that ONNX infers on the outputs of a node.
 
@@ -40,8 +43,7 @@ class Inference:
             if not tensor.name:
                 continue
             types[tensor.name] = self._of(tensor)
-            small = math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT
-            if isinstance(tensor, gs.Constant) and small:
+            if isinstance(tensor, gs.Constant) and _is_small(tensor):
                 data[tensor.name] = numpy_helper.from_array(tensor.values, tensor.name)
         try:
             inferred = onnx.shape_inference.infer_node_outputs(
@@ -49,7 +51,7 @@ class Inference:
                 node_proto(node),
                 types,
                 data,
-                opset_imports=[helper.make_opsetid(d, v) for d, v in self._opsets.items()],
+                opset_imports=self._imports,
                 ir_version=onnx.IR_VERSION,
             )
         except ValueError:  # an input comes from an operator that onnx does not know
@@ -61,14 +63,15 @@ class Inference:
                 stamp(tensor, kind)
         if has(node, Trait.UNINFERRED):
             self.learn(node.outputs[0], node.inputs[0])
-        if node.op == "Attention":  # onnx takes an unknown hidden size for 0
+        if node.op == "Attention":
             for tensor in node.outputs:
                 tensor.shape = [d or None for d in tensor.shape or ()] or None
                 self.forget(tensor)
         self._rank(node)
 
+    @quirks.works_around(quirks.OPEN_RANKS)
     def _rank(self, node: gs.Node) -> None:
-        """Stamp the rank on what has a computed shape of known length; onnx leaves it open."""
+        """Stamp the rank on what has a computed shape of known length."""
         y = node.outputs[0]
         if node.op not in ("Reshape", "Expand", "ConstantOfShape") or y.shape is not None:
             return
@@ -116,3 +119,8 @@ class Inference:
             types[id(tensor)] = TypeProto() if unknown else type_proto(tensor)
             self._keep.append(tensor)
         return types[id(tensor)]
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """Tell whether a constant may be a shape, axes or pads, whose values tell shapes."""
+    return math.prod(static_shape(tensor) or (0,)) <= _INFERENCE_DATA_LIMIT

@@ -78,15 +78,14 @@ def proto_shape(kind: TypeProto) -> list[Dim] | None:
 
 def node_proto(node: gs.Node) -> onnx.NodeProto:
     """Return the NodeProto of a node; attributes keep their order."""
-    proto = helper.make_node(
-        node.op,
-        [t.name for t in node.inputs],
-        [t.name for t in node.outputs],
-        name=node.name,
+    return onnx.NodeProto(
+        op_type=node.op,
+        input=[t.name for t in node.inputs],
+        output=[t.name for t in node.outputs],
+        name=node.name or None,
         domain=node.domain,
+        attribute=[_attribute(k, v) for k, v in node.attrs.items()],
     )
-    proto.attribute.extend(_attribute(k, v) for k, v in node.attrs.items())
-    return proto
 
 
 def graph_proto(graph: gs.Graph) -> onnx.GraphProto:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import helper
 from onnx_graphsurgeon.logger import G_LOGGER
-
-from onnxcam.graph.ops import Trait, has
 
 Tensor: TypeAlias = gs.Tensor
 Dim: TypeAlias = "int | str | None"
@@ -47,15 +46,24 @@ def is_float(tensor: Tensor) -> bool:
     The formats of quantised values (float8 and smaller) count as integers.
     """
     dtype = dtype_of(tensor)
-    if dtype is None or dtype.name == "bfloat16":
-        return True
-    return dtype.kind in "fc" and not dtype.name.startswith("float8")
+    return dtype is None or _is_wide(dtype)
 
 
 def is_small_float(tensor: Tensor) -> bool:
     """Tell whether a tensor holds float8 or smaller: reals, rounded as quantised values are."""
     dtype = dtype_of(tensor)
-    return dtype is not None and dtype.name.startswith(("float8", "float4"))
+    return dtype is not None and _is_narrow(dtype)
+
+
+@cache
+def _is_wide(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is of reals (or complex numbers) that gradients are made of."""
+    return dtype.name == "bfloat16" or (dtype.kind in "fc" and not _is_narrow(dtype))
+
+
+@cache
+def _is_narrow(dtype: np.dtype[Any]) -> bool:
+    return dtype.name.startswith(("float8", "float4"))
 
 
 def shape_of(tensor: Tensor) -> tuple[Dim, ...] | None:
@@ -94,10 +102,3 @@ def const_value(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
 def is_sequence(tensor: Tensor) -> bool:
     """Tell whether a value is a sequence of tensors; its dtype and shape are its elements'."""
     return isinstance(tensor, gs.Variable) and tensor.type == "sequence_type"
-
-
-def is_dequantised(tensor: Tensor) -> bool:
-    """Tell whether a tensor is a DequantizeLinear's output, or only picked from one."""
-    while tensor.inputs and has(tensor.inputs[0], Trait.PICKS):
-        tensor = tensor.inputs[0].inputs[0]
-    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.DEQUANTISES)

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 import onnx.version_converter
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit.walks import bodies_of, every_graph, every_node
 
 
+@quirks.works_around(quirks.CONVERTED_NAMES, quirks.ADDED_NAMES)
 def at_opset(proto: ModelProto, opset: int) -> ModelProto:
     """Return a model at another opset; its tensors keep their names, and no name comes twice.
 
-    Where the converter puts an operator in another's place it names the output anew, save where
-    that is an output of the graph: so such tensors are outputs for the time being.
+    What the converter would name anew is an output of the graph for the time being: those it keeps.
 
     Args:
         proto: The model.

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.bodies import infer
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
@@ -83,6 +84,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     return out
 
 
+@quirks.works_around(quirks.OPEN_SHAPES)
 def _is_open(node: NodeProto) -> bool:
     described = has(node, Trait.UNINFERRED) or _is_others(node)
     return described or is_defined(node.domain, node.op_type) or any(bodies_of(node))

@@ -8,6 +8,7 @@ import onnx.version_converter
 from onnx import GraphProto, ModelProto, helper
 
 from onnxcam.errors import ModelError
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_node, standard_opset
 from onnxcam.model.passes.converter import at_opset
@@ -23,11 +24,9 @@ def opsets(proto: ModelProto) -> dict[str, int]:
     return {"" if o.domain in STANDARD_DOMAINS else o.domain: o.version for o in proto.opset_import}
 
 
+@quirks.works_around(quirks.LISTED_WEIGHTS)
 def listed(proto: ModelProto) -> ModelProto:
-    """List every weight as an input too, in place, as IR versions below 4 want it.
-
-    The version converter insists on it; ONNX Runtime forgets it when it saves an old file again.
-    """
+    """List every weight as an input too, in place, as IR versions below 4 want it."""
     given = {v.name for v in proto.graph.input}
     for tensor in proto.graph.initializer if proto.ir_version < 4 else ():
         if tensor.name not in given:
@@ -66,6 +65,7 @@ def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) 
     return proto
 
 
+@quirks.works_around(quirks.CONVERTED_SCAN)
 def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
     """Return the model at another opset, or the reason why not."""
     if opset > onnx.defs.onnx_opset_version():
@@ -83,17 +83,14 @@ def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
     ) as error:
         line = " ".join(str(error).split())[:200]
         return line.rpartition("Assertion `false` failed: ")[2]
-    if _interface(converted) != _interface(proto):  # as for a Scan of opset 8: its batch is dropped
+    if _interface(converted) != _interface(proto):
         return "onnx's converter would change inputs or outputs"
     return converted
 
 
+@quirks.works_around(quirks.STRAY_ATTRIBUTES)
 def _raised(proto: ModelProto, opset: int) -> ModelProto:
-    """Return the model at a newer opset.
-
-    The converter leaves attributes behind that had no meaning before and are unknown now, like
-    the value of a Pad that repeats the edge.
-    """
+    """Return the model at a newer opset."""
     converted = at_opset(proto, opset)
     _drop_strays(converted.graph, opset)
     return converted

@@ -1,4 +1,4 @@
-"""onnx's shape inference, with what it gets wrong (1.23) put right."""
+"""onnx's shape inference, with what it gets wrong put right."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx.shape_inference
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Dim, proto_shape
 from onnxcam.graph.emit.walks import (
     STANDARD_DOMAINS,
@@ -23,11 +24,9 @@ _CONTRADICTION = "existing shape differ in"  # so onnx words it
 _POOLS_RIGHT = 22  # the opset from which on the windows of pools are counted right
 
 
+@quirks.works_around(quirks.STFT_SIDES, quirks.ATTENTION_SIZE)
 def infer_shapes(proto: ModelProto) -> ModelProto:
-    """Return a model with the types that onnx infers.
-
-    It takes an STFT that says nothing for a two-sided one, though one-sided is the default; and
-    it gives the output of an Attention without known hidden size a dimension of 0.
+    """Return a model with the types that onnx infers, and that are right.
 
     Args:
         proto: A model; that its STFTs are one-sided is written out in it.
@@ -70,13 +69,12 @@ def put_right(proto: ModelProto) -> list[str]:
     ]
 
 
+@quirks.works_around(quirks.PADDED_POOLS)
 def _settle_pools(proto: ModelProto) -> list[str]:
     """Give pools the end paddings with which their windows are counted right.
 
-    With ``ceil_mode`` the last window may start in the end padding or behind it. torch and ONNX
-    Runtime leave it out, in every opset; but before opset 22 shape inference counts it, ONNX
-    Runtime's own too, which then plans its buffers wrongly. Without the padding that only this
-    window has, the count is right and the values stay.
+    Without the padding that only a window of ``ceil_mode`` has which no runtime counts, the count
+    is right and the values stay.
 
     Returns:
         The names of the outputs of the pools that were changed.
