@@ -245,7 +245,7 @@ for method in sys.argv[1:]:
         assert found.method == method
 folder = os.environ["ONNXCAM_CACHE"]
 names = os.listdir(folder) if os.path.isdir(folder) else []
-print(sum(".layers." not in name for name in names))  # what is known of its layers is kept beside it
+print(sum(".layers." not in name for name in names))
 """
 
 
