@@ -83,13 +83,13 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
 def is_picture(x: object, model_input: ModelInput) -> bool:
     """Tell whether an input is a picture rather than a ready tensor, which needs no description.
 
-    An array is one that is uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], where a tensor of the
-    model has more axes; a file by its ending.
+    An array is one that is uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] and cannot be the
+    model's tensor as it is; a file by its ending.
     """
     if isinstance(x, np.ndarray):
         channels = x.shape[2] if x.ndim == 3 else 1
-        fewer = x.ndim in (2, 3) and x.ndim < len(model_input.shape)
-        return x.dtype == np.uint8 and fewer and channels in (1, 3, 4)
+        ready = model_input.dtype == np.uint8 and x.ndim == len(model_input.shape)
+        return x.dtype == np.uint8 and x.ndim in (2, 3) and channels in (1, 3, 4) and not ready
     return not (isinstance(x, str | PathLike) and _holds_array(Path(x)))
 
 

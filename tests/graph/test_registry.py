@@ -251,9 +251,9 @@ print(sum(".layers." not in name for name in names))
 @pytest.mark.parametrize(
     ("groups", "method", "kept"),
     [
-        ((), "gradcam", 2),  # what is known of the model, and the explained one
-        (("methods",), "gradcam", 2),
-        (("methods",), "leafcam", 1),  # what is known of the model is no method's
+        ((), "gradcam", 1),
+        (("methods",), "gradcam", 1),
+        (("methods",), "leafcam", 0),
         (("rules",), "gradcam", 0),
         (("definitions",), "gradcam", 0),
         (("traits",), "gradcam", 0),

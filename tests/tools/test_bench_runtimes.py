@@ -14,9 +14,9 @@ from bench.overhead import overhead
 from onnx import helper
 from support import nets
 
-from onnxcam import explain
 from onnxcam.errors import UsageError
-from onnxcam.run import runner
+from onnxcam.inputs import description
+from onnxcam.run import results
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(1, 2, 6, 6)).astype("f4")
@@ -41,7 +41,7 @@ def _slow(function: Any, seconds: float) -> Any:
 def test_the_overhead_is_what_neither_the_session_nor_the_preprocessing_takes(
     part: str, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = explain if part == "prepare" else runner
+    module = description if part == "prepare" else results
     monkeypatch.setattr(module, part, _slow(getattr(module, part), 0.02))
     found = overhead(model, X, runs=5, warmup=1)
     slow, quick = found.prepare_ms, found.rest_ms

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from bench.timing import milliseconds
 from onnxcam import Explainer
-from onnxcam import explain as module
+from onnxcam.inputs import description as module
+from onnxcam.run.runner import Runner
+from onnxcam.targets import Score
 
 Clock: TypeAlias = Callable[[], float]
 LIMIT_MS = 1.0
@@ -67,7 +69,9 @@ def overhead(
         seed: Of the bootstrap.
     """
     explain = Explainer(model, device="cpu", threads=threads)
-    session = explain._runner.session(several=False)
+    (runner,) = explain._engine.of(Score())
+    assert isinstance(runner, Runner)
+    session = runner.session
     times = np.empty((3, runs))
     with _timed(session, "run", clock) as run, _timed(module, "prepare", clock) as prepare:
         for i in range(-warmup, runs):

@@ -19,6 +19,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from onnxcam import Explainer
+from onnxcam.cli.words import in_shell
 from onnxcam.compose import explain_graph
 from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import to_metadata
@@ -93,7 +94,8 @@ def main() -> int:
     try:
         make_demo(**arguments)
     except (OnnxcamError, OSError) as error:
-        print(f"make_demo: {error}", file=sys.stderr)
+        said = in_shell(str(error), {"--preprocess", "--method"})
+        print(f"make_demo: {said}", file=sys.stderr)
         return 1
     print(f"{arguments['out']}: written. Now: python {HERE / 'serve.py'}")
     return 0
