@@ -27,14 +27,16 @@ from onnxcam.cli.options import (
     upsampling,
     wanted,
 )
+from onnxcam.cli.parameters import Configured, taken
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
 
 
-class _Convert(Grouped):
+class _Convert(Configured, Grouped):
     """The groups and examples of `onnxcam convert --help`."""
 
+    kind = "graph"
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "runtime_target", "require_target",
@@ -159,6 +161,7 @@ def convert_command(
     """
     from onnxcam.conversion import convert
 
+    parameters, others = taken(chosen)
     made = convert(
         model,
         method=methods,
@@ -166,7 +169,8 @@ def convert_command(
         target=wanted(targets, quantity, against),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
-        **chosen,
+        parameters=parameters,
+        **others,
     )
     if as_json:
         print_json(made.as_dict())

@@ -4,40 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+
+if TYPE_CHECKING:
+    from onnxcam.methods.needs import Kind
 
 _PREFIX = "parameter_"  # of the names under which click hands them on
 _METAVARS = {int: "N", float: "X"}
 
 
 class Configured(click.Command):
-    """A command with an option for every parameter of the methods, looked up when it is used."""
+    """A command with an option for every parameter of the methods, looked up when it is used.
+
+    Attributes:
+        kind: The kind of the methods; None for all.
+    """
+
+    kind: ClassVar[Kind | None] = None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters of the command, those of the methods before ``--help``."""
         own = super().get_params(ctx)
-        return [*own[:-1], *_options(), *own[-1:]]
+        return [*own[:-1], *_options(self.kind), *own[-1:]]
 
 
 @cache
-def _options() -> list[click.Parameter]:
+def _options(kind: Kind | None) -> list[click.Parameter]:
     from onnxcam import methods
 
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}  # name -> what is said of it -> methods
     kinds: dict[str, Any] = {}
-    for method in map(methods.find, methods.names()):
+    for method in map(methods.find, methods.names(kind)):
         for p in method.parameters:
             said = f"{p.help}: {p.range} [default: {p.default}]"
-            found.setdefault(p.name, []).append(f"With --method {method.name}, the {said}.")
+            found.setdefault(p.name, {}).setdefault(said, []).append(method.name)
             kinds[p.name] = click.Choice(p.choices) if p.kind is str else p.kind
     return [
         click.Option(
             [f"--{name.replace('_', '-')}", _PREFIX + name],
             type=kinds[name],
             metavar=_METAVARS.get(kinds[name]),
-            help=" ".join(said),
+            help=" ".join(f"With --method {'|'.join(m)}, the {text}." for text, m in said.items()),
         )
         for name, said in found.items()
     ]
