@@ -57,12 +57,27 @@ SMOOTH = dict.fromkeys(  # GELU, SiLU, ELU, PReLU, or a Clip that became a quant
      "volume", "mobilenetv2_int8_qdq", "pnet"], _NO_RELU,
 )  # fmt: skip
 WORDS = {"text": _INTEGERS}
+# Relevance has no share where two values of the input meet in a product or a quotient.
+LRP = WORDS | {
+    name: f"LRP has no rule for ai.onnx::{op}"
+    for op, names in {
+        "Mul": ("regnet", "mobilenet_v3", "efficientnet_b0", "lraspp"),  # squeeze and excitation
+        "Div": ("googlenet",),
+        "Exp": ("detector",),
+        "LayerNormalization": ("convnext", "vit_b", "deit_s", "swin"),
+        "LSTM": ("sound_lstm",),
+        "GRU": ("sound_gru",),
+    }.items()
+    for name in names
+}
 REFUSED = {
     "cam": CAM,
     "deconvnet": SMOOTH | WORDS,
     "guided-backprop": SMOOTH | WORDS,
     "guided-gradcam": SMOOTH | WORDS,
     "input-x-gradient": WORDS,
+    "lrp-epsilon": LRP,
+    "lrp-gamma": LRP,
     "saliency": WORDS,
 }
 OPSETS = (17, 13)

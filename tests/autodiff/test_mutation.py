@@ -138,17 +138,19 @@ def _rule(key: Key, since: int, change: Change) -> Iterator[None]:
 @contextmanager
 def _definition(key: Key, change: Change) -> Iterator[None]:
     """Change what comes of differentiating ONNX's definition of an operator."""
-    old = expand.expanded
-    other = change.of(old)
+    place, (applies, old) = next(
+        (i, each) for i, each in enumerate(registry._FALLBACKS) if each[1].rule is expand.expanded
+    )
+    other = change.of(old.rule)
 
     def chosen(op: Emitter, node: registry.NodeView, *dys: Any) -> Any:
-        return (other if (node.domain, node.op_type) == key else old)(op, node, *dys)
+        return (other if (node.domain, node.op_type) == key else old.rule)(op, node, *dys)
 
-    expand.expanded = chosen
+    registry._FALLBACKS[place] = (applies, replace(old, rule=chosen))
     try:
         yield
     finally:
-        expand.expanded = old
+        registry._FALLBACKS[place] = (applies, old)
 
 
 def _product(op: Emitter, dx: Tensor, factor: float) -> Tensor:
