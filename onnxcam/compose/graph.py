@@ -200,8 +200,7 @@ def _outputs(
         found[planned.port(FEATURE)] = quantities.place.tensor
         if planned.drawing is not None:
             found[planned.port(OVERLAY)] = _overlay(op, map, quantities, planned.drawing)
-    named = {base: {m.port(base) for m in plan.maps} | {base} for base in wanted}
-    kept = {name for names in named.values() for name in names}
+    kept = wanted.union(m.port(base) for m in plan.maps for base in wanted)
     return {name: tensor for name, tensor in {**found, **each}.items() if name in kept}
 
 

@@ -153,7 +153,8 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    own = not any(_is_foreign(m.graph) for m in plan.maps) and not registry.extended()
+    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
+    own = not foreign and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
         key = _key(model, plan.key)

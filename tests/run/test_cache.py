@@ -30,6 +30,7 @@ from onnxcam.methods.registry import _METHODS
 from onnxcam.model.model import load
 from onnxcam.run import cache
 from onnxcam.run.cache import Store, store
+from onnxcam.targets import Score
 
 ROOT = Path(__file__).resolve().parents[2]
 X = np.random.default_rng(5).normal(size=(1, 2, 6, 6)).astype("f4")
@@ -336,6 +337,18 @@ def test_a_method_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> N
     finally:
         del _METHODS.entries["test-own"]
     assert "test-own" not in methods.names()
+
+
+def test_a_target_of_ones_own_is_not_kept(folder: Path, written: list[str]) -> None:
+    """Its words may stay while its code changes: yesterday's map would be shown for today's."""
+
+    class Halved(Score):
+        def emit(self, op: Any, outputs: Any, index: Any) -> Any:
+            return op.Mul(super().emit(op, outputs, index), 0.5)
+
+    for _ in range(2):
+        _explainer()(X, target=Halved(1))
+    assert written == ["gradcam", "gradcam", "gradcam"]  # the score once, the target each time
 
 
 def test_with_a_rule_of_ones_own_nothing_is_kept(folder: Path, written: list[str]) -> None:
