@@ -18,8 +18,8 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     overrides=composite(attention_moves=False),
     cost=Cost(3),
     claim="How the score of a transformer is shared out among the inputs, given where it attends.",
-    limits="Why a transformer attends where it does is left out. A bias, a class token and position "
-    "embeddings keep their share: without them the map sums up to the score.",
+    limits="Why a transformer attends where it does is left out. A bias, a class token and "
+    "position embeddings keep their share: without them the map sums up to the score.",
 )
 def libragrad(op: Emitter, x: Tensor, r: Tensor, axes: Axes) -> Tensor:
     """M = sum_c x_c r_c, r = dy/dx with gates, norms and attention weights taken as constant.
