@@ -24,7 +24,7 @@ from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
-from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
+from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     """The options of an :class:`Explainer` that do not change what it returns."""
 
     reduction_layer: str | None
+    class_axis: int | None
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
@@ -61,6 +62,7 @@ class Explainer(Generic[Result]):
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
             the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
+        class_axis: Axis of the classes in it; None reads it off the graph.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
@@ -109,6 +111,7 @@ class Explainer(Generic[Result]):
         *,
         feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
+        class_axis: int | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
@@ -124,7 +127,7 @@ class Explainer(Generic[Result]):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
         kept = store() if cache else None
-        self.catalog = analysed(self.model, reduction_layer, kept)
+        self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
@@ -171,12 +174,13 @@ class Explainer(Generic[Result]):
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says them.
+        """Names of the classes, None where nothing says as many as there are.
 
         Raises:
-            UsageError: What describes the input is wrong.
+            UsageError: What describes the input is wrong, or other names than these were given.
         """
-        return self.description.labels
+        given = self._labels is not None
+        return fitting(self.description.labels, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -255,7 +259,8 @@ class Explainer(Generic[Result]):
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
         dynamic = isinstance(self.input.shape[0], str | None)
-        limit = self.batch_size if self._engine.together and dynamic else 1
+        counted = self.catalog.reduction.batch_axis is not None
+        limit = self.batch_size if self._engine.together and dynamic and counted else 1
         waiting: list[X] = []
         for x in inputs:
             waiting.append(x)
@@ -267,8 +272,8 @@ class Explainer(Generic[Result]):
     def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
             raise UsageError("no target is given", "give a class, or None for the top class")
-        names = self.labels if any(t.names_labels for t in targets) else None
-        return [t.resolved(self.catalog.reduction.classes, names) for t in targets]
+        said = self.description.labels if any(t.names_labels for t in targets) else None
+        return resolved(targets, self.catalog.reduction, said)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.
@@ -287,7 +292,8 @@ class Explainer(Generic[Result]):
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
         def explained(batch: Sequence[Prepared]) -> list[list[Any]]:
-            rows = self._engine.run(batch, targets, extra, self.labels)
+            said = self.labels or self.description.labels
+            rows = self._engine.run(batch, targets, extra, said)
             return [[maps if self._named else maps[self.method.name] for maps in r] for r in rows]
 
         for x, row in zip(waiting, in_groups(map(self._prepared, waiting), explained), strict=True):
