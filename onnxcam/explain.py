@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
@@ -20,7 +21,7 @@ from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed, store
 from onnxcam.run.engine import Engine
-from onnxcam.run.groups import in_groups
+from onnxcam.run.groups import batch_of, each_input, in_groups, joined
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
@@ -216,7 +217,8 @@ class Explainer(Generic[Result]):
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
             them by the name of the map ("gradcam", "gradcam.relu"). A list of these when
-            ``target`` is a list; for a list of inputs a list with one of these per input.
+            ``target`` is a list; for a list of inputs a list with one of these per input, and
+            so for an array that holds several.
 
         Raises:
             OnnxcamError: The input or the target cannot be used.
@@ -258,16 +260,17 @@ class Explainer(Generic[Result]):
     ) -> Iterator[tuple[X, Any]]:
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
-        dynamic = isinstance(self.input.shape[0], str | None)
+        limit = self._most if self._engine.together else 1
+        iterator = iter(inputs)
+        while waiting := list(islice(iterator, limit)):
+            yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+
+    @property
+    def _most(self) -> int:
+        """The most inputs in one run; one where no axis of the scores counts them."""
+        fixed = batch_of(self.model, self.catalog).size
         counted = self.catalog.reduction.batch_axis is not None
-        limit = self.batch_size if self._engine.together and dynamic and counted else 1
-        waiting: list[X] = []
-        for x in inputs:
-            waiting.append(x)
-            if len(waiting) >= limit:
-                yield from self._flush(waiting, wanted, listed, extra_inputs or {})
-                waiting = []
-        yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+        return fixed or (self.batch_size if counted else 1)
 
     def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
@@ -291,10 +294,13 @@ class Explainer(Generic[Result]):
         listed: bool,
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
-        def explained(batch: Sequence[Prepared]) -> list[list[Any]]:
+        def explained(batch: Sequence[Prepared]) -> list[Any]:
             said = self.labels or self.description.labels
             rows = self._engine.run(batch, targets, extra, said)
-            return [[maps if self._named else maps[self.method.name] for maps in r] for r in rows]
+            found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
+            return found if listed else [row[0] for row in found]
 
-        for x, row in zip(waiting, in_groups(map(self._prepared, waiting), explained), strict=True):
-            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]
+        layout = self.catalog.input_layout
+        parts = [each_input(self._prepared(x), layout) for x in waiting]
+        found = in_groups((p for part in parts for p in part), explained, self._most)
+        yield from zip(waiting, joined(found, [len(part) for part in parts]), strict=True)
