@@ -17,7 +17,7 @@ import onnx.shape_inference
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.inliner import inline_local_functions
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, bounded
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import every_graph, every_node, standard_opset
 from onnxcam.model.passes.disguise import annotated, disguised, restored
@@ -104,6 +104,7 @@ class Model:
         return {p.key: p.value for p in self.light.metadata_props}
 
 
+@bounded("the model cannot be read")
 def load(
     source: str | os.PathLike[str] | bytes | ModelProto | Model,
     *,

@@ -9,6 +9,7 @@ from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
@@ -19,6 +20,7 @@ PLACE = "layers"  # among the findings of a model: catalogs by the score that wa
 _ONLY = "reaches the score"
 
 
+@bounded("the model cannot be looked through")
 def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
     """List the layers of a model and choose the defaults; it is done once for a model and a score.
 
