@@ -114,6 +114,8 @@ def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
     axis = int(node.attrs.get("axis", 0)) % (rank + (0 if forward else picked == ()))
     if picked == () and forward:
         return meaning.picked([i for i in range(rank) if i != axis])
+    if picked == ():
+        return meaning.picked([*range(axis), None, *range(axis, rank)])
     return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
 
 

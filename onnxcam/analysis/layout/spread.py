@@ -139,6 +139,10 @@ class _Walk:
                     self.enter(to, self.found[id(source)].moved(axis, way))
             return
         known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
+        if not known and id(y) in self.found:
+            whole = self.found[id(y)]
+            for tensor in inputs:
+                self.enter(tensor, whole.resized(int(node.attrs.get("axis", 0)) % len(whole.axes)))
         if not known:
             return
         place, best = max(known, key=lambda k: _weight(k[1]))
@@ -194,10 +198,11 @@ def _is_embedding(node: ir.Node) -> bool:
     table, words = node.inputs
     dtype, rank = dtype_of(table), len(shape_of(table) or ())
     looked_up = rank == 2 and dtype is not None and dtype.kind == "f"
-    while words.inputs and words.inputs[0].op in ("Cast", "Identity"):
+    wanted = looked_up and len(shape_of(words) or ()) == 2
+    while words.inputs and has(words.inputs[0], Trait.SAME, Trait.VIEW):
         words = words.inputs[0].inputs[0]
     given = not words.inputs and not isinstance(words, ir.Constant)
-    return looked_up and given and len(shape_of(words) or ()) == 2 and const_value(words) is None
+    return wanted and given and const_value(words) is None
 
 
 def _completed(layout: Layout) -> Layout:
