@@ -56,8 +56,8 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
         return layout is None or _few(layout, _used(node, tensor, rows)) is None
 
     narrow = bottlenecks(nodes, source, tells)
-    feature, reason = _default_feature(candidates, tensors, narrow)
     layout = known.get(id(source))
+    feature, reason = _default_feature(_in_all_directions(candidates, layout), tensors, narrow)
     reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
     return Catalog(candidates, feature, reason, scores, source.name, layout)
 
@@ -179,6 +179,26 @@ def _default_feature(
     return usable[found.name], f"{where}{passed}; a normalisation"
 
 
+def _in_all_directions(
+    candidates: Sequence[Candidate], source: Layout | None
+) -> Sequence[Candidate]:
+    """Return the layers without those that are pooled along a direction of the input, if others are.
+
+    A layer of one value a frame says nothing of where in the frames something is.
+    """
+    if source is None or source.regrouped.strange:
+        return candidates
+    rank = len(source.grid) or len(source.regrouped.space)
+    ranks = {
+        c.name: len(c.layout.grid) or len(c.layout.regrouped.space)
+        for c in candidates
+        if c.usable and c.layout is not None
+    }
+    if rank not in ranks.values():
+        return candidates
+    return [c for c in candidates if ranks.get(c.name, rank) == rank]
+
+
 def _before(
     tensor: Tensor,
     usable: Container[str],
@@ -219,7 +239,7 @@ def _is_norm(tensor: Tensor) -> bool:
 def _space_word(layout: Layout) -> str:
     if layout.grid:
         return "token"
-    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.space), "spatial")
+    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.regrouped.space), "spatial")
 
 
 def _times(extent: Sequence[Dim]) -> str:

@@ -92,11 +92,21 @@ def _multiplied(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> 
 
 def _convolved(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Channels are made of channels, and positions stay in their order."""
+    if filters_one(node, meaning) and forward:
+        return meaning.above("C").put({_channel(node, meaning): Axis((Atom("C", None),))})
     letter = channels(node, meaning)
     if letter == "?":
         return None
     mixed = Axis((Atom("C", None),)) if letter == "C" else UNKNOWN
     return meaning.put({_channel(node, meaning): mixed})
+
+
+def filters_one(node: ir.Node, meaning: Meaning) -> bool:
+    """Tell whether a convolution has a single channel, that nothing else is known of."""
+    place = _channel(node, meaning)
+    rest = [axis for i, axis in enumerate(meaning.axes) if i != place]
+    alone = _size(node.inputs[0], place) == 1 and not meaning.axes[place].known
+    return alone and all(axis.known for axis in rest) and any(len(a.wide) > 1 for a in rest)
 
 
 def channels(node: ir.Node, meaning: Meaning) -> str:
@@ -186,7 +196,7 @@ def _reshaped(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if x is None or y is None:
         return None
-    return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x)
+    return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x, finer=True)
 
 
 def rolled(node: ir.Node) -> tuple[Tensor, int, int] | None:
