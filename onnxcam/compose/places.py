@@ -168,7 +168,7 @@ def _cuts(draft: Draft, tensor: Tensor, layout: Layout) -> tuple[tuple[Cut, ...]
         for letter, size, level in axis:
             alone = len(axis) == 1 and not isinstance(size, int) and letter != "N"
             extent = draft.op.dim(tensor, i) if alone else _extent(draft, size)
-            row.append((letter, -1 if letter == "N" and extent == -1 else extent, level))
+            row.append((letter, extent, level))
         cuts.append(row)
     left = [letter for row in cuts for letter, size, _ in row if isinstance(size, int) and size < 0]
     if left not in ([], ["N"]):

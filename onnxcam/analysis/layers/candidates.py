@@ -182,21 +182,18 @@ def _default_feature(
 def _in_all_directions(
     candidates: Sequence[Candidate], source: Layout | None
 ) -> Sequence[Candidate]:
-    """Return the layers without those that are pooled along a direction of the input, if others are.
+    """Return the layers without those that are no default where there are others.
 
-    A layer of one value a frame says nothing of where in the frames something is.
+    A layer of one value a frame says nothing of where in the frames something is; one whose
+    positions lie beside the batch is a step inside of something.
     """
-    if source is None or source.regrouped.strange:
-        return candidates
-    rank = len(source.grid) or len(source.regrouped.space)
-    ranks = {
-        c.name: len(c.layout.grid) or len(c.layout.regrouped.space)
-        for c in candidates
-        if c.usable and c.layout is not None
-    }
-    if rank not in ranks.values():
-        return candidates
-    return [c for c in candidates if ranks.get(c.name, rank) == rank]
+    space = None if source is None or source.regrouped.strange else source.regrouped.space
+    rank = 0 if source is None or space is None else len(source.grid) or len(space)
+    layouts = {c.name: c.layout for c in candidates if c.usable and c.layout is not None}
+    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
+    plain = {name for name in full if not layouts[name].pieces}
+    return [c for c in candidates if not c.usable or c.name in (plain or full)]
 
 
 def _before(

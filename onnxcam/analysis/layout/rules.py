@@ -40,6 +40,8 @@ def rule_of(node: ir.Node) -> Rule | None:
         return _multiplied
     if has(node, Trait.CONVOLUTION):
         return _convolved
+    if has(node, Trait.RECURRENT):
+        return _run
     return RULES.get(node.op) or (_same if has(node, Trait.KEEPS_AXES) else None)
 
 
@@ -116,6 +118,30 @@ def channels(node: ir.Node, meaning: Meaning) -> str:
 
 def _channel(node: ir.Node, meaning: Meaning) -> int:
     return len(meaning.axes) - 1 if has(node, Trait.CHANNELS_LAST) else 1
+
+
+def is_batch_first(node: ir.Node) -> bool:
+    """Tell whether a recurrent operator has the batch before the time."""
+    return bool(node.attrs.get("layout", 0))
+
+
+def _run(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """A recurrent operator: the directions of its output are channels, and so are its states."""
+    hidden = Axis((Atom("C", None),))
+    if forward and len(meaning.axes) == 3:
+        ways = Axis((Atom("C", _size(node.outputs[0], 2 if is_batch_first(node) else 1), 1),))
+        first, second = (meaning.put({2: UNKNOWN}).axes[i] for i in (0, 1))
+        batch = first if is_batch_first(node) else second
+        if output:
+            axes = [batch, ways, hidden] if is_batch_first(node) else [ways, batch, hidden]
+        else:
+            axes = [first, second, ways] if is_batch_first(node) else [first, ways, second]
+            axes.append(hidden)
+        return Meaning(tuple(axes))
+    if output or len(meaning.axes) != 4:
+        return None
+    places = (0, 1) if is_batch_first(node) else (0, 2)
+    return Meaning((*(meaning.axes[i] for i in places), Axis((Atom("C", None),))))
 
 
 @_rule("Gather")

@@ -10,7 +10,7 @@ from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.inputs import directions, parted, turned
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import Rule, channels, filters_one, rolled, rule_of
+from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, rolled, rule_of
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -76,6 +76,9 @@ def _read(meaning: Meaning, shape: Sequence[Dim], letters: set[str], is_input: b
     return replace(layout, pieces=pieces)
 
 
+_ANCHORS = (Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST, Trait.RECURRENT)
+
+
 class _Step(NamedTuple):
     """A node, and how it passes meanings on: among all that it has, or by a rule."""
 
@@ -112,7 +115,7 @@ class _Walk:
                 self._done.add(id(tensor))
 
     def _step(self, node: ir.Node) -> _Step:
-        anchors = has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST)
+        anchors = has(node, *_ANCHORS)
         if has(node, Trait.JOINS):
             return _Step(node, anchors, self._join, None)
         if has(node, Trait.KEEPS_SHAPE):
@@ -128,7 +131,8 @@ class _Walk:
         if step.among is not None:
             step.among(node)
         elif step.rule is not None and id(node.inputs[0]) in self.found:
-            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
+            several = node.op == "Split" or has(node, Trait.RECURRENT)
+            for i, y in enumerate(node.outputs if several else node.outputs[:1]):
                 self.enter(y, step.rule(node, self.found[id(node.inputs[0])], True, i))
 
     def backwards(self, step: _Step) -> None:
@@ -147,6 +151,9 @@ class _Walk:
 
     def _anchor(self, node: ir.Node) -> None:
         """Convolutions and pools say what axes mean, where nothing before them does."""
+        if has(node, Trait.RECURRENT):
+            self._enter_plain(node.inputs[0], [3], "NWC" if is_batch_first(node) else "WNC")
+            return
         first = has(node, Trait.CHANNELS_FIRST)
         x = self.found.get(id(node.inputs[0]))
         if x is not None and has(node, Trait.CONVOLUTION) and filters_one(node, x):
