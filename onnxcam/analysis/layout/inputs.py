@@ -47,7 +47,7 @@ def parted(meaning: Meaning, shape: Sequence[Dim]) -> Meaning | None:
 def directions(inputs: Iterable[Meaning]) -> dict[str, str]:
     """Return what the directions of space are called in the order of an input, by their letters."""
     orders = [
-        list(dict.fromkeys(a.letter for a in meaning.atoms if a.letter in SPACE[3]))
+        list(dict.fromkeys(a.letter for x in meaning.axes for a in x.wide if a.letter in SPACE[3]))
         for meaning in inputs
     ]
     order = max(orders, key=len, default=[])

@@ -32,7 +32,8 @@ def layouts(graph: ir.Graph) -> dict[int, Layout]:
     inputs = {id(t): found[id(t)] for t in graph.inputs if id(t) in found}
     names = directions(inputs.values())
     shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}
-    letters = {names.get(a.letter, a.letter) for m in inputs.values() for a in m.atoms}
+    wide = (a.letter for m in inputs.values() for axis in m.axes for a in axis.wide)
+    letters = {names.get(letter, letter) for letter in wide}
     return {
         key: _read(turned(meaning, names), shapes[key], letters, key in inputs)
         for key, meaning in found.items()
