@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from onnxcam.analysis.layers import Candidate, Catalog
+    from onnxcam.analysis.layers import Candidate, Catalog, Reduction
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
     from onnxcam.methods import Method
@@ -70,9 +70,24 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""
     facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
+    facts.add_row("its axes", escape(_axes(reduction)))
+    for other in reduction.others:
+        facts.add_row("other output", escape(other))
+    if reduction.note:
+        facts.add_row("note", escape(reduction.note))
     for note in model.notes:
         facts.add_row("note", escape(note))
     return facts
+
+
+def _axes(reduction: Reduction) -> str:
+    """Say what the axes of the scores count."""
+    batch, classes = reduction.batch_axis, reduction.class_axis
+    parts = [
+        "none for inputs: it is of one" if batch is None else f"{batch} inputs",
+        "none for classes: there is one" if classes is None else f"{classes} classes",
+    ]
+    return ", ".join([*parts, *(["the others positions, summed over"] * reduction.positions)])
 
 
 def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from typing import TypeAlias
 
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
@@ -17,29 +18,34 @@ from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _ONLY = "reaches the score"
+Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
-def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
+def catalog(
+    model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
+) -> Catalog:
     """List the layers of a model and choose the defaults; it is done once for a model and a score.
 
     Args:
         model: The model.
         reduction_layer: Name of the tensor to take the score from; None chooses it.
+        class_axis: Axis of its classes; None reads it off the graph.
 
     Raises:
         ModelError: The model has no float output, or no input to explain.
-        UsageError: There is no tensor of the name given.
+        UsageError: There is no tensor of the name given, or it has no such axis.
     """
-    found: dict[str | None, Catalog] = model.findings.setdefault(PLACE, {})
-    if reduction_layer not in found:
-        found[reduction_layer] = _catalog(model, reduction_layer)
-    return found[reduction_layer]
+    found: dict[Asked, Catalog] = model.findings.setdefault(PLACE, {})
+    asked = (reduction_layer, class_axis)
+    if asked not in found:
+        found[asked] = _catalog(model, reduction_layer, class_axis)
+    return found[asked]
 
 
-def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
+def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
     draft, known = opened(model)
     graph = draft.graph
-    scores = reduction(graph, draft, reduction_layer)
+    scores = reduction(graph, draft, reduction_layer, known, class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
     above = {id(t) for t in ancestors(score)}
