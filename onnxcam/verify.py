@@ -286,7 +286,7 @@ def _wanted(
     )
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(feeds[plan.catalog.input].shape[i] for i in layout.space)
+        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
         maps = upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
