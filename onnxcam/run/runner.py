@@ -95,6 +95,12 @@ class Runner:
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
+        held = _inputs_in(feeds[catalog.input], catalog)
+        if len(batch) == 1 and held != 1 and len(found[names.SCORE]) == held:
+            raise InputError(
+                f"the array holds {held} inputs, and one is explained at a time",
+                "give an array with a batch of 1, or a list of them",
+            )
         checked_rows(len(found[names.SCORE]), len(batch), catalog.reduction)
         for target in targets:
             resolve_target(target, found[names.SCORE].shape[1], None)
@@ -131,6 +137,12 @@ class Runner:
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
         return explanation(origin, prepared, found, labels)
+
+
+def _inputs_in(tensor: Array, catalog: Catalog) -> int:
+    layout = catalog.input_layout
+    axis = 0 if layout is None or layout.batch is None else layout.batch
+    return tensor.shape[axis] if tensor.ndim > axis else 1
 
 
 @dataclass(frozen=True)
