@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import TypeAlias
+from dataclasses import replace
 
+from onnxcam.analysis.layers.asked import Asked
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
-from onnxcam.errors import bounded
+from onnxcam.errors import UsageError, bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
@@ -19,37 +20,59 @@ from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _ONLY = "reaches the score"
-Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
 @bounded("the model cannot be looked through")
 def catalog(
-    model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
+    model: Model,
+    asked: Asked | None = None,
+    *,
+    reduction_layer: str | None = None,
+    class_axis: int | None = None,
 ) -> Catalog:
-    """List the layers of a model and choose the defaults; it is done once for a model and a score.
+    """List the layers of a model and choose the defaults; it is done once for what is asked.
 
     Args:
         model: The model.
-        reduction_layer: Name of the tensor to take the score from; None chooses it.
-        class_axis: Axis of its classes; None reads it off the graph.
+        asked: What is said of the score, its classes, the input and its axes; None reads all of it.
+        reduction_layer: Name of the tensor with the score, where no more is said.
+        class_axis: Axis of its classes.
 
     Raises:
         ModelError: The model has no float output, or no input to explain.
-        UsageError: There is no tensor of the name given, or it has no such axis.
+        UsageError: There is no tensor of a name given, or it has no such axis.
     """
+    asked = asked or Asked(reduction_layer, class_axis)
     found: dict[Asked, Catalog] = model.findings.setdefault(PLACE, {})
-    asked = (reduction_layer, class_axis)
     if asked not in found:
-        found[asked] = _catalog(model, reduction_layer, class_axis)
+        found[asked] = _catalog(model, asked)
     return found[asked]
 
 
-def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
-    draft, known = opened(model)
+def holding(model: Model, asked: Asked, names: Sequence[str]) -> Asked:
+    """Return what is asked for, of the input whose path holds these layers.
+
+    Where the caller names no input, it is the usual one; another one where only that is on the way
+    from it to the score.
+    """
+    if asked.input is not None or not names:
+        return asked
+    for other in (asked, *(replace(asked, input=p.name) for p in model.inputs)):
+        try:
+            there = {c.name for c in catalog(model, other).candidates}
+        except UsageError:
+            continue  # the score does not depend on it
+        if there.issuperset(names):
+            return other
+    return asked
+
+
+def _catalog(model: Model, asked: Asked) -> Catalog:
+    draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
-    scores = reduction(graph, draft, reduction_layer, known, class_axis)
+    scores = reduction(graph, draft, asked.reduction_layer, known, asked.class_axis)
     score = draft.tensor(scores.name)
-    nodes, source = path(graph, score, known)
+    nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
