@@ -259,7 +259,7 @@ class Explainer(Generic[Result]):
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
         dynamic = isinstance(self.input.shape[0], str | None)
-        counted = self.catalog.reduction.batch_axis is not None
+        counted = self.catalog.reduction.batch_axis is not None and self.catalog.reduction.sure
         limit = self.batch_size if self._engine.together and dynamic and counted else 1
         waiting: list[X] = []
         for x in inputs:
