@@ -81,7 +81,8 @@ def _layout(said: Mapping[str, Any] | None) -> Layout | None:
 
 
 def _needed_layout(said: Mapping[str, Any]) -> Layout:
-    return Layout(**{**said, "grid": tuple(said["grid"])})
+    pieces = tuple(tuple(map(tuple, axis)) for axis in said["pieces"])
+    return Layout(**{**said, "grid": tuple(said["grid"]), "pieces": pieces})
 
 
 def _shape(said: list[Dim] | None) -> tuple[Dim, ...] | None:

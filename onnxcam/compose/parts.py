@@ -9,9 +9,8 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
-from onnxcam.compose.places import Place
+from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import Plan, input_layer
-from onnxcam.compose.quantities import place_of
 from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
@@ -90,6 +89,12 @@ def _channelled(draft: Draft, feature: Candidate) -> str:
         )
     if feature.layout is None or feature.layout.channel is None:
         raise UsageError(f"{feature.name!r} has no channels", "choose another `feature_layer`")
+    if feature.layout.pieces:
+        raise UsageError(
+            f"part of the axes of {feature.name!r} lie beside the batch, where no channel can be "
+            "left out",
+            "choose another `feature_layer`, or `method='gradcam'`",
+        )
     return feature.name
 
 

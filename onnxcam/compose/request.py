@@ -13,7 +13,6 @@ from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outpu
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Description, InputSpec
 from onnxcam.methods import GraphMethod
-from onnxcam.output.render.colour import colormap, default_colormap
 from onnxcam.targets import Score, Target, Wanted, as_targets, resolved
 
 GRADIENT = "gradient"
@@ -134,6 +133,8 @@ def drawing(spec: InputSpec | None, method: GraphMethod) -> Drawing:
         )
     if not spec.pictures or spec.layout is None or spec.channels is None:
         raise UsageError("no overlay: the model's input is no picture", "leave `overlay` out")
+    from onnxcam.output.render.colour import colormap, default_colormap  # brings Pillow
+
     return Drawing(
         spec.layout,
         spec.channels,

@@ -15,6 +15,7 @@ from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod
+from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
@@ -71,10 +72,11 @@ class Slopes:
         rules = self._rules.setdefault(method.name, method.backward(**settings))
         if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+            plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(
                 f"{method.name} changes the gradient of {changed}, but there is none between "
                 f"{wrt.name!r} and {self.tensor.name!r}",
-                "use `method='saliency'`, which is the gradient as it is",
+                f"use `method={plain!r}`, which is the gradient as it is",
             )
         tensors = self._sharing(rules)
         if all(t is not wrt for t in tensors):

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import InputError
-from onnxcam.inputs.picture import Array, check_file
-from onnxcam.inputs.spec import InputSpec, ModelInput, show_shape
+from onnxcam.inputs.spec import Array, InputSpec, ModelInput, show_shape
 
 # What np.load raises on damaged files.
 _DAMAGE = (
@@ -31,6 +30,8 @@ def load_array(path: Path, name: str) -> Array:
     Raises:
         InputError: The file is missing, empty or damaged, or leaves the choice open.
     """
+    from onnxcam.inputs.picture import check_file  # Pillow is imported where a file is read
+
     check_file(path)
     try:
         loaded: Any = np.load(path, allow_pickle=False)
@@ -76,7 +77,9 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     batch = layout.find("N")
     if array.ndim == len(shape) - 1 and batch >= 0:
         array = np.expand_dims(array, batch)
-    if array.size == 0 or not _fits(array.shape, shape):
+    # A batch that is fixed is filled when it is run, or what does not fit comes in several runs.
+    free = batch if spec.layout or model_input.layout else -1
+    if array.size == 0 or not _fits(array.shape, shape, free):
         raise InputError(
             f"{source} has shape {list(array.shape)}, but input {model_input} takes "
             f"{show_shape(shape)}",
@@ -88,11 +91,11 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     return np.ascontiguousarray(tensor)
 
 
-def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
-    """Whether a shape is one that the model declares."""
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...], batch: int) -> bool:
+    """Whether a shape is one that the model declares, up to the size of a batch above one."""
     return len(shape) == len(declared) and all(
-        not isinstance(dim, int) or dim == length
-        for length, dim in zip(shape, declared, strict=True)
+        not isinstance(dim, int) or dim == length or (axis == batch and dim > 1)
+        for axis, (length, dim) in enumerate(zip(shape, declared, strict=True))
     )
 
 

@@ -122,9 +122,10 @@ def explanation(
 
 def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
     """Return the spatial size of the input that a map of this rank is laid over."""
-    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
+    if layout is None or len(layout.axes) != tensor.ndim:
         return None
-    return tuple(tensor.shape[i] for i in layout.space)
+    size = tuple(d for d in layout.extents(tensor.shape) if isinstance(d, int))
+    return size if len(size) == rank else None
 
 
 def _unbatched(layout: Layout | None) -> str | None:

@@ -17,6 +17,7 @@ from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
+from onnxcam.run.groups import batch_of, extra_batch
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
@@ -90,25 +91,22 @@ class Runner:
             UsageError: There is no such class.
         """
         catalog = self.plan.catalog
-        feeds = {catalog.input: np.concatenate([p.tensor for p in batch])}
+        whole = batch_of(self.model, catalog)
+        given = np.concatenate([p.tensor for p in batch], whole.axis)
+        feeds = {catalog.input: whole.filled(given)}
         feeds.update(other_feeds(self.model, catalog, extra))
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
-        held = _inputs_in(feeds[catalog.input], catalog)
-        if len(batch) == 1 and held != 1 and len(found[names.SCORE]) == held:
-            raise InputError(
-                f"the array holds {held} inputs, and one is explained at a time",
-                "give an array with a batch of 1, or a list of them",
-            )
-        checked_rows(len(found[names.SCORE]), len(batch), catalog.reduction)
+        inputs = whole.size if whole.is_fixed else len(batch)
+        checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         for target in targets:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels
+                        m, prepared, _Cell(found, m, n, k), labels, whole.said(len(batch))
                     )
                     for m in self.plan.maps
                 }
@@ -118,7 +116,12 @@ class Runner:
         ]
 
     def _explanation(
-        self, planned: MapPlan, prepared: Prepared, cell: _Cell, labels: tuple[str, ...] | None
+        self,
+        planned: MapPlan,
+        prepared: Prepared,
+        cell: _Cell,
+        labels: tuple[str, ...] | None,
+        said: Mapping[str, str],
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
@@ -132,17 +135,11 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST))),
-            planned.settings,
+            {**planned.settings, **said},
             quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
         return explanation(origin, prepared, found, labels)
-
-
-def _inputs_in(tensor: Array, catalog: Catalog) -> int:
-    layout = catalog.input_layout
-    axis = 0 if layout is None or layout.batch is None else layout.batch
-    return tensor.shape[axis] if tensor.ndim > axis else 1
 
 
 @dataclass(frozen=True)
@@ -183,4 +180,8 @@ def other_feeds(model: Model, catalog: Catalog, extra: Mapping[str, Array]) -> d
         raise InputError(
             f"the model has more inputs: {listed}", "give them with `extra_inputs={name: array}`"
         )
-    return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
+    batch = batch_of(model, catalog)
+    return {
+        p.name: extra_batch(np.asarray(extra[p.name], p.dtype), p.shape or (), batch)
+        for p in needed
+    }

@@ -10,6 +10,7 @@ from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
@@ -21,6 +22,7 @@ _ONLY = "reaches the score"
 Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
+@bounded("the model cannot be looked through")
 def catalog(
     model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
 ) -> Catalog:
@@ -62,8 +64,8 @@ def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) 
         return layout is None or _few(layout, _used(node, tensor, rows)) is None
 
     narrow = bottlenecks(nodes, source, tells)
-    feature, reason = _default_feature(candidates, tensors, narrow)
     layout = known.get(id(source))
+    feature, reason = _default_feature(_in_all_directions(candidates, layout), tensors, narrow)
     reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
     return Catalog(candidates, feature, reason, scores, source.name, layout)
 
@@ -185,6 +187,23 @@ def _default_feature(
     return usable[found.name], f"{where}{passed}; a normalisation"
 
 
+def _in_all_directions(
+    candidates: Sequence[Candidate], source: Layout | None
+) -> Sequence[Candidate]:
+    """Return the layers without those that are no default where there are others.
+
+    A layer of one value a frame says nothing of where in the frames something is; one whose
+    positions lie beside the batch is a step inside of something.
+    """
+    space = None if source is None or source.regrouped.strange else source.regrouped.space
+    rank = 0 if source is None or space is None else len(source.grid) or len(space)
+    layouts = {c.name: c.layout for c in candidates if c.usable and c.layout is not None}
+    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
+    plain = {name for name in full if not layouts[name].pieces}
+    return [c for c in candidates if not c.usable or c.name in (plain or full)]
+
+
 def _before(
     tensor: Tensor,
     usable: Container[str],
@@ -225,7 +244,7 @@ def _is_norm(tensor: Tensor) -> bool:
 def _space_word(layout: Layout) -> str:
     if layout.grid:
         return "token"
-    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.space), "spatial")
+    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.regrouped.space), "spatial")
 
 
 def _times(extent: Sequence[Dim]) -> str:
