@@ -51,8 +51,8 @@ def resolved(
         given: Whether the caller gave them.
 
     Raises:
-        UsageError: No target is given, there is no such class, or the top class is asked for where the highest score
-            may be of no class.
+        UsageError: No target is given, there is no such class, or the top class is asked for
+            where the highest score may be of no class.
     """
     if not targets:
         raise UsageError("no target is given", "give a class, or None for the top class")

@@ -42,7 +42,8 @@ class Behind:
     @property
     def all_probable(self) -> bool:
         """Whether all that it holds are probabilities."""
-        return bool(self.probable) or (self.final is not None and self.best is None)
+        alone = self.best is None and not self.mixed
+        return alone and (bool(self.probable) or self.final is not None)
 
 
 Walk = Callable[[Tensor, "int | None"], Behind]
@@ -88,6 +89,8 @@ def _of_parts(
     axis = int(node.attrs.get("axis", 0)) % (_rank(parts[0]) if parts else 1)
     ends = [walk(part, axis) for part in parts]
     likely = [i for i, end in enumerate(ends) if end.all_probable]
+    if any(end.best is not None or end.mixed for end in ends) and not likely:
+        return replace(found, mixed=True)  # scales of a detector, one behind the other
     if not likely or len(parts) != len(node.inputs):
         return found
     if len(likely) == len(parts):
