@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
+from onnxcam.model.passes.blocks import in_onnx_layout
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
@@ -41,7 +42,8 @@ def prepared(
         listed(light), weights, notes, opset or TARGET_OPSET, exactly=opset is not None
     )
     light = modern_ir(light, notes, exactly=opset is not None)
-    return _inferred(restored(light), notes), weights, notes
+    light, weights = in_onnx_layout(restored(light), weights, notes)
+    return _inferred(light, notes), weights, notes
 
 
 def _check(light: ModelProto, name: str) -> None:
