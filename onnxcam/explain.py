@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
 from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
@@ -25,7 +25,7 @@ from onnxcam.run.groups import batch_of, each_input, in_groups, joined
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
-from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
+from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     """The options of an :class:`Explainer` that do not change what it returns."""
 
     reduction_layer: str | None
+    class_axis: int | None
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
@@ -62,6 +63,7 @@ class Explainer(Generic[Result]):
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
             the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
+        class_axis: Axis of the classes in it; None reads it off the graph.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
@@ -103,6 +105,7 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
+    @bounded("the model cannot be explained")
     def __init__(
         self,
         model: Source,
@@ -110,6 +113,7 @@ class Explainer(Generic[Result]):
         *,
         feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
+        class_axis: int | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
@@ -125,7 +129,7 @@ class Explainer(Generic[Result]):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
         kept = store() if cache else None
-        self.catalog = analysed(self.model, reduction_layer, kept)
+        self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
@@ -154,6 +158,7 @@ class Explainer(Generic[Result]):
         return self.description.declared
 
     @cached_property
+    @bounded("the model's input cannot be described")
     def description(self) -> Description:
         """What is said of the input and the classes."""
         model = self.model
@@ -172,12 +177,13 @@ class Explainer(Generic[Result]):
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says them.
+        """Names of the classes, None where nothing says as many as there are.
 
         Raises:
-            UsageError: What describes the input is wrong.
+            UsageError: What describes the input is wrong, or other names than these were given.
         """
-        return self.description.labels
+        given = self._labels is not None
+        return fitting(self.description.labels, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -263,14 +269,16 @@ class Explainer(Generic[Result]):
 
     @property
     def _most(self) -> int:
-        """The most inputs in one run."""
-        return batch_of(self.model, self.catalog).size or self.batch_size
+        """The most inputs in one run; one where no axis of the scores counts them."""
+        fixed = batch_of(self.model, self.catalog).size
+        counted = self.catalog.reduction.batch_axis is not None
+        return fixed or (self.batch_size if counted else 1)
 
     def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
             raise UsageError("no target is given", "give a class, or None for the top class")
-        names = self.labels if any(t.names_labels for t in targets) else None
-        return [t.resolved(self.catalog.reduction.classes, names) for t in targets]
+        said = self.description.labels if any(t.names_labels for t in targets) else None
+        return resolved(targets, self.catalog.reduction, said)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.
@@ -288,8 +296,10 @@ class Explainer(Generic[Result]):
         listed: bool,
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
+        @bounded("the model cannot be explained")
         def explained(batch: Sequence[Prepared]) -> list[Any]:
-            rows = self._engine.run(batch, targets, extra, self.labels)
+            said = self.labels or self.description.labels
+            rows = self._engine.run(batch, targets, extra, said)
             found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
             return found if listed else [row[0] for row in found]
 

@@ -34,6 +34,7 @@ class Job:
     against: str | None
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
+    class_axis: int | None
     upsampling: Any
     device: Any
     preprocess: str | None
@@ -102,6 +103,7 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         job.methods,
         feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
+        class_axis=job.class_axis,
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,

@@ -118,6 +118,14 @@ PADDED_POOLS = Quirk(
     "Such a pool gets the end paddings with which the windows are counted right.",
 )  # fmt: skip
 
+SHARED_REALS = Quirk(
+    "SHARED_REALS", _ORT, "1.20.1 to 1.32.0",
+    "An operator between DequantizeLinear and QuantizeLinear runs on integers only where nobody "
+    "else reads the reals between. Read elsewhere too, it is computed in float32, and what lies "
+    "near the middle of two steps is rounded to the other one: close classes change places.",
+    "What a gradient reads there is computed once more, beside the model's own nodes.",
+)  # fmt: skip
+
 # ---- ONNX Runtime: what is slow
 
 SLOW_CUBIC = Quirk(

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import InputError
-from onnxcam.inputs.picture import Array, check_file
-from onnxcam.inputs.spec import InputSpec, ModelInput, show_shape
+from onnxcam.inputs.spec import Array, InputSpec, ModelInput, show_shape
 
 # What np.load raises on damaged files.
 _DAMAGE = (
@@ -31,6 +30,8 @@ def load_array(path: Path, name: str) -> Array:
     Raises:
         InputError: The file is missing, empty or damaged, or leaves the choice open.
     """
+    from onnxcam.inputs.picture import check_file  # Pillow is imported where a file is read
+
     check_file(path)
     try:
         loaded: Any = np.load(path, allow_pickle=False)

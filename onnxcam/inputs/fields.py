@@ -7,18 +7,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from PIL.Image import Resampling
-
 from onnxcam.errors import UsageError
 
 CHANNELS: Mapping[str, int] = {"RGB": 3, "BGR": 3, "GRAY": 1}
 RESIZE = ("shortest", "stretch", "none")
-INTERPOLATION: Mapping[str, Resampling] = {
-    "bilinear": Resampling.BILINEAR,
-    "bicubic": Resampling.BICUBIC,
-    "nearest": Resampling.NEAREST,
-    "lanczos": Resampling.LANCZOS,
-}
+INTERPOLATION = ("bilinear", "bicubic", "nearest", "lanczos")
 
 
 def check_fields(said: Mapping[str, object], where: str) -> dict[str, Any]:

@@ -6,14 +6,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from onnxcam.errors import InputError
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from onnxcam.inputs.spec import Array
 
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _RUNS_PROGRAMS = ("EPS", "WMF")  # Pillow hands these to Ghostscript or to Windows

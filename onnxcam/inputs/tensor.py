@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.inputs.arrays import load_array, ready
-from onnxcam.inputs.fields import INTERPOLATION
 from onnxcam.inputs.geometry import Box, covered, crop, resized
-from onnxcam.inputs.picture import Array, array_picture, check_file, open_picture, to_rgb
-from onnxcam.inputs.spec import InputSpec, ModelInput
+from onnxcam.inputs.spec import Array, InputSpec, ModelInput
 
-Input: TypeAlias = str | PathLike[str] | Image.Image | Array
+if TYPE_CHECKING:
+    from PIL import Image
+
+Input: TypeAlias = "str | PathLike[str] | Image.Image | Array"
 _MOST_PIXELS = 2**27  # of a resized picture: a strip of 1 x 50000 grows to 256 x 12800000
 
 
@@ -59,10 +59,15 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         InputError: The file or array cannot be read, does not fit or is not finite.
         UsageError: `x` is of another type, or is a picture where the description takes none.
     """
-    if isinstance(x, np.ndarray):
-        if spec.pictures and is_picture(x, model_input):
-            return _from_picture(array_picture(x), "array", spec, model_input)
+    if isinstance(x, np.ndarray) and not (spec.pictures and is_picture(x, model_input)):
         return Prepared(ready(x, "the array", spec, model_input), None, None, "array")
+    # Pillow is imported where there is something to read: imports are half of a start.
+    from PIL import Image
+
+    from onnxcam.inputs.picture import array_picture, check_file, open_picture, to_rgb
+
+    if isinstance(x, np.ndarray):
+        return _from_picture(array_picture(x), "array", spec, model_input)
     if isinstance(x, Image.Image):
         return _from_picture(to_rgb(x, "the image"), "array", spec, model_input)
     if not isinstance(x, str | PathLike):
@@ -124,8 +129,10 @@ def _from_picture(
             f"{image_size[0]} x {image_size[1]} pixels",
             "Crop the picture to a usual shape first",
         )
+    from PIL.Image import Resampling
+
     image = picture.convert("L") if spec.channels == "GRAY" else picture
-    image = image.resize(image_size, INTERPOLATION[spec.interpolation]).crop(crop_box)
+    image = image.resize(image_size, Resampling[spec.interpolation.upper()]).crop(crop_box)
     tensor = _lay_out(_values(np.atleast_3d(np.asarray(image)), spec), spec.layout)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)

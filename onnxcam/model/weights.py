@@ -73,7 +73,11 @@ class Weights(Mapping[str, Bytes]):
         """Return a full copy of a light model."""
         full = ModelProto()
         full.CopyFrom(light)
-        for tensor in full.graph.initializer:
+        return self.attach(full)
+
+    def attach(self, light: ModelProto) -> ModelProto:
+        """Make a light model a full one, in place, and return it."""
+        for tensor in light.graph.initializer:
             if not is_light(tensor):
                 continue
             source = self._found[tensor.name]
@@ -81,7 +85,7 @@ class Weights(Mapping[str, Bytes]):
                 tensor.CopyFrom(source)
             else:
                 fill(tensor, source)
-        return full
+        return light
 
     def deferred(self, constants: Iterable[gs.Constant], light: ModelProto) -> None:
         """Let constants of an imported light graph find their values when they are read.
@@ -165,11 +169,11 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
         if field.name != "initializer":
             _copy_field(light.graph, field, value)
     for tensor in proto.graph.initializer:
-        data = tensor.raw_data
-        if len(data) <= SMALL:
+        # Asking for raw_data would copy it: what has few elements, or lists them, is small.
+        if not tensor.HasField("raw_data") or math.prod(tensor.dims) <= SMALL // 4:
             light.graph.initializer.append(tensor)
             continue
-        found[tensor.name] = tensor if borrow else np.frombuffer(data, np.uint8)
+        found[tensor.name] = tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8)
         copy = light.graph.initializer.add()
         copy.name, copy.data_type, copy.doc_string = (
             tensor.name,

@@ -13,12 +13,13 @@ import numpy as np
 from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import InputError, ModelError, UsageError
+from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.model.tail import Tail
 from onnxcam.run.groups import Batch
-from onnxcam.run.scores import probability
+from onnxcam.run.scores import checked_rows, probability
 from onnxcam.run.session import Session
+from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _ORDER = "NCDHW"
@@ -113,9 +114,10 @@ class Probe:
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
         self._tensor = tensor
-        self.scores = self._whole(tensor, [names.SCORE])[0][0]
-        top = int(self.scores.argmax())
-        self.classes = [top if target < 0 else target for target in targets]
+        scores, classes = self._whole(tensor, [names.SCORE, names.CLASS])
+        self.scores, top = scores[0], int(classes[0, 0])
+        wanted = [resolve_target(target, len(self.scores), None) for target in targets]
+        self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
 
     @cached_property
@@ -243,11 +245,7 @@ class Probe:
         return found
 
     def _check(self, values: Array, inputs: int) -> None:
-        if len(values) != inputs:
-            raise ModelError(
-                f"the model turned {inputs} inputs into {len(values)} answers",
-                "run one at a time (from Python: batch_size=1)",
-            )
+        checked_rows(len(values), inputs, self._engine.catalog.reduction)
 
 
 def _chunks(items: Iterable[Array], size: int) -> Iterator[list[Array]]:

@@ -12,14 +12,14 @@ import numpy as np
 from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose import MapPlan, Plan
-from onnxcam.errors import InputError, ModelError
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
 from onnxcam.run.groups import batch_of, extra_batch
 from onnxcam.run.results import Finding, Origin, explanation
-from onnxcam.run.scores import diagnose
+from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets import TOP, resolve_target
 
@@ -98,12 +98,8 @@ class Runner:
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
-        rows = len(found[names.SCORE])
-        if rows != (whole.size if whole.is_fixed else len(batch)):
-            raise ModelError(
-                f"the model turned {len(batch)} inputs into {rows} maps",
-                "give one at a time, an array with a batch of 1 (from Python: batch_size=1)",
-            )
+        inputs = whole.size if whole.is_fixed else len(batch)
+        checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         for target in targets:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [

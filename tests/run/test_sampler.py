@@ -340,7 +340,7 @@ def test_a_model_that_mixes_its_inputs_up() -> None:
         "w": np.ones((2, 2, 1, 1), "f4"), "axes": np.array([2, 3]), "flat": np.array([1, -1]),
     }  # fmt: skip
     proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": [1, "K"]}, weights)
-    with pytest.raises(ModelError, match="turned 8 inputs into 1 answers.*batch_size=1"):
+    with pytest.raises(ModelError, match="8 inputs became 1 row of.*batch_size=1"):
         _explainer("rise", proto, reduction_layer="y")(X[:1])
 
 

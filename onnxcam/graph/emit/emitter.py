@@ -50,6 +50,7 @@ class Emitter(Shorthands):
         infer: Stamp the dtypes and shapes that ONNX infers on the outputs of a node.
         typed: Stamp the shape of a tensor on another whose own inferred shape says less.
         learn: Add to a tensor's type what is known of an equal tensor's.
+        written: Return a node as ONNX writes it.
         straight_through: Operators whose rounding some gradient written so far ignores; where
             it is empty the gradients are exact.
     """
@@ -78,6 +79,7 @@ class Emitter(Shorthands):
         self.scope, self.fresh = self._names.scope, self._names.fresh
         self.reserve, self.infer = self._names.reserve, self._inference.infer
         self.typed, self.learn = self._inference.typed, self._inference.learn
+        self.written = self._inference.written
 
     # ---- constants and types
 

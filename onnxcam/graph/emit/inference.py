@@ -25,7 +25,8 @@ class Inference:
         self._opsets = opsets
         self._imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._types: dict[int, TypeProto] = {}
-        self._keep: list[Tensor] = []  # ids are keys: nothing that has one may be collected
+        self._keep: list[Tensor | gs.Node] = []  # ids are keys: what has one is not collected
+        self._protos: dict[int, onnx.NodeProto] = {}
 
     @quirks.works_around(quirks.OPEN_SHAPES, quirks.ATTENTION_SIZE)
     def infer(self, node: gs.Node) -> None:
@@ -38,6 +39,8 @@ class Inference:
         opset = self._opsets.get(domain, 1)
         if not onnx.defs.has(node.op, opset, domain) or has_body(node.attrs):
             return
+        proto = self._protos[id(node)] = node_proto(node)
+        self._keep.append(node)
         types, data = {}, {}
         for tensor in node.inputs:
             if not tensor.name:
@@ -48,7 +51,7 @@ class Inference:
         try:
             inferred = onnx.shape_inference.infer_node_outputs(
                 onnx.defs.get_schema(node.op, opset, domain),
-                node_proto(node),
+                proto,
                 types,
                 data,
                 opset_imports=self._imports,
@@ -68,6 +71,14 @@ class Inference:
                 tensor.shape = [d or None for d in tensor.shape or ()] or None
                 self.forget(tensor)
         self._rank(node)
+
+    def written(self, node: gs.Node) -> onnx.NodeProto:
+        """Return a node as ONNX writes it: as it was inferred, if its tensors kept their names."""
+        proto = self._protos.get(id(node))
+        if proto is None or proto.output != [t.name for t in node.outputs]:
+            return node_proto(node)
+        same = proto.input == [t.name for t in node.inputs]
+        return proto if same else node_proto(node)
 
     @quirks.works_around(quirks.OPEN_RANKS)
     def _rank(self, node: gs.Node) -> None:
