@@ -35,7 +35,7 @@ def in_onnx_layout(
     Raises:
         UnsupportedOp: A node in blocks does not say enough.
     """
-    if any(n.domain == MICROSOFT and _said(n, _LAST) for n in proto.graph.node):
+    if any(map(has_channels_last, proto.graph.node)):
         proto = _channels_first(proto)
         notes.append("quantised operators with channels last put back to channels first")
     if not any(n.domain == BLOCKED for n in proto.graph.node):
@@ -51,6 +51,11 @@ def in_onnx_layout(
     out.opset_import.extend(kept)
     notes.append(f"images in blocks of {block} channels, as ONNX Runtime optimised it, put back")
     return out, weights
+
+
+def has_channels_last(node: NodeProto) -> bool:
+    """Tell whether a node is a quantised operator with channels last."""
+    return node.domain == MICROSOFT and bool(_said(node, _LAST))
 
 
 # ---- blocks of channels
@@ -165,7 +170,7 @@ def _channels_first(proto: ModelProto) -> ModelProto:
     del out.graph.node[:], out.graph.value_info[:]
     firsts: dict[str, str] = {}  # channels last -> the same tensor channels first
     for node in proto.graph.node:
-        if node.domain != MICROSOFT or not _said(node, _LAST):
+        if not has_channels_last(node):
             out.graph.node.append(node)
             continue
         rank = ranks.get(node.input[3], 4) if node.op_type == "QLinearConv" else 4
