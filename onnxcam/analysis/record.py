@@ -57,6 +57,7 @@ def _catalog(said: Mapping[str, Any]) -> Catalog:
         **said,
         "candidates": candidates,
         "feature": feature,
+        "warnings": tuple(said["warnings"]),
         "reduction": Reduction(**said["reduction"]),
         "input_layout": _layout(said["input_layout"]),
     })  # fmt: skip
