@@ -67,6 +67,8 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     facts.add_row("input", escape(f"{catalog.input}{layout} {shape_text(shape)}"))
     feature = catalog.feature.name if catalog.feature else "none"
     facts.add_row("feature layer", escape(f"{feature}: {catalog.feature_reason}"))
+    for warning in catalog.warnings:
+        facts.add_row("warning", escape(warning))
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""
     facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
