@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
@@ -11,6 +12,7 @@ from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import scale_of
 from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
@@ -18,29 +20,35 @@ from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _UNREAD = ("its rank is", "the meaning of", "its tokens have")  # reasons: the graph may tell more
+Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
-def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
+@bounded("the model cannot be looked through")
+def catalog(
+    model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
+) -> Catalog:
     """List the layers of a model and choose the defaults; it is done once for a model and a score.
 
     Args:
         model: The model.
         reduction_layer: Name of the tensor to take the score from; None chooses it.
+        class_axis: Axis of its classes; None reads it off the graph.
 
     Raises:
         ModelError: The model has no float output, or no input to explain.
-        UsageError: There is no tensor of the name given.
+        UsageError: There is no tensor of the name given, or it has no such axis.
     """
-    found: dict[str | None, Catalog] = model.findings.setdefault(PLACE, {})
-    if reduction_layer not in found:
-        found[reduction_layer] = _catalog(model, reduction_layer)
-    return found[reduction_layer]
+    found: dict[Asked, Catalog] = model.findings.setdefault(PLACE, {})
+    asked = (reduction_layer, class_axis)
+    if asked not in found:
+        found[asked] = _catalog(model, reduction_layer, class_axis)
+    return found[asked]
 
 
-def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
+def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
     draft, known = opened(model)
     graph = draft.graph
-    scores = reduction(graph, draft, reduction_layer)
+    scores = reduction(graph, draft, reduction_layer, known, class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
     above = {id(t) for t in ancestors(score)}
@@ -62,7 +70,7 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
     narrow = bottlenecks(nodes, source, tells)
     layout = known.get(id(source))
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
-    layers = Layers(candidates, tensors, nodes, narrow, own, batch)
+    layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
     feature, reason, warnings = default_feature(layers)
     return Catalog(candidates, feature, reason, scores, source.name, layout, warnings)
 
@@ -142,7 +150,7 @@ def _used(node: ir.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
 def _space_word(layout: Layout) -> str:
     if layout.grid:
         return "token"
-    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.space), "spatial")
+    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.regrouped.space), "spatial")
 
 
 def _times(extent: Sequence[Dim]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from onnxcam.analysis.layers.path import moves, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate
+from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero
 from onnxcam.graph.curves import activation, normalisation
@@ -25,6 +26,7 @@ class Layers:
         narrow: Ids of the tensors that all of the score passes through.
         own: Ids of the tensors that are the scores already.
         batch: How many inputs there are.
+        source: The meaning of the input's axes.
     """
 
     candidates: Sequence[Candidate]
@@ -33,6 +35,7 @@ class Layers:
     narrow: set[int]
     own: set[int]
     batch: Dim
+    source: Layout | None
 
 
 def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, ...]]:
@@ -45,7 +48,7 @@ def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, .
     before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
     if not usable:
         return None, _no_layer(layers.candidates), ()
-    feature, reason, last = _chosen(layers, before or usable)
+    feature, reason, last = _chosen(layers, _in_all_directions(before or usable, layers.source))
     unread = _unread(layers, last)
     if unread:
         reason = reason.replace("the last layer", "the last layer that can be read", 1)
@@ -57,6 +60,21 @@ def _no_layer(candidates: Sequence[Candidate]) -> str:
     if single is None:
         return "no tensor on the path to the score has a spatial, time or token extent"
     return f"{single.reason} ({single.name!r}, and likewise the others): no map can be made"
+
+
+def _in_all_directions(usable: dict[str, Candidate], source: Layout | None) -> dict[str, Candidate]:
+    """Return the layers without those that are no default where there are others.
+
+    A layer of one value a frame says nothing of where in the frames something is; one whose
+    positions lie beside the batch is a step inside of something.
+    """
+    space = None if source is None or source.regrouped.strange else source.regrouped.space
+    rank = 0 if source is None or space is None else len(source.grid) or len(space)
+    layouts = {name: c.layout for name, c in usable.items() if c.layout is not None}
+    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
+    plain = {name for name in full if not layouts[name].pieces}
+    return {name: c for name, c in usable.items() if name in (plain or full)}
 
 
 def _chosen(layers: Layers, usable: dict[str, Candidate]) -> tuple[Candidate, str, Candidate]:
