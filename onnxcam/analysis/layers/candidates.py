@@ -128,6 +128,8 @@ def _few(layout: Layout, rows: Need) -> str | None:
     """Name the rows of a tensor where they are none of its patches, or a single step of many."""
     if rows is None or rows.axis not in layout.space:
         return None
+    if rows.computed:
+        return "one position of it"
     if layout.axes[rows.axis] == "T":
         behind = None if layout.cells is None else (layout.prefix or 0) + layout.cells
         if rows.stop <= (layout.prefix or 0) or (behind is not None and rows.start >= behind):

@@ -59,7 +59,7 @@ def _no_layer(candidates: Sequence[Candidate]) -> str:
     single = next((c for c in candidates if ONLY in c.reason), None)
     if single is None:
         return "no tensor on the path to the score has a spatial, time or token extent"
-    return f"{single.reason} ({single.name!r}, and likewise the others): no map can be made"
+    return f"of no layer every position reaches the score ({single.name!r}: {single.reason})"
 
 
 def _in_all_directions(usable: dict[str, Candidate], source: Layout | None) -> dict[str, Candidate]:

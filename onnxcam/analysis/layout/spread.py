@@ -10,7 +10,14 @@ from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.inputs import directions, parted, turned
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, rolled, rule_of
+from onnxcam.analysis.layout.rules import (
+    Rule,
+    channels,
+    filters_one,
+    is_batch_first,
+    rolled,
+    rule_of,
+)
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
