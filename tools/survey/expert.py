@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from survey.networks import Subject
-from survey.tape import Array, Match, Tape, relative
+from survey.tape import Array, Match, Tape, record, relative
 
 
 class Expert:
@@ -27,7 +27,7 @@ class Expert:
     """
 
     def __init__(self, subject: Subject, net: nn.Module, tape: Tape) -> None:
-        self.subject, self.tape = subject, tape
+        self.subject, self.tape, self.net, self._which = subject, tape, net, 0
         sizes = tuple(tape.x.shape[1:])
         self.space = sizes[:-1] if subject.shape[-1] <= 4 else sizes[1:]
         self.stage = _stage(subject, net)
@@ -38,15 +38,31 @@ class Expert:
 
     def score(self, said: Array) -> tuple[Tensor | None, float]:
         """Return the score that onnxcam explains, as the network has it, and how far theirs is."""
-        known = [*self._scores]
-        for entry in reversed(self.tape.entries):  # logits that the network does not return
-            if entry.place > self.end and entry.tensor.dim() > 1:
-                known += [s for s in _readings(entry.tensor) if len(s) == len(said)]
+        known = self._known_scores(self.tape, len(said))
         offs = [relative(said, s.detach().double().numpy()) for s in known]
-        place = int(np.argmin(offs))
-        if not np.isfinite(offs[place]):
-            return None, offs[place]
-        return known[place][self.target], offs[place]
+        self._which = int(np.argmin(offs))
+        if not np.isfinite(offs[self._which]):
+            return None, offs[self._which]
+        return known[self._which][self.target], offs[self._which]
+
+    def rounding(self, classes: int) -> float:
+        """Return how far float32 puts torch's own gradient of the input: units at a kink switch."""
+        if self.tape.x.dtype == torch.float32:
+            return 0.0
+        truth = self.tape.x.grad
+        single = record(self.net.float(), self.tape.x.detach().float())
+        single.back(self._known_scores(single, classes)[self._which][self.target])
+        self.net.double()
+        if truth is None or single.x.grad is None:
+            return 0.0
+        return relative(single.x.grad.double().numpy(), truth.numpy())
+
+    def _known_scores(self, tape: Tape, classes: int) -> list[Tensor]:
+        known = _readings(tape.output)
+        for entry in reversed(tape.entries):  # logits that the network does not return
+            if entry.place > self.end and entry.tensor.dim() > 1:
+                known += [s for s in _readings(entry.tensor) if len(s) == classes]
+        return known
 
     def objection(self, match: Match) -> str:
         """Say why an expert would not have taken a tensor, "" where they would."""
