@@ -167,23 +167,29 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     return made
 
 
-def analysed(model: Model, reduction_layer: str | None, kept: Store | None) -> Catalog:
+def analysed(
+    model: Model,
+    reduction_layer: str | None,
+    kept: Store | None,
+    class_axis: int | None = None,
+) -> Catalog:
     """Return the layers of a model, from the store where they are there.
 
     Args:
         model: The model.
         reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
         kept: Where what is known of a model is kept; None finds it out.
+        class_axis: As there.
 
     Raises:
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{_key(model, [repr(reduction_layer)])}.layers"
+        key = f"{_key(model, [repr((reduction_layer, class_axis))])}.layers"
         data = kept.get(key)
-        if data is None or not record.read(model, reduction_layer, data):
-            kept.put(key, record.written(model, reduction_layer))
-    return layers.catalog(model, reduction_layer=reduction_layer)
+        if data is None or not record.read(model, reduction_layer, data, class_axis):
+            kept.put(key, record.written(model, reduction_layer, class_axis))
+    return layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
 
 
 def _parsed(data: bytes | None) -> ModelProto | None:
