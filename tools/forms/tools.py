@@ -51,7 +51,7 @@ def fp16_transformers(source: Source) -> ModelProto:
 
 def fp16_onnxmltools(source: Source) -> ModelProto:
     """By onnxmltools."""
-    from onnxmltools.utils.float16_converter import convert_float_to_float16
+    from onnxmltools.utils import convert_float_to_float16
 
     model: ModelProto = convert_float_to_float16(_model(source))
     return model

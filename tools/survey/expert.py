@@ -46,16 +46,19 @@ class Expert:
         return known[self._which][self.target], offs[self._which]
 
     def rounding(self, classes: int) -> float:
-        """Return how far float32 puts torch's own gradient of the input: units at a kink switch."""
-        if self.tape.x.dtype == torch.float32:
-            return 0.0
+        """Return how far noise of 1e-6 moves torch's own gradient in float64: units at a kink."""
         truth = self.tape.x.grad
-        single = record(self.net.float(), self.tape.x.detach().float())
-        single.back(self._known_scores(single, classes)[self._which][self.target])
-        self.net.double()
-        if truth is None or single.x.grad is None:
+        if truth is None:
             return 0.0
-        return relative(single.x.grad.double().numpy(), truth.numpy())
+        x, offs = self.tape.x.detach(), []
+        for seed in range(4):
+            random = torch.Generator().manual_seed(seed)
+            noise = 1e-6 * torch.randn(x.shape, generator=random, dtype=x.dtype)
+            other = record(self.net, x + noise)
+            other.back(self._known_scores(other, classes)[self._which][self.target])
+            assert other.x.grad is not None
+            offs.append(relative(other.x.grad.double().numpy(), truth.double().numpy()))
+        return max(offs)
 
     def _known_scores(self, tape: Tape, classes: int) -> list[Tensor]:
         known = _readings(tape.output)
@@ -120,6 +123,9 @@ class Expert:
             return (shape[-1], shape[:-1]) if last else (shape[0], shape[1:])
         part = self.subject.grid
         grid = tuple(d // part for d in self.space) if part else ()
+        if not part and len(shape) == 2 and len(self.space) == 2:  # tokens, as wide as the input
+            height = (shape[0] * self.space[0] / self.space[1]) ** 0.5
+            grid = (round(height), round(shape[0] / height))
         return (shape[-1] if shape else 0), grid
 
     def _is_of_few_stage(self) -> bool:
