@@ -15,7 +15,7 @@ from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose.request import Request
-from onnxcam.errors import OnnxcamError, UsageError, bounded
+from onnxcam.errors import InputError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
@@ -69,6 +69,9 @@ def convert(
     feature_layer: str | Sequence[str] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
+    input: str | None = None,
+    input_format: str | None = None,
+    feature_format: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
@@ -100,6 +103,9 @@ def convert(
         feature_layer: Tensor that the map is made of, or several; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
+        input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
+        input_format: Meaning of its axes, a letter for each; see there.
+        feature_format: Meaning of the axes of the feature layers.
         parameters: Values for parameters of the methods, by name.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
@@ -113,8 +119,8 @@ def convert(
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
         check: Run the old and the new model side by side before the file is written.
-        sample: What to run them on: a picture or ready array, or a file of one. None, and inputs
-            that maps are not laid over, take random numbers.
+        sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
+            hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
 
     Returns:
@@ -138,7 +144,10 @@ def convert(
     if check:
         held(loaded, None)
     _refuse_explained(loaded)
-    catalog = _catalog(loaded, reduction_layer, class_axis)
+    named = [feature_layer] if isinstance(feature_layer, str) else feature_layer or ()
+    wanted = layers.Asked(reduction_layer, class_axis, input)
+    wanted = layers.asked(loaded, wanted, input_format, feature_format, named)
+    catalog = _catalog(loaded, wanted)
     declared, names = model_input(loaded, catalog), class_names(labels)
     said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
     explained = _explained(loaded, request, catalog, said)
@@ -190,7 +199,16 @@ def _found(
     file: Path | None,
 ) -> Check:
     moved = original if original.opset != source.opset else None
-    found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+    try:
+        found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+    except InputError as error:
+        if feeds is not None:
+            raise
+        raise InputError(
+            f"the check runs the model on inputs that it makes up, and these do not suit it "
+            f"({error.message})",
+            "give `sample`, an array or file with inputs that do; or `check=False`",
+        ) from error
     if found.problems:
         raise OnnxcamError(
             f"the check failed: {'; '.join(found.problems)}",
@@ -208,7 +226,8 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     """
     spec = said.spec_if_said or InputSpec(pictures=False)
     prepared = prepare(sample, spec, said.declared)
-    return {**sample_feeds(model), said.declared.name: prepared.tensor}
+    others = {p.name: prepared.others[p.name] for p in model.inputs if p.name in prepared.others}
+    return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
 def holds(model: Model) -> Mapping[str, str] | None:
@@ -217,9 +236,9 @@ def holds(model: Model) -> Mapping[str, str] | None:
     return found if _MARK in found else None
 
 
-def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.Catalog:
+def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
+    catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)

@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "onnxcam.analysis.layers.catalog(model)": "onnxcam layers MODEL",
     "onnxcam.analysis.layers.catalog(model).candidates": "onnxcam layers MODEL --all",
+    "extra_inputs={name: array}": "--feed NAME=FILE",
     "onnxcam.look.presets.try_presets(model, picture)": "onnxcam inputs MODEL IMAGE",
 }
 RENAMED = {"runtime_targets": "--runtime-target"}

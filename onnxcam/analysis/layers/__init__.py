@@ -4,8 +4,8 @@ It also chooses the defaults: the *reduction layer*, whose scalar score is diffe
 *feature layer*, whose channels make the map. Every choice carries its reason.
 """
 
-from onnxcam.analysis.layers.asked import Asked, asked
-from onnxcam.analysis.layers.candidates import catalog, holding
-from onnxcam.analysis.layers.records import Candidate, Catalog, Reduction
+from onnxcam.analysis.layers.candidates import catalog
+from onnxcam.analysis.layers.formats import asked
+from onnxcam.analysis.layers.records import Asked, Candidate, Catalog, Reduction
 
-__all__ = ["Asked", "Candidate", "Catalog", "Reduction", "asked", "catalog", "holding"]
+__all__ = ["Asked", "Candidate", "Catalog", "Reduction", "asked", "catalog"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from onnxcam.analysis.layers.asked import Asked
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
-from onnxcam.analysis.layers.records import ONLY, Candidate, Catalog
+from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
-from onnxcam.errors import UsageError, bounded
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import scale_of
 from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
@@ -48,24 +46,6 @@ def catalog(
     if asked not in found:
         found[asked] = _catalog(model, asked)
     return found[asked]
-
-
-def holding(model: Model, asked: Asked, names: Sequence[str]) -> Asked:
-    """Return what is asked for, of the input whose path holds these layers.
-
-    Where the caller names no input, it is the usual one; another one where only that is on the way
-    from it to the score.
-    """
-    if asked.input is not None or not names:
-        return asked
-    for other in (asked, *(replace(asked, input=p.name) for p in model.inputs)):
-        try:
-            there = {c.name for c in catalog(model, other).candidates}
-        except UsageError:
-            continue  # the score does not depend on it
-        if there.issuperset(names):
-            return other
-    return asked
 
 
 def _catalog(model: Model, asked: Asked) -> Catalog:

@@ -12,6 +12,24 @@ ONLY = "reaches the score"  # in the reason of a layer most of which does not
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a caller says of a model's layers: it is not asked of the graph.
+
+    Attributes:
+        reduction_layer: Name of the tensor to take the score from; None chooses it.
+        class_axis: Axis of its classes; None reads it off the graph.
+        input: Name of the input that maps are laid over; None takes the first with space.
+        formats: Meaning of the axes of tensors, which overrules what the graph says: pairs of a
+            name and letters as of a :class:`Layout`.
+    """
+
+    reduction_layer: str | None = None
+    class_axis: int | None = None
+    input: str | None = None
+    formats: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A tensor of the catalog.
 

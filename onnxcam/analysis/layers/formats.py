@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from onnxcam.analysis.layers.candidates import catalog
+from onnxcam.analysis.layers.records import Asked
 from onnxcam.analysis.layout.records import SPACE
 from onnxcam.errors import UsageError
+from onnxcam.model.model import Model
 
 _HINT = (
     "one letter an axis: B or N the batch, C channels, S space, T time, or D, H, W by name; such "
     "as 'BTC', 'SSCB', 'NHWC'"
 )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which layers are asked for.
-
-    Attributes:
-        reduction_layer: Name of the tensor to take the score from; None chooses it.
-        class_axis: Axis of its classes; None reads it off the graph.
-        input: Name of the input that maps are laid over; None takes the first with space.
-        formats: Meaning of the axes of tensors: pairs of name and letters, as :func:`letters`
-            returns them. They overrule what the graph says.
-    """
-
-    reduction_layer: str | None = None
-    class_axis: int | None = None
-    input: str | None = None
-    formats: tuple[tuple[str, str], ...] = ()
 
 
 def letters(format: str, what: str) -> str:
@@ -53,7 +38,8 @@ def letters(format: str, what: str) -> str:
     if set(given) & set("ST"):
         if set(given) & set("DHW"):
             raise UsageError(f"{what} {format!r} mixes S or T with D, H, W", _HINT)
-        names = dict(zip(sorted(range(len(space)), key=lambda i: space[i] != "T"), SPACE[len(space)], strict=True))
+        first = sorted(range(len(space)), key=lambda i: space[i] != "T")
+        names = dict(zip(first, SPACE[len(space)], strict=True))
         order = iter(names[i] for i in range(len(space)))
         given = "".join(next(order) if c in "ST" else c for c in given)
     given = given.replace("B", "N")
@@ -63,34 +49,46 @@ def letters(format: str, what: str) -> str:
 
 
 def asked(
-    reduction_layer: str | None = None,
-    class_axis: int | None = None,
-    input: str | None = None,
+    model: Model,
+    score: Asked,
     input_format: str | None = None,
     feature_format: str | None = None,
     feature_layers: Sequence[str] = (),
-    first: str = "",
 ) -> Asked:
     """Return what is asked for, from a caller's arguments.
 
     Args:
-        reduction_layer: See :class:`Asked`.
-        class_axis: See there.
-        input: See there.
+        model: The model.
+        score: What is said of the score and the input.
         input_format: Meaning of the axes of the input, as for :func:`letters`.
         feature_format: Of the feature layers.
-        feature_layers: Their names.
-        first: The input that ``input_format`` is of where none is named.
+        feature_layers: Their names. Where the caller names no input, and they lie on the way of
+            another one than the usual alone, it is that input.
 
     Raises:
         UsageError: A format is none, or one is given of a feature layer that is not named.
     """
     formats = []
     if input_format is not None:
-        formats.append((input or first, letters(input_format, "input_format")))
+        given = letters(input_format, "input_format")
+        formats.append((score.input or catalog(model, score).input, given))
     if feature_format is not None:
         if not feature_layers:
-            raise UsageError("feature_format is of a layer", "name it with `feature_layer`")
+            raise UsageError("a feature format is of a layer", "name it with `feature_layer`")
         given = letters(feature_format, "feature_format")
         formats += [(name, given) for name in feature_layers]
-    return Asked(reduction_layer, class_axis, input, tuple(formats))
+    return _holding(model, replace(score, formats=tuple(formats)), feature_layers)
+
+
+def _holding(model: Model, asked: Asked, names: Sequence[str]) -> Asked:
+    """Return what is asked for, of an input on whose way to the score these layers lie."""
+    if asked.input is not None or not names:
+        return asked
+    for other in (asked, *(replace(asked, input=p.name) for p in model.inputs)):
+        try:
+            there = {c.name for c in catalog(model, other).candidates}
+        except UsageError:
+            continue  # the score does not depend on it
+        if there.issuperset(names):
+            return other
+    return asked
