@@ -45,8 +45,8 @@ class _Convert(Configured, Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "boxes", "runtime_target",
-            "require_target", "feature_layers", "reduction_layer", "class_axis", "input", "input_format",
-            "feature_format", "labels", "wrt",
+            "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
+            "input_format", "feature_format", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),

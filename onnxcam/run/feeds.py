@@ -56,11 +56,12 @@ class Feeds:
         many = len(parts) > 1
         found: list[Prepared | OnnxcamError] = []
         for k, part in enumerate(parts):
-            try:
-                row = (k, len(parts)) if many else (number, total)
-                if not isinstance(part, OnnxcamError):
-                    part = self._with_others(part, extra, *row)
+            if isinstance(part, OnnxcamError):
                 found.append(part)
+                continue
+            row = (k, len(parts)) if many else (number, total)
+            try:
+                found.append(self._with_others(part, extra, *row))
             except InputError as error:
                 found.append(error)
         return found
@@ -134,6 +135,9 @@ class Feeds:
     def _counts(self, port: Port) -> bool:
         """Tell whether the first axis of an input counts what the explained one's batch does."""
         source = next(p for p in self.model.inputs if p.name == self.catalog.input)
+        layout = self.catalog.input_layout
+        if layout is not None and layout.batch is None:
+            return False
         axis = batch_of(self.model, self.catalog).axis
         if not port.shape or not source.shape or axis >= len(source.shape):
             return False
