@@ -16,6 +16,7 @@ from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, is_float, shape_of
+from onnxcam.graph.emit.walks import OP_LIBRARY_DOMAINS
 from onnxcam.model.draft import Draft
 
 _PLACES = re.compile(r"box|bbox|landmark|keypoint|coord|regress|delta", re.IGNORECASE)
@@ -247,6 +248,12 @@ def _reason(reading: _Reading) -> str:
 def _nothing(graph: ir.Graph) -> str:
     """Say what the outputs are where none can be explained."""
     listed = ", ".join(f"{t.name!r}" for t in graph.outputs)
+    extra = sorted({n.op for n in graph.nodes if n.domain in OP_LIBRARY_DOMAINS})
+    if extra:
+        return (
+            f"the model's outputs ({listed}) are made by operators of a custom operator library, "
+            f"onnxruntime-extensions ({', '.join(extra)}), and hold no floating point scores"
+        )
     return f"the model has no floating point output with axes ({listed})"
 
 
