@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from onnx import ModelProto
 
@@ -17,6 +17,7 @@ from onnxcam.analysis.ports import model_input
 from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
+from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
@@ -25,6 +26,7 @@ from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
+Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 _MARK = "onnxcam.method"
 
 
@@ -58,7 +60,7 @@ class Conversion:
 
 @bounded("the model cannot be converted")
 def convert(
-    model: str | os.PathLike[str] | bytes | ModelProto | Model,
+    model: Source,
     output: str | os.PathLike[str] | None = None,
     *,
     method: str | Sequence[str] = "gradcam",
@@ -80,7 +82,7 @@ def convert(
     fp16_safe: bool = False,
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
-    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    labels: Labels = None,
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
@@ -135,26 +137,27 @@ def convert(
         InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
-    request = Request(
-        method, wrt, target, runtime_targets, require_target, feature_layer, parameters,
-        upsampling, normalize, overlay, fp16_safe, expose,
-    )  # fmt: skip
+    maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
+    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = load(model, opset=opset)
-    if check:
-        held(loaded, None)
-    _refuse_explained(loaded)
-    named = [feature_layer] if isinstance(feature_layer, str) else feature_layer or ()
-    wanted = layers.Asked(reduction_layer, class_axis, input)
-    wanted = layers.asked(loaded, wanted, input_format, feature_format, named)
-    catalog = _catalog(loaded, wanted)
-    declared, names = model_input(loaded, catalog), class_names(labels)
-    said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
-    explained = _explained(loaded, request, catalog, said)
-    original = load(model) if opset is not None else loaded
+    loaded = _unexplained(load(model, opset=opset), check=check)
+    wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
+    catalog = _catalog(loaded, *wanted)
+    said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
-    return _written(explained, place, checked)
+    explained = _explained(loaded, request, catalog, said)
+    found = partial(_found, model if opset else loaded, loaded, explained, catalog, feeds)
+    return _written(explained, place, found if check else _unchecked)
+
+
+def _described(
+    model: Model,
+    catalog: layers.Catalog,
+    preprocess: str | os.PathLike[str] | InputSpec | None,
+    labels: Labels,
+) -> Description:
+    declared, names = model_input(model, catalog), class_names(labels)
+    return Description(declared, model.path, model.metadata, preprocess, names)
 
 
 def _explained(
@@ -191,13 +194,14 @@ def _unchecked(file: Path | None) -> None:
 
 
 def _found(
-    original: Model,
+    given: Source,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
     file: Path | None,
 ) -> Check:
+    original = load(given)
     moved = original if original.opset != source.opset else None
     try:
         found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
@@ -236,8 +240,18 @@ def holds(model: Model) -> Mapping[str, str] | None:
     return found if _MARK in found else None
 
 
-def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
+def _catalog(
+    model: Model,
+    reduction_layer: str | None,
+    class_axis: int | None,
+    input: str | None,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
+    score = layers.Asked(reduction_layer, class_axis, input)
+    asked = layers.asked(model, score, input_format, feature_format, feature_layer)
     catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
@@ -251,10 +265,13 @@ def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
     return catalog
 
 
-def _refuse_explained(model: Model) -> None:
+def _unexplained(model: Model, *, check: bool) -> Model:
+    """Return a model that is not explained already, held against its file where ``check``."""
+    if check:
+        held(model, None)
     found = holds(model)
     if found is None:
-        return
+        return model
     said = ", ".join(
         f"{key.removeprefix('onnxcam.')} {found[key]}"
         for key in (_MARK, "onnxcam.feature_layer", "onnxcam.wrt", "onnxcam.version")

@@ -126,14 +126,12 @@ class Explainer(Generic[Result]):
         self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
         self._fed = analysed(self.model, said, kept).input
-        layers = [feature_layer] if isinstance(feature_layer, str) else feature_layer or ()
-        said = asked(self.model, said, input_format, feature_format, layers)
+        said = asked(self.model, said, input_format, feature_format, feature_layer)
         self.catalog = analysed(self.model, said, kept)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling = upsampling
-        self.batch_size = batch_size
+        self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
@@ -261,8 +259,7 @@ class Explainer(Generic[Result]):
         limit = self._most if self._engine.together else 1
         total = len(inputs) if isinstance(inputs, Sized) else None
         extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
-        feeds = Feeds(self.model, self.catalog, self._fed)
-        numbered = enumerate(inputs)
+        feeds, numbered = Feeds(self.model, self.catalog, self._fed), enumerate(inputs)
         while waiting := list(islice(numbered, limit)):
             parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
             found = self._explained(parts, wanted, listed, feeds)

@@ -70,7 +70,8 @@ class Slopes:
             UsageError: The method changes the gradient of operators that are not there.
         """
         rules = self._rules.setdefault(method.name, method.backward(**settings))
-        if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
+        told = not rules or rules.complete
+        if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
             plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(

@@ -33,7 +33,7 @@ def letters(format: str, what: str) -> str:
     """
     given = format.upper()
     space = [c for c in given if c in "STDHW"]
-    if not given or set(given) - set("BNCSTDHW") or not 1 <= len(space) <= len(SPACE):
+    if not given or set(given) - set("BNCSTDHW") or not 1 <= len(space) < len(SPACE):
         raise UsageError(f"{what} {format!r} is no format", _HINT)
     if set(given) & set("ST"):
         if set(given) & set("DHW"):
@@ -53,7 +53,7 @@ def asked(
     score: Asked,
     input_format: str | None = None,
     feature_format: str | None = None,
-    feature_layers: Sequence[str] = (),
+    feature_layers: str | Sequence[str] | None = None,
 ) -> Asked:
     """Return what is asked for, from a caller's arguments.
 
@@ -62,22 +62,23 @@ def asked(
         score: What is said of the score and the input.
         input_format: Meaning of the axes of the input, as for :func:`letters`.
         feature_format: Of the feature layers.
-        feature_layers: Their names. Where the caller names no input, and they lie on the way of
-            another one than the usual alone, it is that input.
+        feature_layers: Their names, or its name. Where the caller names no input, and they lie on
+            the way of another one than the usual alone, it is that input.
 
     Raises:
         UsageError: A format is none, or one is given of a feature layer that is not named.
     """
+    names = [feature_layers] if isinstance(feature_layers, str) else list(feature_layers or ())
     formats = []
     if input_format is not None:
         given = letters(input_format, "input_format")
         formats.append((score.input or catalog(model, score).input, given))
     if feature_format is not None:
-        if not feature_layers:
+        if not names:
             raise UsageError("a feature format is of a layer", "name it with `feature_layer`")
         given = letters(feature_format, "feature_format")
-        formats += [(name, given) for name in feature_layers]
-    return _holding(model, replace(score, formats=tuple(formats)), feature_layers)
+        formats += [(name, given) for name in names]
+    return _holding(model, replace(score, formats=tuple(formats)), names)
 
 
 def _holding(model: Model, asked: Asked, names: Sequence[str]) -> Asked:
