@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
+from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
@@ -139,7 +140,8 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     """Return the class that the model says for each input, int64 [N, 1].
 
     It is the one with the highest score; a detector's is that of its best finding, which is the
-    highest probability at any position, not in the sum over all of them.
+    highest probability at any position, not in the sum over all of them. Where one class stands
+    for nothing, that of most positions, it is not found.
 
     Args:
         draft: The model.
@@ -150,10 +152,18 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     if best is None:
         return op.ArgMax(score, axis=1, keepdims=1)
     found = draft.tensor(best.classes)
+    if best.background:
+        found = op.Softmax(found, axis=best.class_axis)
     if best.objectness is not None:
         found = op.Mul(found, draft.tensor(best.objectness))
-    own = (best.batch_axis, best.class_axis)
-    positions = [i for i in range(len(shape_of(found) or ())) if i not in own]
-    highest = op.ReduceMax(found, axes=positions, keepdims=0) if positions else found
-    top = op.ArgMax(highest, axis=int(best.class_axis > best.batch_axis), keepdims=0)
-    return op.Unsqueeze(top, axes=[1])
+    rank = len(shape_of(found) or ())
+    own = [best.batch_axis, best.class_axis]
+    found = op.Transpose(found, perm=[*own, *(i for i in range(rank) if i not in own)])
+    positions = list(range(2, rank))
+    highest = op.ReduceMax(found, axes=positions, keepdims=0)
+    if best.background:
+        often = op.ArgMax(op.ReduceSum(found, axes=positions, keepdims=0), axis=1, keepdims=0)
+        kind = dtype_of(highest) or np.dtype(np.float32)
+        nothing = one_hot(op, often, op.dim(highest, 1), kind)
+        highest = op.Sub(highest, op.Mul(nothing, np.array(2, kind)))
+    return op.ArgMax(highest, axis=1, keepdims=1)

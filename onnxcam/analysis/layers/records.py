@@ -37,16 +37,19 @@ class Best:
     """How a detector says which class it found: the best probability at any of its positions.
 
     Attributes:
-        classes: Name of the tensor with the probabilities of the classes.
+        classes: Name of the tensor with the probabilities of the classes; with a background
+            that with their logits.
         objectness: Name of the one, of one row, that they are multiplied with; None for none.
         class_axis: The axis of the classes, or of that one row, in both.
         batch_axis: The axis of the inputs in both.
+        background: Whether one of the classes stands for nothing: that of most positions.
     """
 
     classes: str
     objectness: str | None
     class_axis: int
     batch_axis: int
+    background: bool = False
 
 
 @dataclass(frozen=True)
