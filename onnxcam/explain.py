@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -21,7 +21,9 @@ from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed, store
 from onnxcam.run.engine import Engine
+from onnxcam.run.faithful import held
 from onnxcam.run.groups import batch_of, each_input, in_groups, joined
+from onnxcam.run.options import Options
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
@@ -34,23 +36,6 @@ Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Extra: TypeAlias = "Mapping[str, Array] | None"
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
-
-
-class Options(TypedDict, total=False):
-    """The options of an :class:`Explainer` that do not change what it returns."""
-
-    reduction_layer: str | None
-    class_axis: int | None
-    device: Device
-    preprocess: str | os.PathLike[str] | InputSpec | None
-    labels: Labels
-    upsampling: Upsampling
-    parameters: Mapping[str, Any] | None
-    seed: int
-    progress: Progress | None
-    batch_size: int
-    threads: int | None
-    cache: bool
 
 
 class Explainer(Generic[Result]):
@@ -127,8 +112,8 @@ class Explainer(Generic[Result]):
     ) -> None:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
-        self.model = load(model)
         kept = store() if cache else None
+        self.model = held(load(model), kept)
         self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)

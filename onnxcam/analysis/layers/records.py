@@ -8,6 +8,8 @@ from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError, suggestion
 from onnxcam.graph.emit import Dim
 
+ONLY = "reaches the score"  # in the reason of a layer most of which does not
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -20,7 +22,7 @@ class Candidate:
         layout: The meaning of its axes, None where it is not known.
         usable: Whether it can be the feature layer.
         reason: Why (not).
-        activation: Whether it is an activation function's output.
+        unread: Whether it is not usable because the meaning of its axes could not be found.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Candidate:
     layout: Layout | None
     usable: bool
     reason: str
-    activation: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Catalog:
         reduction: The reduction layer.
         input: Name of the input that the maps are laid over.
         input_layout: The meaning of that input's axes, None where the graph doesn't tell.
+        warnings: What the reader of a map of the default layer has to know, in words.
     """
 
     candidates: tuple[Candidate, ...]
@@ -112,6 +115,7 @@ class Catalog:
     reduction: Reduction
     input: str
     input_layout: Layout | None
+    warnings: tuple[str, ...] = ()
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.
