@@ -127,9 +127,11 @@ class Catalog:
             if candidate.name == name:
                 if candidate.usable:
                     return candidate
+                listed = "`onnxcam.analysis.layers.catalog(model)` lists the layers that can"
+                nowhere = "no layer can: explain at the input, as `method='saliency'` does"
                 raise UsageError(
                     f"{name!r} cannot be the feature layer: {candidate.reason}",
-                    "`onnxcam.analysis.layers.catalog(model)` lists the layers that can",
+                    listed if any(c.usable for c in self.candidates) else nowhere,
                 )
         usable = [c.name for c in self.candidates if c.usable]
         raise UsageError(
