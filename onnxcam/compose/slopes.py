@@ -20,7 +20,7 @@ from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
-from onnxcam.targets.classes import class_scores
+from onnxcam.targets.classes import class_scores, classes_only
 from onnxcam.targets.target import Outputs
 
 
@@ -123,8 +123,11 @@ class Slopes:
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
     """Return the probability that there is anything at a position, where a detector says it."""
-    name = None if reduction.best is None else reduction.best.objectness
-    return None if name is None else draft.tensor(name)
+    best = reduction.best
+    if best is not None and best.first:
+        whole, row = draft.tensor(best.classes), best.first
+        return draft.op.Slice(whole, starts=[row - 1], ends=[row], axes=[best.class_axis])
+    return None if best is None or best.objectness is None else draft.tensor(best.objectness)
 
 
 def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
@@ -151,11 +154,12 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     op, best = draft.op, reduction.best
     if best is None:
         return op.ArgMax(score, axis=1, keepdims=1)
-    found = draft.tensor(best.classes)
+    found = classes_only(op, draft.tensor(best.classes), reduction)
     if best.background:
         found = op.Softmax(found, axis=best.class_axis)
-    if best.objectness is not None:
-        found = op.Mul(found, draft.tensor(best.objectness))
+    anything = objectness(draft, reduction)
+    if anything is not None:
+        found = op.Mul(found, anything)
     rank = len(shape_of(found) or ())
     own = [best.batch_axis, best.class_axis]
     found = op.Transpose(found, perm=[*own, *(i for i in range(rank) if i not in own)])

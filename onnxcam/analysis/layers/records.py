@@ -45,6 +45,8 @@ class Best:
         class_axis: The axis of the classes, or of that one row, in both.
         batch_axis: The axis of the inputs in both.
         background: Whether one of the classes stands for nothing: that of most positions.
+        first: Where the rows of the classes begin, behind the row of the objectness; 0 where the
+            tensor holds nothing else.
     """
 
     classes: str
@@ -52,6 +54,7 @@ class Best:
     class_axis: int
     batch_axis: int
     background: bool = False
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Reduction:
         best: How a detector finds its best class, None for other models.
         mixed: Whether its rows are not all classes, so that the highest of them says nothing.
         others: What the model's other outputs hold, in words.
+        first: The row of the first class, where rows that are no classes stand before.
         note: What a reader of a map of these scores must know, in words; empty for nothing.
     """
 
@@ -92,6 +96,7 @@ class Reduction:
     others: tuple[str, ...] = ()
     note: str = ""
     sure: bool = True
+    first: int = 0
 
 
 @dataclass(frozen=True)

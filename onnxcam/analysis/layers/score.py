@@ -207,23 +207,28 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
     found, axes = reading.found, reading.axes
     if class_axis is not None:
         axes = with_classes(axes, class_axis, found.tensor)
+        found = replace(found, first=0, mixed=False)
         reason += f"; axis {axes.classes} for its classes, named by the caller"
-    labels = found.labels if axes.count in (None, len(found.labels)) else ()
+    count = None if axes.count is None else axes.count - found.first
+    name, best = str(found.tensor.name), found.best
+    if found.first and axes.classes is not None and axes.batch is not None:
+        best = Best(name, None, axes.classes, axes.batch, first=found.first)
     return Reduction(
-        found.tensor.name,
+        name,
         axes.classes,
-        axes.count,
+        count,
         _kind(reading),
         str(reading.output.name),
         reason,
         found.final,
         axes.positions,
         axes.batch,
-        labels,
-        found.best,
-        found.mixed and class_axis is None,
+        found.labels if count in (None, len(found.labels)) else (),
+        best,
+        found.mixed,
         note=_note(found, axes),
         sure=axes.sure,
+        first=found.first,
     )
 
 
