@@ -597,3 +597,21 @@ def test_the_class_for_nothing_is_not_what_a_detector_found() -> None:
 def test_a_detector_whose_last_function_is_not_written_is_warned_of() -> None:
     found = _explainer(_detector(["what", "where"], True))(X[:1])
     assert "its highest class may be the one for nothing" in found.diagnosis[-1]
+
+
+def test_inputs_that_are_joined_are_no_heads() -> None:
+    nodes = [_P, Node("Concat", ["p", "logits"], ["y"], axis=0)]
+    with pytest.raises(OnnxcamError, match="rows of scores"):
+        _explainer(_ended(nodes, _float("y", [None, 3])))(X[:1])
+
+
+def test_a_softmax_over_the_inputs_names_no_classes() -> None:
+    found = _reading(_ended([Node("Softmax", ["logits"], ["y"], axis=0)], _float()))
+    assert (found.batch_axis, found.class_axis, found.classes) == (0, 1, 3)
+
+
+def test_a_long_chain_of_functions_ends() -> None:
+    names = ["logits", *(f"e{i}" for i in range(3000)), "y"]
+    pairs = zip(names, names[1:], strict=False)
+    nodes = [Node(("Exp", "Log")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairs)]
+    assert _reading(_ended(nodes, _float())).name == "y"

@@ -76,6 +76,8 @@ def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
         layout = None
     source = _source(graph, known)
     named = None if found.axis is None or not -rank <= found.axis < rank else found.axis % rank
+    if layout is not None and named == layout.batch:
+        named = None  # a function over the inputs, or inputs joined
     over = layout is not None and named is not None and layout.axes[named] in SPACE
     if over and layout is not None and layout.channel is not None and shape[layout.channel] != 1:
         named = layout.channel

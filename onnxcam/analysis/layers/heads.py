@@ -91,6 +91,9 @@ def _of_parts(
 ) -> Behind:
     """Choose among the parts that a tensor is joined of: the classes, beside boxes and the like."""
     axis = int(node.attrs.get("axis", 0)) % (_rank(parts[0]) if parts else 1)
+    layout = known.get(id(parts[0])) if parts else None
+    if (layout is None and axis == 0 < _rank(parts[0]) - 1) or (layout and layout.batch == axis):
+        return found  # more inputs, no heads
     ends = [walk(part, axis) for part in parts]
     likely = [i for i, end in enumerate(ends) if end.all_probable]
     firsts = {end.first for end in ends}
