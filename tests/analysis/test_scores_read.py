@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -612,6 +613,6 @@ def test_a_softmax_over_the_inputs_names_no_classes() -> None:
 
 def test_a_long_chain_of_functions_ends() -> None:
     names = ["logits", *(f"e{i}" for i in range(3000)), "y"]
-    pairs = zip(names, names[1:], strict=False)
+    pairs = pairwise(names)
     nodes = [Node(("Exp", "Log")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairs)]
     assert _reading(_ended(nodes, _float())).name == "y"

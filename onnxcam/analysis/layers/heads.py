@@ -90,22 +90,36 @@ def _of_parts(
     walk: Walk,
 ) -> Behind:
     """Choose among the parts that a tensor is joined of: the classes, beside boxes and the like."""
-    axis = int(node.attrs.get("axis", 0)) % (_rank(parts[0]) if parts else 1)
-    layout = known.get(id(parts[0])) if parts else None
-    if (layout is None and axis == 0 < _rank(parts[0]) - 1) or (layout and layout.batch == axis):
+    if not parts or len(parts) != len(node.inputs):
+        return found
+    rank, layout = _rank(parts[0]), known.get(id(parts[0]))
+    axis = int(node.attrs.get("axis", 0)) % rank
+    if axis == (0 if layout is None and rank > 1 else layout and layout.batch):
         return found  # more inputs, no heads
     ends = [walk(part, axis) for part in parts]
     likely = [i for i, end in enumerate(ends) if end.all_probable]
-    firsts = {end.first for end in ends}
-    if firsts != {0} and not likely:  # scales of a detector, one behind the other
-        same = len(firsts) == 1 and axis != _rank(parts[0]) - 1
-        return _anchors(found, ends[0].first) if same else replace(found, mixed=True)
-    if any(end.best is not None or end.mixed for end in ends) and not likely:
-        return replace(found, mixed=True)
-    if not likely or len(parts) != len(node.inputs):
-        return found
     if len(likely) == len(parts):
         return _all_joined(found, tensor, axis, parts[0], ends, known)
+    if likely:
+        return _classes_beside(found, tensor, node, axis, parts, ends, known)
+    firsts = {end.first for end in ends}
+    if firsts != {0} and len(firsts) == 1 and axis != rank - 1:
+        return _anchors(found, ends[0].first)  # of several scales, one behind the other
+    unclear = firsts != {0} or any(end.best is not None or end.mixed for end in ends)
+    return replace(found, mixed=True) if unclear else found
+
+
+def _classes_beside(
+    found: Behind,
+    tensor: Tensor,
+    node: ir.Node,
+    axis: int,
+    parts: Sequence[Tensor],
+    ends: Sequence[Behind],
+    known: Layouts,
+) -> Behind:
+    """Return the part that holds classes, beside one that says whether there is anything."""
+    likely = [i for i, end in enumerate(ends) if end.all_probable]
     wide = [i for i in likely if _size(parts[i], axis) != 1]
     chosen = wide or likely[-1:]
     if len(chosen) != 1:
