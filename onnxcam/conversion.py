@@ -137,15 +137,24 @@ def convert(
     loaded = load(model, opset=opset)
     if check:
         held(loaded, None)
-    _refuse_explained(loaded)
     catalog = _catalog(loaded, reduction_layer, class_axis)
-    declared, names = model_input(loaded, catalog), class_names(labels)
-    said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
+    said = _said(loaded, catalog, preprocess, labels)
     explained = _explained(loaded, request, catalog, said)
     original = load(model) if opset is not None else loaded
     feeds = None if sample is None else _feeds(sample, loaded, said)
     checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
+
+
+def _said(
+    model: Model,
+    catalog: layers.Catalog,
+    preprocess: str | os.PathLike[str] | InputSpec | None,
+    labels: Sequence[str] | str | os.PathLike[str] | None,
+) -> Description:
+    """Return what is said of the input and the classes."""
+    declared, names = model_input(model, catalog), class_names(labels)
+    return Description(declared, model.path, model.metadata, preprocess, names)
 
 
 def _explained(
@@ -219,6 +228,7 @@ def holds(model: Model) -> Mapping[str, str] | None:
 
 def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
+    _refuse_explained(model)
     catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
