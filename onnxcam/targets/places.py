@@ -90,7 +90,8 @@ class Detection(Target):
     """The score of a class where it is surest: that of a detector's best finding.
 
     The position is the one with the highest probability of the class, multiplied with that of
-    there being anything where the model says it.
+    there being anything where the model says it. Grad-CAM weighs channels by their mean gradient,
+    which knows no place; HiResCAM and Layer-CAM show where the detection is.
     """
 
     @property
