@@ -57,16 +57,22 @@ class Best:
     """How a detector says which class it found: the best probability at any of its positions.
 
     Attributes:
-        classes: Name of the tensor with the probabilities of the classes.
+        classes: Name of the tensor with the probabilities of the classes; with a background
+            that with their logits.
         objectness: Name of the one, of one row, that they are multiplied with; None for none.
         class_axis: The axis of the classes, or of that one row, in both.
         batch_axis: The axis of the inputs in both.
+        background: Whether one of the classes stands for nothing: that of most positions.
+        first: Where the rows of the classes begin, behind the row of the objectness; 0 where the
+            tensor holds nothing else.
     """
 
     classes: str
     objectness: str | None
     class_axis: int
     batch_axis: int
+    background: bool = False
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Reduction:
         best: How a detector finds its best class, None for other models.
         mixed: Whether its rows are not all classes, so that the highest of them says nothing.
         others: What the model's other outputs hold, in words.
+        first: The row of the first class, where rows that are no classes stand before.
         note: What a reader of a map of these scores must know, in words; empty for nothing.
     """
 
@@ -107,6 +114,7 @@ class Reduction:
     others: tuple[str, ...] = ()
     note: str = ""
     sure: bool = True
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,9 +150,11 @@ class Catalog:
             if candidate.name == name:
                 if candidate.usable:
                     return candidate
+                listed = "`onnxcam.analysis.layers.catalog(model)` lists the layers that can"
+                nowhere = "no layer can: explain at the input, as `method='saliency'` does"
                 raise UsageError(
                     f"{name!r} cannot be the feature layer: {candidate.reason}",
-                    "`onnxcam.analysis.layers.catalog(model)` lists the layers that can",
+                    listed if any(c.usable for c in self.candidates) else nowhere,
                 )
         usable = [c.name for c in self.candidates if c.usable]
         raise UsageError(
