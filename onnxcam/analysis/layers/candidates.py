@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from onnxcam.analysis.layers.default import Layers, default_feature
+from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
@@ -48,6 +50,9 @@ def catalog(
 def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
     draft, known = opened(model)
     graph = draft.graph
+    sources = origins(model)
+    if reduction_layer is not None and reduction_layer not in sources:
+        reduction_layer = next(reversed(matching(reduction_layer, sources)), reduction_layer)
     scores = reduction(graph, draft, reduction_layer, known, class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
@@ -57,7 +62,8 @@ def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) 
     views, own, rows = _views(score), scored(score), reach(nodes, [score])
     skips = skipping(nodes, own)
     candidates = tuple(
-        _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
+        replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
+        for t in tensors.values()
     )
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
