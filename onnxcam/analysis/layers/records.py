@@ -69,6 +69,7 @@ class Reduction:
         final: "Softmax", "LogSoftmax" or "Sigmoid" when that stands between it and the output.
         positions: Whether there is a score per position (or anchor), which are summed.
         batch_axis: Axis of the inputs; None where there is none: the scores are of one input.
+        sure: Whether the graph says so; else inputs are explained one by one, which shows it.
         labels: Names of the classes that stand in the graph; empty for none.
         best: How a detector finds its best class, None for other models.
         mixed: Whether its rows are not all classes, so that the highest of them says nothing.
@@ -90,6 +91,7 @@ class Reduction:
     mixed: bool = False
     others: tuple[str, ...] = ()
     note: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
