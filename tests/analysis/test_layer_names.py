@@ -143,3 +143,26 @@ def test_both_exporters_of_torch_leave_the_same_paths(name: str) -> None:
     for c, by_path in zip(found, layers, strict=True):
         assert c.feature is not None
         assert by_path["body"] == by_path["net.body"] == c.feature
+
+
+# The module whose output an expert names: the last block of a CNN, the norm before the last
+# attention of a ViT with a class token, Swin's last norm, a decoder's end, a detector's trunk.
+EXPERTS = {
+    "mobilenet_v3": "body", "efficientnet_b0": "body", "densenet121": "body", "googlenet": "body",
+    "convnext": "body", "vit_b": "head.0.0.f.0", "deit_s": "head.0.0.f.0", "swin": "head.0",
+    "unet_resize": "join.1", "detector": "stages.0",
+}  # fmt: skip
+_BOTH = ("mobilenet_v3", "vit_b", "swin")
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamo"), [*((n, False) for n in EXPERTS), *((n, True) for n in _BOTH)]
+)
+def test_the_default_is_what_an_expert_names(name: str, dynamo: bool) -> None:
+    architecture = ARCHITECTURES[name]
+    torch.manual_seed(0)
+    net, x = architecture.small().eval(), torch.randn(2, *architecture.shape)
+    found = catalog(load(export(net, x, dynamo=dynamo, feature=False)))
+    assert found.feature is not None
+    assert found.find(f"net.{EXPERTS[name]}").name == found.feature.name
+    assert not found.warnings
