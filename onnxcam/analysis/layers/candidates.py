@@ -59,7 +59,7 @@ def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) 
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
-    views, own, rows = _views(score), scored(score), reach(nodes, [score])
+    views, own, rows = _views(score), scored(score, known), reach(nodes, [score])
     skips = skipping(nodes, own)
     candidates = tuple(
         replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
