@@ -49,10 +49,20 @@ class Conversion:
         """The explained model, weights and all."""
         return self.explained.proto
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the file's maps has to know of their layer, in words."""
+        if not isinstance(self.explained, compose.Explained):
+            return ()
+        plan = self.explained.plan
+        is_default = any(m.feature == plan.catalog.feature for m in plan.maps)
+        return plan.catalog.warnings if is_default else ()
+
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {
             "file": self.path and str(self.path),
+            "warnings": list(self.warnings),
             "metadata": dict(holds(self.explained.model) or {}),
             "check": self.check and asdict(self.check),
         }
