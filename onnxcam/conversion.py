@@ -134,9 +134,7 @@ def convert(
         upsampling, normalize, overlay, fp16_safe, expose,
     )  # fmt: skip
     place = None if output is None else free_place(output, model, force=force)
-    loaded = load(model, opset=opset)
-    if check:
-        held(loaded, None)
+    loaded = held(load(model, opset=opset), None, check=check)
     _refuse_explained(loaded)
     catalog = _catalog(loaded, reduction_layer, class_axis)
     declared, names = model_input(loaded, catalog), class_names(labels)
