@@ -170,8 +170,8 @@ OPEN_RANKS = Quirk(
 )  # fmt: skip
 NEGATIVE_SLICE = Quirk(
     "NEGATIVE_SLICE", _ONNX, "1.23.2",
-    "Shape inference aborts the process at a Slice of a size below zero, as a kernel that is larger "
-    "than its input leaves.",
+    "Shape inference aborts the process at a Slice of a size below zero, as a kernel larger than "
+    "its input leaves.",
     "Shapes are inferred without Slices first, and a model with such a size is refused.",
 )  # fmt: skip
 CONVERTED_NAMES = Quirk(
