@@ -162,13 +162,9 @@ class Explainer(Generic[Result]):
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says as many as there are.
-
-        Raises:
-            UsageError: What describes the input is wrong, or other names than these were given.
-        """
-        given = self._labels is not None
-        return fitting(self.description.labels, self.catalog.reduction, wanted=given)
+        """Names of the classes, None where nothing says as many; those given must be as many."""
+        said, given = self.description.labels, self._labels is not None
+        return fitting(said, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -245,8 +241,9 @@ class Explainer(Generic[Result]):
     def _stream(
         self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
     ) -> Iterator[tuple[X, Any]]:
-        listed = is_several(target)
-        wanted = self._targets(as_targets(target))
+        listed, targets = is_several(target), as_targets(target)
+        names = self.description.labels if any(t.names_labels for t in targets) else None
+        wanted = resolved(targets, self.catalog.reduction, names)
         limit = self._most if self._engine.together else 1
         iterator = iter(inputs)
         while waiting := list(islice(iterator, limit)):
@@ -254,16 +251,9 @@ class Explainer(Generic[Result]):
 
     @property
     def _most(self) -> int:
-        """The most inputs in one run; one where no axis of the scores counts them."""
-        fixed = batch_of(self.model, self.catalog).size
-        counted = self.catalog.reduction.batch_axis is not None
-        return fixed or (self.batch_size if counted else 1)
-
-    def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
-        if not targets:
-            raise UsageError("no target is given", "give a class, or None for the top class")
-        said = self.description.labels if any(t.names_labels for t in targets) else None
-        return resolved(targets, self.catalog.reduction, said)
+        """The most inputs in one run; one where no axis of the scores surely counts them."""
+        fixed, scores = batch_of(self.model, self.catalog).size, self.catalog.reduction
+        return fixed or (self.batch_size if scores.sure and scores.batch_axis is not None else 1)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.
