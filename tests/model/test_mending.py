@@ -102,6 +102,13 @@ def described_wrongly(model: ModelProto) -> None:
     model.graph.value_info.append(helper.make_tensor_value_info("r", 1, ["N", 4]))
 
 
+@change("beside their own")
+def ends_described_otherwise(model: ModelProto) -> None:
+    """As the conversion to half precision leaves them."""
+    for name in "xy":
+        model.graph.value_info.append(helper.make_tensor_value_info(name, 1, []))
+
+
 @change()
 def described_without_use(model: ModelProto) -> None:
     model.graph.value_info.append(helper.make_tensor_value_info("nobody", 1, [1]))

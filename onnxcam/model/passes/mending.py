@@ -36,6 +36,7 @@ def mended(proto: ModelProto) -> list[str]:
         "weights of the same name dropped, but for the last": _last_of(proto.graph.initializer),
         "metadata of the same key dropped, but for the last": _last_of(proto.metadata_props),
         "sizes below zero taken for unknown ones": _opened(every_graph(proto.graph)),
+        "descriptions of inputs and outputs beside their own dropped": _described_once(proto.graph),
         "inputs that are weights given the shapes of these": _settled(proto.graph),
         "operators of ai.onnx written without the name of their domain": _standard(proto),
     }
@@ -138,6 +139,18 @@ def _opened(graphs: Iterable[GraphProto]) -> bool:
     for dim in negative:
         dim.Clear()
     return bool(negative)
+
+
+def _described_once(graph: GraphProto) -> bool:
+    """Drop what is said of inputs and outputs among the tensors between them, in place.
+
+    Tools that cast the ends of a graph leave such entries behind, of what was there before.
+    """
+    ends = {v.name for v in (*graph.input, *graph.output)}
+    extra = [i for i, info in enumerate(graph.value_info) if info.name in ends]
+    for i in reversed(extra):
+        del graph.value_info[i]
+    return bool(extra)
 
 
 def _settled(graph: GraphProto) -> bool:
