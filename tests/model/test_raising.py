@@ -35,13 +35,20 @@ def run(model: ModelProto, feeds: Arrays) -> list[Any]:
     return Session(model, device="cpu", optimise=False).run(feeds)
 
 
+# At opset 26 ONNX Runtime has no kernel of these.
+NOT_YET = {"GlobalLpPool", "MaxRoiPool", "RoiAlign"}
+
+
+@pytest.mark.parametrize(("opset", "ir"), [(20, 9), (26, 13)])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.op}-{c.opset}")
-def test_a_raised_node_computes_the_same(case: Case) -> None:
+def test_a_raised_node_computes_the_same(case: Case, opset: int, ir: int) -> None:
+    if opset == 26 and case.op in NOT_YET:
+        pytest.skip(f"there is no kernel of {case.op}")
     for attributes in case.rows:
         model = single(case, attributes)
         want = run(model, case.inputs)
-        newer = raised(model, 20)
-        newer.ir_version = 9
+        newer = raised(model, opset)
+        newer.ir_version = ir
         onnx.shape_inference.infer_shapes(newer, check_type=True, strict_mode=True)
         for got, wanted in zip(run(newer, case.inputs), want, strict=True):
             assert got.dtype == wanted.dtype, attributes
