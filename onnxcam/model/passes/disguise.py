@@ -12,10 +12,18 @@ from onnxcam.graph import quirks
 from onnxcam.graph.bodies import infer
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
-from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_node, hide, unhide
+from onnxcam.graph.emit.walks import (
+    STANDARD_DOMAINS,
+    bodies_of,
+    every_node,
+    hide,
+    standard_opset,
+    unhide,
+)
 from onnxcam.graph.ops import Trait, data_inputs, has, traits_of
 
 _DISGUISE = "onnxcam.disguise"
+_BEFORE_ONNX = {"ThresholdedRelu": 10}  # an experiment until this opset, which changed nothing
 
 
 def disguised(proto: ModelProto) -> ModelProto:
@@ -30,7 +38,12 @@ def disguised(proto: ModelProto) -> ModelProto:
     Returns:
         The same model; ``restored`` undoes it.
     """
-    strays = [n for n in every_node(proto.graph) if not n.domain and has(n, Trait.OF_RUNTIME)]
+    opset = standard_opset(proto)
+    strays = [
+        n
+        for n in every_node(proto.graph)
+        if not n.domain and (has(n, Trait.OF_RUNTIME) or opset < _BEFORE_ONNX.get(n.op_type, 0))
+    ]
     hide(proto, strays, _DISGUISE)
     return proto
 
