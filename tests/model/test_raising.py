@@ -192,6 +192,8 @@ def test_every_operator_that_got_more_options_was_looked_at() -> None:
     [
         "y = ThresholdedRelu <alpha = 0.2> (x)",
         "y = DynamicSlice (x, s, e, a)",
+        "y = MeanVarianceNormalization (x)",
+        "y = MeanVarianceNormalization <across_channels = 1> (x)",
         "y = Affine <alpha = 0.5, beta = 0.1> (x)",
         "y = Crop <border = [1, 1, 1, 1]> (x)",
         "y = ImageScaler <bias = [1.0, 2.0, 3.0], scale = 2.0> (x)",

@@ -22,8 +22,9 @@ from onnxcam.graph.emit.walks import (
 )
 from onnxcam.graph.ops import Trait, data_inputs, has, traits_of
 
-_DISGUISE = "onnxcam.disguise"
-_BEFORE_ONNX = {"ThresholdedRelu": 10}  # an experiment until this opset, which changed nothing
+DISGUISE = "onnxcam.disguise"
+# Experiments until these opsets; what changed then is a step of its own.
+_BEFORE_ONNX = {"MeanVarianceNormalization": 9, "ThresholdedRelu": 10}
 
 
 def disguised(proto: ModelProto) -> ModelProto:
@@ -44,7 +45,7 @@ def disguised(proto: ModelProto) -> ModelProto:
         for n in every_node(proto.graph)
         if not n.domain and (has(n, Trait.OF_RUNTIME) or opset < _BEFORE_ONNX.get(n.op_type, 0))
     ]
-    hide(proto, strays, _DISGUISE)
+    hide(proto, strays, DISGUISE)
     return proto
 
 
@@ -55,12 +56,12 @@ def withdrawn(proto: ModelProto) -> list[str]:
 
 def is_withdrawn(node: NodeProto) -> bool:
     """Tell whether no newer opset has the operator of a node, disguised or not."""
-    return node.domain in ("", _DISGUISE) and Trait.WITHDRAWN in traits_of("", node.op_type)
+    return node.domain in ("", DISGUISE) and Trait.WITHDRAWN in traits_of("", node.op_type)
 
 
 def restored(proto: ModelProto) -> ModelProto:
     """Undo ``disguised``, in place."""
-    unhide(proto, _DISGUISE)
+    unhide(proto, DISGUISE)
     return proto
 
 
