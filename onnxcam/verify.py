@@ -258,7 +258,8 @@ def _wanted(
     )
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
+        extents = layout.extents(feeds[plan.catalog.input].shape)
+        size = tuple(n for n in extents if isinstance(n, int))
         maps = upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
