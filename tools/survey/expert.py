@@ -80,6 +80,8 @@ class Expert:
             return ""
         if entry.place > self.begin and self._is_of_few_stage():
             return ""
+        if self._is_the_stage(entry.tensor):
+            return ""
         return f"{entry.module!r} stands before the end of the last stage, {self.stage!r}"
 
     def grad_cam(self, match: Match) -> Array | None:
@@ -127,6 +129,13 @@ class Expert:
             height = (shape[0] * self.space[0] / self.space[1]) ** 0.5
             grid = (round(height), round(shape[0] / height))
         return (shape[-1] if shape else 0), grid
+
+    def _is_the_stage(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor has the values of the stage's output, its axes in another order."""
+        stage = first_tensor(self.tape.outputs[self.stage])
+        if stage.numel() != tensor.numel():
+            return False
+        return bool(torch.equal(stage.flatten().sort().values, tensor.flatten().sort().values))
 
     def _is_of_few_stage(self) -> bool:
         stage = first_tensor(self.tape.outputs[self.stage])
