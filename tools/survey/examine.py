@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from bench.timing import interleaved, ratio
 
 import onnxcam
 from onnxcam.autodiff import vjp_model
 from onnxcam.errors import OnnxcamError
+from survey.costs import measured
 from survey.expert import Expert
 from survey.tape import Array, Tape, relative
 
@@ -159,19 +159,8 @@ def _converted(
     elif _likeness(placed, raw) < PLACE:
         _blame(row, "layout", f"the placed map is like the map by {_likeness(placed, raw):.2f}")
     if cost:
-        _measure(str(path), conversion.proto.SerializeToString(), feeds, row)
-
-
-def _measure(plain: str, explained: bytes, feeds: dict[str, Array], row: Row) -> None:
-    one, two = _session(plain), _session(explained)
-    times = interleaved(
-        lambda: one.run(None, feeds), lambda: two.run(None, feeds), runs=15, warmup=2
-    )
-    row.milliseconds = float(np.min(times[0])) * 1000
-    if row.milliseconds > 1:
-        row.cost = round(
-            min(ratio(times[0], times[1]).median, np.min(times[1]) / np.min(times[0])), 3
-        )
+        one, two = _session(str(path)), _session(conversion.proto.SerializeToString())
+        row.milliseconds, row.cost = measured(one, two, feeds)
 
 
 def _input_gradient(path: Path, explain: Any, x: Array, target: int) -> Array | None:

@@ -18,7 +18,8 @@ libraries, as their code makes them, with random calibrated weights; exported by
 batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default layer. A file is
 
 - **right**: the default layer is the library's own last stage (timm: `feature_info`) or behind it
-  and its gradient is not in a class token alone; scores, the gradients of feature layer and input
+  (of a detector, the last layer that the scores of every scale pass through) and its gradient is
+  not in a class token alone; scores, the gradients of feature layer and input
   and the map agree with the network in torch, in float64, with the axes laid as the library has
   them (relative L2 of 1e-3; for the gradient of the input twice what noise of 1e-6 in the input
   does to torch's own, where units at a kink switch); the conversion's check passes, and the
@@ -87,8 +88,8 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     within = sum(c <= 1.05 for c in costs)
     return [
         f"Explained / plain, of the {len(costs)} files for which it was measured and that take "
-        f"over 1 ms, on one thread of a busy machine: median {costs[len(costs) // 2]:.2f}, {within} "
-        f"within 1.05, the most {costs[-1]:.2f}.\n"
+        f"over 1 ms, processor time on one thread of a busy machine: median "
+        f"{costs[len(costs) // 2]:.2f}, {within} within 1.05, the most {costs[-1]:.2f}.\n"
     ]
 
 

@@ -126,6 +126,8 @@ def _hooks(
 
     def before(module: nn.Module, _: Any) -> None:
         name = names.get(id(module), stack[-1])
+        if not name.startswith(stack[-1]):  # one that others call too
+            name = f"{stack[-1]}.{type(module).__name__}"
         stack.append(name)
         begun[name] = recorder.count
 
