@@ -90,7 +90,7 @@ class Tape:
 
 def record(net: nn.Module, x: Tensor) -> Tape:
     """Run a network on an input and keep every tensor that it makes."""
-    names = {id(m): name.removeprefix("net.") for name, m in net.named_modules()}
+    names = {id(m): f"{n}.".removeprefix("net.")[:-1] for n, m in net.named_modules()}
     x = x.clone().requires_grad_(True)
     tape, stack = Tape(x, x), [""]
     recorder = _Recorder(tape, stack)
