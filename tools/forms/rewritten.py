@@ -170,7 +170,7 @@ def external_data(model: ModelProto, path: Path) -> None:
     """Write the weights into a second file."""
     onnx.save(
         model, str(path), save_as_external_data=True, location=path.name + ".data",
-        size_threshold=64,
+        size_threshold=1024,
     )  # fmt: skip
 
 
