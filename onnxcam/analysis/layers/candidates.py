@@ -8,7 +8,7 @@ from typing import TypeAlias
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
-from onnxcam.analysis.layout import Layout, opened, spatial_shape
+from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
@@ -65,7 +65,18 @@ def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) 
     layout = known.get(id(source))
     feature, reason = _default_feature(_in_all_directions(candidates, layout), tensors, narrow)
     reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
-    return Catalog(candidates, feature, reason, scores, source.name, layout)
+    positions = _positions(shape_of(source) or (), shape_of(score) or ())
+    return Catalog(candidates, feature, reason, scores, source.name, layout, positions)
+
+
+def _positions(source: Sequence[Dim], score: Sequence[Dim]) -> Layout | None:
+    """Return the layout of an input of batch and positions, where the score has its batch too."""
+    space = SPACE.get(len(source) - 1)
+    if not space or not score:
+        return None
+    sizes = [isinstance(shape[0], int) for shape in (source, score)]
+    other = source[0] != score[0] if all(sizes) else sizes[1]
+    return None if other else Layout(f"N{space}")
 
 
 def _unread(nodes: Sequence[ir.Node], feature: Tensor) -> str:

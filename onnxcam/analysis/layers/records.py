@@ -99,6 +99,8 @@ class Catalog:
         reduction: The reduction layer.
         input: Name of the input that the maps are laid over.
         input_layout: The meaning of that input's axes, None where the graph doesn't tell.
+        input_positions: The same where every axis but that of the batch is taken for positions;
+            None where the first axis cannot be that of the batch.
     """
 
     candidates: tuple[Candidate, ...]
@@ -107,6 +109,7 @@ class Catalog:
     reduction: Reduction
     input: str
     input_layout: Layout | None
+    input_positions: Layout | None = None
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.

@@ -92,6 +92,19 @@ def _multiplied(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> 
     return meaning.put({last: Axis((Atom("C", None),))})
 
 
+def mixes_positions(node: ir.Node) -> bool:
+    """Tell whether a node multiplies features with a square matrix that is fed: a graph's edges."""
+    if node.op != "MatMul":
+        return False
+    edges = node.inputs[0]
+    shape, rank = shape_of(edges) or (), len(shape_of(node.inputs[1]) or ())
+    if len(shape) != rank or rank not in (2, 3) or shape[-1] is None or shape[-1] != shape[-2]:
+        return False
+    while edges.inputs and has(edges.inputs[0], Trait.ELEMENTWISE):
+        edges = edges.inputs[0].inputs[0]
+    return not edges.inputs and not isinstance(edges, ir.Constant)
+
+
 def _convolved(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Channels are made of channels, and positions stay in their order."""
     if filters_one(node, meaning) and forward:

@@ -10,7 +10,7 @@ from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.inputs import directions, parted, turned
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, rolled, rule_of
+from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, mixes_positions, rolled, rule_of
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -119,6 +119,8 @@ class _Walk:
         anchors = has(node, *_ANCHORS)
         if has(node, Trait.JOINS):
             return _Step(node, anchors, self._join, None)
+        if mixes_positions(node):
+            return _Step(node, False, self._mix, None)
         if has(node, Trait.KEEPS_SHAPE):
             return _Step(node, anchors, self._share, None)
         return _Step(node, anchors, None, rule_of(node) if node.inputs else None)
@@ -179,6 +181,18 @@ class _Walk:
             best = max(known, key=_weight)
             for tensor in peers:
                 self.enter(tensor, best)
+
+    def _mix(self, node: ir.Node) -> None:
+        """A graph's edges: the features of its nodes keep their axes."""
+        x, y = node.inputs[1], node.outputs[0]
+        known = [self.found[id(t)] for t in (x, y) if id(t) in self.found]
+        letters = "WC" if len(shape_of(x) or ()) == 2 else "NWC"
+        for tensor in (x, y):
+            shape = shape_of(tensor) or ()
+            if not known and len(shape) == len(letters):
+                self.enter(tensor, plain(letters, shape))
+            elif known:
+                self.enter(tensor, max(known, key=_weight).resized(len(letters) - 1))
 
     def _join(self, node: ir.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
