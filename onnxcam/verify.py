@@ -235,9 +235,9 @@ def _own_difference(
     # The session is gone before the next one comes: each holds the weights twice.
     added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
-    layout, shape = catalog.input_layout, feeds[catalog.input].shape
-    batch = 0 if layout is None or layout.batch is None else layout.batch
-    checked_rows(len(classes), shape[batch] if shape else 1, catalog.reduction)
+    layout, shape = catalog.input_layout or catalog.input_positions, feeds[catalog.input].shape
+    batch = None if layout is None else layout.batch
+    checked_rows(len(classes), 1 if batch is None else shape[batch], catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)
@@ -284,8 +284,8 @@ def _wanted(
     )
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
-        maps = upsample(maps, size, plan.upsampling)
+        size = layout.sizes(feeds[plan.catalog.input].shape)
+        maps = maps if size is None else upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxcam.compose.head import pooled
-from onnxcam.compose.places import extents, known_rank, place_of
+from onnxcam.compose.places import Place, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes

@@ -124,8 +124,8 @@ def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int,
     """Return the spatial size of the input that a map of this rank is laid over."""
     if layout is None or len(layout.axes) != tensor.ndim:
         return None
-    size = tuple(d for d in layout.extents(tensor.shape) if isinstance(d, int))
-    return size if len(size) == rank else None
+    size = layout.sizes(tensor.shape)
+    return size if size is not None and len(size) == rank else None
 
 
 def _unbatched(layout: Layout | None) -> str | None:

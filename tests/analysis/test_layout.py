@@ -61,7 +61,11 @@ def test_tokens_keep_their_grid_and_count_the_class_token() -> None:
 
 @pytest.mark.parametrize(
     ("perm", "axes", "behind"),
-    [([0, 3, 1, 2], "NHWC", "NCHW"), ([0, 2, 3, 1], "NHCW", "NCWH"), ([0, 1, 3, 2], "NCHW", "NCWH")],
+    [
+        ([0, 3, 1, 2], "NHWC", "NCHW"),
+        ([0, 2, 3, 1], "NHCW", "NCWH"),
+        ([0, 1, 3, 2], "NCHW", "NCWH"),
+    ],
 )
 def test_layouts_go_back_to_the_input(perm: list[int], axes: str, behind: str) -> None:
     """Height and width are those of the input, whatever the convolution takes for which."""

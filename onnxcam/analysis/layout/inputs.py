@@ -53,7 +53,9 @@ def directions(inputs: Iterable[Meaning]) -> dict[str, str]:
     order = max(orders, key=len, default=[])
     rest = [c for c in SPACE[3] if c not in order]
     names = SPACE[len(order)]
-    return dict(zip([*order, *rest], [*names, *(c for c in SPACE[3] if c not in names)], strict=True))
+    return dict(
+        zip([*order, *rest], [*names, *(c for c in SPACE[3] if c not in names)], strict=True)
+    )
 
 
 def turned(meaning: Meaning, names: Mapping[str, str]) -> Meaning:

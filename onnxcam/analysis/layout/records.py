@@ -93,6 +93,11 @@ class Layout:
                 made.setdefault(letter, []).append(size if len(axis) == 1 else extent)
         return tuple(whole(made[c]) for c in SPACE[3] if c in made)
 
+    def sizes(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Return :meth:`extents` of an array of this shape; None where one is left open."""
+        found = tuple(d for d in self.extents(shape) if isinstance(d, int))
+        return found if len(found) == len(self.extents(shape)) else None
+
 
 def whole(extents: Sequence[Dim]) -> Dim:
     """Return the product of extents; of one the extent itself, None where it is not known."""
