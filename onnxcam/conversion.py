@@ -15,7 +15,7 @@ from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose.request import Request
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
@@ -53,6 +53,7 @@ class Conversion:
         }
 
 
+@bounded("the model cannot be converted")
 def convert(
     model: str | os.PathLike[str] | bytes | ModelProto | Model,
     output: str | os.PathLike[str] | None = None,

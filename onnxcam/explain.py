@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
 from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
@@ -105,6 +105,7 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
+    @bounded("the model cannot be explained")
     def __init__(
         self,
         model: Source,
@@ -157,6 +158,7 @@ class Explainer(Generic[Result]):
         return self.description.declared
 
     @cached_property
+    @bounded("the model's input cannot be described")
     def description(self) -> Description:
         """What is said of the input and the classes."""
         model = self.model
@@ -294,6 +296,7 @@ class Explainer(Generic[Result]):
         listed: bool,
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
+        @bounded("the model cannot be explained")
         def explained(batch: Sequence[Prepared]) -> list[Any]:
             said = self.labels or self.description.labels
             rows = self._engine.run(batch, targets, extra, said)

@@ -14,6 +14,7 @@ from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import vjp_model
 from onnxcam.compose import MapPlan
+from onnxcam.errors import bounded
 from onnxcam.graph.emit import Dim, np_dtype
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import expose
@@ -64,6 +65,7 @@ class Check:
     warnings: tuple[str, ...] = ()
 
 
+@bounded("the model cannot be checked")
 def verify(
     source: Model,
     explained: compose.Explained | compose.Gradients,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, json_text, plain
 
 if TYPE_CHECKING:
     from onnxcam.targets import Target
@@ -165,11 +164,15 @@ class Grouped(click.Command):
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print a line as it is; rich, which makes tables, takes longer to import than to print."""
+    """Print one line, made plain; rich, which makes tables, takes longer to import than to print.
+
+    Names and labels in it are a file's: none of them may do something to a terminal.
+    """
     # By name: while a progress bar is shown these are its own, which write above it.
-    click.echo(line, file=sys.stderr if err else sys.stdout)
+    click.echo(plain(line), file=sys.stderr if err else sys.stdout)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON to standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    click.echo(json_text(value, only_ascii="utf" not in encoding.lower()))

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import catalog
 from onnxcam.analysis.ports import model_input
-from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import expose
 from onnxcam.model.model import Model, load
@@ -44,6 +44,7 @@ class Trial:
         return asdict(self)
 
 
+@bounded("the model cannot be tried")
 def try_presets(
     model: str | os.PathLike[str], image: str | os.PathLike[str], *, labels: Path | None = None
 ) -> list[Trial]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, bounded
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import every_graph, every_node, standard_opset
 from onnxcam.model.passes.pipeline import prepared
@@ -98,6 +98,7 @@ class Model:
         return {p.key: p.value for p in self.light.metadata_props}
 
 
+@bounded("the model cannot be read")
 def load(
     source: str | os.PathLike[str] | bytes | ModelProto | Model,
     *,

@@ -10,6 +10,7 @@ from onnxcam.analysis.layers.records import Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero, scale_of
 from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
@@ -21,6 +22,7 @@ _ONLY = "reaches the score"
 Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
+@bounded("the model cannot be looked through")
 def catalog(
     model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
 ) -> Catalog:
