@@ -21,4 +21,5 @@ def model_input(model: Model, catalog: Catalog) -> ModelInput:
         )
     layout = catalog.input_layout
     axes = layout.axes if layout is not None and "?" not in layout.axes else None
-    return ModelInput(port.name, port.shape, port.dtype, axes)
+    unfolded = None if layout is None else layout.unfolded(port.shape)
+    return ModelInput(port.name, port.shape, port.dtype, axes, unfolded)

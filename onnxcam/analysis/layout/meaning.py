@@ -75,7 +75,8 @@ class Meaning:
     def _other(self, i: int, size: Dim) -> Axis:
         """Return an axis with another extent; what is only part of a position has none."""
         atoms = self.axes[i].atoms
-        part = len(atoms) != 1 or not (self.whole(i) or atoms[0].letter == "C")
+        finest = bool(atoms) and atoms[0].letter in SPACE[3] and not atoms[0].level
+        part = len(atoms) != 1 or not (self.whole(i) or finest or atoms[0].letter == "C")
         return UNKNOWN if part else Axis((replace(atoms[0], size=size),))
 
     def fitted(self, shape: Sequence[Dim]) -> Meaning:
