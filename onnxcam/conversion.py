@@ -19,8 +19,11 @@ from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
+from onnxcam.run.faithful import held
+from onnxcam.run.groups import held_inputs
+from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
-from onnxcam.verify import Array, Check, sample_feeds, verify
+from onnxcam.verify import Array, Check, verify
 
 _MARK = "onnxcam.method"
 
@@ -132,6 +135,8 @@ def convert(
     )  # fmt: skip
     place = None if output is None else free_place(output, model, force=force)
     loaded = load(model, opset=opset)
+    if check:
+        held(loaded, None)
     _refuse_explained(loaded)
     catalog = _catalog(loaded, reduction_layer, class_axis)
     declared, names = model_input(loaded, catalog), class_names(labels)
@@ -217,7 +222,7 @@ def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.C
     catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
-    batch = shape[0 if layout is None or layout.batch is None else layout.batch]
+    batch = held_inputs(shape, layout)
     if reduction.batch_axis is None and batch != 1:
         raise UsageError(
             f"the score {reduction.name!r} is one for all inputs of a batch ({batch or 'any'} of "

@@ -15,13 +15,15 @@ from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import vjp_model
 from onnxcam.compose import MapPlan
 from onnxcam.errors import bounded
-from onnxcam.graph.emit import Dim, np_dtype
+from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import expose
-from onnxcam.model.model import Model, Port, load
+from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
+from onnxcam.run.groups import held_inputs
+from onnxcam.run.samples import is_float_type, sample_feeds
 from onnxcam.run.scores import checked_rows, not_finite
 from onnxcam.run.session import Session, available_devices
 
@@ -131,41 +133,8 @@ def _narrowest(model: Model) -> int:
     """Return the bytes of the narrowest float that a model takes, holds or returns."""
     weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
     ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if _is_float(d)]
+    floats = [d.itemsize for d in (*weights, *ports) if is_float_type(d)]
     return max(min(floats, default=4), 2)
-
-
-def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
-    """Return random inputs of a model's shapes.
-
-    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
-    """
-    rng = np.random.default_rng(seed)
-    feeds = {}
-    symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
-    for port in model.inputs:
-        dims = list(enumerate(port.shape or ()))
-        sizes = [d if isinstance(d, int) else _size(axis, port) for axis, d in dims]
-        shape = [
-            symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
-        ]
-        dtype = port.dtype or np.dtype(np.float32)
-        values = rng.normal(size=shape) if _is_float(dtype) else np.ones(shape)
-        feeds[port.name] = np.asarray(values).astype(dtype)
-    return feeds
-
-
-def _size(axis: int, port: Port) -> int:
-    rank = len(port.shape or ())
-    if axis == 0 or rank < 2:
-        return 1
-    if rank > 2:
-        return 64
-    return 512 if port.dtype is not None and _is_float(port.dtype) else 1
-
-
-def _is_float(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def _checked(model: Model, file: Path | None) -> list[str]:
@@ -237,9 +206,9 @@ def _own_difference(
     # The session is gone before the next one comes: each holds the weights twice.
     added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
-    layout, shape = catalog.input_layout or catalog.input_positions, feeds[catalog.input].shape
-    batch = None if layout is None else layout.batch
-    checked_rows(len(classes), 1 if batch is None else shape[batch], catalog.reduction)
+    layout = catalog.input_layout or catalog.input_positions
+    inputs = 1 if layout is None else held_inputs(feeds[catalog.input].shape, layout)
+    checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)

@@ -32,6 +32,7 @@ class Job:
     targets: tuple[str, ...]
     quantity: str
     against: str | None
+    boxes: tuple[int, ...]
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
     class_axis: int | None
@@ -74,7 +75,7 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     _check_places(job)
-    targets = wanted(job.targets, job.quantity, job.against)
+    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)

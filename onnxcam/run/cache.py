@@ -157,7 +157,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     own = not foreign and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
-        key = _key(model, plan.key)
+        key = key_of(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.sha256)
@@ -185,7 +185,7 @@ def analysed(
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{_key(model, [repr((reduction_layer, class_axis))])}.layers"
+        key = f"{key_of(model, [repr((reduction_layer, class_axis))])}.layers"
         data = kept.get(key)
         if data is None or not record.read(model, reduction_layer, data, class_axis):
             kept.put(key, record.written(model, reduction_layer, class_axis))
@@ -205,7 +205,7 @@ def _is_foreign(method: GraphMethod) -> bool:
     return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
-def _key(model: Model, options: list[str]) -> str:
+def key_of(model: Model, options: list[str]) -> str:
     """Return the name of an entry: a hash of all that it depends on."""
     found = hashlib.sha256(_code() + _content(model))
     for text in (model.sha256, *options):
