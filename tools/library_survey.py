@@ -91,9 +91,7 @@ def _run(options: argparse.Namespace) -> int:
     exporters = options.exporter or ["script", "dynamo"]
     for subject in subjects:
         wanted = [
-            e
-            for e in exporters
-            if not (options.missing and results.has(subject.library, subject.name, e))
+            e for e in exporters if not (options.missing and results.has(subject.library, subject.name, e))
         ]
         if not wanted:
             continue

@@ -31,10 +31,7 @@ def tensorflow(exporter, network, path):
     keras.utils.set_random_seed(0)
     if network == "MobileNetV2":
         net = keras.applications.MobileNetV2(
-            weights=None,
-            input_shape=(HEIGHT, WIDTH, 3),
-            classes=CLASSES,
-            alpha=0.5,
+            weights=None, input_shape=(HEIGHT, WIDTH, 3), classes=CLASSES, alpha=0.5,
             classifier_activation=None,
         )
     else:

@@ -73,9 +73,7 @@ def constants(model: ModelProto) -> ModelProto:
         helper.make_node("Constant", [], [t.name], value=t, name=f"constant_{i}")
         for i, t in enumerate(model.graph.initializer)
     ]
-    ports = [
-        i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}
-    ]
+    ports = [i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}]
     nodes = [*made, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:], model.graph.input[:]
     model.graph.input.extend(ports)
@@ -130,9 +128,7 @@ def odd_names(model: ModelProto) -> ModelProto:
     ports = {i.name for i in graph.input if i.name not in weights} | {o.name for o in graph.output}
     made = {n for node in graph.node for n in node.output} | weights
     order = sorted(made - ports - {""})
-    names = {
-        n: f"é {i}/gra d::{i}:0%s" + ("x" * 200 if i % 7 == 0 else "") for i, n in enumerate(order)
-    }
+    names = {n: f"é {i}/gra d::{i}:0%s" + ("x" * 200 if i % 7 == 0 else "") for i, n in enumerate(order)}
     for node in _all_nodes(graph):
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]
@@ -154,9 +150,7 @@ def unsorted(model: ModelProto) -> ModelProto:
 
 def at_opset(model: ModelProto, number: int) -> ModelProto:
     """Let onnx's converter bring a model to an opset."""
-    if any(
-        o.domain not in ("", "ai.onnx") for o in model.opset_import if _is_used(model, o.domain)
-    ):
+    if any(o.domain not in ("", "ai.onnx") for o in model.opset_import if _is_used(model, o.domain)):
         raise NotMadeError("onnx's converter takes standard operators only")
     try:
         return onnx.version_converter.convert_version(model, number)

@@ -75,9 +75,7 @@ def source(exporter: str, network: str, folder: Path) -> Source:
     if exporter in STAND_INS:
         path = SHARED / STAND_INS[exporter]
         if network != "MobileNetV2":
-            raise NotMadeError(
-                "no registry has the exporter, and no file of a ViT by it is at hand"
-            )
+            raise NotMadeError("no registry has the exporter, and no file of a ViT by it is at hand")
         if not path.exists():
             raise NotMadeError(f"no registry has the exporter, and {path.name} is not at hand")
         return Source(exporter, path.name, path, _feeds(path))

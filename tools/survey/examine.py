@@ -110,7 +110,9 @@ def _examine(path: Path, tape: Tape, expert: Expert, row: Row, cost: bool) -> No
     _converted(path, explain, x, target, said.raw_map, expert, row, cost)
 
 
-def _compare(outputs: dict[str, Array], said: Any, tape: Tape, expert: Expert, row: Row) -> None:
+def _compare(
+    outputs: dict[str, Array], said: Any, tape: Tape, expert: Expert, row: Row
+) -> None:
     scores = outputs["onnxcam.score"][0]
     score, row.score = expert.score(scores)
     if score is None or row.score > SCORE:
@@ -168,9 +170,7 @@ def _measure(plain: str, explained: bytes, feeds: dict[str, Array], row: Row) ->
     )
     row.milliseconds = float(np.min(times[0])) * 1000
     if row.milliseconds > 1:
-        row.cost = round(
-            min(ratio(times[0], times[1]).median, np.min(times[1]) / np.min(times[0])), 3
-        )
+        row.cost = round(min(ratio(times[0], times[1]).median, np.min(times[1]) / np.min(times[0])), 3)
 
 
 def _input_gradient(path: Path, explain: Any, x: Array, target: int) -> Array | None:

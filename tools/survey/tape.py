@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -106,7 +107,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.tape, self.stack, self.count = tape, stack, 0
 
-    def __torch_function__(
+    def __torch_function__(  # noqa: D105
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
