@@ -12,12 +12,12 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from onnxcam.analysis.layout.atoms import Atom, Axis, settled
-from onnxcam.analysis.layout.meaning import Meaning
+from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
 from onnxcam.graph.emit import Dim
 
 
-def parted(meaning: Meaning, shape: Sequence[Dim]) -> Meaning | None:
+def parted(meaning: Meaning | None, shape: Sequence[Dim]) -> Meaning | None:
     """Return the meaning of an input of whose batch a part is something else; None for any other.
 
     Args:
@@ -29,6 +29,8 @@ def parted(meaning: Meaning, shape: Sequence[Dim]) -> Meaning | None:
         their tiles or patches. An axis of its own has the channels, where there are none, else it
         is one more direction of space: an own map of every frame.
     """
+    if meaning is None:
+        return None
     batch = [(i, a) for i, axis in enumerate(meaning.axes) for a in axis.wide if a.letter == "N"]
     at_front = bool(batch) and (batch[0][0] == 0 or (shape[0] == 1 and not meaning.axes[0].known))
     if not at_front or all(i == 0 for i, _ in batch):
@@ -47,6 +49,21 @@ def parted(meaning: Meaning, shape: Sequence[Dim]) -> Meaning | None:
     if any(a.letter == "N" for axis in axes[1:] for a in axis.atoms):
         return None
     return Meaning(tuple(settled(axes)))
+
+
+def pictured(meaning: Meaning | None, shape: Sequence[Dim]) -> Meaning | None:
+    """Return the meaning of an input that nothing is known of, but that has a picture's shape.
+
+    A transformer that cuts the picture into patches has no operator that says what axes are; an
+    axis of 1 or 3 beside two that are longer has the channels.
+    """
+    known = meaning is not None and any(a.letter in SPACE[3] for a in meaning.atoms)
+    narrow = [i for i, d in enumerate(shape) if i in (1, 3) and d in (1, 3)]
+    if known or len(shape) != 4 or len(narrow) != 1:
+        return None
+    if any(d in (1, 2, 3) for i, d in enumerate(shape) if i and i not in narrow):
+        return None
+    return plain("NCHW" if narrow == [1] else "NHWC", shape)
 
 
 def _own_letter(letters: Container[str]) -> str | None:

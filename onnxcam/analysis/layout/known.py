@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxcam.analysis.layout.records import Layout
-from onnxcam.analysis.layout.sizes import refine
+from onnxcam.analysis.layout.sizes import refine, settle
 from onnxcam.analysis.layout.spread import layouts
 from onnxcam.graph.emit import Dim, Tensor, shape_of
 from onnxcam.model.draft import Draft
@@ -44,6 +44,7 @@ def opened(model: Model) -> tuple[Draft, dict[int, Layout]]:
         found = known(model)
         for name, dims in found.shapes.items():
             named[name].shape = list(dims)
+        settle(draft.graph)
         return draft, {id(named[name]): layout for name, layout in found.layouts.items()}
     refine(draft.graph)
     by_id = layouts(draft.graph)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from onnxcam.analysis.layout.atoms import Axis
-from onnxcam.analysis.layout.inputs import Reader, parted
+from onnxcam.analysis.layout.inputs import Reader, parted, pictured
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
 from onnxcam.analysis.layout.rules import (
@@ -19,7 +19,7 @@ from onnxcam.analysis.layout.rules import (
     rule_of,
 )
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
+from onnxcam.graph.emit import Tensor, const_value, dtype_of, is_float, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
@@ -29,13 +29,14 @@ def layouts(graph: ir.Graph) -> dict[int, Layout]:
     Args:
         graph: Main graph, with inferred shapes.
     """
-    found = _walked(graph, {})
-    seeds = {
-        id(t): seed
-        for t in graph.inputs
-        if id(t) in found and (seed := parted(found[id(t)], shape_of(t) or ())) is not None
-    }
-    found = _walked(graph, seeds) if seeds else found
+    seeds: dict[int, Meaning] = {}
+    found = _walked(graph, seeds)
+    for settle in (parted, pictured):
+        for tensor in filter(is_float, graph.inputs):
+            better = settle(found.get(id(tensor)), shape_of(tensor) or ())
+            if better is not None:
+                seeds[id(tensor)] = better
+        found = _walked(graph, seeds) if seeds else found
     shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}
     inputs = [id(t) for t in graph.inputs if id(t) in found]
     reader = Reader([found[key] for key in inputs])
