@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from onnxcam.analysis.layout.atoms import Axis
@@ -23,19 +23,20 @@ from onnxcam.graph.emit import Tensor, const_value, dtype_of, is_float, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
-def layouts(graph: ir.Graph) -> dict[int, Layout]:
+def layouts(graph: ir.Graph, said: Mapping[int, Meaning] | None = None) -> dict[int, Layout]:
     """Return the layouts that can be told, by the ``id`` of the tensor.
 
     Args:
         graph: Main graph, with inferred shapes.
+        said: What is said of tensors, by their ``id``: it is not asked of the graph.
     """
-    seeds: dict[int, Meaning] = {}
+    seeds = dict(said or {})
     found = _walked(graph, seeds)
     for settle in (parted, pictured):
-        for tensor in filter(is_float, graph.inputs):
-            better = settle(found.get(id(tensor)), shape_of(tensor) or ())
-            if better is not None:
-                seeds[id(tensor)] = better
+        for tensor in graph.inputs:
+            if is_float(tensor) and id(tensor) not in (said or {}):
+                better = settle(found.get(id(tensor)), shape_of(tensor) or ())
+                seeds.update({} if better is None else {id(tensor): better})
         found = _walked(graph, seeds) if seeds else found
     shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}
     inputs = [id(t) for t in graph.inputs if id(t) in found]
