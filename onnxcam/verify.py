@@ -206,9 +206,11 @@ def _own_difference(
     # The session is gone before the next one comes: each holds the weights twice.
     added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
-    inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
+    layout = catalog.input_layout or catalog.input_positions
+    inputs = 1 if layout is None else held_inputs(feeds[catalog.input].shape, layout)
     # Gradients lie in the tensors' own axes: one row of scores is one input, whatever counts it.
-    if catalog.input_layout is not None or isinstance(explained, compose.Explained) or len(classes) > 1:
+    known = catalog.input_layout is not None or isinstance(explained, compose.Explained)
+    if known or len(classes) > 1:
         checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
@@ -258,9 +260,8 @@ def _wanted(
     )
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        extents = layout.extents(feeds[plan.catalog.input].shape)
-        size = tuple(n for n in extents if isinstance(n, int))
-        maps = upsample(maps, size, plan.upsampling)
+        size = layout.sizes(feeds[plan.catalog.input].shape)
+        maps = maps if size is None else upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
 

@@ -62,6 +62,7 @@ def _catalog(said: Mapping[str, Any]) -> Catalog:
         "warnings": tuple(said["warnings"]),
         "reduction": _reduction(said["reduction"]),
         "input_layout": _layout(said["input_layout"]),
+        "input_positions": _layout(said["input_positions"]),
     })  # fmt: skip
 
 

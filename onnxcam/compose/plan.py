@@ -201,8 +201,14 @@ def default_feature(catalog: Catalog, name: str | None, method: Method | None = 
 
 
 def input_layer(catalog: Catalog) -> Candidate:
-    """Return the input as a layer, for the methods on the input."""
+    """Return the input as a layer, for the methods on the input.
+
+    What they find needs no names of axes: where these are not known, all but the batch's are
+    positions, and the map has the shape of the input (one value a feature of a table).
+    """
     layout = catalog.input_layout
+    if layout is None or layout.regrouped.strange:
+        layout = catalog.input_positions or layout
     return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
 
 

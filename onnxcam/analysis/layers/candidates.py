@@ -11,7 +11,7 @@ from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, pr
 from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
-from onnxcam.analysis.layout import Layout, opened, spatial_shape
+from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.errors import bounded
 from onnxcam.graph import ir
@@ -81,7 +81,18 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
     feature, reason, warnings = default_feature(layers)
-    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings)
+    positions = _positions(shape_of(source) or (), shape_of(score) or ())
+    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings, positions)
+
+
+def _positions(source: Sequence[Dim], score: Sequence[Dim]) -> Layout | None:
+    """Return the layout of an input of batch and positions, where the score has its batch too."""
+    space = SPACE.get(len(source) - 1)
+    if not space or not score:
+        return None
+    sizes = [isinstance(shape[0], int) for shape in (source, score)]
+    other = source[0] != score[0] if all(sizes) else sizes[1]
+    return None if other else Layout(f"N{space}")
 
 
 def _views(score: Tensor) -> set[int]:

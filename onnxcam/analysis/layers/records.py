@@ -133,6 +133,8 @@ class Catalog:
         input: Name of the input that the maps are laid over.
         input_layout: The meaning of that input's axes, None where the graph doesn't tell.
         warnings: What the reader of a map of the default layer has to know, in words.
+        input_positions: The same where every axis but that of the batch is taken for positions;
+            None where the first axis cannot be that of the batch.
     """
 
     candidates: tuple[Candidate, ...]
@@ -142,6 +144,7 @@ class Catalog:
     input: str
     input_layout: Layout | None
     warnings: tuple[str, ...] = ()
+    input_positions: Layout | None = None
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.
