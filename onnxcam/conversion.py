@@ -19,8 +19,9 @@ from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
+from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted
-from onnxcam.verify import Array, Check, sample_feeds, verify
+from onnxcam.verify import Array, Check, verify
 
 _MARK = "onnxcam.method"
 

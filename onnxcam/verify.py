@@ -9,17 +9,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from onnx import ModelProto, helper
 
 from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
-from onnxcam.autodiff import vjp_model
+from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
-from onnxcam.graph.emit import Dim, np_dtype
+from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
-from onnxcam.model.draft import expose
-from onnxcam.model.model import Model, Port, load
+from onnxcam.model.draft import exposed
+from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
+from onnxcam.model.weights import is_light
 from onnxcam.output.upsample import upsample
+from onnxcam.run.samples import is_float, sample_feeds
 from onnxcam.run.scores import not_finite
 from onnxcam.run.session import Session, available_devices
 
@@ -84,7 +87,7 @@ def verify(
     """
     model = explained.model if file is None else load(file, opset=source.opset)
     feeds = feeds or sample_feeds(source)
-    problems = [*_checked(model, file), *_foreign(model, source), *_missing(model, source)]
+    problems = [*_checked(model), *_foreign(model, source), *_missing(model, source)]
     what = _TRUTH[type(explained)]
     if problems:
         return Check((), nan, nan, nan, *what, tuple(problems))
@@ -128,49 +131,27 @@ def _narrowest(model: Model) -> int:
     """Return the bytes of the narrowest float that a model takes, holds or returns."""
     weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
     ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if _is_float(d)]
+    floats = [d.itemsize for d in (*weights, *ports) if is_float(d)]
     return max(min(floats, default=4), 2)
 
 
-def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
-    """Return random inputs of a model's shapes.
-
-    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
-    """
-    rng = np.random.default_rng(seed)
-    feeds = {}
-    symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
-    for port in model.inputs:
-        dims = list(enumerate(port.shape or ()))
-        sizes = [d if isinstance(d, int) else _size(axis, port) for axis, d in dims]
-        shape = [
-            symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
-        ]
-        dtype = port.dtype or np.dtype(np.float32)
-        values = rng.normal(size=shape) if _is_float(dtype) else np.ones(shape)
-        feeds[port.name] = np.asarray(values).astype(dtype)
-    return feeds
-
-
-def _size(axis: int, port: Port) -> int:
-    rank = len(port.shape or ())
-    if axis == 0 or rank < 2:
-        return 1
-    if rank > 2:
-        return 64
-    return 512 if port.dtype is not None and _is_float(port.dtype) else 1
-
-
-def _is_float(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-
-
-def _checked(model: Model, file: Path | None) -> list[str]:
+def _checked(model: Model) -> list[str]:
+    """Ask onnx's checker; large weights stand in as inputs, so that nobody copies them."""
+    proto = ModelProto()
+    proto.CopyFrom(model.light)
+    graph = proto.graph
+    heavy = [t for t in graph.initializer if is_light(t)]
+    kept = [t for t in graph.initializer if not is_light(t)]
+    fed = {v.name for v in graph.input}
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in heavy
+        if t.name not in fed
+    )
     try:
-        if file is not None:
-            onnx.checker.check_model(str(file), full_check=True)
-        else:
-            onnx.checker.check_model(model.proto, full_check=True)
+        onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         return [f"onnx.checker: {' '.join(str(error).split())[:200]}"]
     return []
@@ -204,7 +185,7 @@ def _differences(
     names = [p.name for p in source.outputs]
     given = {p.name: feeds[p.name] for p in source.inputs}
     (plain, optimised), (got_plain, got_optimised) = (
-        [Session(m, device=device, optimise=o).run(f, names) for o in (False, True)]
+        [_run(m, f, names, device, optimise=o) for o in (False, True)]
         for m, f in ((source, given), (model, feeds))
     )
     return (
@@ -218,7 +199,14 @@ def _differences(
 def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
     """Return how far the outputs of two models are from each other, optimisations off."""
     names = [p.name for p in original.outputs]
-    return _farthest(*(Session(m, optimise=False).run(feeds, names) for m in (model, original)))
+    return _farthest(*(_run(m, feeds, names, "auto", optimise=False) for m in (model, original)))
+
+
+def _run(
+    model: Model, feeds: dict[str, Array], outputs: list[str], device: Any, *, optimise: bool = True
+) -> list[Array]:
+    """Run a model once. Its session is gone when the next one comes: each holds all weights."""
+    return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)
 
 
 def _farthest(got: list[Array], want: list[Array]) -> float:
@@ -235,9 +223,7 @@ def _own_difference(
 ) -> float:
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    # The session is gone before the next one comes: each holds the weights twice.
-    added = list(explained.outputs)
-    classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
+    classes, *got = _run(model, given, [names.CLASS, *explained.outputs], device)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return _farthest(got, wanted)
@@ -253,16 +239,15 @@ def _gradients(
     device: Any,
 ) -> list[Array]:
     """Return the gradients as `vjp_model` makes them, of a one in the class's place."""
-    (score,) = Session(expose(source, [explained.score]), device=device).run(
-        feeds, [explained.score]
-    )
+    shown = exposed(source, [explained.score])
+    (score,) = _run(shown, feeds, [explained.score], device)
     seed = np.zeros_like(score) if score.ndim > 1 else np.ones_like(score)
     if score.ndim > 1:
         columns = np.moveaxis(seed, catalog.reduction.class_axis, 1)
         columns[np.arange(len(classes)), classes[:, 0]] = 1
-    proto = vjp_model(source.proto, explained.wrt, [explained.score])
+    made = differentiated(source, explained.wrt, [explained.score])
     given = {**feeds, f"ct::{explained.score}": seed}
-    return Session(proto, device=device).run(given, list(explained.outputs))
+    return _run(made, given, list(explained.outputs), device)
 
 
 def _wanted(
@@ -278,9 +263,7 @@ def _wanted(
         normalize="none",
         expose=frozenset(),
     )
-    (maps,) = Session(compose.plan_graph(source, alone).model, device=device).run(
-        feeds, [names.MAP]
-    )
+    (maps,) = _run(compose.plan_graph(source, alone).model, feeds, [names.MAP], device)
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
         size = tuple(feeds[plan.catalog.input].shape[i] for i in layout.space)

@@ -121,6 +121,12 @@ class Draft:
 
 
 def expose(model: Model, names: Iterable[str]) -> ModelProto:
+    """Return :func:`exposed` with the weights in it."""
+    made = exposed(model, names)
+    return made.weights.attach(made.light)
+
+
+def exposed(model: Model, names: Iterable[str]) -> Model:
     """Return the model with these tensors as extra outputs, the old outputs first.
 
     Args:
@@ -130,7 +136,7 @@ def expose(model: Model, names: Iterable[str]) -> ModelProto:
     draft = Draft(model)
     for name in names:
         draft.output(draft.tensor(name))
-    return draft.build()
+    return draft.finish()
 
 
 def cut(model: Model, outputs: Sequence[str]) -> ModelProto:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.model.passes.shapes import infer_shapes, put_right
-from onnxcam.model.stream import digest, mapped, parse
+from onnxcam.model.stream import digest, parse
 from onnxcam.model.weights import (
     SMALL,
     Bytes,
@@ -34,6 +33,7 @@ from onnxcam.model.weights import (
     fill,
     is_light,
     lighten,
+    mapped,
 )
 
 
@@ -171,7 +171,7 @@ def _read(
         light, weights = detached(source, borrow=borrow)
         return light, weights, "" if borrow else _digest(light, weights), None
     if isinstance(source, bytes):
-        light, weights = _parsed(source, "the bytes")
+        light, weights = parse(source, "the bytes")
         return light, weights, digest(source), None
     path = Path(source)
     if path.is_dir():
@@ -182,15 +182,9 @@ def _read(
         raise ModelError(f"{path}: no such file", "check the path") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
-    light, weights = _parsed(data, str(path))
+    light, weights = parse(data, str(path))
     external = _external(light, path)
     return light, Weights({**weights, **external}, external), digest(data), path
-
-
-def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
-    if not data:
-        raise ModelError(f"{name}: is empty", "export or copy the model again")
-    return parse(data, name)
 
 
 def _digest(light: ModelProto, weights: Weights) -> str:

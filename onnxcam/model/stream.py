@@ -28,8 +28,10 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
         name: What to call it in messages.
 
     Raises:
-        ModelError: It is no ONNX model, or truncated.
+        ModelError: It is empty, no ONNX model, or truncated.
     """
+    if not data:
+        raise ModelError(f"{name}: is empty", "export or copy the model again")
     view = memoryview(data)
     flat = np.frombuffer(data, np.uint8)
     rest, graph, heavy = [], [], []
@@ -69,14 +71,6 @@ def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int
         else:
             head.append(view[field.start : field.end])
     return b"".join(head), raw
-
-
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Return the content of a file, mapped into memory (an empty one cannot be)."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return b""
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def digest(data: bytes | mmap.mmap) -> str:
@@ -119,6 +113,7 @@ def write(light: ModelProto, weights: Weights, file: IO[bytes]) -> None:
     _write_all(file, [rest.SerializeToString(), wire.header(_MODEL_GRAPH, total), body])
     for tag, (head, raw_tag, data) in zip(tags, parts, strict=True):
         _write_all(file, [tag, head, raw_tag, data.data])
+        release(data)
 
 
 def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) -> None:
@@ -145,6 +140,7 @@ def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) 
                 for key, value in entries.items():
                     tensor.external_data.add(key=key, value=str(value))
                 file.write(weights[tensor.name].data)
+                release(weights[tensor.name])
     path.write_bytes(proto.SerializeToString())
 
 

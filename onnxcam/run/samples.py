@@ -1,0 +1,46 @@
+"""Random inputs, to run a model on where nobody gives any."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.graph.emit import Dim
+from onnxcam.model.model import Model, Port
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
+    """Return random inputs of a model's shapes.
+
+    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
+    """
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
+    for port in model.inputs:
+        dims = list(enumerate(port.shape or ()))
+        sizes = [d if isinstance(d, int) else _size(axis, port) for axis, d in dims]
+        shape = [
+            symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
+        ]
+        dtype = port.dtype or np.dtype(np.float32)
+        values = rng.normal(size=shape) if is_float(dtype) else np.ones(shape)
+        feeds[port.name] = np.asarray(values).astype(dtype)
+    return feeds
+
+
+def _size(axis: int, port: Port) -> int:
+    rank = len(port.shape or ())
+    if axis == 0 or rank < 2:
+        return 1
+    if rank > 2:
+        return 64
+    return 512 if port.dtype is not None and is_float(port.dtype) else 1
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is of reals, however narrow."""
+    return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
