@@ -1,16 +1,39 @@
-"""Files, written whole or not at all: the one place where that is done."""
+"""Files: read where they are what they seem, written whole or not at all.
+
+A file is written beside its place, under a name that nobody else has, and moved there when it is
+complete. Whoever writes holds a lock on it until then; what was left by a process that was killed
+has none, and the next one that writes to the folder sweeps it.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
-from onnxcam.errors import OnnxcamError
+from onnxcam.errors import InputError, OnnxcamError
+
+try:
+    import fcntl
+except ImportError:  # Windows has other locks
+    fcntl = None  # type: ignore[assignment]
 
 PART = ".part"  # ends the name of a file that is being written
+_MARK = ".onnxcam-"  # before the digits of such a name
+_FORGOTTEN = 3600  # seconds, where there are no locks: an older part belongs to nobody
+_LONGEST = 120  # characters of a file's name that a part's has, of 255 bytes
+_swept: set[Path] = set()
+_ledger: list[int] = []  # where a process that watches this one reads what is being written
+
+
+def register(descriptor: int) -> None:
+    """Tell the reader of a pipe from now on which files are being written, and which are done."""
+    _ledger[:] = [descriptor]
 
 
 @contextmanager
@@ -20,18 +43,22 @@ def whole(place: Path) -> Iterator[Path]:
     An old file stays until the new one is complete, and where the block raises.
 
     Yields:
-        Where to write: a name of its own in the same folder.
+        Where to write: an empty file of a name of its own in the same folder.
 
     Raises:
-        OSError: It cannot be moved to its place.
+        OSError: It cannot be made, or not be moved to its place.
     """
-    part = place.with_name(f".{place.name}.{os.getpid()}.{token_hex(4)}{PART}")
+    sweep(place.parent)
+    part, descriptor = _made(place)
     try:
         yield part
         os.replace(part, place)
     finally:
-        with suppress(OSError):  # it was moved, or never made
+        with suppress(OSError):  # it was moved
             part.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+        _tell("-", part)
 
 
 def write_whole(place: Path, data: bytes) -> None:
@@ -48,3 +75,96 @@ def write_whole(place: Path, data: bytes) -> None:
             f"{place}: cannot be written ({error.strerror})",
             "choose a folder that you may write to",
         ) from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that is no more left half written in a folder; once for each."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        left = [e.name for e in entries if e.name.endswith(PART) and _MARK in e.name]
+        for name in left:
+            remove_dead(folder / name)
+
+
+def remove_dead(part: Path) -> None:
+    """Remove a file that was being written, where nobody writes it any more."""
+    with suppress(OSError):
+        if fcntl is None:
+            if time.time() - part.lstat().st_mtime > _FORGOTTEN:
+                part.unlink()
+            return
+        descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def regular(path: Path, most: int | None = None) -> None:
+    """Check that a path leads to a regular file, before it is opened: a pipe has no end.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have; None for any number.
+
+    Raises:
+        InputError: It is a folder, a pipe, a device or a socket, or larger.
+        OSError: It is missing, or out of reach.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{path} is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}", _COPY)
+    if most is not None and state.st_size > most:
+        raise InputError(
+            f"{path} has {state.st_size:,} bytes, more than the {most:,} that such a file may have",
+            "is it the right file?",
+        )
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+_COPY = "give a regular file; copy what comes out of a pipe into one first"
+
+
+def _made(place: Path) -> tuple[Path, int | None]:
+    """Make a file that nobody else has, and hold a lock on it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    stem = os.fsdecode(os.fsencode(place.name)[:_LONGEST])
+    while True:
+        part = place.with_name(f".{stem}{_MARK}{token_hex(8)}{PART}")
+        _tell("+", part)
+        descriptor = os.open(part, flags, 0o666)
+        if fcntl is None:  # Windows moves no file that is open
+            os.close(descriptor)
+            return part, None
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:  # else somebody swept it before it was locked
+            return part, descriptor
+        os.close(descriptor)
+
+
+def _tell(what: str, part: Path) -> None:
+    for descriptor in _ledger:
+        with suppress(OSError):
+            os.write(descriptor, os.fsencode(f"{what}{part.absolute()}") + b"\0")
+
+
+def still_written(told: bytes) -> list[Path]:
+    """Return the files that a process was writing, by what it told; see :func:`register`."""
+    found: dict[str, Any] = {}
+    for line in told.split(b"\0"):
+        name = os.fsdecode(line)
+        if name.startswith("+"):
+            found[name[1:]] = None
+        elif name.startswith("-"):
+            found.pop(name[1:], None)
+    return [Path(name) for name in found]

@@ -15,6 +15,7 @@ from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
+from onnxcam.errors import bounded
 from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import exposed
@@ -22,8 +23,10 @@ from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.model.weights import is_light
 from onnxcam.output.upsample import upsample
-from onnxcam.run.samples import is_float, sample_feeds
-from onnxcam.run.scores import not_finite
+from onnxcam.run.agreement import farthest
+from onnxcam.run.groups import held_inputs
+from onnxcam.run.samples import is_float_type, sample_feeds
+from onnxcam.run.scores import checked_rows, not_finite
 from onnxcam.run.session import Session, available_devices
 
 _TRUTH = {
@@ -66,6 +69,7 @@ class Check:
     warnings: tuple[str, ...] = ()
 
 
+@bounded("the model cannot be checked")
 def verify(
     source: Model,
     explained: compose.Explained | compose.Gradients,
@@ -131,7 +135,7 @@ def _narrowest(model: Model) -> int:
     """Return the bytes of the narrowest float that a model takes, holds or returns."""
     weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
     ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if is_float(d)]
+    floats = [d.itemsize for d in (*weights, *ports) if is_float_type(d)]
     return max(min(floats, default=4), 2)
 
 
@@ -189,9 +193,9 @@ def _differences(
         for m, f in ((source, given), (model, feeds))
     )
     return (
-        _farthest(got_plain, plain),
-        _farthest(got_optimised, optimised),
-        _farthest(optimised, plain),
+        farthest(got_plain, plain),
+        farthest(got_optimised, optimised),
+        farthest(optimised, plain),
         not_finite(dict(zip(names, optimised, strict=True))),
     )
 
@@ -199,7 +203,7 @@ def _differences(
 def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
     """Return how far the outputs of two models are from each other, optimisations off."""
     names = [p.name for p in original.outputs]
-    return _farthest(*(_run(m, feeds, names, "auto", optimise=False) for m in (model, original)))
+    return farthest(*(_run(m, feeds, names, "auto", optimise=False) for m in (model, original)))
 
 
 def _run(
@@ -207,10 +211,6 @@ def _run(
 ) -> list[Array]:
     """Run a model once. Its session is gone when the next one comes: each holds all weights."""
     return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)
-
-
-def _farthest(got: list[Array], want: list[Array]) -> float:
-    return max((relative(a, b) for a, b in zip(got, want, strict=True)), default=0.0)
 
 
 def _own_difference(
@@ -224,10 +224,12 @@ def _own_difference(
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
     classes, *got = _run(model, given, [names.CLASS, *explained.outputs], device)
+    inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
+    checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
-        return _farthest(got, wanted)
-    return _farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
+        return farthest(got, wanted)
+    return farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
 
 
 def _gradients(
@@ -241,10 +243,11 @@ def _gradients(
     """Return the gradients as `vjp_model` makes them, of a one in the class's place."""
     shown = exposed(source, [explained.score])
     (score,) = _run(shown, feeds, [explained.score], device)
-    seed = np.zeros_like(score) if score.ndim > 1 else np.ones_like(score)
-    if score.ndim > 1:
-        columns = np.moveaxis(seed, catalog.reduction.class_axis, 1)
-        columns[np.arange(len(classes)), classes[:, 0]] = 1
+    seed = np.zeros_like(score)
+    columns, axes = seed, (catalog.reduction.batch_axis, catalog.reduction.class_axis)
+    columns = np.moveaxis(seed, [a for a in axes if a is not None], range(2 - axes.count(None)))
+    rows = () if axes[0] is None else (np.arange(len(classes)),)
+    columns[rows if axes[1] is None else (*rows, classes[:, 0] if rows else classes[0, 0])] = 1
     made = differentiated(source, explained.wrt, [explained.score])
     given = {**feeds, f"ct::{explained.score}": seed}
     return _run(made, given, list(explained.outputs), device)
@@ -266,7 +269,7 @@ def _wanted(
     (maps,) = _run(compose.plan_graph(source, alone).model, feeds, [names.MAP], device)
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(feeds[plan.catalog.input].shape[i] for i in layout.space)
+        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
         maps = upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
@@ -279,14 +282,3 @@ def _normalised(maps: Array, how: str) -> Array:
     bottom = low if how == "minmax" else np.zeros_like(low)
     span = high - bottom
     return np.where(span > 0, (maps - bottom) / np.where(span > 0, span, 1), 0)
-
-
-def relative(got: Any, want: Any) -> float:
-    """Return the largest difference over the largest value; NaN in the same place is equal."""
-    got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape:
-        return float("inf")
-    if got.size == 0 or np.array_equal(got, want, equal_nan=got.dtype.kind == "f"):
-        return 0.0
-    a, b = got.astype(np.float64), want.astype(np.float64)
-    return float(np.nanmax(np.abs(a - b)) / (np.nanmax(np.abs(b)) or 1.0))

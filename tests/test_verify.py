@@ -13,8 +13,9 @@ from onnxcam import methods, names
 from onnxcam.analysis import layers
 from onnxcam.compose import Explained, explain_graph
 from onnxcam.model.model import Model, load
+from onnxcam.run.agreement import relative
 from onnxcam.run.samples import sample_feeds
-from onnxcam.verify import Check, relative, verify
+from onnxcam.verify import Check, verify
 
 
 def _explained(model: Model, method: str = "gradcam", **options: object) -> Explained:

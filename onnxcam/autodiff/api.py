@@ -12,7 +12,7 @@ from onnxcam.autodiff.control.sequences import zeros
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.ort_training import builder as ort_training
 from onnxcam.autodiff.overrides import Rules
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, bounded
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model, load
@@ -20,6 +20,7 @@ from onnxcam.model.model import Model, load
 COTANGENT, GRADIENT = "ct::", "grad::"
 
 
+@bounded("the model cannot be differentiated")
 def vjp_model(
     model: ModelProto,
     wrt: Sequence[str],

@@ -14,6 +14,7 @@ from onnxcam.analysis.layout import opened
 from onnxcam.autodiff.expand import has_definition
 from onnxcam.autodiff.registry import STANDARD, limited, lookup, nondiff_reason, refusal, table
 from onnxcam.autodiff.rules.contrib import by_definition
+from onnxcam.errors import bounded
 from onnxcam.graph import ir
 from onnxcam.graph.bodies import bodies
 from onnxcam.graph.contrib import defined
@@ -125,6 +126,7 @@ def refusals() -> dict[tuple[str, str], str]:
     return {(c.domain, c.op_type): c.reason for c in known() if c.kind == "none"}
 
 
+@bounded("the model cannot be looked through")
 def of_model(model: Model, *, reduction_layer: str | None = None) -> list[Usage]:
     """Return the operators of a model and how often they stand on the path to the score.
 
@@ -137,7 +139,7 @@ def of_model(model: Model, *, reduction_layer: str | None = None) -> list[Usage]
         UsageError: There is no tensor of the name given.
     """
     draft, known_layouts = opened(model)
-    score = draft.tensor(reduction(draft.graph, draft, reduction_layer).name)
+    score = draft.tensor(reduction(draft.graph, draft, reduction_layer, known_layouts).name)
     passed = {id(n) for n in path(draft.graph, score, known_layouts)[0]}
     counts: dict[tuple[str, str], list[int]] = {}
     for node in draft.graph.nodes:

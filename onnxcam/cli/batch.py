@@ -32,8 +32,10 @@ class Job:
     targets: tuple[str, ...]
     quantity: str
     against: str | None
+    boxes: tuple[int, ...]
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
+    class_axis: int | None
     upsampling: Any
     device: Any
     preprocess: str | None
@@ -73,7 +75,7 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     _check_places(job)
-    targets = wanted(job.targets, job.quantity, job.against)
+    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
@@ -83,9 +85,9 @@ def run(job: Job) -> Outcome:
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
-                for maps in result:
-                    for name, explanation in maps.items():
-                        _finish(job, _Name(Path(path), name), explanation, outcome)
+                for number, rows in _inputs(result):
+                    for name, explanation in (item for maps in rows for item in maps.items()):
+                        _finish(job, _Name(Path(path), name, number), explanation, outcome)
             except UsageError:
                 raise
             except OnnxcamError as error:
@@ -102,6 +104,7 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         job.methods,
         feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
+        class_axis=job.class_axis,
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,
@@ -127,10 +130,19 @@ class _Name:
     Attributes:
         path: The input.
         map: Name of the map.
+        number: Of the input in an array of several, from 1; None where there is one.
     """
 
     path: Path
     map: str
+    number: int | None = None
+
+
+def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
+    """Return the maps of each target by input; an array may hold several of these."""
+    if result and isinstance(result[0], list):
+        return list(enumerate(result, 1))
+    return [(None, result)]
 
 
 def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome) -> None:
@@ -201,15 +213,24 @@ def _single(job: Job) -> bool:
 
 def _place(job: Job, name: _Name, explanation: Explanation) -> Path:
     if job.output is not None and job.output.suffix and _single(job):
-        return job.output
+        return _of_one(job.output, name)
     return (job.output or Path()) / f"{_stem(job, name, explanation)}.png"
 
 
 def _map_place(job: Job, name: _Name, explanation: Explanation) -> Path:
     assert job.save_map is not None
     if job.save_map.suffix and _single(job):
-        return job.save_map
+        return _of_one(job.save_map, name)
     return job.save_map / f"{_stem(job, name, explanation)}.npz"
+
+
+def _of_one(place: Path, name: _Name) -> Path:
+    """Return the file of the only explanation."""
+    if name.number is not None:
+        raise UsageError(
+            f"{name.path} holds several inputs, and {place} is one file", "name a folder"
+        )
+    return place
 
 
 def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
@@ -218,6 +239,8 @@ def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
     stem = name.path.stem
     if len(twins) > 1:
         stem = f"{stem}-{twins.index(name.path) + 1}"
+    if name.number is not None:
+        stem = f"{stem}-{name.number}"
     suffix = f".{explanation.target}" if len(job.targets) > 1 else ""
     map = re.sub(r"[^\w.+-]+", "-", name.map)  # a layer has slashes
     return f"{stem}.{map}{suffix}"

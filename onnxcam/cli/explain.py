@@ -11,6 +11,8 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     AGAINST,
+    BOX,
+    CLASS_AXIS,
     DEVICE,
     FEATURE,
     JSON,
@@ -44,8 +46,10 @@ from onnxcam.cli.parameters import Configured, taken
     target("Class to explain"),
     QUANTITY,
     AGAINST,
+    BOX,
     FEATURE,
     REDUCTION,
+    CLASS_AXIS,
     upsampling(),
     DEVICE,
     PREPROCESS,

@@ -2,46 +2,89 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from onnxcam.cli import watch
 from onnxcam.cli.words import in_shell, options_of
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError, UsageError, plain, told
 from onnxcam.version import __version__
+
+_MOST = 900  # characters of what is said in one line
 
 
 class _Commands(click.Group):
-    """Turns the package's own errors into one line and an exit code, and warnings into a line."""
+    """Turns every error into one line and an exit code, and warnings into a line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def main(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Run the command; from a shell in a process that is watched."""
+        if args is not None or more or options:
+            return super().main(args, *more, **options)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, ValueError):  # there is none, or it is another's
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        return watch.watched(lambda: super(_Commands, self).main())
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _say  # type: ignore[assignment]
-                return super().invoke(ctx)
-        except OnnxcamError as error:
-            if ctx.params.get("debug"):
-                traceback.print_exc()
-            click.echo(f"onnxcam: {spoken(error)}", err=True)
-            ctx.exit(2 if isinstance(error, UsageError) else 1)
+                result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last of the boundaries
+            self._fail(ctx, error)
+
+    def _fail(self, ctx: click.Context, error: Exception) -> None:
+        if ctx.params.get("debug"):
+            for line in traceback.format_exc().splitlines():
+                click.echo(plain(line), err=True)
+        failed = error if isinstance(error, OnnxcamError) else told(error, "the command fails")
+        with suppress(OSError):
+            click.echo(f"onnxcam: {spoken(failed)}", err=True)
+        _let_go()
+        ctx.exit(2 if isinstance(failed, UsageError) else 1)
 
 
 def spoken(message: object) -> str:
-    """Return an error or another message of the library in the words of the shell."""
-    return in_shell(str(message), options_of(main))
+    """Return an error or another message of the library in the words of the shell, one line."""
+    return plain(in_shell(str(message), options_of(main)), _MOST)
 
 
 def _say(message: Warning | str, *_: Any) -> None:
     click.echo(f"onnxcam: {spoken(message)}", err=True)
 
 
+def _let_go() -> None:
+    """Leave what standard output cannot take, as on a full disk: Python would try it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="onnxcam")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.option(
+    "--untrusted",
+    is_flag=True,
+    help="The files are a stranger's: bound memory, processor time and time.",
+)
+def main(debug: bool, untrusted: bool) -> None:
     """Explain any ONNX model with nothing but ONNX Runtime."""
+    if untrusted:
+        watch.bound()

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from onnxcam.errors import plain
 
 if TYPE_CHECKING:
-    from onnxcam.analysis.layers import Candidate, Catalog
+    from onnxcam.analysis.layers import Candidate, Catalog, Reduction
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
     from onnxcam.methods import Method
@@ -23,7 +25,7 @@ _WIDE = 200  # columns where nobody looks at them
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console; piped output is not cut to 80 columns."""
-    made = Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = _WIDE
     return made
@@ -44,13 +46,14 @@ def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> N
     table = _table("", "feature layer", "op", "shape", "axes", "reason")
     for row in rows:
         default = catalog.feature is not None and row.name == catalog.feature.name
-        table.add_row(
+        _row(
+            table,
             "*" if default else "",
-            escape(row.name),
+            row.name,
             row.op,
             shape_text(row.shape),
             row.layout.axes if row.layout else "?",
-            escape(row.reason),
+            row.reason,
             style="bold green" if default else None if row.usable else "dim",
         )
     out.width = max(out.width, _WIDE)  # a name that is broken into pieces cannot be copied
@@ -64,15 +67,32 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     reduction = catalog.reduction
     layout = f" ({catalog.input_layout.axes})" if catalog.input_layout else ""
     shape = next(p.shape for p in model.inputs if p.name == catalog.input)
-    facts.add_row("input", escape(f"{catalog.input}{layout} {shape_text(shape)}"))
+    _row(facts, "input", f"{catalog.input}{layout} {shape_text(shape)}")
     feature = catalog.feature.name if catalog.feature else "none"
-    facts.add_row("feature layer", escape(f"{feature}: {catalog.feature_reason}"))
+    _row(facts, "feature layer", f"{feature}: {catalog.feature_reason}")
+    for warning in catalog.warnings:
+        _row(facts, "warning", warning)
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""
-    facts.add_row("reduction layer", escape(f"{reduction.name}: {reduction.reason}{classes}"))
+    _row(facts, "reduction layer", f"{reduction.name}: {reduction.reason}{classes}")
+    _row(facts, "its axes", _axes(reduction))
+    for other in reduction.others:
+        _row(facts, "other output", other)
+    if reduction.note:
+        _row(facts, "note", reduction.note)
     for note in model.notes:
-        facts.add_row("note", escape(note))
+        _row(facts, "note", note)
     return facts
+
+
+def _axes(reduction: Reduction) -> str:
+    """Say what the axes of the scores count."""
+    batch, classes = reduction.batch_axis, reduction.class_axis
+    parts = [
+        "none for inputs: it is of one" if batch is None else f"{batch} inputs",
+        "none for classes: there is one" if classes is None else f"{classes} classes",
+    ]
+    return ", ".join([*parts, *(["the others positions, summed over"] * reduction.positions)])
 
 
 def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
@@ -81,16 +101,17 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
     table = _table("preset", "top class", "probability", "second", "what it does")
     for trial in trials:
         probability = "" if trial.probability is None else f"{100 * trial.probability:.1f} %"
-        table.add_row(
+        _row(
+            table,
             trial.preset,
-            escape(trial.top),
+            trial.top,
             probability,
-            escape(trial.second),
-            escape(trial.problem or trial.summary),
+            trial.second,
+            trial.problem or trial.summary,
         )
     _print_table(out, table)
     if saved is not None:
-        out.print(f"written: {escape(str(saved))}")
+        out.print(f"written: {plain(saved)}", soft_wrap=True)
     else:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
 
@@ -99,8 +120,7 @@ def print_methods(found: Sequence[Method]) -> None:
     """Print the methods."""
     table = _table("method", "kind", "cost", "what it shows", "from")
     for method in found:
-        summary, cite = escape(method.summary), escape(method.cite)
-        table.add_row(method.name, method.kind, str(method.cost), summary, cite)
+        _row(table, method.name, method.kind, str(method.cost), method.summary, method.cite)
     _print_table(console(), table)
 
 
@@ -112,14 +132,14 @@ def print_details(found: Sequence[Method]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for method in found:
-        table.add_row(method.name, escape(method.summary))
-        table.add_row("kind", f"{method.kind}: it {KINDS[method.kind]}")
-        table.add_row("cost", f"{method.cost} forward passes")
-        table.add_row("claim", escape(method.claim))
-        table.add_row("limits", escape(method.limits))
+        _row(table, method.name, method.summary)
+        _row(table, "kind", f"{method.kind}: it {KINDS[method.kind]}")
+        _row(table, "cost", f"{method.cost} forward passes")
+        _row(table, "claim", method.claim)
+        _row(table, "limits", method.limits)
         for p in method.parameters:
-            table.add_row(f"--{p.name}", f"{p.help}: {p.range} (default {p.default})")
-        table.add_row("from", escape(method.cite))
+            _row(table, f"--{p.name}", f"{p.help}: {p.range} (default {p.default})")
+        _row(table, "from", method.cite)
     _print_table(console(), table)
 
 
@@ -127,7 +147,7 @@ def print_coverage(found: Sequence[Coverage]) -> None:
     """Print what the gradient of each operator is."""
     table = _table("operator", "gradient", "reason")
     for each in found:
-        table.add_row(each.name, each.kind, escape(each.reason), style=_STYLES.get(each.kind))
+        _row(table, each.name, each.kind, each.reason, style=_STYLES.get(each.kind))
     out = console()
     _print_table(out, table)
     _print_meanings(out, found)
@@ -139,9 +159,7 @@ def print_usage(found: Sequence[Usage]) -> None:
     for each in found:
         of = each.coverage
         style = "bold red" if each.blocks else "dim" if not each.on_path else None
-        table.add_row(
-            of.name, of.kind, str(each.nodes), str(each.on_path), escape(of.reason), style=style
-        )
+        _row(table, of.name, of.kind, str(each.nodes), str(each.on_path), of.reason, style=style)
     out = console()
     _print_table(out, table)
     _print_meanings(out, [each.coverage for each in found])
@@ -149,7 +167,12 @@ def print_usage(found: Sequence[Usage]) -> None:
     said = "No operator on the path to the score is refused."
     if blocking:
         said = f"No gradient reaches what lies before {', '.join(blocking)}."
-    out.print(said, markup=False, soft_wrap=True)
+    out.print(plain(said), soft_wrap=True)
+
+
+def _row(table: Table, *cells: str, style: str | None = None) -> None:
+    """Add a row of texts as they are: no markup in them, and nothing that moves a cursor."""
+    table.add_row(*(Text(plain(cell)) for cell in cells), style=style)
 
 
 def _table(*columns: str) -> Table:
@@ -166,7 +189,7 @@ def _print_meanings(out: Console, found: Sequence[Coverage]) -> None:
     out.print()
     for kind, meaning in MEANING.items():
         if kind in kinds:
-            out.print(f"{kind}: {meaning}", markup=False, soft_wrap=True)
+            out.print(f"{kind}: {meaning}", soft_wrap=True)
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:

@@ -77,7 +77,9 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     batch = layout.find("N")
     if array.ndim == len(shape) - 1 and batch >= 0:
         array = np.expand_dims(array, batch)
-    if array.size == 0 or not _fits(array.shape, shape):
+    # A batch that is fixed is filled when it is run, or what does not fit comes in several runs.
+    free = batch if spec.layout or model_input.layout else -1
+    if array.size == 0 or not _fits(array.shape, shape, free):
         raise InputError(
             f"{source} has shape {list(array.shape)}, but input {model_input} takes "
             f"{show_shape(shape)}",
@@ -89,11 +91,11 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     return np.ascontiguousarray(tensor)
 
 
-def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
-    """Whether a shape is one that the model declares."""
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...], batch: int) -> bool:
+    """Whether a shape is one that the model declares, up to the size of a batch above one."""
     return len(shape) == len(declared) and all(
-        not isinstance(dim, int) or dim == length
-        for length, dim in zip(shape, declared, strict=True)
+        not isinstance(dim, int) or dim == length or (axis == batch and dim > 1)
+        for axis, (length, dim) in enumerate(zip(shape, declared, strict=True))
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onnxcam.errors import NoDescriptionError
+from onnxcam.errors import NoDescriptionError, bounded
 from onnxcam.inputs.completion import resolve
 from onnxcam.inputs.labels import load_labels
 from onnxcam.inputs.spec import InputSpec, ModelInput
@@ -88,6 +88,7 @@ class Description:
         except NoDescriptionError as nothing:
             return nothing.labels  # ready arrays need no description
 
+    @bounded("the input cannot be prepared")
     def prepare(self, x: Any) -> Prepared:
         """Turn a picture or a ready array, which needs no description, into the input tensor.
 

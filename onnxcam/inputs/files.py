@@ -146,8 +146,16 @@ def _toml(value: object) -> str:
     """Return a field's value in TOML."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str):  # a TOML string is a JSON string, but for DEL
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, str):  # a TOML string is a JSON string, but for what nobody sees
+        return "".join(map(_in_toml, json.dumps(value, ensure_ascii=False)))
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value)
+
+
+def _in_toml(character: str) -> str:
+    """Return a character of a string as it is, or escaped where nobody can see it."""
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import catalog
 from onnxcam.analysis.ports import model_input
-from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError
+from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import exposed
 from onnxcam.model.model import Model, load
@@ -44,6 +44,7 @@ class Trial:
         return asdict(self)
 
 
+@bounded("the model cannot be tried")
 def try_presets(
     model: str | os.PathLike[str], image: str | os.PathLike[str], *, labels: Path | None = None
 ) -> list[Trial]:
@@ -110,9 +111,11 @@ def _resolved(model: Model, declared: Any, preset: str) -> InputSpec:
 
 
 def _classes(scores: np.ndarray[Any, Any], found: Any) -> np.ndarray[Any, Any]:
-    axis = found.reduction.class_axis
-    first = np.moveaxis(scores[0], axis - 1, 0)
-    return np.asarray(first.reshape(scores.shape[axis], -1).sum(1))
+    batch, classes = found.reduction.batch_axis, found.reduction.class_axis
+    own = [axis for axis in (batch, classes) if axis is not None]
+    first = np.moveaxis(scores, own, range(len(own)))
+    first = first if batch is None else first[0]
+    return np.asarray(first.reshape(1 if classes is None else len(first), -1).sum(1))
 
 
 def _trial(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,18 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.shape_inference
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
-from onnx.inliner import inline_local_functions
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, bounded
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import every_graph, every_node, standard_opset
-from onnxcam.model.passes.disguise import annotated, disguised, restored
-from onnxcam.model.passes.lift import lift_weights
-from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
-from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.passes.pipeline import prepared
 from onnxcam.model.stream import digest, parse
 from onnxcam.model.weights import (
     SMALL,
@@ -64,6 +59,8 @@ class Model:
             borrowed proto.
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
+        before: The model as it was, where what was done to it should be held against that by
+            running both (:func:`onnxcam.run.faithful.held`); else None.
     """
 
     light: ModelProto = field(repr=False)
@@ -71,6 +68,7 @@ class Model:
     sha256: str
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    before: Model | None = field(default=None, repr=False)
 
     @property
     def proto(self) -> ModelProto:
@@ -104,6 +102,7 @@ class Model:
         return {p.key: p.value for p in self.light.metadata_props}
 
 
+@bounded("the model cannot be read")
 def load(
     source: str | os.PathLike[str] | bytes | ModelProto | Model,
     *,
@@ -136,17 +135,9 @@ def load(
     proto, weights, sha256, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
-    notes: list[str] = []
-    light = disguised(proto)
-    _check(light, path)
-    light = _inlined(light, notes)
-    lifted = lift_weights(light)
-    if lifted:
-        notes.append(f"{lifted} weights moved from subgraphs to the main graph")
-    light = brought(listed(light), notes, opset or TARGET_OPSET, exactly=opset is not None)
-    light = modern_ir(light, notes, exactly=opset is not None)
-    light = _inferred(restored(light), notes)
-    return Model(light, weights, sha256, path, tuple(notes))
+    made = prepared(proto, weights, str(path or "the model"), opset)
+    before = None if made.before is None else Model(made.before, weights, sha256, path)
+    return Model(made.light, made.weights, sha256, path, tuple(made.notes), before)
 
 
 def _port(info: ValueInfoProto) -> Port:
@@ -171,7 +162,7 @@ def _read(
         light, weights = detached(source, borrow=borrow)
         return light, weights, "" if borrow else _digest(light, weights), None
     if isinstance(source, bytes):
-        light, weights = parse(source, "the bytes")
+        light, weights = _parsed(source, "the bytes")
         return light, weights, digest(source), None
     path = Path(source)
     if path.is_dir():
@@ -182,9 +173,21 @@ def _read(
         raise ModelError(f"{path}: no such file", "check the path") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
-    light, weights = parse(data, str(path))
+    light, weights = _parsed(data, str(path))
     external = _external(light, path)
     return light, Weights({**weights, **external}, external), digest(data), path
+
+
+def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
+    if not data:
+        raise ModelError(f"{name}: is empty", "export or copy the model again")
+    if data[4:8] == b"ORTM":
+        raise ModelError(
+            f"{name}: is in ONNX Runtime's own format",
+            "give the .onnx file that it was made of, or let ONNX Runtime write it as one: by a "
+            "session with `optimized_model_filepath` and session.save_model_format=ONNX",
+        )
+    return parse(data, name)
 
 
 def _digest(light: ModelProto, weights: Weights) -> str:
@@ -243,52 +246,3 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
         yield from part.initializer
     for node in every_node(graph):
         yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
-
-
-# ---- passes
-
-
-def _check(light: ModelProto, path: Path | None) -> None:
-    """Run onnx's checker; detached weights stand in as inputs, which need no bytes."""
-    proto = ModelProto()
-    proto.CopyFrom(light)
-    proto.ir_version = max(proto.ir_version, 4)  # see versions.listed
-    graph = proto.graph
-    inputs = {v.name for v in graph.input}
-    kept = [t for t in graph.initializer if t.data_location != TensorProto.EXTERNAL]
-    for tensor in graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL and tensor.name not in inputs:
-            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.append(info)
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"{path or 'the model'}: not a valid ONNX model ({_line(error)})", "export it again"
-        ) from None
-
-
-def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
-    if not proto.functions:
-        return proto
-    notes.append(f"{len(proto.functions)} model-local functions inlined")
-    return inline_local_functions(proto, convert_version=True)
-
-
-def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
-    notes.extend(put_right(proto))
-    known: ModelProto | None = proto
-    while known is not None:
-        try:
-            proto = infer_shapes(known)
-        except onnx.shape_inference.InferenceError as error:
-            notes.append(f"shape inference failed: {_line(error)}")
-            return proto
-        known = annotated(proto)
-    return proto
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

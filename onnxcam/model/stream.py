@@ -28,10 +28,8 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
         name: What to call it in messages.
 
     Raises:
-        ModelError: It is empty, no ONNX model, or truncated.
+        ModelError: It is no ONNX model, or truncated.
     """
-    if not data:
-        raise ModelError(f"{name}: is empty", "export or copy the model again")
     view = memoryview(data)
     flat = np.frombuffer(data, np.uint8)
     rest, graph, heavy = [], [], []

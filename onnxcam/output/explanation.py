@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, json_text, plain
 from onnxcam.files import write_whole
 from onnxcam.output import render
 from onnxcam.version import __version__
@@ -119,7 +118,7 @@ class Explanation:
         Raises:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
-        texts = {"title": self.title, "subtitle": self._subtitle()}
+        texts = {"title": plain(self.title), "subtitle": plain(self._subtitle())}
         chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
         if self.map.ndim == 1:
             return render.figure_1d(self._signal(), self.map, **chosen)
@@ -181,7 +180,7 @@ class Explanation:
         elif kind == ".npz":
             write_whole(path, self._npz())
         elif kind == ".json":
-            write_whole(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=False).encode())
+            write_whole(path, json_text(self.as_dict()).encode())
         else:
             raise UsageError(
                 f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
@@ -198,7 +197,7 @@ class Explanation:
             signed_map=self.signed_map,
             scores=self.scores,
             target=self.target,
-            info=json.dumps(self.as_dict()),
+            info=json_text(self.as_dict(), None),
             **more,
         )
         return buffer.getvalue()
@@ -210,7 +209,8 @@ class Explanation:
         return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
-        return f"{self.method} at {self.feature_layer}"
+        warnings = (f"Warning: {each}" for each in self.diagnosis)
+        return "\n".join([f"{self.method} at {self.feature_layer}", *warnings])
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

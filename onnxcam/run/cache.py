@@ -157,7 +157,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     own = not foreign and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
-        key = _key(model, plan.key)
+        key = key_of(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.sha256)
@@ -167,23 +167,29 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     return made
 
 
-def analysed(model: Model, reduction_layer: str | None, kept: Store | None) -> Catalog:
+def analysed(
+    model: Model,
+    reduction_layer: str | None,
+    kept: Store | None,
+    class_axis: int | None = None,
+) -> Catalog:
     """Return the layers of a model, from the store where they are there.
 
     Args:
         model: The model.
         reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
         kept: Where what is known of a model is kept; None finds it out.
+        class_axis: As there.
 
     Raises:
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{_key(model, [repr(reduction_layer)])}.layers"
+        key = f"{key_of(model, [repr((reduction_layer, class_axis))])}.layers"
         data = kept.get(key)
-        if data is None or not record.read(model, reduction_layer, data):
-            kept.put(key, record.written(model, reduction_layer))
-    return layers.catalog(model, reduction_layer=reduction_layer)
+        if data is None or not record.read(model, reduction_layer, data, class_axis):
+            kept.put(key, record.written(model, reduction_layer, class_axis))
+    return layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
 
 
 def _parsed(data: bytes | None) -> ModelProto | None:
@@ -199,7 +205,7 @@ def _is_foreign(method: GraphMethod) -> bool:
     return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
-def _key(model: Model, options: list[str]) -> str:
+def key_of(model: Model, options: list[str]) -> str:
     """Return the name of an entry: a hash of all that it depends on."""
     found = hashlib.sha256(_code() + _content(model))
     for text in (model.sha256, *options):

@@ -1,4 +1,4 @@
-"""Random inputs, to run a model on where nobody gives any."""
+"""Inputs to run a model on where none are given."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
             symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
         ]
         dtype = port.dtype or np.dtype(np.float32)
-        values = rng.normal(size=shape) if is_float(dtype) else np.ones(shape)
+        values = rng.normal(size=shape) if is_float_type(dtype) else np.ones(shape)
         feeds[port.name] = np.asarray(values).astype(dtype)
     return feeds
 
@@ -38,9 +38,9 @@ def _size(axis: int, port: Port) -> int:
         return 1
     if rank > 2:
         return 64
-    return 512 if port.dtype is not None and is_float(port.dtype) else 1
+    return 512 if port.dtype is not None and is_float_type(port.dtype) else 1
 
 
-def is_float(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a dtype is of reals, however narrow."""
+def is_float_type(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is one of floats, also of those that NumPy does not know."""
     return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")

@@ -32,7 +32,7 @@ def save_png(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) ->
         image = _as_image(np.asarray(image))
     place = Path(path)
     try:
-        with whole(place) as part, part.open("xb") as file:
+        with whole(place) as part, part.open("wb") as file:
             image.save(file, format="PNG", compress_type=zlib.Z_RLE)  # as small, four times faster
     except OSError as error:
         raise OnnxcamError(

@@ -54,6 +54,10 @@ class UnsupportedOp(OnnxcamError):  # noqa: N818 - the name that the contract gi
     """A differentiated value flows through an operator that has no gradient rule (exit code 1)."""
 
 
+class InternalError(OnnxcamError):
+    """onnxcam did not expect something: its own fault, please report it (exit code 1)."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint with the names that hold ``name``, the last ones, or else look most like it."""
     import difflib

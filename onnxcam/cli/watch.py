@@ -1,0 +1,174 @@
+"""A command in a process that another watches: what ends it badly becomes one clear line.
+
+onnx, ONNX Runtime and decoders of pictures are native code: a file can make them crash, or run for
+ever. The process that the shell started does nothing but wait for its copy, which does the work:
+a crash there is said in one line, a signal is passed on, and half written files are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.files import register, remove_dead, still_written
+
+MEMORY, SECONDS = "ONNXCAM_MEMORY_MB", "ONNXCAM_SECONDS"
+_MEMORY, _SECONDS = 8000, 120
+_PATIENCE = 0.6  # seconds from a signal to the end
+_ENDS = (signal.SIGINT, signal.SIGTERM)
+_DEATH = 1  # Linux's PR_SET_PDEATHSIG
+
+
+def watched(work: Callable[[], Any]) -> Any:
+    """Do the work of a command in a copy of this process, where there can be one.
+
+    Args:
+        work: The command; it ends by SystemExit.
+
+    Raises:
+        SystemExit: With the exit code: that of the work, 1 where it crashed, 128 and the number of
+            a signal that was sent to end it.
+    """
+    if sys.platform != "linux" or not hasattr(os, "fork"):
+        return work()
+    ours, theirs = os.pipe()
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # none is lost between the two processes
+    child = os.fork()
+    if child == 0:
+        os.close(ours)
+        _work(work, theirs, parent)
+    os.close(theirs)
+    raise SystemExit(_Watch(child, ours).wait())
+
+
+def bound() -> None:
+    """Bound what this process may take: the files that it works on are a stranger's.
+
+    The environment may name other bounds: megabytes of memory, seconds.
+
+    Raises:
+        UsageError: It names no number.
+        OnnxcamError: There are no such bounds on this system.
+    """
+    try:
+        import resource
+    except ImportError:
+        raise OnnxcamError(
+            "this system cannot bound a process", "use a virtual machine or a container"
+        ) from None
+    memory, seconds = _number(MEMORY, _MEMORY) * 1_000_000, _number(SECONDS, _SECONDS)
+    for what, wanted in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(what, (most, most))
+    signal.alarm(seconds)  # nobody waits for it: the process ends, and the watch says why
+
+
+def _number(name: str, otherwise: int) -> int:
+    given = os.environ.get(name, str(otherwise))
+    if not given.isdecimal() or not int(given):
+        raise UsageError(f"{name}={given!r} is no number", f"write {otherwise}")
+    return int(given)
+
+
+def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
+    """Do the work in the copy, and end it without a look back."""
+    code = 1
+    try:
+        _die_with(parent)
+        register(pipe)
+        for number in _ENDS:
+            signal.signal(number, _end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+        work()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        pass  # said by the watch
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End the work as Ctrl-C does, once: what is half written is removed meanwhile."""
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _die_with(parent: int) -> None:
+    """Let this process end when the one that watches it is killed."""
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DEATH, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class _Watch:
+    """Waits for a child.
+
+    Args:
+        child: Its number.
+        pipe: Where it tells what it writes.
+    """
+
+    def __init__(self, child: int, pipe: int) -> None:
+        self._child, self._pipe = child, pipe
+        self._sent = 0
+        self._told = b""
+
+    def wait(self) -> int:
+        """Wait for the end of the child; return the exit code of the command."""
+        for number in (*_ENDS, signal.SIGALRM):
+            signal.signal(number, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+        while part := os.read(self._pipe, 65536):  # it ends with the child
+            self._told = (self._told + part)[-1_000_000:]
+        code = os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+        for left in still_written(self._told):
+            remove_dead(left)
+        if self._sent:
+            name = signal.Signals(self._sent).name
+            _say(f"ended by {name}; what was written whole stays, nothing else is left")
+            return 128 + self._sent
+        return code if code >= 0 else self._crashed(-code)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            if number == signal.SIGALRM:
+                os.kill(self._child, signal.SIGKILL)
+            elif not self._sent:
+                self._sent = number
+                os.kill(self._child, number)
+                signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+
+    def _crashed(self, number: int) -> int:
+        name = signal.Signals(number).name
+        if number == signal.SIGALRM:
+            _say(f"not done within the time that a stranger's file has; name more in {SECONDS}")
+        elif number == signal.SIGKILL:
+            _say("killed: memory may not hold what the model needs; look at its sizes")
+        else:
+            _say(
+                f"native code crashed on these files ({name}), in onnx, ONNX Runtime or a decoder; "
+                "nothing was written: check the files, or report them with this line"
+            )
+        return 1
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"onnxcam: {line}\n".encode())
