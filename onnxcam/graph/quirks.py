@@ -133,6 +133,13 @@ MOVED_INT8 = Quirk(
     "A Sum of one between the two.",
 )  # fmt: skip
 
+DILATED_POOLS = Quirk(
+    "DILATED_POOLS", _ORT, "1.32.0",
+    "With `auto_pad=SAME` a pool is padded as if its taps lay side by side: with dilations its "
+    "output is smaller than the specification says.",
+    "The pads are written out, as the runtime has them.",
+)  # fmt: skip
+
 # ---- ONNX Runtime: what is slow
 
 SLOW_CUBIC = Quirk(
@@ -169,6 +176,12 @@ OPEN_SHAPES = Quirk(
     "Shape inference says nothing of GroupNormalization and MeanVarianceNormalization, whose "
     "outputs are like their first input.",
     "They are given its shape.",
+)  # fmt: skip
+LARGE_SLOPES = Quirk(
+    "LARGE_SLOPES", _ONNX, "1.23.2",
+    "Shape inference gives a PRelu the shape of its input, also where its slope is larger; ONNX "
+    "Runtime broadcasts either to the other.",
+    "The input is expanded before.",
 )  # fmt: skip
 OPEN_RANKS = Quirk(
     "OPEN_RANKS", _ONNX, "1.19.1 to 1.23.2",

@@ -196,6 +196,15 @@ def test_moved_int8(move: str, tmp_path: Path) -> None:
     needed(quirks.MOVED_INT8, "TypeInferenceError" in run_alone(tmp_path, model, feeds))
 
 
+def test_dilated_pools(tmp_path: Path) -> None:
+    model = model_of("""(float[1,1,6] x) => (float[A,B,C] y) {
+        y = MaxPool <auto_pad = "SAME_UPPER", kernel_shape = [3], dilations = [2]> (x)
+    }""")
+    got = run_alone(tmp_path, model, {"x": normal(1, 1, 6)})
+    assert isinstance(got, dict)
+    needed(quirks.DILATED_POOLS, got["y"].shape != (1, 1, 6))
+
+
 def test_slow_cubic() -> None:
     resize = model_of("""(float[1,4,7,7] x) => (float[A,B,C,D] y) <int64[4] s = {1, 4, 224, 224}> {
         y = Resize <mode = "cubic"> (x, , , s)
