@@ -269,7 +269,8 @@ def _wanted(
     (maps,) = _run(compose.plan_graph(source, alone).model, feeds, [names.MAP], device)
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
+        sizes = layout.extents(feeds[plan.catalog.input].shape)
+        size = tuple(size for size in sizes if isinstance(size, int))
         maps = upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 

@@ -110,7 +110,7 @@ class Draft:
                 graph.initializer.append(numpy_helper.from_array(default, tensor.name))
         graph.output.extend(value_info(t) for t in added)
         _set_metadata(proto, metadata or {})
-        return Model(proto, self._source.weights, self._source.sha256)
+        return Model(proto, self._source.weights, self._source.digest)
 
     def _claim(self, name: str) -> None:
         if name in self._named or not self.op.reserve(name):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +18,7 @@ from onnxcam.errors import ModelError
 from onnxcam.model import wire
 from onnxcam.model.weights import SMALL, Weights, is_light, lighten, release
 
+_LARGE = 1 << 22  # bytes
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 
@@ -69,6 +72,27 @@ def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int
         else:
             head.append(view[field.start : field.end])
     return b"".join(head), raw
+
+
+@dataclass(frozen=True, repr=False)
+class Digest:
+    """The sha256 of a file's content, found when somebody asks: it takes as long as reading it.
+
+    Attributes:
+        data: The content.
+    """
+
+    data: bytes | mmap.mmap
+
+    @cached_property
+    def text(self) -> str:
+        """The hash, in hex."""
+        return digest(self.data)
+
+
+def digest_of(data: bytes | mmap.mmap) -> str | Digest:
+    """Return the sha256 of a file's content, of a large one only what finds it."""
+    return digest(data) if len(data) < _LARGE else Digest(data)
 
 
 def digest(data: bytes | mmap.mmap) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from support import nets
 
 from onnxcam.errors import ModelError
-from onnxcam.model import wire
+from onnxcam.model import stream, wire
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import load
 from onnxcam.model.stream import digest, parse, write
@@ -207,3 +209,19 @@ def test_a_sparing_session_answers_the_same(source: str, tmp_path: Path) -> None
             for s in (False, True)
         )
         np.testing.assert_array_equal(plain[0], sparing[0])
+
+
+def test_a_large_file_is_hashed_when_somebody_asks(tmp_path: Path, monkeypatch: Any) -> None:
+    large, small = tmp_path / "large.onnx", tmp_path / "small.onnx"
+    onnx.save(_big(rows=60_000), large)
+    onnx.save(_big(), small)
+    wanted = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (large, small)}
+    hashed: list[int] = []
+    monkeypatch.setattr(stream, "digest", lambda data: hashed.append(len(data)) or digest(data))
+    models = {path: load(path) for path in (large, small)}
+    assert hashed == [small.stat().st_size]
+    drawn = Draft(models[large]).finish()
+    assert hashed == [small.stat().st_size]
+    assert {path: model.sha256 for path, model in models.items()} == wanted
+    assert drawn.sha256 == wanted[large]
+    assert len(hashed) == 2  # and once only
