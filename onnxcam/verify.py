@@ -225,7 +225,10 @@ def _own_difference(
     given = {**feeds, **_targets(explained, model)}
     classes, *got = _run(model, given, [names.CLASS, *explained.outputs], device)
     inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
-    checked_rows(len(classes), inputs, catalog.reduction)
+    # Gradients lie in the tensors' own axes: one row of scores is one input, whatever counts it.
+    mapped = isinstance(explained, compose.Explained)
+    if catalog.input_layout is not None or mapped or len(classes) > 1:
+        checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)
@@ -244,10 +247,12 @@ def _gradients(
     shown = exposed(source, [explained.score])
     (score,) = _run(shown, feeds, [explained.score], device)
     seed = np.zeros_like(score)
+    first = catalog.reduction.first
     columns, axes = seed, (catalog.reduction.batch_axis, catalog.reduction.class_axis)
     columns = np.moveaxis(seed, [a for a in axes if a is not None], range(2 - axes.count(None)))
     rows = () if axes[0] is None else (np.arange(len(classes)),)
-    columns[rows if axes[1] is None else (*rows, classes[:, 0] if rows else classes[0, 0])] = 1
+    own = first + (classes[:, 0] if rows else classes[0, 0])
+    columns[rows if axes[1] is None else (*rows, own)] = 1
     made = differentiated(source, explained.wrt, [explained.score])
     given = {**feeds, f"ct::{explained.score}": seed}
     return _run(made, given, list(explained.outputs), device)
