@@ -39,6 +39,13 @@ def test_attention_size() -> None:
     needed(quirks.ATTENTION_SIZE, 0 in (_inferred(model, "y") or []))
 
 
+def test_large_slopes() -> None:
+    model = model_of("""(float[2,1] x) => (float[A,B] y) <float[2,3] s = {1, 2, 3, 4, 5, 6}> {
+        p = PRelu (x, s) y = Exp (p)
+    }""")
+    needed(quirks.LARGE_SLOPES, _inferred(model, "p") != [2, 3])
+
+
 def test_open_shapes() -> None:
     model = model_of("""(float[2,4,3] x) => (float[A,B,C] z) <float[4] s = {1, 2, 3, 4}> {
         g = GroupNormalization <num_groups = 2> (x, s, s)
