@@ -19,8 +19,9 @@ from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
+from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted
-from onnxcam.verify import Array, Check, sample_feeds, verify
+from onnxcam.verify import Array, Check, verify
 
 _MARK = "onnxcam.method"
 
@@ -135,10 +136,21 @@ def convert(
     declared, names = model_input(loaded, catalog), class_names(labels)
     said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
     explained = _explained(loaded, request, catalog, said)
-    original = load(model) if opset is not None else loaded
+    original = _as_given(model)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
+
+
+def _as_given(
+    model: str | os.PathLike[str] | bytes | ModelProto | Model,
+) -> Path | bytes | ModelProto | Model:
+    """Return a model for ONNX Runtime to read: the file itself, wherever there is one."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model)
+    if isinstance(model, Model) and model.path is not None and model.path.is_file():
+        return model.path
+    return model
 
 
 def _explained(
@@ -169,15 +181,14 @@ def _unchecked(file: Path | None) -> None:
 
 
 def _found(
-    original: Model,
+    original: Path | bytes | ModelProto | Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
     file: Path | None,
 ) -> Check:
-    moved = original if original.opset != source.opset else None
-    found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+    found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
     if found.problems:
         raise OnnxcamError(
             f"the check failed: {'; '.join(found.problems)}",

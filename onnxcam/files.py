@@ -7,6 +7,7 @@ has none, and the next one that writes to the folder sweeps it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -111,10 +112,12 @@ def regular(path: Path, most: int | None = None) -> None:
         most: The most bytes that it may have; None for any number.
 
     Raises:
-        InputError: It is a folder, a pipe, a device or a socket, or larger.
-        OSError: It is missing, or out of reach.
+        InputError: It is a pipe, a device or a socket, or larger.
+        OSError: It is missing, a folder, or out of reach.
     """
     state = path.stat()
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path} is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}", _COPY)
     if most is not None and state.st_size > most:
@@ -125,7 +128,6 @@ def regular(path: Path, most: int | None = None) -> None:
 
 
 _KINDS = {
-    stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",

@@ -9,17 +9,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from onnx import ModelProto
 
 from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff import vjp_model
 from onnxcam.compose import MapPlan
-from onnxcam.errors import bounded
-from onnxcam.graph.emit import Dim, np_dtype
+from onnxcam.errors import InputError, ModelError
+from onnxcam.graph.emit import np_dtype
 from onnxcam.model.draft import expose
-from onnxcam.model.model import Model, Port, load
+from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.output.upsample import upsample
+from onnxcam.run.samples import is_float, relative, sample_feeds
 from onnxcam.run.scores import not_finite
 from onnxcam.run.session import Session, available_devices
 
@@ -63,14 +65,13 @@ class Check:
     warnings: tuple[str, ...] = ()
 
 
-@bounded("the model cannot be checked")
 def verify(
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: Catalog,
     *,
     file: Path | None = None,
-    original: Model | None = None,
+    original: Path | bytes | ModelProto | Model | None = None,
     feeds: dict[str, Array] | None = None,
 ) -> Check:
     """Run a model and the explained one side by side.
@@ -80,7 +81,8 @@ def verify(
         explained: What was made of it.
         catalog: The layers of the model.
         file: The explained model as it was written; None checks what is in memory.
-        original: The model before it was brought to another opset; None where it was not.
+        original: The model as it was given, for ONNX Runtime to read without onnxcam; None leaves
+            that out.
         feeds: Inputs; None takes random ones.
     """
     model = explained.model if file is None else load(file, opset=source.opset)
@@ -98,16 +100,19 @@ def verify(
         maps = max(maps, _own_difference(source, explained, catalog, model, feeds, device))
     narrow = _narrowest(source)
     rounding = max(_OPTIMISED.get(narrow, 1e-5), _OWN * own)
-    moved = 0.0 if original is None else _apart(original, source, feeds)
+    moved, more = (0.0, ()) if original is None else _apart(original, source, feeds)
     if moved > rounding:
-        problems.append(f"at opset {source.opset} the outputs differ by {moved:.2g}")
+        problems.append(
+            f"at opset {source.opset} the outputs differ by {moved:.2g} from what ONNX Runtime "
+            "makes of the original"
+        )
     if off > _PLAIN.get(narrow, 0):
         problems.append(f"the outputs differ by {off:.2g} with graph optimisations off")
     if on > rounding:
         problems.append(f"the outputs differ by {on:.2g} with graph optimisations on")
     if not maps <= _MAP.get(narrow, 1e-4):
         problems.append(f"the {what[0]} differs by {maps:.2g} from {what[1]}")
-    return Check(tuple(devices), off, on, maps, *what, tuple(problems), warned)
+    return Check(tuple(devices), off, on, maps, *what, tuple(problems), (*warned, *more))
 
 
 def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
@@ -120,41 +125,8 @@ def _narrowest(model: Model) -> int:
     """Return the bytes of the narrowest float that a model takes, holds or returns."""
     weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
     ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if _is_float(d)]
+    floats = [d.itemsize for d in (*weights, *ports) if is_float(d)]
     return max(min(floats, default=4), 2)
-
-
-def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
-    """Return random inputs of a model's shapes.
-
-    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
-    """
-    rng = np.random.default_rng(seed)
-    feeds = {}
-    symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
-    for port in model.inputs:
-        dims = list(enumerate(port.shape or ()))
-        sizes = [d if isinstance(d, int) else _size(axis, port) for axis, d in dims]
-        shape = [
-            symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
-        ]
-        dtype = port.dtype or np.dtype(np.float32)
-        values = rng.normal(size=shape) if _is_float(dtype) else np.ones(shape)
-        feeds[port.name] = np.asarray(values).astype(dtype)
-    return feeds
-
-
-def _size(axis: int, port: Port) -> int:
-    rank = len(port.shape or ())
-    if axis == 0 or rank < 2:
-        return 1
-    if rank > 2:
-        return 64
-    return 512 if port.dtype is not None and _is_float(port.dtype) else 1
-
-
-def _is_float(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def _checked(model: Model, file: Path | None) -> list[str]:
@@ -207,10 +179,24 @@ def _differences(
     )
 
 
-def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
-    """Return how far the outputs of two models are from each other, optimisations off."""
-    names = [p.name for p in original.outputs]
-    return _farthest(*(Session(m, optimise=False).run(feeds, names) for m in (model, original)))
+def _apart(
+    original: Path | bytes | ModelProto | Model, model: Model, feeds: dict[str, Array]
+) -> tuple[float, tuple[str, ...]]:
+    """Return how far a model's outputs are from the original's, optimisations off.
+
+    Returns:
+        The difference; a warning where ONNX Runtime cannot run the original at all.
+    """
+    names = [p.name for p in model.outputs]
+    given = {p.name: feeds[p.name] for p in model.inputs}
+    try:
+        want = Session(original, optimise=False).run(given, names)
+    except (ModelError, InputError) as error:
+        said = (
+            f"ONNX Runtime cannot run the original as it is, so nothing holds it: {error.message}"
+        )
+        return 0.0, (said,)
+    return _farthest(Session(model, optimise=False).run(given, names), want), ()
 
 
 def _farthest(got: list[Array], want: list[Array]) -> float:
@@ -288,14 +274,3 @@ def _normalised(maps: Array, how: str) -> Array:
     bottom = low if how == "minmax" else np.zeros_like(low)
     span = high - bottom
     return np.where(span > 0, (maps - bottom) / np.where(span > 0, span, 1), 0)
-
-
-def relative(got: Any, want: Any) -> float:
-    """Return the largest difference over the largest value; NaN in the same place is equal."""
-    got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape:
-        return float("inf")
-    if got.size == 0 or np.array_equal(got, want, equal_nan=got.dtype.kind == "f"):
-        return 0.0
-    a, b = got.astype(np.float64), want.astype(np.float64)
-    return float(np.nanmax(np.abs(a - b)) / (np.nanmax(np.abs(b)) or 1.0))

@@ -79,8 +79,7 @@ def _number(name: str, otherwise: int) -> int:
 
 
 def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
-    """Do the work in the copy, and end it without a look back."""
-    code = 1
+    """Do the work in the copy."""
     try:
         _die_with(parent)
         register(pipe)
@@ -88,16 +87,9 @@ def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
             signal.signal(number, _end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         work()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
-        pass  # said by the watch
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-        os._exit(code)
+        raise SystemExit(1) from None  # said by the watch
+    raise SystemExit(0)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

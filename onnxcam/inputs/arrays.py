@@ -6,7 +6,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,20 +20,26 @@ _DAMAGE = (
 )
 
 
-def load_array(path: Path, name: str) -> Array:
-    """Read an array from a file.
+def load_array(path: Path, model_input: ModelInput, spec: InputSpec) -> Array:
+    """Read an array from a file; its header is read before its data, which may be a bomb.
 
     Args:
-        path: A `.npy` file, or a `.npz` file with one array or with one called `name`.
-        name: The input's name.
+        path: A `.npy` file, or a `.npz` file with one array or with one called like the input.
+        model_input: The input.
+        spec: As for `ready`.
 
     Raises:
-        InputError: The file is missing, empty or damaged, or leaves the choice open.
+        InputError: The file is missing, empty or damaged, leaves the choice open, or holds an
+            array of another shape.
     """
+    name = model_input.name
     from onnxcam.inputs.picture import check_file  # Pillow is imported where a file is read
 
     check_file(path)
     try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                _fitting(_shape(file), str(path), spec, model_input)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -42,6 +48,8 @@ def load_array(path: Path, name: str) -> Array:
             if key is None and len(archive.files) == 1:
                 key = archive.files[0]
             if key is not None:
+                with loaded.zip.open(_member(loaded.zip, key)) as part:
+                    _fitting(_shape(part), str(path), spec, model_input)
                 return np.asarray(archive[key])
             held = ", ".join(archive.files) or "none"
     except _DAMAGE as error:
@@ -73,20 +81,49 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     Raises:
         InputError: Shape or kind of numbers do not fit, or a value is NaN or infinite.
     """
-    shape, layout = model_input.shape, spec.layout or model_input.layout or "N"
-    batch = layout.find("N")
-    if array.ndim == len(shape) - 1 and batch >= 0:
-        array = np.expand_dims(array, batch)
-    if array.size == 0 or not _fits(array.shape, shape):
-        raise InputError(
-            f"{source} has shape {list(array.shape)}, but input {model_input} takes "
-            f"{show_shape(shape)}",
-            "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
-        )
+    array = array.reshape(_fitting(array.shape, source, spec, model_input))
     tensor = _cast(array, source, model_input)
     if not np.issubdtype(tensor.dtype, np.integer) and tensor.dtype.kind != "b":
         _check_finite(tensor, source)
     return np.ascontiguousarray(tensor)
+
+
+def _shape(file: IO[bytes]) -> tuple[int, ...]:
+    """Return the shape that the header of a .npy file says."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python's objects")
+    return tuple(shape)
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> str:
+    """Return the name of the file in an archive that holds an array."""
+    return key if key in archive.namelist() else f"{key}.npy"
+
+
+def _fitting(
+    shape: tuple[int, ...], source: str, spec: InputSpec, model_input: ModelInput
+) -> tuple[int, ...]:
+    """Return a shape with the batch axis that it may lack.
+
+    Raises:
+        InputError: It is none that the input takes.
+    """
+    wanted, layout = model_input.shape, spec.layout or model_input.layout or "N"
+    batch = layout.find("N")
+    full = shape
+    if len(shape) == len(wanted) - 1 and batch >= 0:
+        full = (*shape[:batch], 1, *shape[batch:])
+    if 0 in shape or not _fits(full, wanted):
+        raise InputError(
+            f"{source} has shape {list(full)}, but input {model_input} takes {show_shape(wanted)}",
+            "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
+        )
+    return full
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:

@@ -77,7 +77,7 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         )
     path = Path(x)
     if _holds_array(path):
-        array = load_array(path, model_input.name)
+        array = load_array(path, model_input, spec)
         return Prepared(ready(array, str(path), spec, model_input), None, None, str(path))
     if not spec.pictures:
         check_file(path)

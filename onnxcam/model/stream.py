@@ -79,7 +79,7 @@ def mapped(path: Path) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def digest(data: bytes | mmap.mmap) -> str:
+def digest(data: bytes | mmap.mmap | memoryview) -> str:
     """Return the sha256 of a file's content, read piece by piece."""
     found = hashlib.sha256()
     view = memoryview(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -113,7 +114,7 @@ class Session:
     """A model loaded into ONNX Runtime.
 
     Args:
-        model: The model.
+        model: The model; a file, or the bytes of one, ONNX Runtime reads by itself.
         device: See :func:`choose_provider`.
         threads: Threads inside one operator; None lets ONNX Runtime decide.
         optimise: False turns ONNX Runtime's graph optimisations off.
@@ -128,7 +129,7 @@ class Session:
 
     def __init__(
         self,
-        model: Model | ModelProto,
+        model: Model | ModelProto | Path | bytes,
         *,
         device: Device = "auto",
         threads: int | None = None,
@@ -182,9 +183,11 @@ def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
 
 
 def _load(
-    ort: Any, model: Model | ModelProto, options: Any, providers: list[str]
+    ort: Any, model: Model | ModelProto | Path | bytes, options: Any, providers: list[str]
 ) -> tuple[Any, list[Any]]:
     """Hand the graph over as bytes and the large weights as they lie in memory."""
+    if isinstance(model, Path | bytes):
+        return ort.InferenceSession(_named(model), options, providers=providers), []
     light, weights = (model.light, model.weights) if isinstance(model, Model) else detached(model)
     tensors = [t for t in light.graph.initializer if is_light(t)]
     if any(t.data_type not in _SHAREABLE for t in tensors):  # NumPy knows no bfloat16
@@ -194,6 +197,17 @@ def _load(
     options.add_external_initializers([t.name for t in tensors], values)
     session = ort.InferenceSession(light.SerializeToString(), options, providers=providers)
     return session, values
+
+
+def _named(model: Path | bytes) -> str | bytes:
+    """Return a file as ONNX Runtime takes it: its name where that is text, else what is in it."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        str(model).encode()
+    except UnicodeEncodeError:
+        return model.read_bytes()
+    return str(model)
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,70 @@
+"""Random inputs for a model, and how far two results are from each other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.emit import Dim
+from onnxcam.model.model import Model, Port
+
+Array: TypeAlias = np.ndarray[Any, Any]
+_MOST = 2**28  # elements of one input: a gigabyte of float32
+
+
+def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
+    """Return random inputs of a model's shapes.
+
+    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
+
+    Raises:
+        ModelError: An input is too large.
+    """
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
+    for port in model.inputs:
+        dims = list(enumerate(port.shape or ()))
+        sizes = [d if isinstance(d, int) and d >= 0 else _size(axis, port) for axis, d in dims]
+        shape = [
+            symbols.setdefault(d, n) if isinstance(d, str) else n
+            for (_, d), n in zip(dims, sizes, strict=True)
+        ]
+        if math.prod(shape) > _MOST:
+            raise ModelError(
+                f"random numbers for the input {port.name!r} of the shape {shape} would not fit "
+                "into memory",
+                "give a `sample`, or leave the check out: `check=False`",
+            )
+        dtype = port.dtype or np.dtype(np.float32)
+        values = rng.normal(size=shape) if is_float(dtype) else np.ones(shape)
+        feeds[port.name] = np.asarray(values).astype(dtype)
+    return feeds
+
+
+def _size(axis: int, port: Port) -> int:
+    rank = len(port.shape or ())
+    if axis == 0 or rank < 2:
+        return 1
+    if rank > 2:
+        return 64
+    return 512 if port.dtype is not None and is_float(port.dtype) else 1
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype is one of floats, also of few bits."""
+    return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+
+
+def relative(got: Any, want: Any) -> float:
+    """Return the largest difference over the largest value; NaN in the same place is equal."""
+    got, want = np.asarray(got), np.asarray(want)
+    if got.shape != want.shape:
+        return float("inf")
+    if got.size == 0 or np.array_equal(got, want, equal_nan=got.dtype.kind == "f"):
+        return 0.0
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    return float(np.nanmax(np.abs(a - b)) / (np.nanmax(np.abs(b)) or 1.0))
