@@ -18,12 +18,13 @@ from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import analysed, store
+from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.groups import in_groups
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
+from onnxcam.run.store import store
 from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -104,6 +104,20 @@ def remove_dead(part: Path) -> None:
             os.close(descriptor)
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """Return what is in a regular file of this name: no link is followed, no pipe waited for.
+
+    Raises:
+        OSError: It is missing, out of reach, no regular file, or larger than ``most`` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode) or state.st_size > most:
+            raise OSError(errno.EINVAL, "no regular file, or too large", str(path))
+        return file.read()
+
+
 def regular(path: Path, most: int | None = None) -> None:
     """Check that a path leads to a regular file, before it is opened: a pipe has no end.
 
