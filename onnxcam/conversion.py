@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, 
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.samples import sample_feeds
-from onnxcam.targets import Wanted
+from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
 _MARK = "onnxcam.method"
@@ -66,6 +66,7 @@ def convert(
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
     reduction_layer: str | None = None,
+    class_axis: int | None = None,
     parameters: Mapping[str, Any] | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
@@ -96,6 +97,7 @@ def convert(
             Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of, or several; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
+        class_axis: Axis of the classes in it; None reads it off the graph.
         parameters: Values for parameters of the methods, by name.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
@@ -132,7 +134,7 @@ def convert(
     place = None if output is None else free_place(output, model, force=force)
     loaded = load(model, opset=opset)
     _refuse_explained(loaded)
-    catalog = layers.catalog(loaded, reduction_layer=reduction_layer)
+    catalog = _catalog(loaded, reduction_layer, class_axis)
     declared, names = model_input(loaded, catalog), class_names(labels)
     said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
     explained = _explained(loaded, request, catalog, said)
@@ -157,10 +159,16 @@ def _explained(
     model: Model, request: Request, catalog: layers.Catalog, said: Description
 ) -> compose.Explained | compose.Gradients:
     plan, spec = request.plan(catalog, said), said.spec_if_said
-    metadata = to_metadata(spec) if spec else {}
+    names = fitting(said.labels, catalog.reduction, wanted=False)
+    named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
+    metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
     if request.gradient:
         return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
     return compose.plan_graph(model, plan, metadata=metadata)
+
+
+def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key.endswith(f".{field}")}
 
 
 def _written(
@@ -213,6 +221,21 @@ def holds(model: Model) -> Mapping[str, str] | None:
     """Return the provenance of an explained model, None for any other."""
     found = {k: v for k, v in model.metadata.items() if k.startswith("onnxcam.")}
     return found if _MARK in found else None
+
+
+def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.Catalog:
+    """Return the layers of a model; a score of a whole batch has no map for each input."""
+    catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
+    layout, reduction = catalog.input_layout, catalog.reduction
+    shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
+    batch = shape[0 if layout is None or layout.batch is None else layout.batch]
+    if reduction.batch_axis is None and batch != 1:
+        raise UsageError(
+            f"the score {reduction.name!r} is one for all inputs of a batch ({batch or 'any'} of "
+            f"them): no axis of it counts inputs",
+            "export the model with a batch of 1, or name another `reduction_layer`",
+        )
+    return catalog
 
 
 def _refuse_explained(model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
@@ -20,12 +21,12 @@ from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
-from onnxcam.run.groups import in_groups
+from onnxcam.run.groups import batch_of, each_input, in_groups, joined
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
-from onnxcam.targets import Score, Target, Wanted, as_targets, is_several
+from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -40,6 +41,7 @@ class Options(TypedDict, total=False):
     """The options of an :class:`Explainer` that do not change what it returns."""
 
     reduction_layer: str | None
+    class_axis: int | None
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
@@ -62,6 +64,7 @@ class Explainer(Generic[Result]):
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
             the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
+        class_axis: Axis of the classes in it; None reads it off the graph.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
@@ -111,6 +114,7 @@ class Explainer(Generic[Result]):
         *,
         feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
+        class_axis: int | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
@@ -126,7 +130,7 @@ class Explainer(Generic[Result]):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         self.model = load(model)
         kept = store() if cache else None
-        self.catalog = analysed(self.model, reduction_layer, kept)
+        self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
@@ -174,12 +178,13 @@ class Explainer(Generic[Result]):
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says them.
+        """Names of the classes, None where nothing says as many as there are.
 
         Raises:
-            UsageError: What describes the input is wrong.
+            UsageError: What describes the input is wrong, or other names than these were given.
         """
-        return self.description.labels
+        given = self._labels is not None
+        return fitting(self.description.labels, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -215,7 +220,8 @@ class Explainer(Generic[Result]):
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
             them by the name of the map ("gradcam", "gradcam.relu"). A list of these when
-            ``target`` is a list; for a list of inputs a list with one of these per input.
+            ``target`` is a list; for a list of inputs a list with one of these per input, and
+            so for an array that holds several.
 
         Raises:
             OnnxcamError: The input or the target cannot be used.
@@ -257,21 +263,23 @@ class Explainer(Generic[Result]):
     ) -> Iterator[tuple[X, Any]]:
         listed = is_several(target)
         wanted = self._targets(as_targets(target))
-        dynamic = isinstance(self.input.shape[0], str | None)
-        limit = self.batch_size if self._engine.together and dynamic else 1
-        waiting: list[X] = []
-        for x in inputs:
-            waiting.append(x)
-            if len(waiting) >= limit:
-                yield from self._flush(waiting, wanted, listed, extra_inputs or {})
-                waiting = []
-        yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+        limit = self._most if self._engine.together else 1
+        iterator = iter(inputs)
+        while waiting := list(islice(iterator, limit)):
+            yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+
+    @property
+    def _most(self) -> int:
+        """The most inputs in one run; one where no axis of the scores counts them."""
+        fixed = batch_of(self.model, self.catalog).size
+        counted = self.catalog.reduction.batch_axis is not None
+        return fixed or (self.batch_size if counted else 1)
 
     def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
         if not targets:
             raise UsageError("no target is given", "give a class, or None for the top class")
-        names = self.labels if any(t.names_labels for t in targets) else None
-        return [t.resolved(self.catalog.reduction.classes, names) for t in targets]
+        said = self.description.labels if any(t.names_labels for t in targets) else None
+        return resolved(targets, self.catalog.reduction, said)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.
@@ -290,9 +298,13 @@ class Explainer(Generic[Result]):
         extra: Mapping[str, Array],
     ) -> Iterator[tuple[X, Any]]:
         @bounded("the model cannot be explained")
-        def explained(batch: Sequence[Prepared]) -> list[list[Any]]:
-            rows = self._engine.run(batch, targets, extra, self.labels)
-            return [[maps if self._named else maps[self.method.name] for maps in r] for r in rows]
+        def explained(batch: Sequence[Prepared]) -> list[Any]:
+            said = self.labels or self.description.labels
+            rows = self._engine.run(batch, targets, extra, said)
+            found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
+            return found if listed else [row[0] for row in found]
 
-        for x, row in zip(waiting, in_groups(map(self._prepared, waiting), explained), strict=True):
-            yield x, row if listed or isinstance(row, OnnxcamError) else row[0]
+        layout = self.catalog.input_layout
+        parts = [each_input(self._prepared(x), layout) for x in waiting]
+        found = in_groups((p for part in parts for p in part), explained, self._most)
+        yield from zip(waiting, joined(found, [len(part) for part in parts]), strict=True)

@@ -13,7 +13,8 @@ from onnxcam import methods, names
 from onnxcam.analysis import layers
 from onnxcam.compose import Explained, explain_graph
 from onnxcam.model.model import Model, load
-from onnxcam.verify import Check, relative, sample_feeds, verify
+from onnxcam.run.agreement import relative
+from onnxcam.verify import Check, sample_feeds, verify
 
 
 def _explained(model: Model, method: str = "gradcam", **options: object) -> Explained:

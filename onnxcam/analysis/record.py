@@ -10,28 +10,32 @@ from typing import Any
 from onnxcam.analysis import layers, layout
 from onnxcam.analysis.layers import Candidate, Catalog, Reduction
 from onnxcam.analysis.layers.candidates import PLACE as LAYERS
+from onnxcam.analysis.layers.records import Best
 from onnxcam.analysis.layout import Known, Layout
 from onnxcam.analysis.layout.known import PLACE as TENSORS
 from onnxcam.graph.emit import Dim
 from onnxcam.model.model import Model
 
 
-def written(model: Model, reduction_layer: str | None) -> bytes:
+def written(model: Model, reduction_layer: str | None, class_axis: int | None = None) -> bytes:
     """Return what is known of a model's tensors and layers; what is not known yet is found out.
 
     Args:
         model: The model.
         reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
+        class_axis: As there.
 
     Raises:
         OnnxcamError: As there.
     """
-    catalog = layers.catalog(model, reduction_layer=reduction_layer)
+    catalog = layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
     parts = {TENSORS: asdict(layout.known(model)), LAYERS: asdict(catalog)}
     return json.dumps(parts, separators=(",", ":")).encode()
 
 
-def read(model: Model, reduction_layer: str | None, data: bytes) -> bool:
+def read(
+    model: Model, reduction_layer: str | None, data: bytes, class_axis: int | None = None
+) -> bool:
     """Keep with a model what is written of it; tell whether it could be read."""
     try:
         parts = json.loads(data)
@@ -39,7 +43,7 @@ def read(model: Model, reduction_layer: str | None, data: bytes) -> bool:
     except (ValueError, LookupError, TypeError, AttributeError):
         return False
     model.findings[TENSORS] = known
-    model.findings.setdefault(LAYERS, {})[reduction_layer] = catalog
+    model.findings.setdefault(LAYERS, {})[reduction_layer, class_axis] = catalog
     return True
 
 
@@ -57,9 +61,15 @@ def _catalog(said: Mapping[str, Any]) -> Catalog:
         **said,
         "candidates": candidates,
         "feature": feature,
-        "reduction": Reduction(**said["reduction"]),
+        "reduction": _reduction(said["reduction"]),
         "input_layout": _layout(said["input_layout"]),
     })  # fmt: skip
+
+
+def _reduction(said: Mapping[str, Any]) -> Reduction:
+    best = said["best"] and Best(**said["best"])
+    texts = {name: tuple(said[name]) for name in ("labels", "others")}
+    return Reduction(**{**said, **texts, "best": best})
 
 
 def _candidate(said: Mapping[str, Any]) -> Candidate:
@@ -71,7 +81,8 @@ def _layout(said: Mapping[str, Any] | None) -> Layout | None:
 
 
 def _needed_layout(said: Mapping[str, Any]) -> Layout:
-    return Layout(**{**said, "grid": tuple(said["grid"])})
+    pieces = tuple(tuple(map(tuple, axis)) for axis in said["pieces"])
+    return Layout(**{**said, "grid": tuple(said["grid"]), "pieces": pieces})
 
 
 def _shape(said: list[Dim] | None) -> tuple[Dim, ...] | None:

@@ -139,7 +139,7 @@ def of_model(model: Model, *, reduction_layer: str | None = None) -> list[Usage]
         UsageError: There is no tensor of the name given.
     """
     draft, known_layouts = opened(model)
-    score = draft.tensor(reduction(draft.graph, draft, reduction_layer).name)
+    score = draft.tensor(reduction(draft.graph, draft, reduction_layer, known_layouts).name)
     passed = {id(n) for n in path(draft.graph, score, known_layouts)[0]}
     counts: dict[tuple[str, str], list[int]] = {}
     for node in draft.graph.nodes:

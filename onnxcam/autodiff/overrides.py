@@ -14,7 +14,10 @@ from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.registry import NodeView, fallback_for, lookup
 from onnxcam.autodiff.route import Counted
 from onnxcam.autodiff.view import Override, Overrides, Predicate, Rule
+from onnxcam.errors import UnsupportedOp
+from onnxcam.graph.curves import nearest, rectifier
 from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.ops import Trait, has
 
 Rules: TypeAlias = Overrides | Sequence[Override] | Mapping[str, Rule]
 
@@ -75,11 +78,16 @@ def below(tensor: str) -> Predicate:
 
 
 def rectifies(node: NodeView) -> bool:
-    """Tell whether a node sets what is negative to 0: Relu, or a Clip from 0 on."""
+    """Tell whether a node sets what is negative to 0: Relu, a Clip from 0 on, Max(x, 0) ...
+
+    What is spelled out in several nodes is told by what it computes; its last node is the one.
+    """
     if node.op_type == "Relu":
         return True
-    low = node.setting("min", 1) if node.op_type == "Clip" else None
-    return isinstance(low, int | float | np.ndarray) and bool(np.all(np.asarray(low) == 0))
+    if node.op_type == "Clip":  # its upper limit may be computed
+        low = node.setting("min", 1)
+        return isinstance(low, int | float | np.ndarray) and bool(np.all(np.asarray(low) == 0))
+    return has(node, Trait.ELEMENTWISE) and rectifier(node.raw.outputs[0]) is not None
 
 
 # ---- rules
@@ -107,8 +115,24 @@ def guided(op: Emitter, node: NodeView, dy: Tensor) -> Any:
 
 
 def deconvolved(op: Emitter, node: NodeView, dy: Tensor) -> Any:
-    """Return the positive part of dy, wherever the input was."""
-    return [op.Relu(dy), *[None] * (len(node.inputs) - 1)]
+    """Return the positive part of dy, wherever the input was.
+
+    Raises:
+        UnsupportedOp: The rectifier is spelled out so that no input of its last node is its input.
+    """
+    dx = op.Relu(dy)
+    if node.op_type in ("Relu", "Clip"):
+        return [dx, *[None] * (len(node.inputs) - 1)]
+    source, slope = nearest(node.raw.outputs[0]) or (None, 0.0)
+    places = [i for i in node.route.moving(node.raw) if node.inputs[i] is source]
+    if not places or slope <= 0:
+        raise UnsupportedOp(
+            f"the ReLU that ends in {node.op_type}, node {node.name!r}, is spelled out in a way "
+            "that a deconvnet cannot go back through",
+            "use the method guided-backprop",
+        )
+    dx = dx if abs(slope - 1) < 1e-6 else op.Mul(dx, slope)
+    return [dx if i == places[0] else None for i in range(len(node.inputs))]
 
 
 GUIDED = Overrides((Override(rectifies, guided, what="ReLU"),))

@@ -16,7 +16,7 @@ from onnxcam.cli.places import Places, Wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
-from onnxcam.targets import Target
+from onnxcam.targets import Target, resolved
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -37,6 +37,7 @@ class Job:
     against: str | None
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
+    class_axis: int | None
     upsampling: Any
     device: Any
     preprocess: str | None
@@ -96,11 +97,12 @@ def run(job: Job) -> Outcome:
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
-                for t, maps in enumerate(result):
-                    for name, explanation in maps.items():
-                        files = places.result(k, name, t), places.map(k, name, t)
-                        made = _finish(job, Path(path), explanation, files)
-                        outcome.explanations.append(made)
+                for number, rows in _inputs(result):
+                    for t, maps in enumerate(rows):
+                        for name, explanation in maps.items():
+                            files = places.of(k, name, t, number)
+                            made = _finish(job, Path(path), explanation, files)
+                            outcome.explanations.append(made)
             except UsageError:
                 raise
             except OnnxcamError as error:
@@ -117,6 +119,7 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         job.methods,
         feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
+        class_axis=job.class_axis,
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,
@@ -133,6 +136,13 @@ def _heading(explainer: Explainer[Any]) -> str:
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
+
+
+def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
+    """Return the maps of each target by input; an array may hold several of these."""
+    if result and isinstance(result[0], list):
+        return list(enumerate(result, 1))
+    return [(None, result)]
 
 
 def _finish(job: Job, path: Path, explanation: Explanation, files: _Files) -> dict[str, Any]:
@@ -158,9 +168,8 @@ def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> P
     """Settle the names of all results."""
     classes: list[int] = []
     if len(targets) > 1:
-        names = explainer.labels if any(t.names_labels for t in targets) else None
-        count = explainer.catalog.reduction.classes
-        classes = [t.resolved(count, names)[1] for t in targets]
+        said = explainer.description.labels if any(t.names_labels for t in targets) else None
+        classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
     maps = [m.name or m.method.name for m in explainer.maps]
     return Places(job.wanted, job.inputs, maps, classes)
 

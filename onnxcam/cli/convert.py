@@ -11,6 +11,7 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     AGAINST,
+    CLASS_AXIS,
     FEATURE,
     JSON,
     LABELS,
@@ -40,7 +41,7 @@ class _Convert(Configured, Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "runtime_target", "require_target",
-            "feature_layers", "reduction_layer", "labels", "wrt",
+            "feature_layers", "reduction_layer", "class_axis", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
@@ -94,6 +95,7 @@ class _Convert(Configured, Grouped):
     ),
     FEATURE,
     REDUCTION,
+    CLASS_AXIS,
     upsampling(", in the graph"),
     click.option(
         "--normalize",

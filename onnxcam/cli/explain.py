@@ -11,6 +11,7 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     AGAINST,
+    CLASS_AXIS,
     DEVICE,
     FEATURE,
     JSON,
@@ -46,6 +47,7 @@ from onnxcam.cli.parameters import Configured, taken
     AGAINST,
     FEATURE,
     REDUCTION,
+    CLASS_AXIS,
     upsampling(),
     DEVICE,
     PREPROCESS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxcam.cli.group import main, spoken
-from onnxcam.cli.options import JSON, LABELS, MODEL, REDUCTION, options, print_json
+from onnxcam.cli.options import CLASS_AXIS, JSON, LABELS, MODEL, REDUCTION, options, print_json
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,18 +22,23 @@ if TYPE_CHECKING:
 @options(
     MODEL,
     REDUCTION,
+    CLASS_AXIS,
     click.option("--all", "everything", is_flag=True, help="Also what cannot be used, and why."),
     JSON,
 )
 def layers_command(
-    model: Path, reduction_layer: str | None, everything: bool, as_json: bool
+    model: Path,
+    reduction_layer: str | None,
+    class_axis: int | None,
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """List the layers of MODEL that can be explained; the default is marked."""
     from onnxcam.analysis.layers import catalog
     from onnxcam.model.model import load
 
     loaded = load(model)
-    found = catalog(loaded, reduction_layer=reduction_layer)
+    found = catalog(loaded, reduction_layer=reduction_layer, class_axis=class_axis)
     rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
     if as_json:
         print_json({"notes": loaded.notes, **_catalog_json(found, rows)})
@@ -133,6 +138,12 @@ def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]
         "reduction_layer": reduction.name,
         "reduction_reason": reduction.reason,
         "classes": reduction.classes,
+        "class_axis": reduction.class_axis,
+        "batch_axis": reduction.batch_axis,
+        "positions": reduction.positions,
+        "score": reduction.kind,
+        "final": reduction.final,
+        "other_outputs": reduction.others,
         "layers": [
             {
                 "name": c.name,

@@ -61,6 +61,12 @@ AGAINST = click.option(
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
 )
+CLASS_AXIS = click.option(
+    "--class-axis",
+    type=int,
+    metavar="N",
+    help="Axis of the classes in the reduction layer [default: read off the model].",
+)
 DEVICE = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),

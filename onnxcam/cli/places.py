@@ -44,14 +44,15 @@ class Wanted:
         maps = self.maps
         if maps is not None and self.single and maps.suffix not in (".npz", ""):
             raise UsageError(f"--save-map {maps}: the map is an .npz file", "end it in .npz")
-        if self._is_file(self.output) and self._is_file(maps) and self.output == maps:
+        if self.is_file(self.output) and self.is_file(maps) and self.output == maps:
             raise UsageError(f"-o and --save-map both name {maps}", "name two files")
 
-    def _is_file(self, place: Path | None) -> bool:
+    def is_file(self, place: Path | None) -> bool:
+        """Tell whether a place that was asked for is a file, not a folder."""
         return self.single and place is not None and bool(place.suffix)
 
     def _check(self, place: Path, what: str, given: _Given) -> None:
-        if self._is_file(place):
+        if self.is_file(place):
             folder = place.parent
         else:
             if place.suffix in _KINDS:
@@ -97,19 +98,33 @@ class Places:
             taken.update(str(p).casefold() for p in self._files(numbered))
             self._stems.append(numbered)
 
-    def result(self, index: int, map: str, target: int) -> Path:
-        """Return the file of a result: of which input, which map, which target."""
-        output = self._wanted.output
-        if output is not None and output.suffix and self._wanted.single:
-            return output
-        return (output or Path()) / f"{self._name(self._stems[index], map, target)}.png"
+    def of(
+        self, index: int, map: str, target: int, number: int | None = None
+    ) -> tuple[Path, Path | None]:
+        """Return the files of a result, and of its raw map where that is asked for.
 
-    def map(self, index: int, map: str, target: int) -> Path | None:
-        """Return the file of a raw map, None where none is asked for."""
-        maps = self._wanted.maps
-        if maps is None or (maps.suffix and self._wanted.single):
-            return maps
-        return maps / f"{self._name(self._stems[index], map, target)}.npz"
+        Args:
+            index: Which input.
+            map: Name of the map.
+            target: Which target.
+            number: Of the input in an array of several, from 1; None where there is one.
+
+        Raises:
+            UsageError: One file was named, and the array holds several inputs.
+        """
+        beside = "" if number is None else f"-{number}"
+        name = self._name(f"{self._stems[index]}{beside}", map, target)
+        for place in (self._wanted.output, self._wanted.maps):
+            if number is not None and self._wanted.is_file(place):
+                raise UsageError(
+                    f"the input holds several inputs, and {place} is one file", "name a folder"
+                )
+        output, maps = self._wanted.output, self._wanted.maps
+        if output is None or not self._wanted.is_file(output):
+            output = (output or Path()) / f"{name}.png"
+        if maps is not None and not self._wanted.is_file(maps):
+            maps = maps / f"{name}.npz"
+        return output, maps
 
     def _name(self, stem: str, map: str, target: int) -> str:
         suffix = f".{self._classes[target]}" if len(self._classes) > 1 else ""

@@ -13,7 +13,7 @@ from rich.text import Text
 from onnxcam.errors import plain
 
 if TYPE_CHECKING:
-    from onnxcam.analysis.layers import Candidate, Catalog
+    from onnxcam.analysis.layers import Candidate, Catalog, Reduction
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
     from onnxcam.methods import Method
@@ -73,9 +73,24 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""
     _row(facts, "reduction layer", f"{reduction.name}: {reduction.reason}{classes}")
+    _row(facts, "its axes", _axes(reduction))
+    for other in reduction.others:
+        _row(facts, "other output", other)
+    if reduction.note:
+        _row(facts, "note", reduction.note)
     for note in model.notes:
         _row(facts, "note", note)
     return facts
+
+
+def _axes(reduction: Reduction) -> str:
+    """Say what the axes of the scores count."""
+    batch, classes = reduction.batch_axis, reduction.class_axis
+    parts = [
+        "none for inputs: it is of one" if batch is None else f"{batch} inputs",
+        "none for classes: there is one" if classes is None else f"{classes} classes",
+    ]
+    return ", ".join([*parts, *(["the others positions, summed over"] * reduction.positions)])
 
 
 def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:

@@ -72,7 +72,7 @@ def gradient_graph(
     tensors = [draft.tensor(name) for name in dict.fromkeys(wrt)]
     reduction = plan.catalog.reduction
     tensor = draft.tensor(reduction.name)
-    score = class_scores(op, tensor, reduction.class_axis)
+    score = class_scores(op, tensor, reduction)
     classes = chosen_classes(draft, score, plan)
     outputs = Outputs(score, tensor, reduction)
     found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)

@@ -197,7 +197,7 @@ def _outputs(
         signed = each[planned.port(SIGNED)]
         map = op.Relu(signed) if planned.method.rectify else signed
         found[planned.port(MAP)] = _finished(op, map, quantities)
-        found[planned.port(FEATURE)] = quantities.place.tensor
+        found[planned.port(FEATURE)] = quantities.place.shown(op)
         if planned.drawing is not None:
             found[planned.port(OVERLAY)] = _overlay(op, map, quantities, planned.drawing)
     kept = wanted.union(m.port(base) for m in plan.maps for base in wanted)

@@ -9,10 +9,9 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
-from onnxcam.compose.places import Place
+from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import Plan, input_layer
-from onnxcam.compose.quantities import place_of
-from onnxcam.compose.slopes import Slopes, chosen_classes
+from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
@@ -20,7 +19,7 @@ from onnxcam.methods.needs import Activation, HeadScore, InputGradient
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import FEATURE, GRADIENT, SCORE
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Parts:
     """What a method runs.
 
     Attributes:
-        whole: The model with the output ``onnxcam.score`` [N, C] and what the method needs: the
+        whole: The model with the outputs ``onnxcam.score`` [N, C] and ``onnxcam.class`` (int64
+            [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
             the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
             ``onnxcam.feature``, float32 [N, C, *space].
@@ -59,6 +59,7 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
     draft = Draft(model)
     op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
     draft.output(op.cast(scores.score, np.float32), SCORE)
+    draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     slopes = InputGradient in method.needs
     if slopes:
         slope = _input_gradient(draft, scores)
@@ -88,6 +89,12 @@ def _channelled(draft: Draft, feature: Candidate) -> str:
         )
     if feature.layout is None or feature.layout.channel is None:
         raise UsageError(f"{feature.name!r} has no channels", "choose another `feature_layer`")
+    if feature.layout.pieces:
+        raise UsageError(
+            f"part of the axes of {feature.name!r} lie beside the batch, where no channel can be "
+            "left out",
+            "choose another `feature_layer`, or `method='gradcam'`",
+        )
     return feature.name
 
 

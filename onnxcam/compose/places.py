@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
 
+from onnxcam.analysis.layers import Candidate
 from onnxcam.analysis.layout import Layout
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.errors import UsageError
+from onnxcam.graph.contrib import scale_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, is_float, shape_of
 from onnxcam.methods.cam.sums import reshaped
 from onnxcam.methods.registry import Axes
+from onnxcam.model.draft import Draft
 
+Cut: TypeAlias = tuple[str, "int | Tensor", int]  # as a piece of a layout; -1: what is left
 _END = 2**63 - 1
 _ORDER = "NTDHW"
 
@@ -23,6 +31,8 @@ class Place:
         grid: Extents of the space that a token axis stands for; () where space has axes.
         stored: The integers that the model computes with, where the tensor is what they stand for.
         scale: The step of one of them.
+        pieces: Where the axes of :attr:`layout` are put together from pieces of the tensor's own:
+            what these are cut into.
     """
 
     tensor: Tensor
@@ -30,6 +40,7 @@ class Place:
     grid: tuple[int | Tensor, ...] = ()
     stored: Tensor | None = None
     scale: Tensor | None = None
+    pieces: tuple[tuple[Cut, ...], ...] = ()
 
     @property
     def source(self) -> Tensor:
@@ -58,14 +69,32 @@ class Place:
     def patches(self, op: Emitter, value: Tensor) -> Tensor:
         """Return a value of the tensor's shape without class and register tokens.
 
-        Where the tensor has no channel axis it gets one of 1, as axis 1.
+        Where the tensor has no channel axis it gets one of 1, as axis 1; where its axes are
+        products, they are those of :attr:`layout` afterwards.
         """
+        if self.pieces:
+            return self._regrouped(op, value)
         if self.layout.channel is None:
             return op.Unsqueeze(value, axes=[1])
         if not self.layout.prefix and not self.layout.suffix:
             return value
         start, end = self.layout.prefix, -self.layout.suffix or _END
         return op.Slice(value, starts=[start], ends=[end], axes=[self.layout.space[0]])
+
+    def shown(self, op: Emitter) -> Tensor:
+        """Return the tensor as a user gets it: one row an input."""
+        return self._regrouped(op, self.tensor) if self.pieces else self.tensor
+
+    def _regrouped(self, op: Emitter, value: Tensor) -> Tensor:
+        """Cut the axes into their pieces, and put these together by their letters."""
+        flat = [piece for axis in self.pieces for piece in axis]
+        cut = op.Reshape(value, op.dims(*(size for _, size, _ in flat)))
+        letters = self.layout.axes
+        order = sorted(range(len(flat)), key=lambda i: (letters.index(flat[i][0]), -flat[i][2]))
+        if order != sorted(order):
+            cut = op.Transpose(cut, perm=order)
+        whole = [_product(op, [size for c, size, _ in flat if c == letter]) for letter in letters]
+        return op.Reshape(cut, op.dims(*whole))
 
     def as_features(self, op: Emitter, value: Tensor) -> Tensor:
         """Return what :meth:`patches` returns as [N, C, *space], space from depth to width."""
@@ -98,6 +127,95 @@ class Place:
     def rank(self) -> int:
         """How many axes a map has behind the batch."""
         return len(self.grid) or len(self.layout.space)
+
+
+def place_of(draft: Draft, layer: Candidate) -> Place:
+    """Return where a map is made of a layer.
+
+    Raises:
+        UsageError: The meaning of its axes is not known, or it holds integers.
+    """
+    tensor, layout = draft.tensor(layer.name), layer.layout
+    each = None if layout is None else layout.regrouped
+    if layout is None or each is None or each.batch is None or not each.space or each.strange:
+        known = "" if layout is None else f" ({layout.axes})"
+        raise UsageError(
+            f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
+            "`onnxcam.analysis.layers.catalog(model)` lists the layers with a known one",
+        )
+    grid = tuple(_extent(draft, d) for d in layout.grid)
+    pieces = _cuts(draft, tensor, layout)
+    scale = scale_of(tensor)
+    if scale is not None:
+        return Place(scale.reals(draft.op, tensor), each, grid, tensor, scale.scale, pieces)
+    if not is_float(tensor):
+        raise UsageError(
+            f"{layer.name!r} holds integers, which have no gradient",
+            "choose a `feature_layer` behind it, and a method that takes one",
+        )
+    return Place(tensor, each, grid, pieces=pieces)
+
+
+def _cuts(draft: Draft, tensor: Tensor, layout: Layout) -> tuple[tuple[Cut, ...], ...]:
+    """Return what the axes of a tensor are cut into, -1 for the batch that nothing says.
+
+    Raises:
+        UsageError: More is not known.
+    """
+    cuts: list[list[Cut]] = []
+    for i, axis in enumerate(layout.pieces):
+        row: list[Cut] = []
+        for letter, size, level in axis:
+            alone = len(axis) == 1 and not isinstance(size, int) and letter != "N"
+            extent = draft.op.dim(tensor, i) if alone else _extent(draft, size)
+            row.append((letter, extent, level))
+        cuts.append(row)
+    left = [letter for row in cuts for letter, size, _ in row if isinstance(size, int) and size < 0]
+    if left not in ([], ["N"]):
+        raise UsageError(
+            f"no map can be made at {tensor.name!r}: the sizes that its axes are made of are not "
+            "known",
+            "choose another `feature_layer`, or export the model with a fixed size",
+        )
+    has_batch = any(letter == "N" for row in cuts for letter, _, _ in row)
+    front: list[Cut] = [] if has_batch else [("N", 1, 0)]
+    return (tuple(front), *map(tuple, cuts)) if cuts else ()
+
+
+def _extent(draft: Draft, dim: Dim) -> int | Tensor:
+    """Return an extent of a grid; a symbol is looked up in the shape of a tensor that has it."""
+    if isinstance(dim, int):
+        return dim
+    for tensor in draft.graph.tensors().values():
+        shape = shape_of(tensor) or ()
+        if isinstance(dim, str) and dim in shape:
+            return draft.op.dim(tensor, shape.index(dim))
+    return -1
+
+
+def extents(draft: Draft, tensor: Tensor, layout: Layout) -> list[int | Tensor] | None:
+    """Return the extents of a tensor's space, from depth to width; None where not all are known."""
+    if layout.grid:
+        found = [_extent(draft, d) for d in layout.grid]
+    elif layout.pieces:
+        flat = [piece for axis in _cuts(draft, tensor, layout) for piece in axis]
+        space = (c for c in layout.regrouped.axes if c not in "NC")
+        found = [_product(draft.op, [d for c, d, _ in flat if c == letter]) for letter in space]
+    else:
+        found = [draft.op.dim(tensor, i) for i in layout.space]
+    return None if any(isinstance(d, int) and d < 0 for d in found) else found
+
+
+def _product(op: Emitter, sizes: Sequence[int | Tensor]) -> int | Tensor:
+    """Return a product of extents, -1 where one of them is what is left."""
+    fixed = [d for d in sizes if isinstance(d, int)]
+    if -1 in fixed:
+        return -1
+    found: int | Tensor = prod(fixed)
+    for size in sizes:
+        if not isinstance(size, int):
+            found = size if isinstance(found, int) and found == 1 else op.Mul(found, size)
+    return found
 
 
 def known_rank(tensor: Tensor) -> int:

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxcam.analysis.layers import Candidate
 from onnxcam.compose.head import pooled
-from onnxcam.compose.places import Place, known_rank
+from onnxcam.compose.places import Place, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
-from onnxcam.graph.contrib import scale_of
-from onnxcam.graph.emit import Dim, Emitter, Tensor, is_float, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.methods.needs import Activation, Input, MapOf, Need, Weights
 from onnxcam.model.draft import Draft
@@ -34,7 +32,7 @@ class Quantities:
     """
 
     def __init__(self, draft: Draft, slopes: Slopes, planned: MapPlan) -> None:
-        self.op, self.slopes, self.planned = draft.op, slopes, planned
+        self._draft, self.op, self.slopes, self.planned = draft, draft.op, slopes, planned
         self.method, self.catalog = planned.graph, slopes.plan.catalog
         self.input = draft.tensor(self.catalog.input)
         self.places = [place_of(draft, planned.feature)]
@@ -55,6 +53,12 @@ class Quantities:
         for method in (self.method, *map(graph, self.method.maps)):
             if Weights in method.needs:
                 feature = self.places[0]
+                if feature.pieces:
+                    raise UsageError(
+                        f"{method.name} needs a pool over the space of {feature.tensor.name!r}, "
+                        "which lies beside the batch",
+                        "use `method='gradcam'`",
+                    )
                 self._pool = pooled(feature.source, self.slopes.tensor, feature.axes.space)
             own = self.planned.settings if method is self.method else {}
             self.slopes.want(method, self._wrt(method), own)
@@ -90,6 +94,8 @@ class Quantities:
         """
         slope = self._slope(op, index, self.method)
         with op.scope(self.method.name):
+            if self.place.pieces:
+                slope = self.place.patches(op, slope)
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0)
         return self._map(op, index, self.method), op.cast(steep, np.float32), slope
@@ -101,20 +107,21 @@ class Quantities:
             UsageError: The input's space is not known, or not of the rank of the map.
         """
         layout, feature = self.catalog.input_layout, self.places[0]
-        if layout is None or len(layout.space) != feature.rank:
+        sizes = None if layout is None else extents(self._draft, self.input, layout)
+        if layout is None or sizes is None or len(sizes) != feature.rank:
             said = "unknown" if layout is None else layout.axes
             raise UsageError(
                 f"the map of {feature.tensor.name!r} cannot be laid over the input "
                 f"{self.catalog.input!r} (axes {said}): it has {feature.rank} axes of space",
                 "use `upsampling='none'`, or another `feature_layer`",
             )
-        return [self.op.dim(self.input, i) for i in layout.space]
+        return sizes
 
     def input_space(self) -> tuple[Dim, ...]:
         """Return the extents of the input's space as its shape says them."""
         layout, shape = self.catalog.input_layout, shape_of(self.input)
         assert layout is not None and shape is not None, "input_size() raises before"
-        return tuple(shape[i] for i in layout.space)
+        return layout.extents(shape)
 
     def _map(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         place = self._at(method)
@@ -151,39 +158,3 @@ class Quantities:
             return op.cast(
                 self.place.as_channel(op, op.Squeeze(large, axes=[1])), self.place.tensor
             )
-
-
-def place_of(draft: Draft, layer: Candidate) -> Place:
-    """Return where a map is made of a layer.
-
-    Raises:
-        UsageError: The meaning of its axes is not known, or it holds integers.
-    """
-    tensor, layout = draft.tensor(layer.name), layer.layout
-    if layout is None or layout.batch is None or not layout.space or layout.strange:
-        known = "" if layout is None else f" ({layout.axes})"
-        raise UsageError(
-            f"no map can be made at {layer.name!r}: the meaning of its axes is not known{known}",
-            "`onnxcam.analysis.layers.catalog(model)` lists the layers with a known one",
-        )
-    grid = tuple(_extent(draft, d) for d in layout.grid)
-    scale = scale_of(tensor)
-    if scale is not None:
-        return Place(scale.reals(draft.op, tensor), layout, grid, tensor, scale.scale)
-    if not is_float(tensor):
-        raise UsageError(
-            f"{layer.name!r} holds integers, which have no gradient",
-            "choose a `feature_layer` behind it, and a method that takes one",
-        )
-    return Place(tensor, layout, grid)
-
-
-def _extent(draft: Draft, dim: Dim) -> int | Tensor:
-    """Return an extent of a grid; a symbol is looked up in the shape of a tensor that has it."""
-    if isinstance(dim, int):
-        return dim
-    for tensor in draft.graph.tensors().values():
-        shape = shape_of(tensor) or ()
-        if isinstance(dim, str) and dim in shape:
-            return draft.op.dim(tensor, shape.index(dim))
-    return -1

@@ -13,7 +13,7 @@ from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outpu
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Description, InputSpec
 from onnxcam.methods import GraphMethod
-from onnxcam.targets import Score, Target, Wanted, as_targets
+from onnxcam.targets import Score, Target, Wanted, as_targets, resolved
 
 GRADIENT = "gradient"
 
@@ -103,8 +103,9 @@ class Request:
 
     def _targets(self, catalog: Catalog, said: Description) -> tuple[Target, list[int]]:
         """Return what is explained, and the classes of which it is."""
-        count = catalog.reduction.classes
-        pairs = [t.resolved(count, said.labels) for t in as_targets(self.target)]
+        reduction, targets = catalog.reduction, as_targets(self.target)
+        given = said.given is not None
+        pairs = resolved(targets, reduction, said.labels, given=given)
         kinds = dict.fromkeys(kind for kind, _ in pairs)
         if len(kinds) > 1:
             listing = ", ".join(kind.quantity for kind in kinds)

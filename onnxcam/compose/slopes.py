@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from onnxcam.analysis.layers import Reduction
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod
+from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
@@ -40,7 +42,7 @@ class Slopes:
         self.op, self.plan = draft.op, plan
         self._reduction = plan.catalog.reduction
         self.tensor = draft.tensor(self._reduction.name)
-        self.score = class_scores(self.op, self.tensor, self._reduction.class_axis)
+        self.score = class_scores(self.op, self.tensor, self._reduction)
         self.outputs = self._outputs(unrounded(self.op, self.tensor))
         self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
@@ -53,7 +55,7 @@ class Slopes:
         return twins
 
     def _outputs(self, tensor: Tensor) -> Outputs:
-        scores = class_scores(self.op, tensor, self._reduction.class_axis)
+        scores = class_scores(self.op, tensor, self._reduction)
         return Outputs(scores, tensor, self._reduction)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
@@ -70,10 +72,11 @@ class Slopes:
         rules = self._rules.setdefault(method.name, method.backward(**settings))
         if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+            plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(
                 f"{method.name} changes the gradient of {changed}, but there is none between "
                 f"{wrt.name!r} and {self.tensor.name!r}",
-                "use `method='saliency'`, which is the gradient as it is",
+                f"use `method={plain!r}`, which is the gradient as it is",
             )
         tensors = self._sharing(rules)
         if all(t is not wrt for t in tensors):
@@ -123,5 +126,28 @@ def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
     wanted = draft.input(TARGET, np.int64, [plan.targets or ANY_NUMBER], kept)
     op = draft.op
     with op.scope("target"):
-        top = op.ArgMax(score, axis=1, keepdims=1)
-        return op.Where(op.Less(wanted, 0), top, wanted)
+        return op.Where(op.Less(wanted, 0), top_class(draft, score, plan.catalog.reduction), wanted)
+
+
+def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
+    """Return the class that the model says for each input, int64 [N, 1].
+
+    It is the one with the highest score; a detector's is that of its best finding, which is the
+    highest probability at any position, not in the sum over all of them.
+
+    Args:
+        draft: The model.
+        score: The scores [N, C].
+        reduction: What is known of them.
+    """
+    op, best = draft.op, reduction.best
+    if best is None:
+        return op.ArgMax(score, axis=1, keepdims=1)
+    found = draft.tensor(best.classes)
+    if best.objectness is not None:
+        found = op.Mul(found, draft.tensor(best.objectness))
+    own = (best.batch_axis, best.class_axis)
+    positions = [i for i in range(len(shape_of(found) or ())) if i not in own]
+    highest = op.ReduceMax(found, axes=positions, keepdims=0) if positions else found
+    top = op.ArgMax(highest, axis=int(best.class_axis > best.batch_axis), keepdims=0)
+    return op.Unsqueeze(top, axes=[1])

@@ -118,6 +118,14 @@ PADDED_POOLS = Quirk(
     "Such a pool gets the end paddings with which the windows are counted right.",
 )  # fmt: skip
 
+SHARED_REALS = Quirk(
+    "SHARED_REALS", _ORT, "1.20.1 to 1.32.0",
+    "An operator between DequantizeLinear and QuantizeLinear runs on integers only where nobody "
+    "else reads the reals between. Read elsewhere too, it is computed in float32, and what lies "
+    "near the middle of two steps is rounded to the other one: close classes change places.",
+    "What a gradient reads there is computed once more, beside the model's own nodes.",
+)  # fmt: skip
+
 # ---- ONNX Runtime: what is slow
 
 SLOW_CUBIC = Quirk(
@@ -171,23 +179,11 @@ ADDED_NAMES = Quirk(
     "The version converter gives what it adds to several subgraphs the same names.",
     "What is added gets names of its own.",
 )  # fmt: skip
-STRAY_ATTRIBUTES = Quirk(
-    "STRAY_ATTRIBUTES", _ONNX, "1.23.2",
-    "The version converter leaves attributes behind that the operator does not have any more, as "
-    "the value of a Pad that repeats the edge.",
-    "They are dropped.",
-)  # fmt: skip
 LISTED_WEIGHTS = Quirk(
     "LISTED_WEIGHTS", _ONNX, "1.23.2",
     "The version converter refuses a file of an IR version below 4 that does not list its weights "
     "as inputs, as ONNX Runtime saves such files.",
     "They are listed for it.",
-)  # fmt: skip
-CONVERTED_SCAN = Quirk(
-    "CONVERTED_SCAN", _ONNX, "1.23.2",
-    "The version converter takes a Scan of opset 8, which has a batch axis, for one of opset 9, "
-    "which has none.",
-    "A conversion that changes the rank of an input or output is not used.",
 )  # fmt: skip
 EVALUATED_DEPTH = Quirk(
     "EVALUATED_DEPTH", _ONNX, "1.23.2",

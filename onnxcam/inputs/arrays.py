@@ -118,7 +118,9 @@ def _fitting(
     full = shape
     if len(shape) == len(wanted) - 1 and batch >= 0:
         full = (*shape[:batch], 1, *shape[batch:])
-    if 0 in shape or not _fits(full, wanted):
+    # A batch that is fixed is filled when it is run, or what does not fit comes in several runs.
+    free = batch if spec.layout or model_input.layout else -1
+    if 0 in shape or not _fits(full, wanted, free):
         raise InputError(
             f"{source} has shape {list(full)}, but input {model_input} takes {show_shape(wanted)}",
             "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
@@ -126,11 +128,11 @@ def _fitting(
     return full
 
 
-def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...]) -> bool:
-    """Whether a shape is one that the model declares."""
+def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...], batch: int) -> bool:
+    """Whether a shape is one that the model declares, up to the size of a batch above one."""
     return len(shape) == len(declared) and all(
-        not isinstance(dim, int) or dim == length
-        for length, dim in zip(shape, declared, strict=True)
+        not isinstance(dim, int) or dim == length or (axis == batch and dim > 1)
+        for axis, (length, dim) in enumerate(zip(shape, declared, strict=True))
     )
 
 

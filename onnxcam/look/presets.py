@@ -111,9 +111,11 @@ def _resolved(model: Model, declared: Any, preset: str) -> InputSpec:
 
 
 def _classes(scores: np.ndarray[Any, Any], found: Any) -> np.ndarray[Any, Any]:
-    axis = found.reduction.class_axis
-    first = np.moveaxis(scores[0], axis - 1, 0)
-    return np.asarray(first.reshape(scores.shape[axis], -1).sum(1))
+    batch, classes = found.reduction.batch_axis, found.reduction.class_axis
+    own = [axis for axis in (batch, classes) if axis is not None]
+    first = np.moveaxis(scores, own, range(len(own)))
+    first = first if batch is None else first[0]
+    return np.asarray(first.reshape(1 if classes is None else len(first), -1).sum(1))
 
 
 def _trial(

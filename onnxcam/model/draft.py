@@ -12,6 +12,7 @@ from onnx import ModelProto, helper, numpy_helper
 from onnxcam.errors import UsageError, suggestion
 from onnxcam.graph.bodies import captured, needed
 from onnxcam.graph.emit import Emitter, Tensor, imported, value_info
+from onnxcam.graph.units import apart
 from onnxcam.model.model import Model
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.model.weights import Weights
@@ -32,6 +33,7 @@ class Draft:
         self._source = model if isinstance(model, Model) else Model(model, Weights(), "")
         self._light = self._source.light
         self.graph = imported(self._light)
+        self._own = list(self.graph.nodes)
         self._source.weights.deferred(_constants(self.graph.nodes), self._light)
         self.op = Emitter(self.graph, opsets(self._light))
         self._named = dict(self.graph.tensors())
@@ -95,6 +97,7 @@ class Draft:
         present = {v.name for v in graph.output}
         added = [t for t in self._outputs if t.name not in present]
         nodes = needed(self.op.nodes, self._outputs)
+        nodes = apart(self.op, self._own, self.graph.outputs, nodes)
         graph.node.extend(self.op.written(n) for n in nodes)
         own = {t.name for t in graph.initializer}
         for constant in _constants(nodes):

@@ -12,20 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.shape_inference
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
-from onnx.inliner import inline_local_functions
+from onnx import ModelProto, ValueInfoProto
 
 from onnxcam.errors import InputError, ModelError, bounded
 from onnxcam.files import regular
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import standard_opset
 from onnxcam.model.external import Beside, listing
-from onnxcam.model.passes.disguise import annotated, disguised, restored
-from onnxcam.model.passes.lift import lift_weights
-from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
-from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.passes.pipeline import prepared
 from onnxcam.model.stream import digest, mapped, parse
 from onnxcam.model.weights import (
     Weights,
@@ -133,16 +127,7 @@ def load(
     proto, weights, sha256, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
-    notes: list[str] = []
-    light = disguised(proto)
-    _check(light, path)
-    light = _inlined(light, notes)
-    lifted = lift_weights(light)
-    if lifted:
-        notes.append(f"{lifted} weights moved from subgraphs to the main graph")
-    light = brought(listed(light), notes, opset or TARGET_OPSET, exactly=opset is not None)
-    light = modern_ir(light, notes, exactly=opset is not None)
-    light = _inferred(restored(light), notes)
+    light, weights, notes = prepared(proto, weights, str(path or "the model"), opset)
     return Model(light, weights, sha256, path, tuple(notes))
 
 
@@ -203,52 +188,3 @@ def _digest(light: ModelProto, weights: Weights) -> str:
     for name in sorted(weights):
         found.update(weights[name].data)
     return found.hexdigest()
-
-
-# ---- passes
-
-
-def _check(light: ModelProto, path: Path | None) -> None:
-    """Run onnx's checker; detached weights stand in as inputs, which need no bytes."""
-    proto = ModelProto()
-    proto.CopyFrom(light)
-    proto.ir_version = max(proto.ir_version, 4)  # see versions.listed
-    graph = proto.graph
-    inputs = {v.name for v in graph.input}
-    kept = [t for t in graph.initializer if t.data_location != TensorProto.EXTERNAL]
-    for tensor in graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL and tensor.name not in inputs:
-            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.append(info)
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    try:
-        onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"{path or 'the model'}: not a valid ONNX model ({_line(error)})", "export it again"
-        ) from None
-
-
-def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
-    if not proto.functions:
-        return proto
-    notes.append(f"{len(proto.functions)} model-local functions inlined")
-    return inline_local_functions(proto, convert_version=True)
-
-
-def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
-    notes.extend(put_right(proto))
-    known: ModelProto | None = proto
-    while known is not None:
-        try:
-            proto = infer_shapes(known)
-        except onnx.shape_inference.InferenceError as error:
-            notes.append(f"shape inference failed: {_line(error)}")
-            return proto
-        known = annotated(proto)
-    return proto
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

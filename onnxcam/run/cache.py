@@ -57,23 +57,29 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     return made
 
 
-def analysed(model: Model, reduction_layer: str | None, kept: Store | None) -> Catalog:
+def analysed(
+    model: Model,
+    reduction_layer: str | None,
+    kept: Store | None,
+    class_axis: int | None = None,
+) -> Catalog:
     """Return the layers of a model, from the store where they are there.
 
     Args:
         model: The model.
         reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
         kept: Where what is known of a model is kept; None finds it out.
+        class_axis: As there.
 
     Raises:
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{_key(model, [repr(reduction_layer)])}.layers"
+        key = f"{_key(model, [repr((reduction_layer, class_axis))])}.layers"
         said = _said(_parsed(kept.get(key)))
-        if said is None or not record.read(model, reduction_layer, said):
-            kept.put(key, _saying(record.written(model, reduction_layer)))
-    return layers.catalog(model, reduction_layer=reduction_layer)
+        if said is None or not record.read(model, reduction_layer, said, class_axis):
+            kept.put(key, _saying(record.written(model, reduction_layer, class_axis)))
+    return layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
 
 
 def _saying(text: bytes) -> bytes:

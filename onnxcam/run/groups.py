@@ -3,23 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
+from onnxcam.analysis.layers import Catalog
+from onnxcam.analysis.layout import Layout
 from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import Prepared
+from onnxcam.model.model import Model
 
+Array: TypeAlias = np.ndarray[Any, Any]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The batch that a model takes.
+
+    Attributes:
+        axis: Where it lies in the input.
+        size: How many inputs it holds; None where that is free.
+    """
+
+    axis: int
+    size: int | None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every run needs a certain number of inputs, above one."""
+        return self.size is not None and self.size > 1
+
+    def filled(self, tensor: Array) -> Array:
+        """Return a batch as large as the model wants it: its last input comes again."""
+        missing = (self.size or 0) - tensor.shape[self.axis]
+        if not self.is_fixed or missing <= 0:
+            return tensor
+        last = tensor.take([-1], self.axis)
+        return np.concatenate([tensor, *[last] * missing], self.axis)
+
+    def said(self, inputs: int) -> dict[str, str]:
+        """Return what an explanation says of a batch that was filled."""
+        if not self.is_fixed or inputs == self.size:
+            return {}
+        return {"batch": f"{inputs} of {self.size}, the last one repeated"}
+
+
+def batch_of(model: Model, catalog: Catalog) -> Batch:
+    """Return the batch of the input that maps are laid over; of one where no axis is the batch."""
+    layout = catalog.input_layout
+    port = next(p for p in model.inputs if p.name == catalog.input)
+    if layout is None or port.shape is None:
+        return Batch(0, None if port.shape and not isinstance(port.shape[0], int) else 1)
+    if layout.batch is None:
+        return Batch(0, 1)
+    size = port.shape[layout.batch]
+    return Batch(layout.batch, size if isinstance(size, int) else None)
+
+
+def each_input(
+    prepared: Prepared | OnnxcamError, layout: Layout | None
+) -> list[Prepared | OnnxcamError]:
+    """Return the inputs that an array holds, each with a batch of one; an error as it is."""
+    if isinstance(prepared, OnnxcamError) or layout is None or layout.batch is None:
+        return [prepared]
+    count = prepared.tensor.shape[layout.batch]
+    if count == 1:
+        return [prepared]
+    rows = np.split(prepared.tensor, count, layout.batch)
+    return [replace(prepared, tensor=row) for row in rows]
+
+
+def extra_batch(array: Array, shape: Sequence[Any], batch: Batch) -> Array:
+    """Return what is fed beside the input, for as many inputs as the model takes."""
+    wanted = shape[0] if shape else None
+    if batch.is_fixed and array.ndim == len(shape) and wanted == batch.size and len(array) == 1:
+        return Batch(0, batch.size).filled(array)
+    return array
 
 
 def in_groups(
     prepared: Iterable[Prepared | OnnxcamError],
     run: Callable[[Sequence[Prepared]], Sequence[T]],
+    most: int | None = None,
 ) -> list[T | OnnxcamError]:
     """Return what a run makes of each input, in their order.
 
     Args:
         prepared: The inputs; for one that cannot be used its error, which is returned.
         run: Takes inputs of one shape, and returns a result of each.
+        most: How many inputs a run may have.
     """
     results: dict[int, T | OnnxcamError] = {}
     groups: dict[tuple[int, ...], list[tuple[int, Prepared]]] = {}
@@ -28,10 +102,35 @@ def in_groups(
             results[i] = each
         else:
             groups.setdefault(each.tensor.shape, []).append((i, each))
-    for members in groups.values():
-        try:
-            found: Sequence[T | OnnxcamError] = run([each for _, each in members])
-        except OnnxcamError as error:
-            found = [error] * len(members)
-        results.update((i, result) for (i, _), result in zip(members, found, strict=True))
+    for group in groups.values():
+        step = most or len(group)
+        for members in (group[i : i + step] for i in range(0, len(group), step)):
+            try:
+                found: Sequence[T | OnnxcamError] = run([each for _, each in members])
+            except OnnxcamError as error:
+                found = [error] * len(members)
+            results.update((i, result) for (i, _), result in zip(members, found, strict=True))
     return [results[i] for i in sorted(results)]
+
+
+def joined(
+    found: Sequence[T | OnnxcamError], counts: Sequence[int]
+) -> list[T | list[T] | OnnxcamError]:
+    """Return the results by what was given: a list of those of an array that held several inputs.
+
+    Args:
+        found: A result of each input.
+        counts: How many inputs each thing that was given held.
+    """
+    out: list[T | list[T] | OnnxcamError] = []
+    start = 0
+    for count in counts:
+        rows = found[start : start + count]
+        start += count
+        wrong = next((r for r in rows if isinstance(r, OnnxcamError)), None)
+        if wrong is not None:
+            out.append(wrong)
+        else:
+            right = [r for r in rows if not isinstance(r, OnnxcamError)]
+            out.append(right[0] if count == 1 else right)
+    return out

@@ -13,11 +13,13 @@ import numpy as np
 from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import InputError, ModelError, UsageError
+from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.model.tail import Tail
-from onnxcam.run.scores import probability
+from onnxcam.run.groups import Batch
+from onnxcam.run.scores import checked_rows, probability
 from onnxcam.run.session import Session
+from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _ORDER = "NCDHW"
@@ -66,7 +68,8 @@ class Engine:
         feature: Name of the feature layer.
         layout: The meaning of its axes.
         kind: dtype of the input.
-        batch: The most inputs in one run.
+        most: The most inputs in one run.
+        batch: The batch that the model takes.
     """
 
     whole: Session
@@ -76,7 +79,8 @@ class Engine:
     feature: str
     layout: Layout | None
     kind: np.dtype[Any]
-    batch: int
+    most: int
+    batch: Batch
 
 
 class Probe:
@@ -110,9 +114,10 @@ class Probe:
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
         self._tensor = tensor
-        self.scores = self._whole(tensor, [names.SCORE])[0][0]
-        top = int(self.scores.argmax())
-        self.classes = [top if target < 0 else target for target in targets]
+        scores, classes = self._whole(tensor, [names.SCORE, names.CLASS])
+        self.scores, top = scores[0], int(classes[0, 0])
+        wanted = [resolve_target(target, len(self.scores), None) for target in targets]
+        self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
 
     @cached_property
@@ -186,7 +191,7 @@ class Probe:
         """
         engine = self._engine
         assert engine.tail is not None
-        batch = np.repeat(self._tensor, self._batch, batch_axis(engine.catalog.input_layout))
+        batch = np.repeat(self._tensor, self._batch, engine.batch.axis)
         feeds = {engine.catalog.input: batch, **self._others}
         wanted = list(dict.fromkeys([engine.feature, *engine.tail.inputs]))
         found = [name for name in wanted if name not in feeds]
@@ -208,8 +213,9 @@ class Probe:
 
     @property
     def _batch(self) -> int:
-        """The most inputs in one run: what else is fed is that of one."""
-        return 1 if self._others else self._engine.batch
+        """The most inputs in one run: what else is fed is that of one, where the batch is free."""
+        engine = self._engine
+        return 1 if self._others and not engine.batch.is_fixed else engine.most
 
     def _batches(self, inputs: Iterable[Array]) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
@@ -225,20 +231,21 @@ class Probe:
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
-        feeds = {self._engine.catalog.input: batch, **self._others, **(more or {})}
+        whole = self._engine.batch
+        full = whole.filled(batch)
+        feeds = {self._engine.catalog.input: full, **self._others, **(more or {})}
         found = self._engine.whole.run(feeds, outputs)
-        inputs = batch.shape[batch_axis(self._engine.catalog.input_layout)]
-        for name, values in zip(outputs, found, strict=True):
-            if name != names.GRADIENT:  # which is in the axes of the input
-                self._check(values, inputs)
+        count = batch.shape[whole.axis]
+        for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
+            if name == names.GRADIENT:  # which is in the axes of the input
+                found[i] = values.take(range(count), whole.axis) if whole.is_fixed else values
+            else:
+                self._check(values, full.shape[whole.axis])
+                found[i] = values[:count]
         return found
 
     def _check(self, values: Array, inputs: int) -> None:
-        if len(values) != inputs:
-            raise ModelError(
-                f"the model turned {inputs} inputs into {len(values)} answers",
-                "run one at a time (from Python: batch_size=1)",
-            )
+        checked_rows(len(values), inputs, self._engine.catalog.reduction)
 
 
 def _chunks(items: Iterable[Array], size: int) -> Iterator[list[Array]]:
@@ -247,18 +254,14 @@ def _chunks(items: Iterable[Array], size: int) -> Iterator[list[Array]]:
         yield chunk
 
 
-def batch_axis(layout: Layout | None) -> int:
-    """Return the axis of the batch, the first where the layout does not tell."""
-    return 0 if layout is None or layout.batch is None else layout.batch
-
-
 def one_input(tensor: Array, layout: Layout | None) -> Array:
     """Return a prepared tensor, which must hold one input.
 
     Raises:
         InputError: It holds several.
     """
-    count = tensor.shape[batch_axis(layout)]
+    axis = 0 if layout is None or layout.batch is None else layout.batch
+    count = tensor.shape[axis]
     if count != 1:
         raise InputError(
             f"the array holds {count} inputs, and one is explained at a time",

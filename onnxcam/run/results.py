@@ -16,7 +16,7 @@ from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.output.upsample import Method as Upsampling
 from onnxcam.output.upsample import upsample
-from onnxcam.run.scores import probability
+from onnxcam.run.scores import claimed
 from onnxcam.run.session import Provider
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -86,20 +86,24 @@ def explanation(
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"
-    index = found.target
+    index, count = found.target, len(found.scores)
+    names = labels if labels and len(labels) == count else None
+    notes = [reduction.note] if reduction.note else []
+    if labels and not names:
+        notes.append(f"{len(labels)} names for {count} scores: they are not used")
     return Explanation(
         map=upsample(found.raw, size or found.raw.shape, upsampling),
         raw_map=found.raw,
         signed_map=found.signed,
         scores=found.scores,
         target=index,
-        label=labels[index] if labels and 0 <= index < len(labels) else None,
-        probability=probability(found.scores, index, reduction) if index >= 0 else None,
+        label=names[index] if names and index >= 0 else None,
+        probability=claimed(found.scores, index, reduction, names),
         feature_layer=origin.feature.name,
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=found.diagnosis,
+        diagnosis=(*found.diagnosis, *notes),
         source=prepared.source,
         picture=prepared.picture,
         box=prepared.box,
@@ -108,7 +112,7 @@ def explanation(
         model_sha256=origin.model.sha256,
         provider=origin.provider.name,
         gradient=origin.gradient,
-        labels=labels,
+        labels=names,
         signed=origin.method.signed,
         quantity=found.quantity,
         value=found.value,
@@ -118,9 +122,10 @@ def explanation(
 
 def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
     """Return the spatial size of the input that a map of this rank is laid over."""
-    if layout is None or len(layout.space) != rank or len(layout.axes) != tensor.ndim:
+    if layout is None or len(layout.axes) != tensor.ndim:
         return None
-    return tuple(tensor.shape[i] for i in layout.space)
+    size = tuple(d for d in layout.extents(tensor.shape) if isinstance(d, int))
+    return size if len(size) == rank else None
 
 
 def _unbatched(layout: Layout | None) -> str | None:

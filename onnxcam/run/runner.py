@@ -12,13 +12,14 @@ import numpy as np
 from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose import MapPlan, Plan
-from onnxcam.errors import InputError, ModelError
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
+from onnxcam.run.groups import batch_of, extra_batch
 from onnxcam.run.results import Finding, Origin, explanation
-from onnxcam.run.scores import diagnose
+from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
 from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
@@ -91,24 +92,22 @@ class Runner:
             UsageError: There is no such class.
         """
         catalog = self.plan.catalog
-        feeds = {catalog.input: np.concatenate([p.tensor for p in batch])}
+        whole = batch_of(self.model, catalog)
+        given = np.concatenate([p.tensor for p in batch], whole.axis)
+        feeds = {catalog.input: whole.filled(given)}
         feeds.update(other_feeds(self.model, catalog, extra))
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
-        rows = len(found[names.SCORE])
-        if rows != len(batch):
-            raise ModelError(
-                f"the model turned {len(batch)} inputs into {rows} maps",
-                "give one at a time, an array with a batch of 1 (from Python: batch_size=1)",
-            )
+        inputs = whole.size if whole.is_fixed else len(batch)
+        checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         for target in targets:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels
+                        m, prepared, _Cell(found, m, n, k), labels, whole.said(len(batch))
                     )
                     for m in self.plan.maps
                 }
@@ -118,7 +117,12 @@ class Runner:
         ]
 
     def _explanation(
-        self, planned: MapPlan, prepared: Prepared, cell: _Cell, labels: tuple[str, ...] | None
+        self,
+        planned: MapPlan,
+        prepared: Prepared,
+        cell: _Cell,
+        labels: tuple[str, ...] | None,
+        said: Mapping[str, str],
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
@@ -132,7 +136,7 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST))),
-            planned.settings,
+            {**planned.settings, **said},
             quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
@@ -177,4 +181,8 @@ def other_feeds(model: Model, catalog: Catalog, extra: Mapping[str, Array]) -> d
         raise InputError(
             f"the model has more inputs: {listed}", "give them with `extra_inputs={name: array}`"
         )
-    return {p.name: np.asarray(extra[p.name], p.dtype) for p in needed}
+    batch = batch_of(model, catalog)
+    return {
+        p.name: extra_batch(np.asarray(extra[p.name], p.dtype), p.shape or (), batch)
+        for p in needed
+    }

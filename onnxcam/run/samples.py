@@ -57,14 +57,3 @@ def _size(axis: int, port: Port) -> int:
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Tell whether a dtype is one of floats, also of few bits."""
     return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-
-
-def relative(got: Any, want: Any) -> float:
-    """Return the largest difference over the largest value; NaN in the same place is equal."""
-    got, want = np.asarray(got), np.asarray(want)
-    if got.shape != want.shape:
-        return float("inf")
-    if got.size == 0 or np.array_equal(got, want, equal_nan=got.dtype.kind == "f"):
-        return 0.0
-    a, b = got.astype(np.float64), want.astype(np.float64)
-    return float(np.nanmax(np.abs(a - b)) / (np.nanmax(np.abs(b)) or 1.0))

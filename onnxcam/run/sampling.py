@@ -19,7 +19,8 @@ from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.probe import Engine, Probe, batch_axis, one_input
+from onnxcam.run.groups import batch_of
+from onnxcam.run.probe import Engine, Probe, one_input
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling, other_feeds
 from onnxcam.run.scores import diagnose
@@ -108,8 +109,7 @@ class Sampler:
     def _engine(self) -> Engine:
         """The sessions, made when they are first used."""
         port = next(p for p in self.model.inputs if p.name == self.catalog.input)
-        layout, tail = self.catalog.input_layout, self._parts.head
-        dynamic = port.shape is not None and not isinstance(port.shape[batch_axis(layout)], int)
+        tail, batch = self._parts.head, batch_of(self.model, self.catalog)
         return Engine(
             self._session(self._parts.whole),
             None if tail is None else self._session(tail.model),
@@ -118,7 +118,8 @@ class Sampler:
             self.feature.name,
             self.feature.layout,
             port.dtype or np.dtype(np.float32),
-            self.batch_size if dynamic else 1,
+            self.batch_size if batch.size is None else batch.size,
+            batch,
         )
 
     def run(

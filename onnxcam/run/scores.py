@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
+from onnxcam.errors import ModelError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -37,9 +38,56 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
     return float(powers[target] / powers.sum())
 
 
+def claimed(
+    scores: Array, target: int, reduction: Reduction, labels: Sequence[str] | None
+) -> float | None:
+    """Return the probability of a class where that is known to be one.
+
+    Numbers that no Softmax or Sigmoid follows may be a regression: only what names their classes,
+    or calls them logits, makes them a classifier's.
+
+    Args:
+        scores: [C] values of the reduction layer.
+        target: Class index; -1 for none.
+        reduction: What they are.
+        labels: Names of the classes, None where nothing says them.
+    """
+    if target < 0:
+        return None
+    called = "logit" in f"{reduction.name} {reduction.output}".casefold()
+    if reduction.kind == "logits" and reduction.final is None and not (labels or called):
+        return None
+    return probability(scores, target, reduction)
+
+
+def checked_rows(rows: int, inputs: int, reduction: Reduction) -> None:
+    """Check that the rows of the scores are the inputs.
+
+    Args:
+        rows: How many rows of scores came back.
+        inputs: How many inputs were given.
+        reduction: What is known of the scores.
+
+    Raises:
+        ModelError: They are not as many.
+    """
+    if rows == inputs:
+        return
+    what = "are positions, tiles, frames or findings" if rows % inputs == 0 else "are no inputs"
+    hint = "name a tensor with a row for each input as `reduction_layer`"
+    if rows < inputs:
+        hint = "explain one at a time, from Python with `batch_size=1`"
+    raise ModelError(
+        f"{inputs} input{'s' * (inputs != 1)} became {rows} row{'s' * (rows != 1)} of scores: axis "
+        f"{reduction.batch_axis} of {reduction.name!r} does not count inputs, its rows {what}",
+        hint,
+    )
+
+
 def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:
     """Return a warning, in words, where outputs (by name) are not finite; else nothing."""
-    bad = [n for n, y in outputs.items() if y.dtype.kind == "f" and not np.isfinite(y).all()]
+    arrays = {n: y for n, y in outputs.items() if isinstance(y, np.ndarray)}  # no ZipMap's lists
+    bad = [n for n, y in arrays.items() if y.dtype.kind == "f" and not np.isfinite(y).all()]
     if not bad:
         return ()
     names = ", ".join(map(repr, bad))

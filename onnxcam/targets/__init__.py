@@ -1,5 +1,6 @@
 """What is explained: targets, each a subgraph with one number for each input."""
 
+from onnxcam.targets.asked import fitting, resolved
 from onnxcam.targets.classes import Margin, Probability, Score, Sum, as_targets, is_several
 from onnxcam.targets.functions import Function
 from onnxcam.targets.names import TOP, resolve_target
@@ -16,6 +17,8 @@ __all__ = [
     "Target",
     "Wanted",
     "as_targets",
+    "fitting",
     "is_several",
     "resolve_target",
+    "resolved",
 ]

@@ -163,13 +163,16 @@ def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
     return op.Squeeze(column, axes=[1])
 
 
-def class_scores(op: Emitter, z: Tensor, class_axis: int) -> Tensor:
-    """Return the scores as [N, C]: other axes than batch and class are summed over."""
-    shape = shape_of(z) or ()
-    if len(shape) < 2:
-        return op.Reshape(z, [-1, 1] if len(shape) == 1 else [1, 1])
-    others = [i for i in range(1, len(shape)) if i != class_axis]
-    return op.ReduceSum(z, axes=others, keepdims=0) if others else z
+def class_scores(op: Emitter, z: Tensor, reduction: Reduction) -> Tensor:
+    """Return the scores as [N, C]: other axes than those of batch and classes are summed over."""
+    batch, classes = reduction.batch_axis, reduction.class_axis
+    positions = [i for i in range(len(shape_of(z) or ())) if i not in (batch, classes)]
+    if positions:
+        z = op.ReduceSum(z, axes=positions, keepdims=0)
+    if batch is not None and classes is not None and classes < batch:
+        z = op.Transpose(z, perm=[1, 0])
+    missing = [i for i, axis in enumerate((batch, classes)) if axis is None]
+    return op.Unsqueeze(z, axes=missing) if missing else z
 
 
 def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:

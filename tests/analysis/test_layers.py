@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from support import nets
 
 from onnxcam.analysis.layers import catalog
-from onnxcam.errors import ModelError, UsageError
+from onnxcam.errors import UsageError
 from onnxcam.model.model import load
 
 # file -> (input axes, feature layer, its axes, reduction layer, classes)
@@ -179,15 +179,6 @@ def test_an_unusable_layer_is_refused_with_its_reason() -> None:
         found.find("pool")
     with pytest.raises(UsageError, match="no feature layer 'rleu'.*'relu'"):
         found.find("rleu")
-
-
-def test_a_model_without_floats_is_refused() -> None:
-    proto = nets.cnn()
-    proto.graph.node.append(helper.make_node("ArgMax", ["logits"], ["top"], axis=1))
-    del proto.graph.output[:]
-    proto.graph.output.append(helper.make_tensor_value_info("top", 7, ["N", 1]))
-    with pytest.raises(ModelError, match="no floating point output"):
-        catalog(load(proto))
 
 
 def test_positions_merged_into_the_batch_are_told_apart_again() -> None:

@@ -59,10 +59,16 @@ def test_tokens_keep_their_grid_and_count_the_class_token() -> None:
     assert found("spatial") == Layout("NTC", (2, 3), prefix=0)
 
 
-@pytest.mark.parametrize(("perm", "axes"), [([0, 3, 1, 2], "NHWC"), ([0, 2, 3, 1], "NWCH")])
-def test_layouts_go_back_to_the_input(perm: list[int], axes: str) -> None:
-    inverse = [perm.index(i) for i in range(4)]
-    shape = [[2, 3, 8, 12][inverse.index(i)] for i in range(4)]
+@pytest.mark.parametrize(
+    ("perm", "axes", "behind"),
+    [
+        ([0, 3, 1, 2], "NHWC", "NCHW"),
+        ([0, 2, 3, 1], "NHCW", "NCWH"),
+        ([0, 1, 3, 2], "NCHW", "NCWH"),
+    ],
+)
+def test_layouts_go_back_to_the_input(perm: list[int], axes: str, behind: str) -> None:
+    """Height and width are those of the input, whatever the convolution takes for which."""
     shape = [[2, 3, 8, 12][perm.index(i)] for i in range(4)]
     nodes = [
         helper.make_node("Cast", ["x"], ["c"], to=1),
@@ -70,7 +76,7 @@ def test_layouts_go_back_to_the_input(perm: list[int], axes: str) -> None:
         helper.make_node("Conv", ["t", "w"], ["y"]),
     ]
     found = _found(nodes, {"x": shape}, {"y": [2, 8, 5, 9]})
-    assert found("t") == Layout("NCHW")
+    assert found("t") == Layout(behind)
     assert found("x") == Layout(axes)
 
 

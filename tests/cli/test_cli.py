@@ -243,10 +243,11 @@ def test_a_flat_picture_is_drawn(desk: Path) -> None:
     assert (desk / "flat.gradcam.png").is_file()
 
 
-def test_a_file_of_two_inputs_says_to_give_one(desk: Path) -> None:
+def test_a_file_of_two_inputs_gives_two_pictures(desk: Path) -> None:
     np.save("two.npy", np.zeros((2, 3, 6, 6), np.float32))
-    result = _run("explain", "m.onnx", "two.npy")
-    assert result.exit_code == 1 and "an array with a batch of 1" in result.output
+    _fine("explain", "m.onnx", "two.npy")
+    names = sorted(p.name for p in desk.glob("two-*.png"))
+    assert names == ["two-1.gradcam.png", "two-2.gradcam.png"]
 
 
 def test_debug_shows_the_traceback(desk: Path) -> None:

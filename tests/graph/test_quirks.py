@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from support.quirk_probes import Array, far, model_of, needed, normal, run_alone, seconds, truth
@@ -152,6 +153,32 @@ def test_padded_pools(tmp_path: Path) -> None:
     inferred = onnx.shape_inference.infer_shapes(model).graph.output[0].type.tensor_type.shape
     assert isinstance(got, dict)
     needed(quirks.PADDED_POOLS, tuple(d.dim_value for d in inferred.dim) != got["y"].shape)
+
+
+QUANTISED = """(uint8[1,2,4,4] x, float[2,2,1,1] w) => (uint8[1,2,4,4] y{more})
+  <float s = {{0.1}}, uint8 z = {{128}}, int8 n = {{0}}, float t = {{0.1}}> {{
+    v = QuantizeLinear (w, t, n) k = DequantizeLinear (v, t, n)
+    a = DequantizeLinear (x, s, z) c = Conv (a, k) y = QuantizeLinear (c, s, z)
+    {rest}
+}}"""
+
+
+def _fused(folder: Path, more: str, rest: str) -> bool:
+    """Tell whether the convolution runs on integers, with another one behind it."""
+    model = model_of(QUANTISED.format(more=more, rest=rest))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(folder / "optimised.onnx").graph.node
+    return any(node.op_type == "QLinearConv" for node in nodes)
+
+
+def test_shared_reals(tmp_path: Path) -> None:
+    more = ", float[1,2,4,4] o"
+    assert _fused(tmp_path, "", "")
+    assert _fused(tmp_path, more, "d = Conv (a, k) o = Sin (d)")  # of a copy
+    needed(quirks.SHARED_REALS, not _fused(tmp_path, more, "o = Sin (c)"))
 
 
 def test_slow_cubic() -> None:

@@ -75,14 +75,6 @@ def test_added_names() -> None:
     needed(quirks.ADDED_NAMES, len(set(made)) < len(made))
 
 
-def test_stray_attributes() -> None:
-    text = """(float[3] x) => (float[4] y) {
-        y = Pad <mode = "edge", pads = [1, 0], value = 0.4> (x)
-    }"""
-    names = {a.name for n in _converted(text, 7, 6).graph.node for a in n.attribute}
-    needed(quirks.STRAY_ATTRIBUTES, "value" in names)
-
-
 def test_listed_weights() -> None:
     text = "(float[3] x) => (float[3] y) <float[3] w = {1, 2, 3}> { y = Add (x, w) }"
     try:
@@ -91,22 +83,6 @@ def test_listed_weights() -> None:
     except (RuntimeError, onnx.version_converter.ConvertError, IndexError):
         refused = True
     needed(quirks.LISTED_WEIGHTS, refused)
-
-
-def test_converted_scan() -> None:
-    text = """(float[2,3] s, float[2,5,3] x) => (float[2,3] a, float[2,5,3] y) {
-        a, y = Scan <num_scan_inputs = 1,
-          body = b (float[3] c, float[3] d) => (float[3] e, float[3] f) {
-            e = Add (c, d) f = Identity (e)
-          }> (, s, x)
-    }"""
-    try:
-        graph = _converted(text, 8, 4).graph
-    except (RuntimeError, onnx.version_converter.ConvertError):  # rightly: there is no way
-        ranks = [2, 3]
-    else:
-        ranks = [len(v.type.tensor_type.shape.dim) for v in graph.output]
-    needed(quirks.CONVERTED_SCAN, ranks != [2, 3])
 
 
 def test_evaluated_depth() -> None:

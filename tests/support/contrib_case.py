@@ -108,7 +108,8 @@ def lowered(model: ModelProto) -> ModelProto:
     Outputs that have no definition are missing; where a definition gives floats for integers (as
     for MatMulInteger) the output is a float.
     """
-    draft = Draft(load(model))
+    own = next(o.version for o in model.opset_import if not o.domain)
+    draft = Draft(load(model, opset=own))  # a withdrawn operator would be written out
     (node,) = draft.graph.nodes
     made = lower(draft.op, node)
     taken = {t.name: y for t, y in zip(node.outputs, made, strict=True) if t.name and y is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from typing import TypeAlias
 
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import Candidate, Catalog
@@ -18,30 +19,35 @@ from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _ONLY = "reaches the score"
+Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
 @bounded("the model cannot be looked through")
-def catalog(model: Model, *, reduction_layer: str | None = None) -> Catalog:
+def catalog(
+    model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
+) -> Catalog:
     """List the layers of a model and choose the defaults; it is done once for a model and a score.
 
     Args:
         model: The model.
         reduction_layer: Name of the tensor to take the score from; None chooses it.
+        class_axis: Axis of its classes; None reads it off the graph.
 
     Raises:
         ModelError: The model has no float output, or no input to explain.
-        UsageError: There is no tensor of the name given.
+        UsageError: There is no tensor of the name given, or it has no such axis.
     """
-    found: dict[str | None, Catalog] = model.findings.setdefault(PLACE, {})
-    if reduction_layer not in found:
-        found[reduction_layer] = _catalog(model, reduction_layer)
-    return found[reduction_layer]
+    found: dict[Asked, Catalog] = model.findings.setdefault(PLACE, {})
+    asked = (reduction_layer, class_axis)
+    if asked not in found:
+        found[asked] = _catalog(model, reduction_layer, class_axis)
+    return found[asked]
 
 
-def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
+def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
     draft, known = opened(model)
     graph = draft.graph
-    scores = reduction(graph, draft, reduction_layer)
+    scores = reduction(graph, draft, reduction_layer, known, class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known)
     above = {id(t) for t in ancestors(score)}
@@ -58,8 +64,8 @@ def _catalog(model: Model, reduction_layer: str | None) -> Catalog:
         return layout is None or _few(layout, _used(node, tensor, rows)) is None
 
     narrow = bottlenecks(nodes, source, tells)
-    feature, reason = _default_feature(candidates, tensors, narrow)
     layout = known.get(id(source))
+    feature, reason = _default_feature(_in_all_directions(candidates, layout), tensors, narrow)
     reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
     return Catalog(candidates, feature, reason, scores, source.name, layout)
 
@@ -181,6 +187,23 @@ def _default_feature(
     return usable[found.name], f"{where}{passed}; a normalisation"
 
 
+def _in_all_directions(
+    candidates: Sequence[Candidate], source: Layout | None
+) -> Sequence[Candidate]:
+    """Return the layers without those that are no default where there are others.
+
+    A layer of one value a frame says nothing of where in the frames something is; one whose
+    positions lie beside the batch is a step inside of something.
+    """
+    space = None if source is None or source.regrouped.strange else source.regrouped.space
+    rank = 0 if source is None or space is None else len(source.grid) or len(space)
+    layouts = {c.name: c.layout for c in candidates if c.usable and c.layout is not None}
+    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
+    plain = {name for name in full if not layouts[name].pieces}
+    return [c for c in candidates if not c.usable or c.name in (plain or full)]
+
+
 def _before(
     tensor: Tensor,
     usable: Container[str],
@@ -221,7 +244,7 @@ def _is_norm(tensor: Tensor) -> bool:
 def _space_word(layout: Layout) -> str:
     if layout.grid:
         return "token"
-    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.space), "spatial")
+    return {1: "time", 2: "spatial", 3: "volume"}.get(len(layout.regrouped.space), "spatial")
 
 
 def _times(extent: Sequence[Dim]) -> str:

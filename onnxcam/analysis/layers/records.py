@@ -33,28 +33,58 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Best:
+    """How a detector says which class it found: the best probability at any of its positions.
+
+    Attributes:
+        classes: Name of the tensor with the probabilities of the classes.
+        objectness: Name of the one, of one row, that they are multiplied with; None for none.
+        class_axis: The axis of the classes, or of that one row, in both.
+        batch_axis: The axis of the inputs in both.
+    """
+
+    classes: str
+    objectness: str | None
+    class_axis: int
+    batch_axis: int
+
+
+@dataclass(frozen=True)
 class Reduction:
     """The tensor whose entries are the scores.
 
     Attributes:
         name: Tensor name.
-        class_axis: Axis of the classes; the other axes but the batch are summed over.
+        class_axis: Axis of the classes; None where there is none: one score for each input. Axes
+            that are neither of the batch nor of the classes are positions and are summed over.
         classes: How many classes, None where the dimension is not known.
         kind: "logits", "probabilities" or "output".
         output: The graph output that shows it to the user.
         reason: Why this tensor.
         final: "Softmax", "LogSoftmax" or "Sigmoid" when that stands between it and the output.
         positions: Whether there is a score per position (or anchor), which are summed.
+        batch_axis: Axis of the inputs; None where there is none: the scores are of one input.
+        labels: Names of the classes that stand in the graph; empty for none.
+        best: How a detector finds its best class, None for other models.
+        mixed: Whether its rows are not all classes, so that the highest of them says nothing.
+        others: What the model's other outputs hold, in words.
+        note: What a reader of a map of these scores must know, in words; empty for nothing.
     """
 
     name: str
-    class_axis: int
+    class_axis: int | None
     classes: int | None
     kind: str
     output: str
     reason: str
     final: str | None = None
     positions: bool = False
+    batch_axis: int | None = 0
+    labels: tuple[str, ...] = ()
+    best: Best | None = None
+    mixed: bool = False
+    others: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)

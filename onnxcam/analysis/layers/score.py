@@ -2,110 +2,246 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from onnxcam.analysis.layers.path import ancestors, moves
+from onnxcam.analysis.layers.axes import Axes, axes_of, with_classes
+from onnxcam.analysis.layers.behind import Behind, Layouts, behind, kept_by_suppression
+from onnxcam.analysis.layers.embeddings import is_unit_length
+from onnxcam.analysis.layers.finals import final_of
+from onnxcam.analysis.layers.path import ancestors
 from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
-from onnxcam.graph.ops import Trait, has
+from onnxcam.graph.emit import Tensor, is_float, shape_of
 from onnxcam.model.draft import Draft
 
+_PLACES = re.compile(r"box|bbox|landmark|keypoint|coord|regress|delta", re.IGNORECASE)
+_COORDINATES = 4
+_JOINED = "a probability is explained, not a logit: the scores of several heads are joined"
 
-def reduction(graph: ir.Graph, draft: Draft, name: str | None) -> Reduction:
+
+@dataclass(frozen=True)
+class _Reading:
+    """What an output holds.
+
+    Attributes:
+        output: The output.
+        found: The tensor with its scores.
+        axes: The meaning of that tensor's axes.
+        unlike: Why it holds no scores of classes, empty where it does.
+    """
+
+    output: Tensor
+    found: Behind
+    axes: Axes
+    unlike: str = ""
+
+    @property
+    def order(self) -> tuple[bool, bool, bool]:
+        """What speaks for it, the lowest for most: the first output of these is chosen."""
+        final = self.found.final
+        certain = final is not None and (final != "Sigmoid" or self.axes.count != 1)
+        return bool(self.unlike), self.axes.positions, not certain
+
+    @property
+    def words(self) -> str:
+        """What the output holds, in words."""
+        count = self.axes.count
+        classes = "scores" if count is None else f"scores of {count} class{'es' * (count != 1)}"
+        where = " at each position" if self.axes.positions else ""
+        return f"{self.output.name}: {self.unlike or f'{classes}{where}'}"
+
+
+def reduction(
+    graph: ir.Graph,
+    draft: Draft,
+    name: str | None,
+    known: Layouts,
+    class_axis: int | None = None,
+) -> Reduction:
     """Return the tensor of this name as the score, or choose one.
 
+    Args:
+        graph: The graph.
+        draft: What it is the graph of.
+        name: Name of a tensor; None chooses one.
+        known: The meaning of axes, by the ids of tensors.
+        class_axis: The axis of its classes; None reads it off the graph.
+
     Raises:
-        ModelError: No output is floating point, or the score's rank is unknown.
-        UsageError: There is no tensor of this name, or no output shows it.
+        ModelError: No output depends on floats, or the score's rank is unknown.
+        UsageError: There is no tensor of this name, no output shows it, or it has no such axis.
     """
     if name is not None:
-        tensor = draft.tensor(name)
-        shown = _shown_by(graph, tensor)
-        last = bool(tensor.inputs) and has(tensor.inputs[0], Trait.PROBABILITIES)
-        kind = "probabilities" if last else "output"
-        return _described(tensor, kind, shown, "named by the caller", None)
-    outputs = [t for t in graph.outputs if is_float(t) and t.inputs]
-    if not outputs:
-        raise ModelError("the model has no floating point output", "name a `reduction_layer`")
-    finals = [(t, _final(t)) for t in outputs]
-    output, final = next((pair for pair in finals if pair[1] is not None), finals[0])
-    if final is None:
-        reason = "the model's output; no Softmax or Sigmoid behind it, so it is taken as logits"
-        return _described(output, "logits", output.name, reason, None)
-    axis = None if has(final, Trait.ELEMENTWISE) else int(final.attrs.get("axis", -1))
-    reason = f"the input of the final {final.op} ({final.name or final.outputs[0].name})"
-    score = _unrounded(final.inputs[0])
-    if not is_float(score):
-        reason = f"the model's output; what the final {final.op} takes are integers"
-        return _described(output, "probabilities", output.name, reason, axis)
-    if axis is not None and _merges_batch(score, output):
-        score, axis = score.inputs[0].inputs[0], -1
-    found = _described(score, "logits", output.name, reason, axis)
-    return replace(found, final=str(final.op).removeprefix("QLinear"))
+        return _named(graph, draft.tensor(name), known, class_axis)
+    readings = list(_told_apart([r for t in graph.outputs if (r := _read(graph, t, known))]))
+    if not readings:
+        raise ModelError(_nothing(graph), "name a `reduction_layer`")
+    reading = min(readings, key=lambda r: r.order)
+    others = tuple(r.words for r in readings if r is not reading)
+    return replace(_described(reading, _reason(reading), class_axis), others=others)
 
 
-def _unrounded(tensor: Tensor) -> Tensor:
-    """Return what a tensor is the rounding of, else the tensor."""
-    rounds = bool(tensor.inputs) and has(tensor.inputs[0], Trait.QUANTISES)
-    return tensor.inputs[0].inputs[0] if rounds else tensor
+def _named(graph: ir.Graph, tensor: Tensor, known: Layouts, class_axis: int | None) -> Reduction:
+    shown = _shown_by(graph, tensor)
+    reason = "named by the caller"
+    for output in graph.outputs:
+        reading = _read(graph, output, known)
+        if reading is not None and reading.found.tensor is tensor and tensor is not output:
+            return _described(reading, reason, class_axis)
+    found = Behind(tensor)
+    final = final_of(tensor)
+    axis = None if final is None else final.axis
+    axes = axes_of(replace(found, axis=axis), graph, known)
+    kind = "output" if final is None else "probabilities"
+    described = _described(_Reading(tensor, found, axes), reason, class_axis)
+    return replace(described, kind=kind, output=shown)
 
 
-def _merges_batch(score: Tensor, output: Tensor) -> bool:
-    """Tell whether positions were merged into the batch, as old Softmaxes of [N, anchors, C] are.
+def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
+    """Return what an output holds, None where no floats with axes are behind it."""
+    if not output.inputs:
+        return None
+    found = behind(output, known)
+    kept = kept_by_suppression(found.tensor) if _suppresses(graph) else None
+    if kept is not None:
+        end = behind(kept, known)
+        axis = end.axis if end.axis is not None else 1
+        found = replace(end, axis=axis, passed=("NonMaxSuppression", *end.passed))
+    if not is_float(found.tensor) and is_float(output):
+        found = Behind(output, axis=found.axis, heads=1)  # of integers: quantised
+    if not is_float(found.tensor) or shape_of(found.tensor) is None:
+        return None
+    found = _unmerged(found, output)
+    axes = axes_of(found, graph, known)
+    if axes.chosen and axes.classes != found.axis:
+        found = replace(found, final=None)
+    return _Reading(output, found, axes)
 
-    The rows of the score are then no longer inputs; the tensor before the merging has them.
+
+def _suppresses(graph: ir.Graph) -> bool:
+    return any(node.op == "NonMaxSuppression" for node in graph.nodes)
+
+
+def _told_apart(readings: Sequence[_Reading]) -> list[_Reading]:
+    """Say which of several outputs hold no scores of classes."""
+    if len(readings) < 2:
+        return list(readings)
+    used = _used(readings)
+    told = [replace(r, unlike=_unlike(r, used)) for r in readings]
+    four = [_is_boxes(r) for r in told]
+    if all(f or r.unlike for f, r in zip(four, told, strict=True)):
+        return told
+    return [
+        replace(r, unlike=r.unlike or ("boxes, by its size" if f else ""))
+        for f, r in zip(four, told, strict=True)
+    ]
+
+
+def _unlike(reading: _Reading, used: set[int]) -> str:
+    if reading.axes.chosen:
+        return "weights of positions"
+    if id(reading.output) in used:
+        return "what another output is made of"
+    if is_unit_length(reading.output):
+        return "an embedding of length one"
+    if reading.found.final != "Softmax" and _PLACES.search(str(reading.output.name)):
+        return "places, by its name"
+    return ""
+
+
+def _used(readings: Sequence[_Reading]) -> set[int]:
+    """Return the ids of the outputs that the scores of other outputs are made of."""
+    inner = [r.output for r in readings if r.output.outputs]
+    if not inner:
+        return set()
+    scores = {id(r.found.tensor): r.found.tensor for r in readings if not r.output.outputs}
+    above = {id(t) for s in scores.values() for t in ancestors(s) if t is not s}
+    return {id(t) for t in inner if id(t) in above and id(t) not in scores}
+
+
+def _is_boxes(reading: _Reading) -> bool:
+    count = reading.axes.count == _COORDINATES and reading.found.final != "Softmax"
+    return count and reading.axes.positions
+
+
+def _unmerged(found: Behind, output: Tensor) -> Behind:
+    """Return the scores before positions were merged into the batch.
+
+    Old Softmaxes of [N, anchors, C] do so; the rows of their logits are no longer inputs.
     """
+    score = found.tensor
     if not score.inputs or score.inputs[0].op not in ("Flatten", "Reshape"):
-        return False
+        return found
     rows, shown = shape_of(score), shape_of(output)
     before = shape_of(score.inputs[0].inputs[0])
     if not rows or not shown or not before or len(before) < 2 or len(rows) != 2:
-        return False
-    return rows[0] != shown[0] and before[0] == shown[0] and before[-1] == rows[-1]
+        return found
+    if rows[0] != shown[0] and before[0] == shown[0] and before[-1] == rows[-1]:
+        return replace(found, tensor=score.inputs[0].inputs[0], axis=-1)
+    return found
 
 
-def _final(tensor: Tensor) -> ir.Node | None:
-    """Return the final Softmax or Sigmoid behind an output, looking through moves."""
-    while tensor.inputs:
-        node = tensor.inputs[0]
-        if has(node, Trait.PROBABILITIES):
-            return node
-        if not moves(node):
-            return None
-        tensor = node.inputs[0]
-    return None
-
-
-def _described(tensor: Tensor, kind: str, output: str, reason: str, axis: int | None) -> Reduction:
-    shape = shape_of(tensor)
-    if shape is None:
-        raise ModelError(
-            f"the rank of the score {tensor.name!r} is unknown", "name another `reduction_layer`"
-        )
-    rank = len(shape)
-    if axis is None:
-        axis = _class_axis(shape)
-    size = shape[axis] if rank else 1
+def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduction:
+    found, axes = reading.found, reading.axes
+    if class_axis is not None:
+        axes = with_classes(axes, class_axis, found.tensor)
+        reason += f"; axis {axes.classes} for its classes, named by the caller"
+    labels = found.labels if axes.count in (None, len(found.labels)) else ()
     return Reduction(
-        tensor.name,
-        axis % rank if rank else 0,
-        size if isinstance(size, int) else None,
-        kind,
-        output,
+        found.tensor.name,
+        axes.classes,
+        axes.count,
+        _kind(reading),
+        str(reading.output.name),
         reason,
-        positions=any(d != 1 for i, d in enumerate(shape) if i not in (0, axis % max(rank, 1))),
+        found.final,
+        axes.positions,
+        axes.batch,
+        labels,
+        found.best,
+        found.mixed and class_axis is None,
+        note=_JOINED if found.heads > 1 else "",
     )
 
 
-def _class_axis(shape: Sequence[Dim]) -> int:
-    """The only axis behind the batch that is not 1, else axis 1 (or 0 for a vector)."""
-    wide = [i for i, d in enumerate(shape) if i > 0 and d != 1]
-    if len(wide) == 1:
-        return wide[0]
-    return min(1, max(len(shape) - 1, 0))
+def _kind(reading: _Reading) -> str:
+    found = reading.found
+    if found.final is not None:
+        return "logits"
+    if found.heads:
+        return "probabilities"
+    unsure = found.mixed or reading.axes.chosen or is_unit_length(found.tensor)
+    return "output" if unsure else "logits"
+
+
+def _reason(reading: _Reading) -> str:
+    found, output = reading.found, reading.output
+    if found.final is not None and final_of(output) is not None and not found.passed:
+        node = output.inputs[0]
+        return f"the input of the final {node.op} ({node.name or output.name})"
+    passed = f", behind {', '.join(dict.fromkeys(found.passed))}" if found.passed else ""
+    if found.final is not None:
+        return f"the input of the {found.final} of {output.name!r}{passed}"
+    if found.heads == 1:
+        return "the model's output; what the final function takes are integers"
+    if found.heads:
+        return "the model's output: probabilities of several heads, joined; no logits are"
+    if found.mixed:
+        return "the model's output; not all of its rows are classes"
+    if is_unit_length(found.tensor):
+        return "the model's output, an embedding of length one: no classes"
+    if reading.axes.chosen:
+        return "the model's output, weights of positions"
+    return f"the model's output{passed}; no Softmax or Sigmoid behind it, so it is taken as logits"
+
+
+def _nothing(graph: ir.Graph) -> str:
+    """Say what the outputs are where none can be explained."""
+    listed = ", ".join(f"{t.name!r}" for t in graph.outputs)
+    return f"the model has no floating point output with axes ({listed})"
 
 
 def _shown_by(graph: ir.Graph, tensor: Tensor) -> str:

@@ -8,7 +8,7 @@ drop axes. In between an axis is a product of atoms, so that what was cut and jo
 """
 
 from onnxcam.analysis.layout.known import Known, known, opened
-from onnxcam.analysis.layout.records import Layout, spatial_shape
+from onnxcam.analysis.layout.records import SPACE, Layout, spatial_shape
 from onnxcam.analysis.layout.spread import layouts
 
-__all__ = ["Known", "Layout", "known", "layouts", "opened", "spatial_shape"]
+__all__ = ["SPACE", "Known", "Layout", "known", "layouts", "opened", "spatial_shape"]

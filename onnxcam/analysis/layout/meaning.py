@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layout.atoms import UNKNOWN, Atom, Axis, settled
 from onnxcam.analysis.layout.groups import Factor, factors
-from onnxcam.analysis.layout.records import SPACE, Layout
+from onnxcam.analysis.layout.records import SPACE, Layout, Piece
 from onnxcam.graph.emit import Dim
 
 _CUTS = 64  # atoms that one may be cut into
@@ -59,6 +59,14 @@ class Meaning:
         axes = [UNKNOWN if i is None else self.axes[i] for i in places]
         return self._with(axes, [axis for i, axis in enumerate(self.axes) if i not in places])
 
+    def above(self, letter: str) -> Meaning:
+        """Return the meaning with room below all atoms of a letter."""
+        def lifted(a: Atom) -> Atom:
+            return replace(a, level=a.level + 1) if a.letter == letter else a
+
+        axes = (replace(axis, atoms=tuple(map(lifted, axis.atoms))) for axis in self.axes)
+        return replace(self, axes=tuple(axes))
+
     def resized(self, i: int, size: Dim = None) -> Meaning:
         """Return the meaning where an axis has another extent: some of its positions, or more."""
         return self.put({i: self._other(i, size)})
@@ -93,8 +101,16 @@ class Meaning:
         shifts = {**dict(self.rolled), letter: shift % size if size else shift}
         return replace(self, rolled=tuple(sorted(kv for kv in shifts.items() if kv[1])))
 
-    def reshaped(self, source: Sequence[Dim], target: Sequence[Dim]) -> Meaning:
-        """Return the meaning of a tensor of the same elements under another shape."""
+    def reshaped(
+        self, source: Sequence[Dim], target: Sequence[Dim], *, finer: bool = False
+    ) -> Meaning:
+        """Return the meaning of a tensor of the same elements under another shape.
+
+        Args:
+            source: The shape.
+            target: The other.
+            finer: Take channels that lie below positions for what they are: finer positions.
+        """
         parts = [(i, part) for i, axis in enumerate(self.axes) for part in _parts(axis, source[i])]
         owners, sizes = [i for i, _ in parts], [part.atoms[0].size for _, part in parts]
         for k, (i, part) in enumerate(parts):
@@ -110,14 +126,18 @@ class Meaning:
                 homes[home].append(_piece(parts[f.source][1], f, cuts[f.source], below))
         lost = [_scaled(axis) for axis in self.axes]
         lost += [_above(parts[f.source][1]) for f in found if f.source is not None and not f.sure]
-        return self._with([_product(home) for home in homes], lost)
+        return self._with([_product(home) for home in homes], lost, finer=finer)
 
-    def _with(self, axes: Sequence[Axis], gone: Iterable[Axis]) -> Meaning:
+    def _with(
+        self, axes: Sequence[Axis], gone: Iterable[Axis], *, finer: bool = False
+    ) -> Meaning:
         """Return the meaning of other axes.
 
         The digits below one that is gone count in more than one place, so that they say nothing.
         """
-        clear = [UNKNOWN if _is_finer(axis, axes) else axis for axis in axes]
+        parted = {i: axis for i, axis in enumerate(axes) if _is_finer(axis, axes)}
+        named = {i: _finer(axis, axes) if finer else UNKNOWN for i, axis in parted.items()}
+        clear = [axis if named.get(i, axis).atoms else UNKNOWN for i, axis in enumerate(axes)]
         kept = {(a.letter, a.level) for axis in clear for a in axis.atoms}
         lost: dict[str, int] = {}
         for atom in (a for axis in (*gone, *axes) for a in axis.atoms if a.size != 1):
@@ -129,6 +149,7 @@ class Meaning:
             ))
             for axis in clear
         ]  # fmt: skip
+        hidden = [named.get(i, axis) for i, axis in enumerate(hidden)]
         return replace(self, axes=tuple(settled(hidden)))
 
     def read(self) -> Layout:
@@ -140,6 +161,21 @@ class Meaning:
         tokens = self.axes[letters.index("T")]
         grid = tuple(a.size for a in tokens.wide)
         return Layout(letters, grid, tokens.before, tokens.behind or 0, rolled)
+
+    def pieces(self, shape: Sequence[Dim], letters: Container[str]) -> tuple[tuple[Piece, ...], ...]:
+        """Return what the axes are products of; nothing where that is not known of all of them.
+
+        Args:
+            shape: The tensor's.
+            letters: The directions of space that there are; ones along others mean nothing.
+        """
+        found = []
+        for axis, size in zip(self.axes, shape, strict=True):
+            if axis.padded or not (axis.known or size == 1):
+                return ()
+            atoms = [a for a in axis.atoms if a.size != 1 or a.letter in letters]
+            found.append(tuple((a.letter, a.size, a.level) for a in atoms))
+        return tuple(found)
 
     def _letter(self, axis: Axis) -> str:
         """Name an axis: tokens, channels with offsets among them, or the only atom."""
@@ -167,16 +203,27 @@ def plain(letters: str, shape: Sequence[Dim]) -> Meaning:
 
 
 def _is_finer(axis: Axis, axes: Sequence[Axis]) -> bool:
-    """Tell whether part of the channels lies below whole positions, as in a shuffle of pixels.
-
-    These are finer positions; what follows says so, or nothing.
-    """
+    """Tell whether part of the channels lies below whole positions, as in a shuffle of pixels."""
     atoms = [a for other in axes for a in other.atoms]
     tops = {a.letter: max(b.level for b in atoms if b.letter == a.letter) for a in axis.wide}
     high = [a.letter for a in axis.wide if a.letter == "C" or a.level == tops[a.letter]]
     space = [c in SPACE[3] for c in high]
     parted = 0 < high.count("C") < sum(a.letter == "C" for a in atoms)
     return parted and any(space) and "C" in high[space.index(True) :]
+
+
+def _finer(axis: Axis, axes: Sequence[Axis]) -> Axis:
+    """Return an axis whose channels below whole positions are finer positions, which they are.
+
+    Nothing is known of it where there are other positions of that direction.
+    """
+    letter, below = axis.wide[0].letter, axis.wide[1:]
+    others = sum(a.letter == letter for other in axes for a in other.wide)
+    if letter == "C" or others != 1 or any(a.letter != "C" for a in below):
+        return UNKNOWN
+    low = axis.wide[0].level - len(below)
+    finer = [replace(a, letter=letter, level=low + k) for k, a in enumerate(reversed(below))]
+    return replace(axis, atoms=(axis.wide[0], *reversed(finer)))
 
 
 def _parts(axis: Axis, size: Dim) -> Iterator[Axis]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 from onnxcam.graph.emit import Dim, Tensor, shape_of
 
 SPACE = {0: "", 1: "W", 2: "HW", 3: "DHW"}
+Piece: TypeAlias = tuple[str, Dim, int]  # letter, extent, and its rank among those of its letter
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Layout:
             where that is not known.
         suffix: For a token axis: how many tokens stand behind the grid.
         rolled: Positions are rolled round, so that they are not where their letters say.
+        pieces: Where letters do not say it, but all of it is known (windows or frames beside the
+            batch, no batch at all): what every axis is the product of, the slowest first; of
+            nothing for an axis of 1 that has no meaning.
     """
 
     axes: str
@@ -30,6 +36,7 @@ class Layout:
     prefix: int | None = 0
     suffix: int = 0
     rolled: bool = False
+    pieces: tuple[tuple[Piece, ...], ...] = ()
 
     @property
     def channel(self) -> int | None:
@@ -49,12 +56,21 @@ class Layout:
     @property
     def known(self) -> bool:
         """Whether batch, channel and at least one spatial axis are known."""
-        return self.batch is not None and self.channel is not None and bool(self.space)
+        each = self.regrouped
+        return each.batch is not None and each.channel is not None and bool(each.space)
 
     @property
     def strange(self) -> bool:
         """Whether there are axes that are neither batch nor channel nor space."""
-        return not set(self.axes) <= set("NCDHWT")
+        return not set(self.regrouped.axes) <= set("NCDHWT")
+
+    @property
+    def regrouped(self) -> Layout:
+        """The layout of a tensor whose pieces are put together by their letters; itself without."""
+        if not self.pieces:
+            return self
+        letters = {letter for axis in self.pieces for letter, _, _ in axis}
+        return Layout("NC" + "".join(c for c in SPACE[3] if c in letters), rolled=self.rolled)
 
     def _index(self, letter: str) -> int | None:
         return self.axes.index(letter) if letter in self.axes else None
@@ -62,13 +78,30 @@ class Layout:
     @property
     def cells(self) -> int | None:
         """How many tokens the grid has, None where that is not known."""
-        sizes = [d for d in self.grid if isinstance(d, int)]
-        return prod(sizes) if len(sizes) == len(self.grid) else None
+        cells = whole(self.grid)
+        return cells if isinstance(cells, int) else None
+
+    def extents(self, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+        """Return the extents of space, from depth to width, of a tensor of this shape."""
+        if self.grid:
+            return self.grid
+        if not self.pieces:
+            return tuple(shape[i] for i in self.space)
+        made: dict[str, list[Dim]] = {}
+        for axis, size in zip(self.pieces, shape, strict=True):
+            for letter, extent, _ in axis:
+                made.setdefault(letter, []).append(size if len(axis) == 1 else extent)
+        return tuple(whole(made[c]) for c in SPACE[3] if c in made)
+
+
+def whole(extents: Sequence[Dim]) -> Dim:
+    """Return the product of extents; of one the extent itself, None where it is not known."""
+    sizes = [d for d in extents if isinstance(d, int)]
+    if len(sizes) == len(extents):
+        return prod(sizes)
+    return extents[0] if len(extents) == 1 else None
 
 
 def spatial_shape(tensor: Tensor, layout: Layout) -> tuple[Dim, ...]:
     """Return the spatial shape of a tensor: that of the grid for a token layout."""
-    if layout.grid:
-        return layout.grid
-    shape = shape_of(tensor) or ()
-    return tuple(shape[i] for i in layout.space)
+    return layout.extents(shape_of(tensor) or (None,) * len(layout.axes))

@@ -40,6 +40,8 @@ def rule_of(node: ir.Node) -> Rule | None:
         return _multiplied
     if has(node, Trait.CONVOLUTION):
         return _convolved
+    if has(node, Trait.RECURRENT):
+        return _run
     return RULES.get(node.op) or (_same if has(node, Trait.KEEPS_AXES) else None)
 
 
@@ -90,13 +92,36 @@ def _multiplied(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> 
     return meaning.put({last: Axis((Atom("C", None),))})
 
 
+def mixes_positions(node: ir.Node) -> bool:
+    """Tell whether a node multiplies features with a square matrix that is fed: a graph's edges."""
+    if node.op != "MatMul":
+        return False
+    edges = node.inputs[0]
+    shape, rank = shape_of(edges) or (), len(shape_of(node.inputs[1]) or ())
+    if len(shape) != rank or rank not in (2, 3) or shape[-1] is None or shape[-1] != shape[-2]:
+        return False
+    while edges.inputs and has(edges.inputs[0], Trait.ELEMENTWISE):
+        edges = edges.inputs[0].inputs[0]
+    return not edges.inputs and not isinstance(edges, ir.Constant)
+
+
 def _convolved(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Channels are made of channels, and positions stay in their order."""
+    if filters_one(node, meaning) and forward:
+        return meaning.above("C").put({_channel(node, meaning): Axis((Atom("C", None),))})
     letter = channels(node, meaning)
     if letter == "?":
         return None
     mixed = Axis((Atom("C", None),)) if letter == "C" else UNKNOWN
     return meaning.put({_channel(node, meaning): mixed})
+
+
+def filters_one(node: ir.Node, meaning: Meaning) -> bool:
+    """Tell whether a convolution has a single channel, that nothing else is known of."""
+    place = _channel(node, meaning)
+    rest = [axis for i, axis in enumerate(meaning.axes) if i != place]
+    alone = _size(node.inputs[0], place) == 1 and not meaning.axes[place].known
+    return alone and all(axis.known for axis in rest) and any(len(a.wide) > 1 for a in rest)
 
 
 def channels(node: ir.Node, meaning: Meaning) -> str:
@@ -108,12 +133,38 @@ def _channel(node: ir.Node, meaning: Meaning) -> int:
     return len(meaning.axes) - 1 if has(node, Trait.CHANNELS_LAST) else 1
 
 
+def is_batch_first(node: ir.Node) -> bool:
+    """Tell whether a recurrent operator has the batch before the time."""
+    return bool(node.attrs.get("layout", 0))
+
+
+def _run(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """A recurrent operator: the directions of its output are channels, and so are its states."""
+    hidden = Axis((Atom("C", None),))
+    if forward and len(meaning.axes) == 3:
+        ways = Axis((Atom("C", _size(node.outputs[0], 2 if is_batch_first(node) else 1), 1),))
+        first, second = (meaning.put({2: UNKNOWN}).axes[i] for i in (0, 1))
+        batch = first if is_batch_first(node) else second
+        if output:
+            axes = [batch, ways, hidden] if is_batch_first(node) else [ways, batch, hidden]
+        else:
+            axes = [first, second, ways] if is_batch_first(node) else [first, ways, second]
+            axes.append(hidden)
+        return Meaning(tuple(axes))
+    if output or len(meaning.axes) != 4:
+        return None
+    places = (0, 1) if is_batch_first(node) else (0, 2)
+    return Meaning((*(meaning.axes[i] for i in places), Axis((Atom("C", None),))))
+
+
 @_rule("Gather")
 def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     picked, rank = shape_of(node.inputs[1]), len(meaning.axes)
     axis = int(node.attrs.get("axis", 0)) % (rank + (0 if forward else picked == ()))
     if picked == () and forward:
         return meaning.picked([i for i in range(rank) if i != axis])
+    if picked == ():
+        return meaning.picked([*range(axis), None, *range(axis, rank)])
     return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
 
 
@@ -184,7 +235,7 @@ def _reshaped(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
     x, y = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if x is None or y is None:
         return None
-    return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x)
+    return meaning.reshaped(x, y) if forward else meaning.reshaped(y, x, finer=True)
 
 
 def rolled(node: ir.Node) -> tuple[Tensor, int, int] | None:

@@ -72,8 +72,8 @@ def _reshape(sizes: Values, node: ir.Node) -> Vector | None:
 
 def _left_over(source: list[Dim], target: list[Dim]) -> Dim:
     """Return the dimension that makes the target hold as many elements; None if unknown."""
-    rest, left = list(source), []
-    for d in target:  # what both sides have needs no number
+    rest, left = [d for d in source if d != 1], []
+    for d in (d for d in target if d != 1):  # what both sides have needs no number
         if d is not None and d in rest:
             rest.remove(d)
         else:

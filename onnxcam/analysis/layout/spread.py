@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from onnxcam.analysis.layout.atoms import Axis
+from onnxcam.analysis.layout.inputs import directions, parted, turned
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import Rule, channels, rolled, rule_of
+from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, mixes_positions, rolled, rule_of
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Tensor, const_value, dtype_of, shape_of
+from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
@@ -21,18 +22,62 @@ def layouts(graph: ir.Graph) -> dict[int, Layout]:
     Args:
         graph: Main graph, with inferred shapes.
     """
-    walk = _Walk(graph)
+    found = _walked(graph, {})
+    seeds = {
+        id(t): seed
+        for t in graph.inputs
+        if id(t) in found and (seed := parted(found[id(t)], shape_of(t) or ())) is not None
+    }
+    found = _walked(graph, seeds) if seeds else found
+    inputs = {id(t): found[id(t)] for t in graph.inputs if id(t) in found}
+    names = directions(inputs.values())
+    shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}
+    wide = (a.letter for m in inputs.values() for axis in m.axes for a in axis.wide)
+    letters = {names.get(letter, letter) for letter in wide}
+    return {
+        key: _read(turned(meaning, names), shapes[key], letters, key in inputs)
+        for key, meaning in found.items()
+        if meaning.axes and key in shapes
+    }
+
+
+def _walked(graph: ir.Graph, seeds: dict[int, Meaning]) -> dict[int, Meaning]:
+    """Return what the walk finds, with something known before."""
+    walk = _Walk(graph, seeds)
     while walk.changed:
         walk.changed = False
         for step in walk.steps:
             walk.forwards(step)
         for step in reversed(walk.steps):
             walk.backwards(step)
-    found = {key: meaning.read() for key, meaning in walk.found.items() if meaning.axes}
-    for tensor in graph.inputs:
-        if id(tensor) in found:
-            found[id(tensor)] = _completed(found[id(tensor)])
-    return found
+    return walk.found
+
+
+def _tensors(graph: ir.Graph) -> Iterable[Tensor]:
+    yield from graph.inputs
+    for node in graph.nodes:
+        yield from (t for t in (*node.inputs, *node.outputs) if t.name)
+
+
+def _read(meaning: Meaning, shape: Sequence[Dim], letters: set[str], is_input: bool) -> Layout:
+    """Name the axes of a tensor; of what letters do not say, keep what they are products of."""
+    layout = _completed(meaning.read()) if is_input else meaning.read()
+    space = letters & set(SPACE[3])
+    narrow = any(
+        size == 1 and bool(space) and axis.known and {a.letter for a in axis.atoms}.isdisjoint(letters | {"C"})
+        for axis, size in zip(meaning.axes, shape, strict=True)
+    )
+    no_batch = "N" not in layout.axes and bool(letters) and "N" not in letters
+    if not (layout.strange or narrow or no_batch) or (is_input and not no_batch):
+        return layout
+    pieces = meaning.pieces(shape, space or set(SPACE[3]))
+    told = {letter for axis in pieces for letter, _, _ in axis}
+    if not (told & set(SPACE[3])) or not (no_batch or "N" in told):
+        return layout
+    return replace(layout, pieces=pieces)
+
+
+_ANCHORS = (Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST, Trait.RECURRENT)
 
 
 class _Step(NamedTuple):
@@ -45,11 +90,11 @@ class _Step(NamedTuple):
 
 
 class _Walk:
-    def __init__(self, graph: ir.Graph) -> None:
-        self.found: dict[int, Meaning] = {}
+    def __init__(self, graph: ir.Graph, seeds: dict[int, Meaning]) -> None:
+        self.found = dict(seeds)
         self.changed = True
         self.steps = [s for s in map(self._step, graph.nodes) if s.anchors or s.among or s.rule]
-        self._done: set[int] = set()
+        self._done = {key for key, meaning in seeds.items() if meaning.complete}
         for node in graph.nodes:
             if _is_embedding(node):
                 self._enter_plain(node.inputs[1], [2], "NW")
@@ -71,9 +116,11 @@ class _Walk:
                 self._done.add(id(tensor))
 
     def _step(self, node: ir.Node) -> _Step:
-        anchors = has(node, Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST)
+        anchors = has(node, *_ANCHORS)
         if has(node, Trait.JOINS):
             return _Step(node, anchors, self._join, None)
+        if mixes_positions(node):
+            return _Step(node, False, self._mix, None)
         if has(node, Trait.KEEPS_SHAPE):
             return _Step(node, anchors, self._share, None)
         return _Step(node, anchors, None, rule_of(node) if node.inputs else None)
@@ -87,7 +134,8 @@ class _Walk:
         if step.among is not None:
             step.among(node)
         elif step.rule is not None and id(node.inputs[0]) in self.found:
-            for i, y in enumerate(node.outputs if node.op == "Split" else node.outputs[:1]):
+            several = node.op == "Split" or has(node, Trait.RECURRENT)
+            for i, y in enumerate(node.outputs if several else node.outputs[:1]):
                 self.enter(y, step.rule(node, self.found[id(node.inputs[0])], True, i))
 
     def backwards(self, step: _Step) -> None:
@@ -106,8 +154,13 @@ class _Walk:
 
     def _anchor(self, node: ir.Node) -> None:
         """Convolutions and pools say what axes mean, where nothing before them does."""
+        if has(node, Trait.RECURRENT):
+            self._enter_plain(node.inputs[0], [3], "NWC" if is_batch_first(node) else "WNC")
+            return
         first = has(node, Trait.CHANNELS_FIRST)
         x = self.found.get(id(node.inputs[0]))
+        if x is not None and has(node, Trait.CONVOLUTION) and filters_one(node, x):
+            return
         if x is None or x.unknown or (has(node, Trait.CONVOLUTION) and channels(node, x) == "?"):
             for tensor in (node.inputs[0], node.outputs[0]):
                 self._enter_plain(tensor, range(3, 6), "NC{}" if first else "N{}C")
@@ -129,6 +182,18 @@ class _Walk:
             for tensor in peers:
                 self.enter(tensor, best)
 
+    def _mix(self, node: ir.Node) -> None:
+        """A graph's edges: the features of its nodes keep their axes."""
+        x, y = node.inputs[1], node.outputs[0]
+        known = [self.found[id(t)] for t in (x, y) if id(t) in self.found]
+        letters = "WC" if len(shape_of(x) or ()) == 2 else "NWC"
+        for tensor in (x, y):
+            shape = shape_of(tensor) or ()
+            if not known and len(shape) == len(letters):
+                self.enter(tensor, plain(letters, shape))
+            elif known:
+                self.enter(tensor, max(known, key=_weight).resized(len(letters) - 1))
+
     def _join(self, node: ir.Node) -> None:
         """Concat; class and register tokens put before the grid, or behind it, shift it."""
         y, inputs, turned = node.outputs[0], data_inputs(node, node.inputs), rolled(node)
@@ -139,6 +204,10 @@ class _Walk:
                     self.enter(to, self.found[id(source)].moved(axis, way))
             return
         known = [(i, self.found[id(t)]) for i, t in enumerate(inputs) if id(t) in self.found]
+        if not known and id(y) in self.found:
+            whole = self.found[id(y)]
+            for tensor in inputs:
+                self.enter(tensor, whole.resized(int(node.attrs.get("axis", 0)) % len(whole.axes)))
         if not known:
             return
         place, best = max(known, key=lambda k: _weight(k[1]))
@@ -194,10 +263,11 @@ def _is_embedding(node: ir.Node) -> bool:
     table, words = node.inputs
     dtype, rank = dtype_of(table), len(shape_of(table) or ())
     looked_up = rank == 2 and dtype is not None and dtype.kind == "f"
-    while words.inputs and words.inputs[0].op in ("Cast", "Identity"):
+    wanted = looked_up and len(shape_of(words) or ()) == 2
+    while words.inputs and has(words.inputs[0], Trait.SAME, Trait.VIEW):
         words = words.inputs[0].inputs[0]
     given = not words.inputs and not isinstance(words, ir.Constant)
-    return looked_up and given and len(shape_of(words) or ()) == 2 and const_value(words) is None
+    return wanted and given and const_value(words) is None
 
 
 def _completed(layout: Layout) -> Layout:

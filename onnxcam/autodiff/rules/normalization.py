@@ -1,7 +1,8 @@
 """Normalisations: over the batch, over features, over groups of channels, over neighbours.
 
 With xn = (x - mean) r and r = 1 / sqrt(var + epsilon), taken over what is normalised together,
-the gradient of xn's input is r (g - mean(g) - xn mean(g xn)). Half precision is widened: a mean of
+the gradient of xn's input is r (g - mean(g) - xn mean(g xn)), or r (g - mean(g)) where r is taken
+as fixed, which rules of relevance ask for (``fixed``). Half precision is widened: a mean of
 thousands of bfloat16 values has hardly a digit left.
 """
 
@@ -28,6 +29,8 @@ def layer_normalization(
     dy: Tensor | None,
     dmean: Tensor | None = None,
     dr: Tensor | None = None,
+    *,
+    fixed: bool = False,
 ) -> Grads:
     """dx = r (g - mean(g) - xn mean(g xn)), g = dy scale; mean and r may be outputs too."""
     x, scale, bias = node.inputs[0], node.inputs[1], node.input(2)
@@ -35,10 +38,13 @@ def layer_normalization(
     xn, r = _normalized_by_layer(op, node, wide(op, x), axes, epsilon)
     dy = wide(op, op.zeros_like(x) if dy is None else dy)
     g = op.Mul(dy, op.cast(scale, dy))
-    slope = op.ReduceMean(op.Mul(g, xn), axes=axes)
-    if dr is not None:  # dr/dx = -r^2 xn / n
-        slope = op.Add(slope, op.Mul(r, op.Div(op.cast(dr, r), _count(op, x, axes, r))))
-    dx = op.Mul(r, centred(op, op.Sub(g, op.Mul(xn, slope)), axes))
+    t = g
+    if not fixed:
+        slope = op.ReduceMean(op.Mul(g, xn), axes=axes)
+        if dr is not None:  # dr/dx = -r^2 xn / n
+            slope = op.Add(slope, op.Mul(r, op.Div(op.cast(dr, r), _count(op, x, axes, r))))
+        t = op.Sub(g, op.Mul(xn, slope))
+    dx = op.Mul(r, centred(op, t, axes))
     if dmean is not None:
         dx = op.Add(dx, op.Div(op.cast(dmean, dx), _count(op, x, axes, r)))
     dscale = unbroadcast(op, op.Mul(dy, xn), scale) if node.wants(1) else None
@@ -47,26 +53,29 @@ def layer_normalization(
 
 
 @vjp("RMSNormalization")
-def rms_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+def rms_normalization(op: Emitter, node: NodeView, dy: Tensor, *, fixed: bool = False) -> Grads:
     """dx = r (g - xn mean(g xn)), g = dy scale, xn = x r, r = 1 / sqrt(mean(x^2) + epsilon)."""
     x, scale = wide(op, node.inputs[0]), node.inputs[1]
     axes = _last_axes(node, x)
     r = _per_root(op, op.ReduceMean(op.Mul(x, x), axes=axes), float(node.attr("epsilon")))
     xn, dy = op.Mul(x, r), op.cast(dy, x)
     g = op.Mul(dy, op.cast(scale, dy))
-    dx = op.Mul(r, op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=axes))))
+    t = g if fixed else op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=axes)))
+    dx = op.Mul(r, t)
     return dx, unbroadcast(op, op.Mul(dy, xn), scale) if node.wants(1) else None
 
 
 @vjp("InstanceNormalization")
-def instance_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+def instance_normalization(
+    op: Emitter, node: NodeView, dy: Tensor, *, fixed: bool = False
+) -> Grads:
     """dx = r (g - mean(g) - xn mean(g xn)) over each channel's space, g = dy scale."""
     scale = op.Reshape(node.inputs[1], [1, -1, 1, 1])
-    return _normalized_groups(op, node, dy, scale, op.dims(0, 0, 1, -1))
+    return _normalized_groups(op, node, dy, scale, op.dims(0, 0, 1, -1), fixed)
 
 
 @vjp("GroupNormalization")
-def group_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
+def group_normalization(op: Emitter, node: NodeView, dy: Tensor, *, fixed: bool = False) -> Grads:
     """dx = r (g - mean(g) - xn mean(g xn)) over a group's channels and space, g = dy scale.
 
     Scale and bias are per group before opset 21, per channel since.
@@ -74,7 +83,7 @@ def group_normalization(op: Emitter, node: NodeView, dy: Tensor) -> Grads:
     groups, channels = int(node.attr("num_groups")), op.dim(node.inputs[0], 1)
     each = channels // groups if isinstance(channels, int) else op.Div(channels, [groups])
     scale = op.Reshape(node.inputs[1], [1, groups, -1, 1])
-    return _normalized_groups(op, node, dy, scale, op.dims(0, groups, each, -1))
+    return _normalized_groups(op, node, dy, scale, op.dims(0, groups, each, -1), fixed)
 
 
 @vjp("LRN")
@@ -137,14 +146,14 @@ def _normalized_by_layer(
 
 
 def _normalized_groups(
-    op: Emitter, node: NodeView, dy: Tensor, scale: Tensor, shape: Tensor
+    op: Emitter, node: NodeView, dy: Tensor, scale: Tensor, shape: Tensor, fixed: bool
 ) -> Grads:
     """Return (dx, dscale, dbias) in the view [N, groups, channels of one, space]."""
     x, xn, dy = node.inputs[0], op.Reshape(wide(op, node.inputs[0]), shape), wide(op, dy)
     xn, r = _normalized(op, xn, [2, 3], float(node.attr("epsilon")))
     dy = op.Reshape(dy, shape)
     g = op.Mul(dy, op.cast(scale, dy))
-    t = op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=[2, 3])))
+    t = g if fixed else op.Sub(g, op.Mul(xn, op.ReduceMean(op.Mul(g, xn), axes=[2, 3])))
     dx = like(op, op.Mul(r, centred(op, t, [2, 3])), x)
     axes = [0, 2, 3] if node.op_type == "GroupNormalization" and node.opset < 21 else [0, 3]
     sums = [

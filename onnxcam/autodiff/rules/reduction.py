@@ -11,6 +11,7 @@ from onnxcam.autodiff.cotangents import repeated
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._exact import in_single
 from onnxcam.autodiff.rules._moves import alone, count
+from onnxcam.errors import ModelError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of, static_shape
 from onnxcam.graph.ops import Trait, has
@@ -185,6 +186,12 @@ def _one_in(op: Emitter, node: NodeView, like: Tensor) -> Tensor | float:
     x, y, axes = node.inputs[0], node.outputs[0], node.setting("axes", 1)
     shape = shape_of(x)
     if shape is not None and isinstance(axes, list | np.ndarray) and len(axes):
+        if not all(-len(shape) <= int(a) < len(shape) for a in axes):
+            raise ModelError(
+                f"{node.op_type} {node.name or node.outputs[0].name!r} reduces axes "
+                f"{[int(a) for a in axes]} of {len(shape)}",
+                "export the model again",
+            )
         dims = [d for d in (shape[int(a)] for a in axes) if isinstance(d, int)]
         if len(dims) == len(axes):
             return 1 / max(int(np.prod(dims)), 1)

@@ -73,10 +73,12 @@ class Inference:
         self._rank(node)
 
     def written(self, node: gs.Node) -> onnx.NodeProto:
-        """Return a node as ONNX writes it: as it was inferred, if its outputs kept their names."""
+        """Return a node as ONNX writes it: as it was inferred, if its tensors kept their names."""
         proto = self._protos.get(id(node))
-        same = proto is not None and proto.output == [t.name for t in node.outputs]
-        return proto if proto is not None and same else node_proto(node)
+        if proto is None or proto.output != [t.name for t in node.outputs]:
+            return node_proto(node)
+        same = proto.input == [t.name for t in node.inputs]
+        return proto if same else node_proto(node)
 
     @quirks.works_around(quirks.OPEN_RANKS)
     def _rank(self, node: gs.Node) -> None:

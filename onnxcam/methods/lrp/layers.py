@@ -32,8 +32,8 @@ def layer(view: NodeView) -> tuple[Node, ...]:
 
 
 def closes(view: NodeView, node: Node) -> bool:
-    """Tell whether a node is the ReLU or ReLU6 that a layer ends with."""
-    return view.route.moving(node) == [0] and rectifies(view.beside(node))
+    """Tell whether a node is the ReLU or ReLU6 that a layer ends with, however it is written."""
+    return len(view.route.moving(node)) == 1 and rectifies(view.beside(node))
 
 
 def ends_layer(view: NodeView) -> bool:
@@ -47,7 +47,8 @@ def opens_convolution(view: NodeView) -> bool:
     nodes = layer(view)
     if not nodes or nodes[0] is not view.raw or view.op_type != "Conv":
         return False
-    constants = [shape_of(n.inputs[1 - view.route.moving(n)[0]]) for n in nodes if n.op in _SCALES]
+    scales = [n for n in nodes if n.op in _SCALES and not closes(view, n)]
+    constants = [shape_of(n.inputs[1 - view.route.moving(n)[0]]) for n in scales]
     rank = len(shape_of(view.inputs[1]) or ())
     return rank > 0 and all(_is_of_channels(shape, rank) for shape in constants)
 

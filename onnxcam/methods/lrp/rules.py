@@ -35,9 +35,11 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
     y = node.outputs[0]
     if closes(node, node.raw):  # R_z = R_y, and 0 where z < 0: dz = dy y / (z + epsilon)
         # Relu is the cheapest here: it keeps the layout that convolutions like.
-        size = y if node.op_type == "Relu" else op.Relu(node.inputs[0])
+        (i,) = node.route.moving(node.raw)
+        size = y if node.op_type == "Relu" else op.Relu(node.inputs[i])
         share = op.Div(y, op.Add(size, _stable(y, epsilon or _TINY)))
-        return [op.Mul(dy, share), *[None] * (len(node.inputs) - 1)]
+        dx = op.Mul(dy, share)
+        return [dx if k == i else None for k in range(len(node.inputs))]
     if epsilon:
         size = op.Abs(y)
         dy = op.Mul(dy, op.Div(size, op.Add(size, _stable(y, epsilon))))
@@ -54,7 +56,9 @@ def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon
     nodes = layer(node)
     closed = closes(node, nodes[-1])
     x, y = node.inputs[0], nodes[-1].outputs[0]
-    z = y if nodes[-1].op == "Relu" or not closed else nodes[-1].inputs[0]
+    z = y
+    if closed and nodes[-1].op != "Relu":
+        z = nodes[-1].inputs[node.route.moving(nodes[-1])[0]]
     weight, bias = _merged(op, node, nodes)
     up = op.Relu(weight)
     down = op.Sub(weight, up)

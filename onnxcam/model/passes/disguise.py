@@ -37,8 +37,12 @@ def disguised(proto: ModelProto) -> ModelProto:
 
 def withdrawn(proto: ModelProto) -> list[str]:
     """Return the operators of a disguised model that no newer opset has."""
-    found = {n.op_type for n in every_node(proto.graph) if n.domain == _DISGUISE}
-    return sorted(name for name in found if Trait.WITHDRAWN in traits_of("", name))
+    return sorted({n.op_type for n in every_node(proto.graph) if is_withdrawn(n)})
+
+
+def is_withdrawn(node: NodeProto) -> bool:
+    """Tell whether no newer opset has the operator of a node, disguised or not."""
+    return node.domain in ("", _DISGUISE) and Trait.WITHDRAWN in traits_of("", node.op_type)
 
 
 def restored(proto: ModelProto) -> ModelProto:

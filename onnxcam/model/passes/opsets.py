@@ -5,15 +5,18 @@ from __future__ import annotations
 import onnx.defs
 import onnx.shape_inference
 import onnx.version_converter
-from onnx import GraphProto, ModelProto, helper
+from onnx import ModelProto, helper
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, UnsupportedOp
 from onnxcam.graph import quirks
 from onnxcam.graph.emit import proto_shape
-from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_node, standard_opset
-from onnxcam.model.passes.converter import at_opset
-from onnxcam.model.passes.disguise import withdrawn
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, standard_opset
+from onnxcam.model.passes.disguise import disguised, is_withdrawn, restored, withdrawn
 from onnxcam.model.passes.lowering import lowered
+from onnxcam.model.passes.raising import raised
+from onnxcam.model.passes.site import Unraisable
+from onnxcam.model.passes.spelling import spelled
+from onnxcam.model.weights import Weights
 
 TARGET_OPSET = 20
 _MIN_IR = 9  # the IR version that came with opset 20
@@ -35,11 +38,14 @@ def listed(proto: ModelProto) -> ModelProto:
     return proto
 
 
-def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) -> ModelProto:
+def brought(
+    proto: ModelProto, weights: Weights, notes: list[str], wanted: int, *, exactly: bool
+) -> tuple[ModelProto, Weights]:
     """Bring a model to an opset.
 
     Args:
-        proto: The model; its weights need not be in it.
+        proto: A light model.
+        weights: Its weights.
         notes: Where it is written down what was done, or why not.
         wanted: The opset.
         exactly: Also from above, and an error where it cannot be; else it is kept as it is.
@@ -51,58 +57,60 @@ def brought(proto: ModelProto, notes: list[str], wanted: int, *, exactly: bool) 
         proto.opset_import.add(domain="", version=wanted)  # for what is added to it
     opset = standard_opset(proto)
     if opset == wanted or (opset > wanted and not exactly):
-        return proto
-    converted = _converted(proto, wanted)
+        return proto, weights
+    converted = _converted(proto, weights, wanted, notes)
     if isinstance(converted, ModelProto):
         notes.append(f"{'raised' if opset < wanted else 'brought'} from opset {opset} to {wanted}")
-        return converted
+        return converted, weights
     if exactly:
         raise ModelError(
             f"the model cannot be brought from opset {opset} to {wanted}: {converted}",
             f"name another opset; that of the model is {opset}",
         )
     notes.append(f"kept at opset {opset}: {converted}")
-    return proto
+    return proto, weights
 
 
-@quirks.works_around(quirks.CONVERTED_SCAN)
-def _converted(proto: ModelProto, opset: int) -> ModelProto | str:
+def _converted(
+    proto: ModelProto, weights: Weights, opset: int, notes: list[str]
+) -> ModelProto | str:
     """Return the model at another opset, or the reason why not."""
     if opset > onnx.defs.onnx_opset_version():
         return f"the newest that is known is {onnx.defs.onnx_opset_version()}"
-    stuck = withdrawn(proto)
-    if stuck:
-        return f"ONNX withdrew {', '.join(stuck)}"
     try:
-        down = opset < standard_opset(proto)
-        converted = lowered(proto, opset) if down else _raised(proto, opset)
+        if opset < standard_opset(proto):
+            return _down(proto, opset)
+        return _up(proto, weights, opset, notes)
     except (
         RuntimeError,
+        Unraisable,
+        UnsupportedOp,
         onnx.version_converter.ConvertError,
         onnx.shape_inference.InferenceError,
     ) as error:
         line = " ".join(str(error).split())[:200]
         return line.rpartition("Assertion `false` failed: ")[2]
+
+
+def _down(proto: ModelProto, opset: int) -> ModelProto | str:
+    stuck = withdrawn(proto)
+    if stuck:
+        return f"ONNX withdrew {', '.join(stuck)}"
+    converted = lowered(proto, opset)
     if _interface(converted) != _interface(proto):
         return "onnx's converter would change inputs or outputs"
     return converted
 
 
-@quirks.works_around(quirks.STRAY_ATTRIBUTES)
-def _raised(proto: ModelProto, opset: int) -> ModelProto:
-    """Return the model at a newer opset."""
-    converted = at_opset(proto, opset)
-    _drop_strays(converted.graph, opset)
-    return converted
-
-
-def _drop_strays(graph: GraphProto, opset: int) -> None:
-    """Drop attributes that the operators of an opset do not have, in place."""
-    for node in every_node(graph):
-        if node.domain in STANDARD_DOMAINS and onnx.defs.has(node.op_type, opset, ""):
-            known = onnx.defs.get_schema(node.op_type, opset, "").attributes
-            for attribute in [a for a in node.attribute if a.name not in known]:
-                node.attribute.remove(attribute)
+def _up(proto: ModelProto, weights: Weights, opset: int, notes: list[str]) -> ModelProto | str:
+    """Return the model at a newer opset, with what ONNX withdrew written in standard operators."""
+    converted = raised(proto, opset)
+    if withdrawn(converted):
+        converted, names = spelled(restored(converted), weights, is_withdrawn)
+        disguised(converted)
+        notes.append(f"withdrawn operators written in standard ones: {', '.join(names)}")
+    stuck = withdrawn(converted)
+    return f"ONNX withdrew {', '.join(stuck)}" if stuck else converted
 
 
 def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:

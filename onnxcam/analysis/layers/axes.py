@@ -1,0 +1,175 @@
+"""Which axis of the scores counts the inputs, which the classes; the others are positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from onnxcam.analysis.layers.behind import SPACE, Behind, Layouts
+from onnxcam.analysis.layers.finals import made_by
+from onnxcam.analysis.layout import Layout
+from onnxcam.errors import ModelError, UsageError
+from onnxcam.graph import ir
+from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
+from onnxcam.graph.ops import Trait, has
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The meaning of the axes of the scores.
+
+    Attributes:
+        batch: Axis of the inputs, None where there is none.
+        classes: Axis of the classes, None where there is one score only.
+        shape: Sizes of all axes.
+        chosen: Whether a function that the model ends in runs along positions: it says where
+            something is, not what.
+    """
+
+    batch: int | None
+    classes: int | None
+    shape: tuple[Dim, ...]
+    chosen: bool = False
+
+    @property
+    def count(self) -> int | None:
+        """How many classes, None where that is not known."""
+        size = 1 if self.classes is None else self.shape[self.classes]
+        return size if isinstance(size, int) else None
+
+    @property
+    def positions(self) -> bool:
+        """Whether there is more than one score for each class."""
+        own = (self.batch, self.classes)
+        return any(d != 1 for i, d in enumerate(self.shape) if i not in own)
+
+
+def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
+    """Read which axes of a tensor count inputs and classes.
+
+    Args:
+        found: The tensor, and what operators behind it say.
+        graph: The graph.
+        known: The meaning of axes, by the ids of tensors.
+
+    Raises:
+        ModelError: Its rank is unknown.
+    """
+    tensor = found.tensor
+    shape, layout = shape_of(tensor), known.get(id(tensor))
+    if shape is None:
+        raise ModelError(
+            f"the rank of the score {tensor.name!r} is unknown", "name another `reduction_layer`"
+        )
+    rank = len(shape)
+    if layout is not None and len(layout.axes) != rank:
+        layout = None
+    source = _source(graph, known)
+    named = None if found.axis is None or not -rank <= found.axis < rank else found.axis % rank
+    over = layout is not None and named is not None and layout.axes[named] in SPACE
+    if over and layout is not None and layout.channel is not None and shape[layout.channel] != 1:
+        return Axes(_batch(shape, layout, source, layout.channel), layout.channel, shape, True)
+    if named is not None:
+        return Axes(_batch(shape, layout, source, named), named, shape, over)
+    batch = _batch(shape, layout, source, None)
+    return Axes(batch, _classes(tensor, shape, layout, batch, source), shape)
+
+
+def with_classes(axes: Axes, axis: int, tensor: Tensor) -> Axes:
+    """Return the axes with that of the classes named by a caller.
+
+    Raises:
+        UsageError: There is no such axis, or it is that of the inputs.
+    """
+    rank = len(axes.shape)
+    written = f"[{', '.join('?' if d is None else str(d) for d in axes.shape)}]"
+    if not -rank <= axis < rank:
+        raise UsageError(
+            f"`class_axis` {axis} is out of range: the score {tensor.name!r} is {written}",
+            f"give one from 0 to {rank - 1}" if rank else "leave it out: it is a single number",
+        )
+    axis %= rank
+    batch = axes.batch
+    if axis == batch and rank > 1 and axes.shape[axis] != 1:
+        raise UsageError(
+            f"`class_axis` {axis} counts the inputs of the score {tensor.name!r}, {written}",
+            "name another axis",
+        )
+    if axis == batch:
+        batch = None if rank == 1 else next(i for i in range(rank) if i != axis)
+    return Axes(batch, axis, axes.shape)
+
+
+def _classes(
+    tensor: Tensor,
+    shape: Sequence[Dim],
+    layout: Layout | None,
+    batch: int | None,
+    source: tuple[Tensor, int] | None,
+) -> int | None:
+    """Return the axis of the classes by the layout, by what makes the scores, or by the sizes."""
+    if layout is not None and layout.channel is not None:
+        return layout.channel
+    rest = [i for i in range(len(shape)) if i != batch]
+    if layout is not None and not layout.strange and rest:
+        # A number for each token: which of them is meant. One for each pixel: how much.
+        kind = None if source is None else dtype_of(source[0])
+        return rest[0] if kind is not None and kind.kind in "iu" and len(rest) == 1 else None
+    made = _made_by_product(tensor, len(shape))
+    if made is not None and made != batch:
+        return made
+    wide = [i for i in rest if shape[i] != 1]
+    sizes = [d for i in wide if isinstance(d := shape[i], int)]
+    if len(rest) == len(sizes) == 2:  # anchors are more than classes
+        return wide[sizes.index(min(sizes))]
+    return next(iter(wide or rest), None)
+
+
+def _made_by_product(tensor: Tensor, rank: int) -> int | None:
+    """Return the axis that a product with weights, or a convolution, makes anew."""
+    node = made_by(tensor)
+    while node is not None and (has(node, Trait.BIAS, Trait.SAME)):
+        data = [t for t in node.inputs if t.name and const_value(t) is None]
+        if len(data) != 1 and not has(node, Trait.SAME):
+            return None
+        node = made_by(data[0])
+    if node is None:
+        return None
+    if has(node, Trait.CONVOLUTION) and has(node, Trait.CHANNELS_FIRST):
+        return 1
+    if node.op == "Gemm" or (node.op == "MatMul" and const_value(node.inputs[1]) is not None):
+        return rank - 1
+    return None
+
+
+def _batch(
+    shape: Sequence[Dim], layout: Layout | None, source: tuple[Tensor, int] | None, own: int | None
+) -> int | None:
+    """Return the axis of the inputs, which is not that of the classes."""
+    if layout is not None and layout.batch is not None:
+        return layout.batch
+    if layout is not None and not layout.strange:
+        return None
+    free = [i for i in range(len(shape)) if i != own]
+    dim = None if source is None else (shape_of(source[0]) or (None,))[source[1]]
+    same = [i for i in free if shape[i] == dim and dim is not None]
+    if same:
+        return same[0]
+    if not free or (dim == 1 and isinstance(shape[free[0]], int)):
+        return None  # all of it is of the one input
+    return free[0]
+
+
+def _source(graph: ir.Graph, known: Layouts) -> tuple[Tensor, int] | None:
+    """Return the input that counts the inputs of a batch, and the axis along which it does."""
+    for tensor in graph.inputs:
+        layout = known.get(id(tensor))
+        if layout is not None and layout.batch is not None:
+            return tensor, layout.batch
+    return next(_with_axes(graph), None)
+
+
+def _with_axes(graph: ir.Graph) -> Iterator[tuple[Tensor, int]]:
+    for tensor in graph.inputs:
+        if shape_of(tensor):
+            yield tensor, 0

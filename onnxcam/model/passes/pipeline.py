@@ -1,0 +1,90 @@
+"""The passes that every model goes through when it is loaded, in their order."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.shape_inference
+from onnx import ModelProto, TensorProto, helper
+from onnx.inliner import inline_local_functions
+
+from onnxcam.errors import ModelError
+from onnxcam.model.passes.disguise import annotated, disguised, restored
+from onnxcam.model.passes.lift import lift_weights
+from onnxcam.model.passes.mending import mended, stated
+from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
+from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.weights import Weights
+
+
+def prepared(
+    proto: ModelProto, weights: Weights, name: str, opset: int | None
+) -> tuple[ModelProto, Weights, list[str]]:
+    """Return a model as all else wants it, and what was done to it.
+
+    Args:
+        proto: A light model as it was read; it is changed.
+        weights: Its weights.
+        name: What to call it in messages.
+        opset: See :func:`onnxcam.model.model.load`.
+
+    Raises:
+        ModelError: It is invalid, or it cannot be brought to ``opset``.
+    """
+    notes = mended(proto)
+    light = disguised(proto)
+    _check(light, name)
+    light = _inlined(light, notes)
+    lifted = lift_weights(light)
+    if lifted:
+        notes.append(f"{lifted} weights moved from subgraphs to the main graph")
+    light, weights = brought(
+        listed(light), weights, notes, opset or TARGET_OPSET, exactly=opset is not None
+    )
+    light = modern_ir(light, notes, exactly=opset is not None)
+    return _inferred(restored(light), notes), weights, notes
+
+
+def _check(light: ModelProto, name: str) -> None:
+    """Run onnx's checker; detached weights stand in as inputs, which need no bytes."""
+    proto = ModelProto()
+    proto.CopyFrom(light)
+    proto.ir_version = max(proto.ir_version, 4)  # see versions.listed
+    graph = proto.graph
+    inputs = {v.name for v in graph.input}
+    kept = [t for t in graph.initializer if t.data_location != TensorProto.EXTERNAL]
+    for tensor in graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL and tensor.name not in inputs:
+            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.input.append(info)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    stated([*graph.input, *graph.output])
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(
+            f"{name}: not a valid ONNX model ({_line(error)})", "export it again"
+        ) from None
+
+
+def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
+    if not proto.functions:
+        return proto
+    notes.append(f"{len(proto.functions)} model-local functions inlined")
+    return inline_local_functions(proto, convert_version=True)
+
+
+def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
+    known: ModelProto | None = proto
+    try:
+        notes.extend(put_right(proto))
+        while known is not None:
+            proto = infer_shapes(known)
+            known = annotated(proto)
+    except onnx.shape_inference.InferenceError as error:
+        notes.append(f"shape inference failed: {_line(error)}")
+    return proto
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,67 @@
+"""What a caller asks of the scores of a model: whether there are such classes, and such names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxcam.analysis.layers import Reduction
+from onnxcam.errors import UsageError
+from onnxcam.targets.names import TOP
+from onnxcam.targets.target import Target
+
+
+def fitting(
+    labels: Sequence[str] | None, reduction: Reduction, *, wanted: bool
+) -> tuple[str, ...] | None:
+    """Return the names of the classes: those that are said, where they are as many, or the graph's.
+
+    Args:
+        labels: The names that are said, None for none.
+        reduction: What is known of the scores.
+        wanted: Whether a caller gives these names, or asks by one.
+
+    Raises:
+        UsageError: They are wanted, and are not as many as the scores.
+    """
+    count = reduction.classes
+    if labels is None or count in (None, len(labels)):
+        return tuple(labels or reduction.labels) or None
+    if wanted:
+        raise UsageError(
+            f"{len(labels)} labels for {count} scores of {reduction.name!r}: names fit where there "
+            "is one for each",
+            "give as many, or name the tensor with as many scores as `reduction_layer`",
+        )
+    return reduction.labels or None
+
+
+def resolved(
+    targets: Sequence[Target],
+    reduction: Reduction,
+    labels: Sequence[str] | None,
+    *,
+    given: bool = False,
+) -> list[tuple[Target, int]]:
+    """Return targets without their classes, and the index of each (-1 for the top class).
+
+    Args:
+        targets: What is asked for.
+        reduction: What is known of the scores.
+        labels: The names of classes that are said, None for none.
+        given: Whether the caller gave them.
+
+    Raises:
+        UsageError: There is no such class, or the top class is asked for where the highest score
+            may be of no class.
+    """
+    asked = given or any(t.names_labels for t in targets)
+    names = fitting(labels, reduction, wanted=asked)
+    pairs = [t.resolved(reduction.classes, names) for t in targets]
+    if reduction.mixed and any(t.of_class and index == TOP for t, index in pairs):
+        raise UsageError(
+            f"the {reduction.classes or ''} rows of {reduction.name!r} are not all classes: which "
+            "is the highest says nothing",
+            "give the row that is meant as the target, or name the tensor with the classes alone "
+            "as `reduction_layer`",
+        )
+    return pairs

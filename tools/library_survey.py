@@ -1,0 +1,109 @@
+"""Examine exports of real library code: timm, torchvision, transformers, keras and others.
+
+    python tools/envs.py library-survey        # makes the environment and prints its Python
+    PYTHON tools/library_survey.py run         # exports, examines, writes docs/library-survey.*
+    PYTHON tools/library_survey.py run --only timm.resnet18 --only keras
+    PYTHON tools/library_survey.py list
+    python tools/library_survey.py page --check
+
+The networks have random weights that are calibrated: batches are run in training mode, so that
+what a batch normalisation has learnt is sane, and nothing is constant. Each is exported by
+TorchScript (the batch open) and by dynamo (a batch of 1), and explained at the default layer:
+
+    layer       is the library's own last stage (timm's feature_info), or behind it, and its
+                gradient is not in a class token alone
+    gradient    of feature layer and input, against autograd in float64
+    map         against hooks on the torch network, the axes laid as the library has them
+    conversion  onnxcam's own check, and both files run
+    cost        explained / plain, paired, on one thread
+
+A file is right, refused with a reason, warned (what is wrong is said) or WRONG. The exports stay in
+a folder; a second run examines them again, and with --again it also exports them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+RESULTS = ROOT / "docs" / "library-survey.json"
+
+
+def main() -> int:
+    """Run the tool; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="export and examine")
+    run.add_argument("--only", action="append", help="a library, or library.network")
+    run.add_argument("--exporter", action="append", choices=["script", "dynamo"])
+    run.add_argument("--folder", type=Path, default=_folder(), help="where the exports are kept")
+    run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
+    run.add_argument("--again", action="store_true", help="export again what is there")
+    run.add_argument("--no-cost", action="store_true", help="do not measure the time")
+    run.add_argument("--missing", action="store_true", help="only what has no result yet")
+    commands.add_parser("list", help="list the networks")
+    page = commands.add_parser("page", help="write the page from the JSON file")
+    page.add_argument("--check", action="store_true", help="compare, do not write")
+    options = parser.parse_args()
+    if options.command == "page":
+        from survey import page as pages
+
+        return pages.write(ROOT / "docs", check=options.check)
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return _list() if options.command == "list" else _run(options)
+
+
+def _folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "onnxcam" / "library-survey"
+
+
+def _list() -> int:
+    from survey.subjects import every
+
+    for subject in every():
+        print(subject.key)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from survey.expert import torch_one_thread
+    from survey.results import Results
+    from survey.subjects import every
+    from survey.work import files_of
+
+    torch_one_thread()
+    only = options.only or []
+    subjects = [s for s in every() if not only or s.key in only or s.library in only]
+    results = Results(options.results)
+    exporters = options.exporter or ["script", "dynamo"]
+    for subject in subjects:
+        wanted = [
+            e for e in exporters if not (options.missing and results.has(subject.library, subject.name, e))
+        ]
+        if not wanted:
+            continue
+        begin = time.perf_counter()
+        for row in files_of(
+            subject, wanted, options.folder, again=options.again, cost=not options.no_cost
+        ):
+            results.add(row)
+            said = f"{row.verdict} {row.kind} {row.note}".strip()
+            seconds = time.perf_counter() - begin
+            print(f"{seconds:5.0f} s  {subject.key} {row.exporter}: {said}", flush=True)
+        gc.collect()
+    print(json.dumps(results.summary()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

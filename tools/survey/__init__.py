@@ -1,0 +1,1 @@
+"""What tools/library_survey.py examines, with what, and how it says what it found."""

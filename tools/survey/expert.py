@@ -1,0 +1,160 @@
+"""What somebody who knows a network expects: its last stage, its axes, its scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from survey.networks import Subject
+from survey.tape import Array, Match, Tape, relative
+
+
+class Expert:
+    """Knows a network and what it did with an input.
+
+    Args:
+        subject: The network's description.
+        net: The network.
+        tape: What it did.
+
+    Attributes:
+        target: The class with the highest score.
+        space: Extent of the input.
+        stage: Path of the last stage.
+    """
+
+    def __init__(self, subject: Subject, net: nn.Module, tape: Tape) -> None:
+        self.subject, self.tape = subject, tape
+        sizes = tuple(tape.x.shape[1:])
+        self.space = sizes[:-1] if subject.shape[-1] <= 4 else sizes[1:]
+        self.stage = _stage(subject, net)
+        self.begin, self.end = tape.spans[self.stage]
+        self.channels, self.grid = self._extent(first_tensor(tape.outputs[self.stage]))
+        self._scores = _readings(tape.output)
+        self.target = int(self._scores[0].argmax())
+
+    def score(self, said: Array) -> tuple[Tensor | None, float]:
+        """Return the score that onnxcam explains, as the network has it, and how far theirs is."""
+        known = [*self._scores]
+        for entry in reversed(self.tape.entries):  # logits that the network does not return
+            if entry.place > self.end and entry.tensor.dim() > 1:
+                known += [s for s in _readings(entry.tensor) if len(s) == len(said)]
+        offs = [relative(said, s.detach().double().numpy()) for s in known]
+        place = int(np.argmin(offs))
+        if not np.isfinite(offs[place]):
+            return None, offs[place]
+        return known[place][self.target], offs[place]
+
+    def objection(self, match: Match) -> str:
+        """Say why an expert would not have taken a tensor, "" where they would."""
+        entry, grad = match.entry, match.entry.tensor.grad
+        if grad is not None and self._is_of_few(entry.tensor, grad):
+            return f"the gradient of {entry.module!r} is in its class token alone"
+        last = self.subject.tokens is not None
+        if entry.place >= (self.begin if last else self.end):
+            classes = self._scores[0].shape[0]
+            if entry.tensor.numel() == self.tape.output.numel() and classes in entry.tensor.shape:
+                return f"{entry.module!r} makes the class scores themselves"
+            return ""
+        if entry.place > self.begin and self._is_of_few_stage():
+            return ""
+        return f"{entry.module!r} stands before the end of the last stage, {self.stage!r}"
+
+    def grad_cam(self, match: Match) -> Array | None:
+        """Return Grad-CAM at the network's tensor, the axes as an expert lays them."""
+        tensor, grad = match.entry.tensor, match.entry.tensor.grad
+        if grad is None:
+            return None
+        a, g = self._planes(tensor.detach()), self._planes(grad)
+        if a is None or g is None:
+            return None
+        weights = g.mean(axis=tuple(range(1, g.ndim)), keepdims=True)
+        return np.asarray(np.maximum((weights * a).sum(axis=0), 0))
+
+    def _planes(self, tensor: Tensor) -> Array | None:
+        """Return a tensor as [channels, ...space], None where nobody knows how."""
+        values = tensor.double().numpy()
+        if values.shape[0] != 1 and values.ndim > 3:
+            return None
+        values = values[0] if values.shape[0] == 1 else values
+        if values.ndim == len(self.space) + 1:
+            if values.shape[1:] == self.grid:
+                return values
+            if values.shape[:-1] == self.grid or (
+                self.subject.channels_last and values.shape[-1] == self.channels
+            ):
+                return np.moveaxis(values, -1, 0)
+            return values
+        if values.ndim != 2 or not self.grid:
+            return None
+        cells = int(np.prod(self.grid))
+        if values.shape[0] - cells in (0, self.subject.tokens or 0):
+            values = values.T
+        elif values.shape[1] - cells not in (0, self.subject.tokens or 0):
+            return None
+        return values[:, values.shape[1] - cells :].reshape(-1, *self.grid)
+
+    def _extent(self, stage: Tensor) -> tuple[int, tuple[int, ...]]:
+        shape = tuple(stage.shape[1:])
+        if len(shape) == len(self.space) + 1:
+            last = self.subject.channels_last
+            return (shape[-1], shape[:-1]) if last else (shape[0], shape[1:])
+        part = self.subject.grid
+        grid = tuple(d // part for d in self.space) if part else ()
+        return (shape[-1] if shape else 0), grid
+
+    def _is_of_few_stage(self) -> bool:
+        stage = first_tensor(self.tape.outputs[self.stage])
+        return stage.grad is not None and self._is_of_few(stage, stage.grad)
+
+    def _is_of_few(self, tensor: Tensor, grad: Tensor) -> bool:
+        """Tell whether only class tokens of a tensor have a gradient."""
+        if tensor.dim() != 3 or not self.grid:
+            return False
+        cells = int(np.prod(self.grid))
+        for axis in (1, 2):
+            if tensor.shape[axis] - cells in (0, self.subject.tokens or 0):
+                patches = grad.movedim(axis, 1)[:, tensor.shape[axis] - cells :]
+                return not bool(patches.abs().sum() > 1e-9 * grad.abs().sum())
+        return False
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Return the tensor that a module returns first."""
+    while not isinstance(output, Tensor):
+        if isinstance(output, dict):
+            output = next(iter(output.values()))
+        elif isinstance(output, tuple | list):
+            output = next(o for o in output if o is not None)
+        else:
+            output = output[0]
+    return output
+
+
+def _stage(subject: Subject, net: nn.Module) -> str:
+    inner: Any = net.net if hasattr(net, "net") else net
+    if not isinstance(subject.stage, str):
+        return subject.stage(inner)
+    modules = dict(inner.named_modules())
+    if subject.stage in modules:
+        return subject.stage
+    for path, module in modules.items():  # keras: a layer is known by its own name
+        if getattr(module, "name", None) == subject.stage:
+            return str(path)
+    raise LookupError(f"the network has no module {subject.stage!r}")
+
+
+def _readings(output: Tensor) -> list[Tensor]:
+    """Return what [C] scores an output can mean: classes on axis 1 or on the last."""
+    y = output[0] if output.dim() > 1 else output
+    first = y.reshape(y.shape[0], -1).sum(-1)
+    readings = [first, y.reshape(-1, y.shape[-1]).sum(0)] if y.dim() > 1 else [first]
+    return readings + ([first[4:]] if y.dim() > 1 and y.shape[0] > 4 else [])
+
+
+def torch_one_thread() -> None:
+    """Leave the other cores to others."""
+    torch.set_num_threads(1)

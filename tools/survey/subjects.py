@@ -1,0 +1,149 @@
+"""The networks of library code that are examined, small variants and small inputs first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from survey.networks import Subject
+
+CLASSES = 17
+IMAGE = (3, 96, 128)
+
+# by timm's name; what follows are the keyword arguments of its constructor
+TIMM_CONVNETS = """
+resnet18 resnet26d resnetv2_50 seresnet50 resnext50_32x4d res2net50_26w_4s densenet121
+mobilenetv2_050 mobilenetv3_small_050 mobilenetv4_conv_small efficientnet_lite0 tf_efficientnet_b0
+efficientnetv2_rw_t regnetx_002 regnety_002 ghostnet_100 mnasnet_small hardcorenas_a rexnet_100
+convnext_atto convnextv2_atto vgg11_bn dla34 hrnet_w18_small cspresnet50 darknet53 repvgg_a0
+mobileone_s0 fastvit_t8 inception_v3 xception41 nfnet_l0 selecsls42b tresnet_m
+edgenext_xx_small mobilevit_xxs mobilevitv2_050 poolformer_s12 efficientformer_l1 repvit_m0_9
+starnet_s1 lcnet_050 hgnetv2_b0 inception_next_tiny focalnet_tiny_srf vovnet39a skresnet18
+""".split()
+TIMM_VITS = {  # name: class tokens
+    "vit_tiny_patch16_224": 1, "deit_tiny_patch16_224": 1, "deit_tiny_distilled_patch16_224": 2,
+    "vit_small_patch14_reg4_dinov2": 5, "eva02_tiny_patch14_224": 1, "cait_xxs24_224": 0,
+    "xcit_nano_12_p16_224": 0, "beit_base_patch16_224": 1, "vit_tiny_r_s16_p8_224": 1,
+    "vit_base_patch16_siglip_224": 0, "mixer_s16_224": 0,
+}  # fmt: skip
+TIMM_WINDOWS = """
+swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 pvt_v2_b0 maxvit_rmlp_pico_rw_256
+coatnet_nano_rw_224 twins_pcpvt_small davit_tiny nest_tiny hiera_tiny_224 levit_128s
+""".split()
+
+
+def _timm_stage(net: nn.Module) -> str:
+    info: Any = net.feature_info
+    return str(info[-1]["module"] if isinstance(info, list) else info.module_name(-1))
+
+
+def _timm(name: str, shape: tuple[int, int, int] = IMAGE, **options: Any) -> Subject:
+    def build() -> nn.Module:
+        import timm
+
+        net: nn.Module = timm.create_model(name, num_classes=CLASSES, **options)
+        return net
+
+    grid = {"patch14": 14, "patch16": 16, "p16": 16, "s16": 16, "p8": 8}
+    patch = next((n for word, n in grid.items() if word in name), 0)
+    last = name.startswith(("swin", "focal", "nest", "hiera"))
+    return Subject(
+        "timm", name, build, shape, _timm_stage, TIMM_VITS.get(name),
+        last and not name.startswith("focal"), patch if name in TIMM_VITS else 0,
+    )  # fmt: skip
+
+
+def timm_models() -> Iterator[Subject]:
+    """Yield networks of timm."""
+    for name in TIMM_CONVNETS:
+        yield _timm(name)
+    for name in TIMM_VITS:
+        if name.startswith(("vit_base", "beit")):
+            yield _timm(name, (3, 96, 128), img_size=(96, 128), depth=3)
+        elif name.startswith(("cait", "xcit", "vit_tiny_r", "eva")):
+            yield _timm(name, (3, 112, 112), img_size=112)
+        else:
+            side = 14 if "patch14" in name else 16
+            yield _timm(name, (3, 6 * side, 8 * side), img_size=(6 * side, 8 * side))
+    for name in TIMM_WINDOWS:
+        if name.startswith("swinv2"):
+            yield _timm(name, (3, 128, 128), img_size=128, window_size=4)
+        elif name.startswith(("swin", "maxvit", "coatnet")):
+            yield _timm(name, (3, 224, 224), img_size=224)
+        elif name.startswith(("nest", "hiera", "levit")):
+            yield _timm(name, (3, 224, 224))
+        else:
+            yield _timm(name, (3, 96, 128))
+
+
+TORCHVISION = {  # name: the stage, and the input where it is another
+    "resnet18": "layer4", "wide_resnet50_2": "layer4", "resnext50_32x4d": "layer4",
+    "vgg11": "features.19", "vgg11_bn": "features.27", "alexnet": "features.11",
+    "squeezenet1_0": "features", "squeezenet1_1": "features", "densenet121": "features.denseblock4",
+    "googlenet": "inception5b", "inception_v3": "Mixed_7c", "mobilenet_v2": "features.17",
+    "mobilenet_v3_small": "features.11", "shufflenet_v2_x0_5": "stage4", "mnasnet0_5": "layers.13",
+    "efficientnet_b0": "features.7", "efficientnet_v2_s": "features.6",
+    "regnet_x_400mf": "trunk_output.block4", "regnet_y_400mf": "trunk_output.block4",
+    "convnext_tiny": "features.7", "vit_b_32": "encoder.layers.encoder_layer_11",
+    "swin_t": "features.7", "swin_v2_t": "features.7", "maxvit_t": "blocks.3",
+}  # fmt: skip
+DENSE = {
+    "segmentation.fcn_resnet50": "backbone.layer4",
+    "segmentation.deeplabv3_mobilenet_v3_large": "backbone.16",
+    "segmentation.lraspp_mobilenet_v3_large": "backbone.16",
+}
+VIDEO = {"video.r3d_18": "layer4", "video.mc3_18": "layer4", "video.r2plus1d_18": "layer4"}
+
+
+def _torchvision(name: str, stage: str) -> Subject:
+    def build() -> nn.Module:
+        import torchvision
+
+        *folders, last = name.split(".")
+        home: Any = torchvision.models
+        for folder in folders:
+            home = getattr(home, folder)
+        options: dict[str, Any] = {"num_classes": CLASSES}
+        if last in ("googlenet", "inception_v3"):
+            options |= {"aux_logits": False, "init_weights": False}
+        if last == "vit_b_32":
+            options["image_size"] = 128
+        if folders == ["segmentation"]:
+            options["weights_backbone"] = None
+        net: nn.Module = getattr(home, last)(weights=None, **options)
+        return net
+
+    shape: tuple[int, ...] = {
+        "vit_b_32": (3, 128, 128), "maxvit_t": (3, 224, 224), "inception_v3": (3, 128, 160),
+        "alexnet": (3, 128, 160),
+    }.get(name, IMAGE)  # fmt: skip
+    shape = (3, 8, 48, 64) if name.startswith("video") else shape
+    pick = (lambda y: y["out"]) if name.startswith("segm") else (lambda y: y)
+    tokens, grid = (1, 32) if name == "vit_b_32" else (None, 0)
+    last = name.startswith("swin")
+    return Subject("torchvision", name, build, shape, stage, tokens, last, grid, pick)
+
+
+def torchvision_models() -> Iterator[Subject]:
+    """Yield networks of torchvision: classification, segmentation and video."""
+    for name, stage in {**TORCHVISION, **DENSE, **VIDEO}.items():
+        yield _torchvision(name, stage)
+
+
+def every(libraries: list[str] | None = None) -> list[Subject]:
+    """Return the networks of these libraries (all of them by default)."""
+    from survey import more
+
+    makers: dict[str, Callable[[], Iterator[Subject]]] = {
+        "timm": timm_models,
+        "torchvision": torchvision_models,
+        "transformers": more.transformers_models,
+        "ultralytics": more.ultralytics_models,
+        "smp": more.smp_models,
+        "monai": more.monai_models,
+        "keras": partial(more.keras_models, CLASSES),
+    }
+    return [s for name in libraries or makers for s in makers[name]()]
