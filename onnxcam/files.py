@@ -37,6 +37,11 @@ def register(descriptor: int) -> None:
     _ledger[:] = [descriptor]
 
 
+def is_watched() -> bool:
+    """Tell whether another process watches this one, and says what ends it."""
+    return bool(_ledger)
+
+
 @contextmanager
 def whole(place: Path) -> Iterator[Path]:
     """Let a file be written beside its place; it takes the place when the block ends.

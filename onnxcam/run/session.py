@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from onnx import ModelProto, TensorProto
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, is_light
+from onnxcam.run.trial import crash, is_fragile
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -139,6 +141,9 @@ class Session:
         self.provider = choose_provider(device)
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         options = _options(ort, threads, optimise)
+        fragile = isinstance(model, Model) and is_fragile(model.light)
+        self._alone = partial(_alone, ort, model, optimise) if fragile else None
+        self._try({}, [])
         try:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers)
@@ -160,12 +165,40 @@ class Session:
             InputError: ONNX Runtime refuses the input or fails on it.
         """
         names = list(self.outputs if outputs is None else outputs)
+        self._try(feeds, names)
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:
             raise InputError(
                 f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
             ) from error
+
+    def _try(self, feeds: Mapping[str, Array], names: list[str]) -> None:
+        """Load and run in a copy of the process what may crash this one.
+
+        Raises:
+            ModelError: ONNX Runtime crashes.
+        """
+        if self._alone is None:
+            return
+        ended = crash(partial(self._alone, dict(feeds), names))
+        if ended is not None:
+            raise ModelError(
+                f"ONNX Runtime crashes on the model ({ended})",
+                "it gives an operator something it does not check, such as an index without a "
+                "value; look at its operators on sequences and its empty weights",
+            )
+        if names:  # once is enough
+            self._alone = None
+
+
+def _alone(
+    ort: Any, model: Model, optimise: bool, feeds: Mapping[str, Array], names: list[str]
+) -> None:
+    """Load a model on the CPU, in one thread, and run it where there is something to feed."""
+    session, _weights = _load(ort, model, _options(ort, 1, optimise), [_CPU])
+    if names:
+        session.run(names, feeds)
 
 
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:

@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
+from onnxcam.model.passes.budgets import within
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
@@ -30,6 +31,7 @@ def prepared(
     Raises:
         ModelError: It is invalid, or it cannot be brought to ``opset``.
     """
+    within(proto)
     notes = mended(proto)
     light = disguised(proto)
     _check(light, name)
