@@ -61,6 +61,7 @@ def _catalog(said: Mapping[str, Any]) -> Catalog:
         **said,
         "candidates": candidates,
         "feature": feature,
+        "warnings": tuple(said["warnings"]),
         "reduction": _reduction(said["reduction"]),
         "input_layout": _layout(said["input_layout"]),
     })  # fmt: skip

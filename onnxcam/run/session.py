@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,8 +141,9 @@ class Session:
         self.provider = choose_provider(device)
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         options = _options(ort, threads, optimise)
-        fragile = isinstance(model, Model) and is_fragile(model.light)
-        self._alone = partial(_alone, ort, model, optimise) if fragile else None
+        self._alone: Callable[..., None] | None = None
+        if isinstance(model, Model) and is_fragile(model.light):
+            self._alone = partial(_alone, ort, model, optimise)
         self._try({}, [])
         try:
             # ONNX Runtime borrows the weights: they must live as long as the session.

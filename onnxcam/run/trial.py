@@ -27,7 +27,7 @@ _TAKE_NOTHING = frozenset("Resize Upsample Concat Reshape Expand ConstantOfShape
 
 def is_fragile(light: ModelProto) -> bool:
     """Tell whether a model holds what is known to make ONNX Runtime crash."""
-    empty = set()
+    empty: set[str] = set()
     for graph in every_graph(light.graph):
         empty.update(t.name for t in graph.initializer if _is_empty(t))
         for node in graph.node:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from onnxcam.analysis.layers.behind import SPACE, Behind, Layouts
+from onnxcam.analysis.layers.behind import SPACE
 from onnxcam.analysis.layers.finals import made_by
+from onnxcam.analysis.layers.heads import Behind, Layouts
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
@@ -24,12 +25,21 @@ class Axes:
         shape: Sizes of all axes.
         chosen: Whether a function that the model ends in runs along positions: it says where
             something is, not what.
+        sure: Whether the graph says that the batch's axis is the inputs'.
+        guessed: Whether only the sizes of the axes say which is that of the classes.
     """
 
     batch: int | None
     classes: int | None
     shape: tuple[Dim, ...]
     chosen: bool = False
+    sure: bool = True
+    guessed: bool = False
+
+    @property
+    def written(self) -> str:
+        """The sizes of all axes, as people write them."""
+        return f"[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
 
     @property
     def count(self) -> int | None:
@@ -68,11 +78,12 @@ def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
     named = None if found.axis is None or not -rank <= found.axis < rank else found.axis % rank
     over = layout is not None and named is not None and layout.axes[named] in SPACE
     if over and layout is not None and layout.channel is not None and shape[layout.channel] != 1:
-        return Axes(_batch(shape, layout, source, layout.channel), layout.channel, shape, True)
+        named = layout.channel
+    batch, sure = _batch(shape, layout, source, named)
     if named is not None:
-        return Axes(_batch(shape, layout, source, named), named, shape, over)
-    batch = _batch(shape, layout, source, None)
-    return Axes(batch, _classes(tensor, shape, layout, batch, source), shape)
+        return Axes(batch, named, shape, over, sure)
+    classes, told = _classes(tensor, shape, layout, batch, source)
+    return Axes(batch, classes, shape, over, sure, not told)
 
 
 def with_classes(axes: Axes, axis: int, tensor: Tensor) -> Axes:
@@ -81,8 +92,7 @@ def with_classes(axes: Axes, axis: int, tensor: Tensor) -> Axes:
     Raises:
         UsageError: There is no such axis, or it is that of the inputs.
     """
-    rank = len(axes.shape)
-    written = f"[{', '.join('?' if d is None else str(d) for d in axes.shape)}]"
+    rank, written = len(axes.shape), axes.written
     if not -rank <= axis < rank:
         raise UsageError(
             f"`class_axis` {axis} is out of range: the score {tensor.name!r} is {written}",
@@ -97,7 +107,7 @@ def with_classes(axes: Axes, axis: int, tensor: Tensor) -> Axes:
         )
     if axis == batch:
         batch = None if rank == 1 else next(i for i in range(rank) if i != axis)
-    return Axes(batch, axis, axes.shape)
+    return replace(axes, batch=batch, classes=axis, chosen=False, guessed=False)
 
 
 def _classes(
@@ -106,23 +116,27 @@ def _classes(
     layout: Layout | None,
     batch: int | None,
     source: tuple[Tensor, int] | None,
-) -> int | None:
-    """Return the axis of the classes by the layout, by what makes the scores, or by the sizes."""
+) -> tuple[int | None, bool]:
+    """Return the axis of the classes by the layout, by what makes the scores, or by the sizes.
+
+    The second tells whether it is more than a guess by the sizes.
+    """
     if layout is not None and layout.channel is not None:
-        return layout.channel
+        return layout.channel, True
     rest = [i for i in range(len(shape)) if i != batch]
     if layout is not None and not layout.strange and rest:
         # A number for each token: which of them is meant. One for each pixel: how much.
         kind = None if source is None else dtype_of(source[0])
-        return rest[0] if kind is not None and kind.kind in "iu" and len(rest) == 1 else None
+        one = kind is not None and kind.kind in "iu" and len(rest) == 1
+        return rest[0] if one else None, True
     made = _made_by_product(tensor, len(shape))
     if made is not None and made != batch:
-        return made
+        return made, True
     wide = [i for i in rest if shape[i] != 1]
     sizes = [d for i in wide if isinstance(d := shape[i], int)]
     if len(rest) == len(sizes) == 2:  # anchors are more than classes
-        return wide[sizes.index(min(sizes))]
-    return next(iter(wide or rest), None)
+        return wide[sizes.index(min(sizes))], False
+    return next(iter(wide or rest), None), len(wide) < 2
 
 
 def _made_by_product(tensor: Tensor, rank: int) -> int | None:
@@ -137,27 +151,40 @@ def _made_by_product(tensor: Tensor, rank: int) -> int | None:
         return None
     if has(node, Trait.CONVOLUTION) and has(node, Trait.CHANNELS_FIRST):
         return 1
+    if node.op == "Einsum":
+        return _new_in(node)
     if node.op == "Gemm" or (node.op == "MatMul" and const_value(node.inputs[1]) is not None):
         return rank - 1
     return None
 
 
+def _new_in(node: ir.Node) -> int | None:
+    """Return the axis of an Einsum's output that only its weights have."""
+    equation = node.attrs.get("equation", "")
+    text = equation.decode() if isinstance(equation, bytes) else str(equation)
+    terms, _, result = text.replace(" ", "").partition("->")
+    pairs = list(zip(terms.split(","), node.inputs, strict=False))
+    data = "".join(term for term, t in pairs if const_value(t) is None)
+    new = [i for i, letter in enumerate(result) if letter not in data]
+    return new[0] if len(new) == 1 and "." not in result else None
+
+
 def _batch(
     shape: Sequence[Dim], layout: Layout | None, source: tuple[Tensor, int] | None, own: int | None
-) -> int | None:
-    """Return the axis of the inputs, which is not that of the classes."""
+) -> tuple[int | None, bool]:
+    """Return the axis of the inputs, which is not that of the classes, and whether it is sure."""
     if layout is not None and layout.batch is not None:
-        return layout.batch
+        return layout.batch, True
     if layout is not None and not layout.strange:
-        return None
+        return None, True
     free = [i for i in range(len(shape)) if i != own]
     dim = None if source is None else (shape_of(source[0]) or (None,))[source[1]]
     same = [i for i in free if shape[i] == dim and dim is not None]
     if same:
-        return same[0]
+        return same[0], len(same) == 1
     if not free or (dim == 1 and isinstance(shape[free[0]], int)):
-        return None  # all of it is of the one input
-    return free[0]
+        return None, True  # all of it is of the one input
+    return free[0], False
 
 
 def _source(graph: ir.Graph, known: Layouts) -> tuple[Tensor, int] | None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
+from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
-from onnxcam.analysis.layers.records import Candidate, Catalog
+from onnxcam.analysis.layers.records import ONLY, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
+from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.errors import bounded
 from onnxcam.graph import ir
-from onnxcam.graph.contrib import cuts_at_zero, scale_of
-from onnxcam.graph.emit import Dim, Tensor, const_value, is_float, shape_of
-from onnxcam.graph.ops import Trait, has, traits_of
+from onnxcam.graph.contrib import scale_of
+from onnxcam.graph.emit import Dim, Tensor, is_float, shape_of
 from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
-_ONLY = "reaches the score"
+_UNREAD = ("its rank is", "the meaning of", "its tokens have")  # reasons: the graph may tell more
 Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
@@ -53,29 +54,25 @@ def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) 
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
-    views, rows = _views(score), reach(nodes, [score])
+    views, own, rows = _views(score), scored(score), reach(nodes, [score])
+    skips = skipping(nodes, own)
     candidates = tuple(
         _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
     )
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
-        """A class token alone says nothing of where something is."""
+        """A class token alone, or what is added to the score, says nothing of where it was made."""
+        if id(tensor) in skips and any(id(y) in own for y in node.outputs):
+            return False
         layout = known.get(id(tensor))
         return layout is None or _few(layout, _used(node, tensor, rows)) is None
 
     narrow = bottlenecks(nodes, source, tells)
     layout = known.get(id(source))
-    feature, reason = _default_feature(_in_all_directions(candidates, layout), tensors, narrow)
-    reason += _unread(nodes, tensors[feature.name]) if feature is not None else ""
-    return Catalog(candidates, feature, reason, scores, source.name, layout)
-
-
-def _unread(nodes: Sequence[ir.Node], feature: Tensor) -> str:
-    """Name an operator behind the feature layer that nothing is known of, "" for none."""
-    place = next(i for i, n in enumerate(nodes) if any(t is feature for t in n.outputs))
-    strange = (n for n in nodes[place + 1 :] if not traits_of(n.domain, n.op))
-    node = next(strange, None)
-    return "" if node is None else f"; behind it nothing is known of {node.domain}::{node.op}"
+    batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
+    layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
+    feature, reason, warnings = default_feature(layers)
+    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings)
 
 
 def _views(score: Tensor) -> set[int]:
@@ -92,10 +89,9 @@ def _candidate(tensor: Tensor, score: set[int], layout: Layout | None, rows: Nee
     usable, reason = _judge(tensor, score, layout, shape)
     few = _few(layout, rows) if layout is not None and usable else None
     if few is not None:
-        usable, reason = False, f"only {few} {_ONLY}: the rest has no gradient"
-    return Candidate(
-        tensor.name, producer(tensor), shape, layout, usable, reason, _is_activation(tensor)
-    )
+        usable, reason = False, f"only {few} {ONLY}: the rest has no gradient"
+    unread = not usable and reason.startswith(_UNREAD)
+    return Candidate(tensor.name, producer(tensor), shape, layout, usable, reason, unread)
 
 
 def _judge(
@@ -132,6 +128,8 @@ def _few(layout: Layout, rows: Need) -> str | None:
     """Name the rows of a tensor where they are none of its patches, or a single step of many."""
     if rows is None or rows.axis not in layout.space:
         return None
+    if rows.computed:
+        return "one position of it"
     if layout.axes[rows.axis] == "T":
         behind = None if layout.cells is None else (layout.prefix or 0) + layout.cells
         if rows.stop <= (layout.prefix or 0) or (behind is not None and rows.start >= behind):
@@ -149,96 +147,6 @@ def _used(node: ir.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
             for x, rows in zip(node.inputs, needs, strict=True):
                 used = joined(used, rows) if x is tensor else used
     return used if any(x is tensor for x in node.inputs) else None
-
-
-def _is_activation(tensor: Tensor) -> bool:
-    if not tensor.inputs:
-        return False
-    node = tensor.inputs[0]
-    if has(node, Trait.ACTIVATION) or cuts_at_zero(node):
-        return True
-    if node.op == "DequantizeLinear" and producer(node.inputs[0]) == "QuantizeLinear":
-        rounding = node.inputs[0].inputs[0]
-        return cuts_at_zero(rounding) or _is_activation(rounding.inputs[0])
-    # x * sigmoid(x) and x * hardsigmoid(x), as exporters write SiLU and HardSwish
-    gates = [t.inputs[0] for t in node.inputs if t.inputs] if node.op == "Mul" else []
-    return any(has(g, Trait.GATE) and any(t is g.inputs[0] for t in node.inputs) for g in gates)
-
-
-def _default_feature(
-    candidates: Sequence[Candidate], tensors: dict[str, Tensor], narrow: set[int]
-) -> tuple[Candidate | None, str]:
-    usable = {c.name: c for c in candidates if c.usable}
-    if not usable:
-        return None, "no tensor on the path to the score has a spatial, time or token extent"
-    whole = [c for c in usable.values() if id(tensors[c.name]) in narrow]
-    last = (whole or list(usable.values()))[-1]
-    where = f"the last layer before the score that still is a {last.reason}"
-    if any(_ONLY in c.reason for c in candidates[candidates.index(last) :]):
-        where = f"the last layer of which every position reaches the score, a {last.reason}"
-    elif whole and last is not list(usable.values())[-1]:
-        where = f"the last layer that all of the score passes through and that is a {last.reason}"
-    found, passed = _before(tensors[last.name], usable, _is_activation, _moves_or_pools)
-    if found is not None:
-        return usable[found.name], f"{where}{passed}; an activation ({producer(found)})"
-    found, passed = _before(tensors[last.name], usable, _is_norm, _projects)
-    if found is None:
-        return last, where
-    return usable[found.name], f"{where}{passed}; a normalisation"
-
-
-def _in_all_directions(
-    candidates: Sequence[Candidate], source: Layout | None
-) -> Sequence[Candidate]:
-    """Return the layers without those that are no default where there are others.
-
-    A layer of one value a frame says nothing of where in the frames something is; one whose
-    positions lie beside the batch is a step inside of something.
-    """
-    space = None if source is None or source.regrouped.strange else source.regrouped.space
-    rank = 0 if source is None or space is None else len(source.grid) or len(space)
-    layouts = {c.name: c.layout for c in candidates if c.usable and c.layout is not None}
-    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
-    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
-    plain = {name for name in full if not layouts[name].pieces}
-    return [c for c in candidates if not c.usable or c.name in (plain or full)]
-
-
-def _before(
-    tensor: Tensor,
-    usable: Container[str],
-    wanted: Callable[[Tensor], bool],
-    through: Callable[[ir.Node], bool],
-) -> tuple[Tensor | None, str]:
-    """Go back from a tensor through some nodes to one that is wanted; say what was passed."""
-    passed = ""
-    while not wanted(tensor):
-        node = tensor.inputs[0]
-        source = next((t for t in map(_unrounded, node.inputs) if t.name in usable), None)
-        if source is None or not through(node):
-            return None, ""
-        tensor, passed = source, f", before its {node.op}"
-    return tensor, passed
-
-
-def _unrounded(tensor: Tensor) -> Tensor:
-    """Return what a tensor is the rounding of, else the tensor."""
-    return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
-
-
-def _moves_or_pools(node: ir.Node) -> bool:
-    return moves(node) or has(node, Trait.POOL)
-
-
-def _projects(node: ir.Node) -> bool:
-    """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
-    fixed = any(const_value(t) is not None for t in node.inputs)
-    linear = has(node, Trait.PRODUCT, Trait.BIAS) and fixed
-    return linear or node.op == "Slice" or _moves_or_pools(node)
-
-
-def _is_norm(tensor: Tensor) -> bool:
-    return bool(tensor.inputs) and has(tensor.inputs[0], Trait.NORMALISES_LAST, Trait.EMBEDS)
 
 
 def _space_word(layout: Layout) -> str:

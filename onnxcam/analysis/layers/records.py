@@ -8,6 +8,8 @@ from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError, suggestion
 from onnxcam.graph.emit import Dim
 
+ONLY = "reaches the score"  # in the reason of a layer most of which does not
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -20,7 +22,7 @@ class Candidate:
         layout: The meaning of its axes, None where it is not known.
         usable: Whether it can be the feature layer.
         reason: Why (not).
-        activation: Whether it is an activation function's output.
+        unread: Whether it is not usable because the meaning of its axes could not be found.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Candidate:
     layout: Layout | None
     usable: bool
     reason: str
-    activation: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Reduction:
         final: "Softmax", "LogSoftmax" or "Sigmoid" when that stands between it and the output.
         positions: Whether there is a score per position (or anchor), which are summed.
         batch_axis: Axis of the inputs; None where there is none: the scores are of one input.
+        sure: Whether the graph says so; else inputs are explained one by one, which shows it.
         labels: Names of the classes that stand in the graph; empty for none.
         best: How a detector finds its best class, None for other models.
         mixed: Whether its rows are not all classes, so that the highest of them says nothing.
@@ -85,6 +88,7 @@ class Reduction:
     mixed: bool = False
     others: tuple[str, ...] = ()
     note: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Catalog:
         reduction: The reduction layer.
         input: Name of the input that the maps are laid over.
         input_layout: The meaning of that input's axes, None where the graph doesn't tell.
+        warnings: What the reader of a map of the default layer has to know, in words.
     """
 
     candidates: tuple[Candidate, ...]
@@ -107,6 +112,7 @@ class Catalog:
     reduction: Reduction
     input: str
     input_layout: Layout | None
+    warnings: tuple[str, ...] = ()
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.

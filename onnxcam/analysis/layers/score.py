@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layers.axes import Axes, axes_of, with_classes
-from onnxcam.analysis.layers.behind import Behind, Layouts, behind, kept_by_suppression
+from onnxcam.analysis.layers.behind import behind, kept_by_suppression
 from onnxcam.analysis.layers.embeddings import is_unit_length
 from onnxcam.analysis.layers.finals import final_of
+from onnxcam.analysis.layers.heads import Behind, Layouts
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.analysis.layers.records import Reduction
 from onnxcam.errors import ModelError, UsageError
@@ -19,7 +20,6 @@ from onnxcam.model.draft import Draft
 
 _PLACES = re.compile(r"box|bbox|landmark|keypoint|coord|regress|delta", re.IGNORECASE)
 _COORDINATES = 4
-_JOINED = "a probability is explained, not a logit: the scores of several heads are joined"
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,14 @@ def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
     if not output.inputs:
         return None
     found = behind(output, known)
-    kept = kept_by_suppression(found.tensor) if _suppresses(graph) else None
+    kept = kept_by_suppression(graph, found.tensor)
     if kept is not None:
-        end = behind(kept, known)
-        axis = end.axis if end.axis is not None else 1
-        found = replace(end, axis=axis, passed=("NonMaxSuppression", *end.passed))
+        end = behind(kept, known, 1)
+        found = replace(end, passed=("NonMaxSuppression", *end.passed))
     if not is_float(found.tensor) and is_float(output):
-        found = Behind(output, axis=found.axis, heads=1)  # of integers: quantised
+        found = Behind(
+            output, axis=found.axis, probable="what the final function takes are integers"
+        )
     if not is_float(found.tensor) or shape_of(found.tensor) is None:
         return None
     found = _unmerged(found, output)
@@ -119,10 +120,6 @@ def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
     if axes.chosen and axes.classes != found.axis:
         found = replace(found, final=None)
     return _Reading(output, found, axes)
-
-
-def _suppresses(graph: ir.Graph) -> bool:
-    return any(node.op == "NonMaxSuppression" for node in graph.nodes)
 
 
 def _told_apart(readings: Sequence[_Reading]) -> list[_Reading]:
@@ -203,15 +200,26 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
         labels,
         found.best,
         found.mixed and class_axis is None,
-        note=_JOINED if found.heads > 1 else "",
+        note=_note(found, axes),
+        sure=axes.sure,
     )
+
+
+def _note(found: Behind, axes: Axes) -> str:
+    """Say what a reader of a map must know."""
+    if axes.guessed and not found.mixed:
+        return (
+            f"which axis of {found.tensor.name!r} {axes.written} counts the classes is a guess by "
+            f"its sizes, axis {axes.classes}: `class_axis` names it"
+        )
+    return f"a probability is explained, not a logit: {found.probable}" if found.probable else ""
 
 
 def _kind(reading: _Reading) -> str:
     found = reading.found
     if found.final is not None:
         return "logits"
-    if found.heads:
+    if found.probable:
         return "probabilities"
     unsure = found.mixed or reading.axes.chosen or is_unit_length(found.tensor)
     return "output" if unsure else "logits"
@@ -225,10 +233,8 @@ def _reason(reading: _Reading) -> str:
     passed = f", behind {', '.join(dict.fromkeys(found.passed))}" if found.passed else ""
     if found.final is not None:
         return f"the input of the {found.final} of {output.name!r}{passed}"
-    if found.heads == 1:
-        return "the model's output; what the final function takes are integers"
-    if found.heads:
-        return "the model's output: probabilities of several heads, joined; no logits are"
+    if found.probable:
+        return f"the model's output; {found.probable}"
     if found.mixed:
         return "the model's output; not all of its rows are classes"
     if is_unit_length(found.tensor):

@@ -21,15 +21,17 @@ class Rows:
         axis: The axis, counted from the front.
         start: First row.
         stop: The row behind the last.
+        computed: It is one row, which the model computes: ``start`` does not say which.
     """
 
     axis: int
     start: int
     stop: int
+    computed: bool = False
 
     def along(self, axis: int) -> Rows:
         """Return the same rows of another axis."""
-        return Rows(axis, self.start, self.stop)
+        return Rows(axis, self.start, self.stop, self.computed)
 
 
 Need: TypeAlias = Rows | None  # None: all of a tensor

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
+from onnxcam.analysis.layout.picks import gathered, inside, sliced
 from onnxcam.analysis.layout.row_rules import BY_TRAIT, QUANTISED, RULES, Need, Rows
 from onnxcam.analysis.layout.rules import axes_of, numbers
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Tensor, const_value, shape_of
+from onnxcam.graph.emit import Tensor, shape_of
 from onnxcam.graph.ops import has
 
 __all__ = ["Need", "Rows", "joined", "needed", "passed", "reach"]
+
+_GATHERS = ("Gather", "GatherElements", "GatherND")
 
 
 def joined(a: Need, b: Need) -> Need:
@@ -27,9 +28,9 @@ def joined(a: Need, b: Need) -> Need:
         return None
     if a.start == a.stop or b.start == b.stop:
         return b if a.start == a.stop else a
-    if a.axis != b.axis:
+    if a.axis != b.axis or a.computed != b.computed:
         return None
-    return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop))
+    return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop), a.computed)
 
 
 def reach(nodes: Sequence[ir.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
@@ -90,27 +91,19 @@ def _of_quantised(node: ir.Node, rows: Rows) -> list[Need] | None:
 def _selected(node: ir.Node, rows: Need, output: int) -> list[Need] | None:
     """Return what a node needs that picks or joins rows; None for any other."""
     rank = len(shape_of(node.inputs[0]) or ()) if node.inputs else 0
-    if not rank or node.op not in ("Gather", "Slice", "Split", "Concat"):
+    if not rank or node.op not in (*_GATHERS, "Slice", "Split", "Concat"):
         return None
     axis = int(node.attrs.get("axis", 0)) % rank
     if node.op in ("Split", "Concat"):
         return _parts(node, rows, output, axis)
     if node.op == "Slice" and rows is not None and not _slices(node, rows.axis, rank):
         return [rows, *[None] * (len(node.inputs) - 1)]
-    found = _slice(node, rank) if node.op == "Slice" else _gather(node, axis)
-    if found is None:
+    found = _slice(node, rank) if node.op == "Slice" else gathered(node)
+    if found is None or (node.op == "Slice" and rows is not None and rows.computed):
         return None
-    if rows is not None and node.op == "Slice":
+    if rows is not None and node.op == "Slice" and not found.computed:
         found = Rows(rows.axis, found.start + rows.start, found.start + rows.stop)
     return [found, *[None] * (len(node.inputs) - 1)]
-
-
-def _gather(node: ir.Node, axis: int) -> Rows | None:
-    """Return the one row that a Gather picks; None for more than one."""
-    picked = const_value(node.inputs[1])
-    if picked is None or picked.size != 1:
-        return None
-    return _inside(node.inputs[0], axis, int(picked.item()), int(picked.item()) + 1 or None)
 
 
 def _slices(node: ir.Node, axis: int, rank: int) -> bool:
@@ -123,25 +116,17 @@ def _slice(node: ir.Node, rank: int) -> Rows | None:
     """Return the rows that a Slice along one axis takes; None where that is not known."""
     starts, ends, axes = (numbers(node, i, n) for i, n in ((1, "starts"), (2, "ends"), (3, "axes")))
     steps = numbers(node, 4, "steps")
-    if starts is None or ends is None or len(starts) != 1 or steps not in (None, [1]):
-        return None
     axis = axes[0] % rank if axes else 0
-    return _inside(node.inputs[0], axis, starts[0], ends[0])
-
-
-def _inside(x: Tensor, axis: int, start: int, stop: int | None) -> Rows | None:
-    size = (shape_of(x) or (None,) * (axis + 1))[axis]
-    if isinstance(size, int):
-        start, stop, _ = slice(start, stop).indices(size)
-        return Rows(axis, start, max(start, stop))
-    if start < 0 or stop is None or stop < 0 or stop > np.iinfo(np.int32).max:
-        return None
-    return Rows(axis, start, stop)
+    if starts is None or ends is None or len(starts) != 1 or steps not in (None, [1]):
+        return sliced(node, axis) if axes is not None and len(axes) == 1 else None
+    return inside(node.inputs[0], axis, starts[0], ends[0])
 
 
 def _parts(node: ir.Node, rows: Need, output: int, axis: int) -> list[Need] | None:
     """Split and Concat: rows of the same axis are shifted, those of another stay."""
     split = node.op == "Split"
+    if rows is not None and rows.computed and rows.axis == axis:
+        return None
     if rows is not None and rows.axis != axis:
         return [rows, *[None] * (len(node.inputs) - 1)] if split else [rows] * len(node.inputs)
     pieces = node.outputs if split else node.inputs

@@ -10,7 +10,15 @@ from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.inputs import directions, parted, turned
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
-from onnxcam.analysis.layout.rules import Rule, channels, filters_one, is_batch_first, mixes_positions, rolled, rule_of
+from onnxcam.analysis.layout.rules import (
+    Rule,
+    channels,
+    filters_one,
+    is_batch_first,
+    mixes_positions,
+    rolled,
+    rule_of,
+)
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -64,7 +72,10 @@ def _read(meaning: Meaning, shape: Sequence[Dim], letters: set[str], is_input: b
     layout = _completed(meaning.read()) if is_input else meaning.read()
     space = letters & set(SPACE[3])
     narrow = any(
-        size == 1 and bool(space) and axis.known and {a.letter for a in axis.atoms}.isdisjoint(letters | {"C"})
+        size == 1
+        and bool(space)
+        and axis.known
+        and {a.letter for a in axis.atoms}.isdisjoint(letters | {"C"})
         for axis, size in zip(meaning.axes, shape, strict=True)
     )
     no_batch = "N" not in layout.axes and bool(letters) and "N" not in letters

@@ -20,7 +20,7 @@ from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of
 
 NODES, ELEMENTS, TURNS = "ONNXCAM_NODES", "ONNXCAM_ELEMENTS", "ONNXCAM_TURNS"
 _MOST = {NODES: 1_000_000, ELEMENTS: 2**28, TURNS: 1_000_000_000}
-_DEPTH = 90  # graphs in graphs; protobuf reads 100 messages in messages
+_DEPTH = 40  # graphs in graphs; protobuf reads a hundred messages in messages, three for each
 _FEW = 16  # elements of a constant that is a size
 
 Constants = Mapping[str, np.ndarray[Any, Any]]

@@ -14,6 +14,7 @@ from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.passes.spoken import utf8
 from onnxcam.model.weights import Weights
 
 
@@ -32,7 +33,10 @@ def prepared(
         ModelError: It is invalid, or it cannot be brought to ``opset``.
     """
     within(proto)
+    written = utf8(proto)
     notes = mended(proto)
+    if written:
+        notes.append("names and texts that are no UTF-8 written with the numbers of their bytes")
     light = disguised(proto)
     _check(light, name)
     light = _inlined(light, notes)

@@ -1,0 +1,188 @@
+"""The default feature layer: what an expert would name, and what could not be read behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+
+from onnxcam.analysis.layers.path import moves, producer
+from onnxcam.analysis.layers.records import ONLY, Candidate
+from onnxcam.analysis.layout import Layout
+from onnxcam.graph import ir
+from onnxcam.graph.contrib import cuts_at_zero
+from onnxcam.graph.curves import activation, normalisation
+from onnxcam.graph.emit import Dim, Tensor, const_value
+from onnxcam.graph.ops import Trait, has, traits_of
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the choice is made of.
+
+    Attributes:
+        candidates: All of them, in graph order.
+        tensors: Their tensors, by name.
+        nodes: The path from the input to the score, producers first.
+        narrow: Ids of the tensors that all of the score passes through.
+        own: Ids of the tensors that are the scores already.
+        batch: How many inputs there are.
+        source: The meaning of the input's axes.
+    """
+
+    candidates: Sequence[Candidate]
+    tensors: dict[str, Tensor]
+    nodes: Sequence[ir.Node]
+    narrow: set[int]
+    own: set[int]
+    batch: Dim
+    source: Layout | None
+
+
+def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, ...]]:
+    """Choose a feature layer.
+
+    Returns:
+        The layer, None where none is usable; why; and what its reader has to know, in words.
+    """
+    usable = {c.name: c for c in layers.candidates if c.usable}
+    before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
+    if not usable:
+        return None, _no_layer(layers.candidates), ()
+    feature, reason, last = _chosen(layers, _in_all_directions(before or usable, layers.source))
+    unread = _unread(layers, last)
+    if unread:
+        reason = reason.replace("the last layer", "the last layer that can be read", 1)
+    return feature, reason + _strange(layers, feature), (unread,) if unread else ()
+
+
+def _no_layer(candidates: Sequence[Candidate]) -> str:
+    single = next((c for c in candidates if ONLY in c.reason), None)
+    if single is None:
+        return "no tensor on the path to the score has a spatial, time or token extent"
+    return f"of no layer every position reaches the score ({single.name!r}: {single.reason})"
+
+
+def _in_all_directions(usable: dict[str, Candidate], source: Layout | None) -> dict[str, Candidate]:
+    """Return the layers without those that are no default where there are others.
+
+    A layer of one value a frame says nothing of where in the frames something is; one whose
+    positions lie beside the batch is a step inside of something.
+    """
+    space = None if source is None or source.regrouped.strange else source.regrouped.space
+    rank = 0 if source is None or space is None else len(source.grid) or len(space)
+    layouts = {name: c.layout for name, c in usable.items() if c.layout is not None}
+    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
+    plain = {name for name in full if not layouts[name].pieces}
+    return {name: c for name, c in usable.items() if name in (plain or full)}
+
+
+def _chosen(layers: Layers, usable: dict[str, Candidate]) -> tuple[Candidate, str, Candidate]:
+    """Return the feature layer, why, and the last layer, which it was found from."""
+    whole = [c for c in usable.values() if id(layers.tensors[c.name]) in layers.narrow]
+    last = (whole or list(usable.values()))[-1]
+    where = f"the last layer before the score that still is a {last.reason}"
+    if any(ONLY in c.reason for c in layers.candidates[layers.candidates.index(last) :]):
+        where = f"the last layer of which every position reaches the score, a {last.reason}"
+    elif whole and last is not list(usable.values())[-1]:
+        where = f"the last layer that all of the score passes through and that is a {last.reason}"
+    found, passed = _before(layers.tensors[last.name], usable, is_activation, _moves_or_pools)
+    if found is not None:
+        return usable[found.name], f"{where}{passed}; an activation ({producer(found)})", last
+    found, passed = _before(layers.tensors[last.name], usable, _is_norm, _projects)
+    if found is None:
+        return last, where, last
+    return usable[found.name], f"{where}{passed}; a normalisation", last
+
+
+def _unread(layers: Layers, last: Candidate) -> str:
+    """Say how many layers behind the default one could not be read, "" for none."""
+    place = layers.candidates.index(last)
+    for i, c in enumerate(layers.candidates[place:], place):  # inside an attention that was read
+        place = i if c.layout is not None and c.layout.space else place
+    lost = [c for c in layers.candidates[place + 1 :] if c.unread and _is_layer(layers, c)]
+    if not lost:
+        return ""
+    many = "a later layer" if len(lost) == 1 else f"{len(lost)} later layers"
+    return (
+        f"{many} could not be read, so the map may be of too early a layer: "
+        f"{lost[0].name!r} ({lost[0].op}): {lost[0].reason}"
+    )
+
+
+def _is_layer(layers: Layers, candidate: Candidate) -> bool:
+    """Tell whether a person would call a tensor a layer, and it can have channels and places."""
+    tensor = layers.tensors[candidate.name]
+    if id(tensor) in layers.own or moves(tensor.inputs[0]):
+        return False
+    dims = list(candidate.shape or ())
+    if layers.batch in dims:
+        dims.remove(layers.batch)
+    return candidate.shape is None or sum(d != 1 for d in dims) > 1
+
+
+def _strange(layers: Layers, feature: Candidate) -> str:
+    """Name an operator behind the feature layer that nothing is known of, "" for none."""
+    tensor = layers.tensors[feature.name]
+    nodes = layers.nodes
+    place = next(i for i, n in enumerate(nodes) if any(t is tensor for t in n.outputs))
+    strange = (n for n in nodes[place + 1 :] if not traits_of(n.domain, n.op))
+    node = next(strange, None)
+    return "" if node is None else f"; behind it nothing is known of {node.domain}::{node.op}"
+
+
+def _before(
+    tensor: Tensor,
+    usable: Container[str],
+    wanted: Callable[[Tensor], bool],
+    through: Callable[[ir.Node], bool],
+) -> tuple[Tensor | None, str]:
+    """Go back from a tensor through some nodes to one that is wanted; say what was passed."""
+    passed = ""
+    while not wanted(tensor):
+        node = tensor.inputs[0]
+        source = next((t for t in map(_unrounded, node.inputs) if t.name in usable), None)
+        if source is None or not through(node):
+            return None, ""
+        tensor, passed = source, f", before its {node.op}"
+    return tensor, passed
+
+
+def _unrounded(tensor: Tensor) -> Tensor:
+    """Return what a tensor is the rounding of, else the tensor."""
+    return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
+
+
+def is_activation(tensor: Tensor) -> bool:
+    """Tell whether a tensor is an activation's output: by its operator, or by what it computes."""
+    if not tensor.inputs:
+        return False
+    node = tensor.inputs[0]
+    if has(node, Trait.ACTIVATION) or cuts_at_zero(node):
+        return True
+    if node.op == "DequantizeLinear" and producer(node.inputs[0]) == "QuantizeLinear":
+        rounding = node.inputs[0].inputs[0]
+        return cuts_at_zero(rounding) or is_activation(rounding.inputs[0])
+    if has(node, Trait.SAME) or not has(node, Trait.ELEMENTWISE):
+        return False
+    return activation(tensor) is not None
+
+
+def _moves_or_pools(node: ir.Node) -> bool:
+    return moves(node) or has(node, Trait.POOL)
+
+
+def _projects(node: ir.Node) -> bool:
+    """Tell whether a node cuts off class tokens or is a product or a sum with a constant."""
+    fixed = any(const_value(t) is not None for t in node.inputs)
+    linear = has(node, Trait.PRODUCT, Trait.BIAS) and fixed
+    return linear or node.op == "Slice" or _moves_or_pools(node)
+
+
+def _is_norm(tensor: Tensor) -> bool:
+    if not tensor.inputs:
+        return False
+    node = tensor.inputs[0]
+    if has(node, Trait.NORMALISES_LAST, Trait.EMBEDS):
+        return True
+    return has(node, Trait.ELEMENTWISE) and normalisation(tensor) is not None
