@@ -12,9 +12,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, plain
 from onnxcam.model import wire
-from onnxcam.model.weights import SMALL, Weights, is_light, lighten, release
+from onnxcam.model.weights import SMALL, Weights, byte_size, is_light, lighten, release
 
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
@@ -54,10 +54,25 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
     found = {}
     for tensor, raw in tensors:
         if raw is not None:
+            _check_size(tensor, raw[1] - raw[0], name)
             lighten(tensor)
             found[tensor.name] = flat[raw[0] : raw[1]]
         light.graph.initializer.append(tensor)
     return light, Weights(found)
+
+
+def _check_size(tensor: TensorProto, size: int, name: str) -> None:
+    """Check that a weight has as many bytes as its shape and type say."""
+    try:
+        wanted = byte_size(tensor)
+    except (KeyError, TypeError):
+        wanted = -1
+    if wanted != size:
+        raise ModelError(
+            f"{name}: the weight {plain(tensor.name, 80)!r} has {size:,} bytes, which its type "
+            f"{tensor.data_type} and shape {list(tensor.dims)[:16]} do not have",
+            "export or copy the model again",
+        )
 
 
 def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int] | None]:

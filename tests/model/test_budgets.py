@@ -30,7 +30,7 @@ def _bomb(depth: int) -> onnx.ModelProto:
             helper.make_node(op, ["x"], ["a"], domain=domain),
             helper.make_node(op, ["a"], ["y"], domain=domain),
         ]
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("twin", 1)]
+        opsets = [*model.opset_import[:1], helper.make_opsetid("twin", 1)]
         model.functions.append(helper.make_function("twin", f"F{k}", ["x"], ["y"], nodes, opsets))
     model.opset_import.append(helper.make_opsetid("twin", 1))
     model.graph.node.append(helper.make_node("F0", ["x"], ["bomb"], domain="twin"))

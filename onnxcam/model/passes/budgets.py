@@ -23,6 +23,9 @@ _MOST = {NODES: 1_000_000, ELEMENTS: 2**28, TURNS: 1_000_000_000}
 _DEPTH = 40  # graphs in graphs; protobuf reads a hundred messages in messages, three for each
 _FEW = 16  # elements of a constant that is a size
 
+_SHAPES = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}  # which input says how much is made
+_ASKING = {"Range", *_SHAPES, "If", "Loop", "Scan", "SequenceMap"}  # the others make what they get
+
 Constants = Mapping[str, np.ndarray[Any, Any]]
 _Key = tuple[str, str]
 
@@ -62,6 +65,8 @@ def _refused(what: str, variable: str) -> ModelError:
 
 
 def _count(proto: ModelProto, functions: Mapping[_Key, FunctionProto]) -> None:
+    if not functions:  # what is written out is as long as the file
+        return
     sizes: dict[_Key, int] = {}
     for key in functions:
         _size_of(key, functions, sizes)
@@ -121,8 +126,11 @@ def _every(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _values(graph: GraphProto | FunctionProto, outer: Constants) -> None:
+    asking = [node for node in graph.node if node.op_type in _ASKING]
+    if not asking:
+        return
     constants = {**outer, **_constants(graph)}
-    for node in graph.node:
+    for node in asking:
         if node.domain in STANDARD_DOMAINS:
             wanted = _elements(node, constants)
             if wanted > _most(ELEMENTS):
@@ -161,7 +169,7 @@ def _elements(node: NodeProto, constants: Constants) -> int:
         start, end, step = (float(v or 0) for v in numbers)
         length = (end - start) / step
         return max(math.ceil(length), 0) if math.isfinite(length) else 2**62
-    place = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}.get(node.op_type)
+    place = _SHAPES.get(node.op_type)
     if place is None or len(given) <= place:
         return 0
     value = given[place]

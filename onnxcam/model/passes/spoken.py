@@ -15,7 +15,7 @@ from onnxcam.errors import ModelError
 
 
 def utf8(proto: ModelProto) -> bool:
-    """Write texts that are no UTF-8 as Python writes such bytes (`\\\\xff`), in place.
+    """Write texts that are no UTF-8 with the numbers of their bytes, in place.
 
     Returns:
         Whether there were any.
