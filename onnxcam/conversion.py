@@ -19,6 +19,8 @@ from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
+from onnxcam.run.faithful import held
+from onnxcam.run.groups import held_inputs
 from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
@@ -132,8 +134,7 @@ def convert(
         upsampling, normalize, overlay, fp16_safe, expose,
     )  # fmt: skip
     place = None if output is None else free_place(output, model, force=force)
-    loaded = load(model, opset=opset)
-    _refuse_explained(loaded)
+    loaded = _loaded(model, opset, check)
     catalog = _catalog(loaded, reduction_layer, class_axis)
     declared, names = model_input(loaded, catalog), class_names(labels)
     said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
@@ -142,6 +143,17 @@ def convert(
     feeds = None if sample is None else _feeds(sample, loaded, said)
     checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
     return _written(explained, place, checked)
+
+
+def _loaded(
+    model: str | os.PathLike[str] | bytes | ModelProto | Model, opset: int | None, check: bool
+) -> Model:
+    """Load a model that is not explained yet; checked, it does what its file does."""
+    loaded = load(model, opset=opset)
+    if check:
+        held(loaded, None)
+    _refuse_explained(loaded)
+    return loaded
 
 
 def _as_given(
@@ -228,7 +240,7 @@ def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.C
     catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
-    batch = shape[0 if layout is None or layout.batch is None else layout.batch]
+    batch = held_inputs(shape, layout)
     if reduction.batch_axis is None and batch != 1:
         raise UsageError(
             f"the score {reduction.name!r} is one for all inputs of a batch ({batch or 'any'} of "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -21,7 +21,9 @@ from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
+from onnxcam.run.faithful import held
 from onnxcam.run.groups import batch_of, each_input, in_groups, joined
+from onnxcam.run.options import Options
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
@@ -35,23 +37,6 @@ Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Extra: TypeAlias = "Mapping[str, Array] | None"
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
-
-
-class Options(TypedDict, total=False):
-    """The options of an :class:`Explainer` that do not change what it returns."""
-
-    reduction_layer: str | None
-    class_axis: int | None
-    device: Device
-    preprocess: str | os.PathLike[str] | InputSpec | None
-    labels: Labels
-    upsampling: Upsampling
-    parameters: Mapping[str, Any] | None
-    seed: int
-    progress: Progress | None
-    batch_size: int
-    threads: int | None
-    cache: bool
 
 
 class Explainer(Generic[Result]):
@@ -128,8 +113,8 @@ class Explainer(Generic[Result]):
     ) -> None:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
-        self.model = load(model)
         kept = store() if cache else None
+        self.model = held(load(model), kept)
         self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
@@ -178,13 +163,9 @@ class Explainer(Generic[Result]):
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says as many as there are.
-
-        Raises:
-            UsageError: What describes the input is wrong, or other names than these were given.
-        """
-        given = self._labels is not None
-        return fitting(self.description.labels, self.catalog.reduction, wanted=given)
+        """Names of the classes, None where nothing says as many; those given must be as many."""
+        said, given = self.description.labels, self._labels is not None
+        return fitting(said, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
@@ -261,8 +242,9 @@ class Explainer(Generic[Result]):
     def _stream(
         self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
     ) -> Iterator[tuple[X, Any]]:
-        listed = is_several(target)
-        wanted = self._targets(as_targets(target))
+        listed, targets = is_several(target), as_targets(target)
+        names = self.description.labels if any(t.names_labels for t in targets) else None
+        wanted = resolved(targets, self.catalog.reduction, names)
         limit = self._most if self._engine.together else 1
         iterator = iter(inputs)
         while waiting := list(islice(iterator, limit)):
@@ -270,16 +252,9 @@ class Explainer(Generic[Result]):
 
     @property
     def _most(self) -> int:
-        """The most inputs in one run; one where no axis of the scores counts them."""
-        fixed = batch_of(self.model, self.catalog).size
-        counted = self.catalog.reduction.batch_axis is not None
-        return fixed or (self.batch_size if counted else 1)
-
-    def _targets(self, targets: Sequence[Target]) -> list[tuple[Target, int]]:
-        if not targets:
-            raise UsageError("no target is given", "give a class, or None for the top class")
-        said = self.description.labels if any(t.names_labels for t in targets) else None
-        return resolved(targets, self.catalog.reduction, said)
+        """The most inputs in one run; one where no axis of the scores surely counts them."""
+        fixed, scores = batch_of(self.model, self.catalog).size, self.catalog.reduction
+        return fixed or (self.batch_size if scores.sure and scores.batch_axis is not None else 1)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
         # A missing description is no fault of this input: it stops the whole call.

@@ -23,7 +23,8 @@ from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
-from onnxcam.run.samples import is_float, sample_feeds
+from onnxcam.run.groups import held_inputs
+from onnxcam.run.samples import is_float_type, sample_feeds
 from onnxcam.run.scores import checked_rows, not_finite
 from onnxcam.run.session import Session, available_devices
 
@@ -131,7 +132,7 @@ def _narrowest(model: Model) -> int:
     """Return the bytes of the narrowest float that a model takes, holds or returns."""
     weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
     ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if is_float(d)]
+    floats = [d.itemsize for d in (*weights, *ports) if is_float_type(d)]
     return max(min(floats, default=4), 2)
 
 
@@ -216,9 +217,8 @@ def _own_difference(
     # The session is gone before the next one comes: each holds the weights twice.
     added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
-    layout, shape = catalog.input_layout, feeds[catalog.input].shape
-    batch = 0 if layout is None or layout.batch is None else layout.batch
-    checked_rows(len(classes), shape[batch] if shape else 1, catalog.reduction)
+    inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
+    checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)

@@ -3,8 +3,11 @@
     ort-training  the second gradient builder, onnxruntime-training (docs/ort-training.md)
     ort-oldest    the oldest ONNX Runtime that knows opset 20 (docs/portability.md)
     openvino      OpenVINO (docs/portability.md)
+    library-survey      timm, torchvision, transformers and others (docs/library-survey.md)
+    tensorflow, paddle, mxnet    exporters (docs/forms.md)
 
-Each holds little more than NumPy and the one package. What is there and works is kept; the path
+The first three hold little more than NumPy and the one package; the others have what their
+packages need, some of it large. What is there and works is kept; the path
 of each Python is printed. Without FOLDER or a variable, makers and users mean the same default
 place in the user's cache:
 
@@ -37,12 +40,14 @@ class Recipe:
         packages: What pip installs, without their dependencies: runtimes need NumPy alone.
         pythons: Minor versions of Python 3 that there are wheels for.
         check: Python statement that fails where it does not work.
+        whole: What pip installs before that, dependencies and all.
     """
 
     version: str
     packages: tuple[str, ...]
     pythons: range
     check: str
+    whole: tuple[str, ...] = ()
 
 
 RECIPES = {
@@ -64,7 +69,33 @@ RECIPES = {
         range(10, 14),
         "from openvino import Core; Core()",
     ),
-}
+    "library-survey": Recipe(
+        "2.14.1",
+        # they ask for a second OpenCV and for services that no export needs
+        ("ultralytics==8.4.190", "ultralytics-thop", "segmentation-models-pytorch", "monai"),
+        range(11, 12),
+        "import torch, torchvision, timm, transformers, ultralytics, keras, monai",
+        (
+            "torch==2.14.1", "torchvision==0.29.1", "onnx==1.23.2", "onnxruntime==1.32.0",
+            "onnxscript", "onnx-graphsurgeon", "timm", "transformers", "keras", "einops",
+            "onnxconverter-common", "onnxmltools", "onnxsim", "onnxslim", "click", "rich",
+            "pillow", "pyyaml", "matplotlib", "scipy", "requests", "psutil", "polars",
+            "opencv-python-headless", "scikit-image", "pytest",
+        ),
+    ),
+    "tensorflow": Recipe(
+        "2.21.0", (), range(10, 14), "import tensorflow, tf2onnx",
+        ("tensorflow-cpu==2.21.0", "tf2onnx==1.17.0", "onnx"),
+    ),
+    "paddle": Recipe(
+        "3.3.1", (), range(9, 14), "import paddle, paddle2onnx",
+        ("paddlepaddle==3.3.1", "paddle2onnx==2.1.0", "packaging"),
+    ),
+    "mxnet": Recipe(
+        "1.9.1", (), range(8, 12), "import mxnet",
+        ("mxnet==1.9.1", "numpy==1.23.5", "onnx==1.14.1", "protobuf<4"),
+    ),
+}  # fmt: skip
 
 
 def main() -> int:
@@ -145,13 +176,14 @@ def fitting(pythons: range) -> Iterator[str]:
 def make(folder: Path, base: str, recipe: Recipe) -> bool:
     """Make the environment and tell whether it works."""
     python = str(environment_python(folder))
-    pip = [python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--no-deps"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
     steps = (
         [base, "-m", "venv", "--clear", str(folder)],
-        [*pip, *recipe.packages],
+        [*pip, *recipe.whole] if recipe.whole else [],
+        [*pip, "--no-deps", *recipe.packages] if recipe.packages else [],
         [python, "-I", "-c", recipe.check],
     )
-    for step in steps:
+    for step in filter(None, steps):
         if _run(step):
             print(f"failed: {' '.join(step)}", file=sys.stderr)
             return False

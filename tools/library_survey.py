@@ -48,6 +48,7 @@ def main() -> int:
     run.add_argument("--folder", type=Path, default=_folder(), help="where the exports are kept")
     run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
     run.add_argument("--again", action="store_true", help="export again what is there")
+    run.add_argument("--memory", type=int, default=7, help="gigabytes that it may take")
     run.add_argument("--no-cost", action="store_true", help="do not measure the time")
     run.add_argument("--missing", action="store_true", help="only what has no result yet")
     commands.add_parser("list", help="list the networks")
@@ -77,11 +78,13 @@ def _list() -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from survey.expert import torch_one_thread
+    from survey.networks import limit_memory
     from survey.results import Results
     from survey.subjects import every
     from survey.work import files_of
 
     torch_one_thread()
+    limit_memory(options.memory)
     only = options.only or []
     subjects = [s for s in every() if not only or s.key in only or s.library in only]
     results = Results(options.results)

@@ -35,6 +35,7 @@ class Job:
     targets: tuple[str, ...]
     quantity: str
     against: str | None
+    boxes: tuple[int, ...]
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
     class_axis: int | None
@@ -86,7 +87,7 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    targets = wanted(job.targets, job.quantity, job.against)
+    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)

@@ -11,6 +11,7 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     AGAINST,
+    BOX,
     CLASS_AXIS,
     FEATURE,
     JSON,
@@ -40,8 +41,8 @@ class _Convert(Configured, Grouped):
     kind = "graph"
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
-            "methods", "targets", "quantity", "against", "runtime_target", "require_target",
-            "feature_layers", "reduction_layer", "class_axis", "labels", "wrt",
+            "methods", "targets", "quantity", "against", "boxes", "runtime_target",
+            "require_target", "feature_layers", "reduction_layer", "class_axis", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
@@ -85,6 +86,7 @@ class _Convert(Configured, Grouped):
     target("Class explained when the caller names none"),
     QUANTITY,
     AGAINST,
+    BOX,
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -150,6 +152,7 @@ def convert_command(
     targets: tuple[str, ...],
     quantity: str,
     against: str | None,
+    boxes: tuple[int, ...],
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -168,7 +171,7 @@ def convert_command(
         model,
         method=methods,
         feature_layer=feature_layers or None,
-        target=wanted(targets, quantity, against),
+        target=wanted(targets, quantity, against, boxes),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
         parameters=parameters,

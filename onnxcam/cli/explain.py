@@ -11,6 +11,7 @@ import click
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     AGAINST,
+    BOX,
     CLASS_AXIS,
     DEVICE,
     FEATURE,
@@ -45,6 +46,7 @@ from onnxcam.cli.parameters import Configured, taken
     target("Class to explain"),
     QUANTITY,
     AGAINST,
+    BOX,
     FEATURE,
     REDUCTION,
     CLASS_AXIS,

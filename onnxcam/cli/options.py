@@ -48,10 +48,11 @@ FEATURE = click.option(
 )
 QUANTITY = click.option(
     "--quantity",
-    type=click.Choice(["score", "probability", "margin", "sum"]),
+    type=click.Choice(["score", "probability", "margin", "sum", "region", "detection"]),
     default="score",
     show_default=True,
-    help="What of the class is explained; sum is that of all scores, of no class.",
+    help="What of the class is explained; sum is that of all scores, of no class; region the "
+    "pixels where the class is highest; detection the best one of the class.",
 )
 AGAINST = click.option(
     "--against",
@@ -88,6 +89,16 @@ LABELS = click.option(
 )
 
 
+BOX = click.option(
+    "--box",
+    "boxes",
+    type=click.IntRange(0),
+    multiple=True,
+    metavar="N",
+    help="Explain this box of a detector, by its row in the output; repeatable.",
+)
+
+
 def target(what: str) -> Callable[[F], F]:
     """Return the option for classes, which says what becomes of them."""
     return click.option(
@@ -99,14 +110,20 @@ def target(what: str) -> Callable[[F], F]:
     )
 
 
-def wanted(targets: Sequence[str], quantity: str, against: str | None) -> list[Target]:
+def wanted(
+    targets: Sequence[str], quantity: str, against: str | None, boxes: Sequence[int] = ()
+) -> list[Target]:
     """Return the targets that the options ask for.
 
     Raises:
         UsageError: The options contradict each other.
     """
-    from onnxcam.targets import Margin, Probability, Score, Sum
+    from onnxcam.targets import Box, Detection, Margin, Probability, Region, Score, Sum
 
+    if boxes:
+        if targets or quantity != "score":
+            raise UsageError("--box names what is explained", "leave --target and --quantity out")
+        return [Box(number) for number in boxes]
     if against is not None and quantity != "margin":
         raise UsageError("--against is for margins", "add --quantity margin, or leave it out")
     classes: list[str | None] = [*targets] or [None]
@@ -116,8 +133,10 @@ def wanted(targets: Sequence[str], quantity: str, against: str | None) -> list[T
         if targets:
             raise UsageError("the sum of all scores is of no class", "leave --target out")
         return [Sum()]
-    kind = Probability if quantity == "probability" else Score
-    return [kind(each) for each in classes]
+    kinds: dict[str, Callable[[str | None], Target]] = {
+        "score": Score, "probability": Probability, "region": Region, "detection": Detection,
+    }  # fmt: skip
+    return [kinds[quantity](each) for each in classes]
 
 
 def upsampling(where: str = "") -> Callable[[F], F]:

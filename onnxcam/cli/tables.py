@@ -70,6 +70,8 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     _row(facts, "input", f"{catalog.input}{layout} {shape_text(shape)}")
     feature = catalog.feature.name if catalog.feature else "none"
     _row(facts, "feature layer", f"{feature}: {catalog.feature_reason}")
+    for warning in catalog.warnings:
+        _row(facts, "warning", warning)
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""
     _row(facts, "reduction layer", f"{reduction.name}: {reduction.reason}{classes}")

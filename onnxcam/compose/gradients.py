@@ -10,7 +10,7 @@ from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.made import Made, origin
 from onnxcam.compose.plan import Plan
-from onnxcam.compose.slopes import chosen_classes
+from onnxcam.compose.slopes import chosen_classes, objectness
 from onnxcam.errors import UsageError
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
@@ -74,7 +74,7 @@ def gradient_graph(
     tensor = draft.tensor(reduction.name)
     score = class_scores(op, tensor, reduction)
     classes = chosen_classes(draft, score, plan)
-    outputs = Outputs(score, tensor, reduction)
+    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction))
     found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:

@@ -194,8 +194,7 @@ def default_feature(catalog: Catalog, name: str | None, method: Method | None = 
     if catalog.feature is None:
         raise ModelError(
             f"nothing to explain: {catalog.feature_reason}",
-            "`onnxcam.analysis.layers.catalog(model).candidates` shows every tensor; name one with "
-            "`feature_layer`",
+            "explain at the input, as `method='saliency'` does, or name another `reduction_layer`",
         )
     return catalog.feature
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxcam.compose.head import pooled
+from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.places import Place, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
@@ -38,7 +38,7 @@ class Quantities:
         self.places = [place_of(draft, planned.feature)]
         if self.method.on_input:
             self.places.append(place_of(draft, input_layer(self.catalog)))
-        self._pool: Tensor | None = None
+        self._head: Head | None = None
 
     def replace(self, twins: dict[int, Tensor]) -> None:
         """Take the twins of the places' tensors, by the ids of these."""
@@ -59,7 +59,8 @@ class Quantities:
                         "which lies beside the batch",
                         "use `method='gradcam'`",
                     )
-                self._pool = pooled(feature.source, self.slopes.tensor, feature.axes.space)
+                known = {c.name: c.layout for c in self.catalog.candidates if c.layout is not None}
+                self._head = head_of(feature.source, self.slopes.tensor, feature.layout, known)
             own = self.planned.settings if method is self.method else {}
             self.slopes.want(method, self._wrt(method), own)
 
@@ -73,8 +74,8 @@ class Quantities:
 
     def _wrt(self, method: GraphMethod) -> Tensor:
         if Weights in method.needs:
-            assert self._pool is not None
-            return self._pool
+            assert self._head is not None
+            return self._head.wrt
         return self._at(method).source
 
     def explained(self, op: Emitter, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,11 +144,8 @@ class Quantities:
         gradient = self.slopes.of(op, index, method, self._wrt(method))
         if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
-        # The classifier's weights of the class, in the rank of the feature tensor.
-        feature = self.places[0]
-        if known_rank(self._wrt(method)) != len(feature.layout.axes):
-            gradient = op.Unsqueeze(gradient, axes=list(feature.axes.space))
-        return gradient
+        assert self._head is not None
+        return self._head.weights(op, gradient, self.places[0].axes.space)
 
     def _nested(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the map of another method at the input's size, with the axes of the input."""

@@ -39,7 +39,7 @@ class Slopes:
     """
 
     def __init__(self, draft: Draft, plan: Plan) -> None:
-        self.op, self.plan = draft.op, plan
+        self.op, self.plan, self._draft = draft.op, plan, draft
         self._reduction = plan.catalog.reduction
         self.tensor = draft.tensor(self._reduction.name)
         self.score = class_scores(self.op, self.tensor, self._reduction)
@@ -56,7 +56,7 @@ class Slopes:
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        return Outputs(scores, tensor, self._reduction)
+        return Outputs(scores, tensor, self._reduction, objectness(self._draft, self._reduction))
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
@@ -118,6 +118,12 @@ class Slopes:
                 "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         return slope
+
+
+def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
+    """Return the probability that there is anything at a position, where a detector says it."""
+    name = None if reduction.best is None else reduction.best.objectness
+    return None if name is None else draft.tensor(name)
 
 
 def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:

@@ -252,6 +252,15 @@ TABLE: dict[str, dict[Trait, str]] = {
         Trait.MAY_FAIL: "GatherBlockQuantized GatherND",
         Trait.TEXT: "Tokenizer",
     },
+    "com.microsoft.nchwc": {  # written in standard ones when a model is loaded
+        Trait.KEEPS_AXES: "Conv ReorderInput ReorderOutput Upsample",
+        Trait.CHANNELS_FIRST: "AveragePool Conv GlobalAveragePool GlobalMaxPool MaxPool",
+        Trait.ACTIVATION: "Conv",
+        Trait.CONVOLUTION: "Conv",
+        Trait.POOL: "AveragePool MaxPool",
+        Trait.GLOBAL_POOL: "GlobalAveragePool GlobalMaxPool",
+        Trait.RESAMPLES: "Upsample",
+    },
     _ML: {
         Trait.KEEPS_SHAPE: "Binarizer Imputer Scaler",
         Trait.NORMALISES_LAST: "Normalizer",

@@ -54,6 +54,8 @@ class Model:
             and of each of them by name. Empty for a borrowed proto.
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
+        before: The model as it was, where what was done to it should be held against that by
+            running both (:func:`onnxcam.run.faithful.held`); else None.
     """
 
     light: ModelProto = field(repr=False)
@@ -61,6 +63,7 @@ class Model:
     sha256: str
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    before: Model | None = field(default=None, repr=False)
 
     @property
     def proto(self) -> ModelProto:
@@ -127,8 +130,9 @@ def load(
     proto, weights, sha256, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
-    light, weights, notes = prepared(proto, weights, str(path or "the model"), opset)
-    return Model(light, weights, sha256, path, tuple(notes))
+    made = prepared(proto, weights, str(path or "the model"), opset)
+    before = None if made.before is None else Model(made.before, weights, sha256, path)
+    return Model(made.light, made.weights, sha256, path, tuple(made.notes), before)
 
 
 def _port(info: ValueInfoProto) -> Port:
@@ -179,6 +183,12 @@ def _read(
 def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
     if not data:
         raise ModelError(f"{name}: is empty", "export or copy the model again")
+    if data[4:8] == b"ORTM":
+        raise ModelError(
+            f"{name}: is in ONNX Runtime's own format",
+            "give the .onnx file that it was made of, or let ONNX Runtime write it as one: by a "
+            "session with `optimized_model_filepath` and session.save_model_format=ONNX",
+        )
     return parse(data, name)
 
 

@@ -209,7 +209,8 @@ class Explanation:
         return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
-        return f"{self.method} at {self.feature_layer}"
+        warnings = (f"Warning: {each}" for each in self.diagnosis)
+        return "\n".join([f"{self.method} at {self.feature_layer}", *warnings])
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

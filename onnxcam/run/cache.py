@@ -47,7 +47,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     own = not foreign and not registry.extended()
     key = None
     if kept is not None and own and plan.key is not None:
-        key = _key(model, plan.key)
+        key = key_of(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.sha256)
@@ -75,21 +75,23 @@ def analysed(
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{_key(model, [repr((reduction_layer, class_axis))])}.layers"
-        said = _said(_parsed(kept.get(key)))
+        key = f"{key_of(model, [repr((reduction_layer, class_axis))])}.layers"
+        said = said_by(kept.get(key))
         if said is None or not record.read(model, reduction_layer, said, class_axis):
-            kept.put(key, _saying(record.written(model, reduction_layer, class_axis)))
+            kept.put(key, saying(record.written(model, reduction_layer, class_axis)))
     return layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
 
 
-def _saying(text: bytes) -> bytes:
+def saying(text: bytes) -> bytes:
     """Return an entry that holds a text: a model without a graph, as all entries are models."""
     holder = ModelProto()
     holder.metadata_props.add(key=_TEXT, value=text.decode())
     return bytes(holder.SerializeToString())
 
 
-def _said(holder: ModelProto | None) -> bytes | None:
+def said_by(data: bytes | None) -> bytes | None:
+    """Return the text that an entry holds; None where it holds none, or there is no entry."""
+    holder = _parsed(data)
     props = [] if holder is None else holder.metadata_props
     return next((p.value.encode() for p in props if p.key == _TEXT), None)
 
@@ -107,7 +109,7 @@ def _is_foreign(method: GraphMethod) -> bool:
     return any(map(registry.is_foreign, rules)) or any(_is_foreign(graph(m)) for m in method.maps)
 
 
-def _key(model: Model, options: list[str]) -> str:
+def key_of(model: Model, options: list[str]) -> str:
     """Return the name of an entry: a hash of all that it depends on."""
     found = hashlib.sha256(_code() + _content(model))
     for text in (model.sha256, *options):

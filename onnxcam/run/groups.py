@@ -62,6 +62,13 @@ def batch_of(model: Model, catalog: Catalog) -> Batch:
     return Batch(layout.batch, size if isinstance(size, int) else None)
 
 
+def held_inputs(shape: Sequence[Any], layout: Layout | None) -> Any:
+    """Return how many inputs a tensor holds: one where its axes are known and none is the batch."""
+    if not shape or (layout is not None and "?" not in layout.axes and layout.batch is None):
+        return 1
+    return shape[0 if layout is None or layout.batch is None else layout.batch]
+
+
 def each_input(
     prepared: Prepared | OnnxcamError, layout: Layout | None
 ) -> list[Prepared | OnnxcamError]:

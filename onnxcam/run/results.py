@@ -103,7 +103,7 @@ def explanation(
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(*found.diagnosis, *notes),
+        diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
         source=prepared.source,
         picture=prepared.picture,
         box=prepared.box,
@@ -118,6 +118,14 @@ def explanation(
         value=found.value,
         standard_error=found.error,
     )
+
+
+def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
+    """Return what the choice of the layer makes of the map, in words."""
+    said = origin.catalog.warnings if origin.feature == origin.catalog.feature else ()
+    if found.raw.size == 1:
+        return (*said, "the map has a single position: it says nothing of where")
+    return said
 
 
 def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:

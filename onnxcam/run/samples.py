@@ -1,4 +1,4 @@
-"""Random inputs for a model, and how far two results are from each other."""
+"""Inputs to run a model on where none are given."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
                 "give a `sample`, or leave the check out: `check=False`",
             )
         dtype = port.dtype or np.dtype(np.float32)
-        values = rng.normal(size=shape) if is_float(dtype) else np.ones(shape)
+        values = rng.normal(size=shape) if is_float_type(dtype) else np.ones(shape)
         feeds[port.name] = np.asarray(values).astype(dtype)
     return feeds
 
@@ -51,9 +51,9 @@ def _size(axis: int, port: Port) -> int:
         return 1
     if rank > 2:
         return 64
-    return 512 if port.dtype is not None and is_float(port.dtype) else 1
+    return 512 if port.dtype is not None and is_float_type(port.dtype) else 1
 
 
-def is_float(dtype: np.dtype[Any]) -> bool:
+def is_float_type(dtype: np.dtype[Any]) -> bool:
     """Tell whether a dtype is one of floats, also of few bits."""
     return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")

@@ -25,7 +25,8 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
     if reduction.positions or not values.max() < np.inf:  # NaN neither
         return None
     if reduction.kind == "probabilities":
-        return float(values[target])
+        value = float(values[target])
+        return value if 0 <= value <= 1 + 1e-6 else None  # percent, or a sum
     if reduction.kind != "logits":
         return None
     if reduction.final == "Sigmoid":

@@ -4,14 +4,18 @@ from onnxcam.targets.asked import fitting, resolved
 from onnxcam.targets.classes import Margin, Probability, Score, Sum, as_targets, is_several
 from onnxcam.targets.functions import Function
 from onnxcam.targets.names import TOP, resolve_target
+from onnxcam.targets.places import Box, Detection, Region
 from onnxcam.targets.target import Outputs, Target, Wanted
 
 __all__ = [
     "TOP",
+    "Box",
+    "Detection",
     "Function",
     "Margin",
     "Outputs",
     "Probability",
+    "Region",
     "Score",
     "Sum",
     "Target",

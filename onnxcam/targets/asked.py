@@ -51,9 +51,11 @@ def resolved(
         given: Whether the caller gave them.
 
     Raises:
-        UsageError: There is no such class, or the top class is asked for where the highest score
-            may be of no class.
+        UsageError: No target is given, there is no such class, or the top class is asked for
+            where the highest score may be of no class.
     """
+    if not targets:
+        raise UsageError("no target is given", "give a class, or None for the top class")
     asked = given or any(t.names_labels for t in targets)
     names = fitting(labels, reduction, wanted=asked)
     pairs = [t.resolved(reduction.classes, names) for t in targets]

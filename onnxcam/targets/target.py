@@ -30,11 +30,14 @@ class Outputs:
         scores: The scores, float [N, C]; other axes than batch and class are summed over.
         tensor: The reduction layer itself, with the axes that the model gives it.
         reduction: What is known of it.
+        objectness: Of a detector: the probability that there is anything at a position, with one
+            row at each; None where the model does not say it.
     """
 
     scores: Tensor
     tensor: Tensor
     reduction: Reduction
+    objectness: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -487,3 +487,91 @@ def test_a_detector_explains_the_class_that_it_found(objectness: bool, method: s
         found = explain(x)
         assert found.target == best.max((1, 2)).argmax()
         assert found.label == NAMES[found.target] and found.probability is None
+
+
+# ---- heads that are mixed, and what suppression keeps
+
+MIXED = {
+    "without its background": [_P, Node("Slice", ["p", "at1", "at3", "at1"], ["y"])],
+    "a mean of two": [
+        _P, Node("Sigmoid", ["logits"], ["q"]), Node("Add", ["p", "q"], ["s"]),
+        Node("Mul", ["s", "half"], ["y"]),
+    ],
+    "a product of two": [_P, Node("Sigmoid", ["logits"], ["q"]), Node("Mul", ["p", "q"], ["y"])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_probabilities_without_logits_of_their_own_are_called_so(name: str) -> None:
+    proto = _ended(MIXED[name], _float("y", ["N", None]))
+    ends = {"at1": np.array([1]), "at3": np.array([3])}
+    proto.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in ends.items())
+    found = _explainer(proto)(X[:1])
+    y = _run(proto, "y", X[:1])[0]
+    assert found.reduction_layer == "y" and "a probability is explained" in found.diagnosis[-1]
+    assert found.probability == pytest.approx(y[found.target], abs=1e-6)
+
+
+def test_the_scores_before_suppression_are_taken() -> None:
+    proto = _joined(False)
+    extra = [
+        Node("Reshape", ["y_box", "rb"], ["b4"]),
+        Node("Transpose", ["b4"], ["boxes"], perm=[0, 2, 1]),
+        Node("Reshape", ["y_cls", "rc"], ["scores"]),
+        Node("NonMaxSuppression", ["boxes", "scores", "most"], ["kept"]),
+        Node("Gather", ["boxes", "zero"], ["first"]),
+        Node("Gather", ["kept", "two1"], ["which"], axis=1),
+        Node("Gather", ["first", "which"], ["found"]),
+    ]  # fmt: skip
+    weights = {
+        "rb": np.array([0, 4, -1]), "rc": np.array([0, 3, -1]), "most": np.array([5]),
+        "zero": np.array(0), "two1": np.array(2),
+    }  # fmt: skip
+    proto.graph.node.extend(extra)
+    proto.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in weights.items())
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("found", 1, [None, 4]))
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    found = _reading(proto)
+    assert (found.name, found.final, found.classes) == ("z_cls", "Sigmoid", 3)
+    assert _explainer(proto)(X[:1]).scores.shape == (3,)
+
+
+def test_a_pose_model_has_one_class_not_its_keypoints() -> None:
+    proto = _joined(True)
+    nodes = [
+        Node("Conv", ["relu", "w_xy"], ["xy"]), Node("Conv", ["relu", "w_obj"], ["zv"]),
+        Node("Sigmoid", ["zv"], ["seen"]), Node("Concat", ["xy", "seen"], ["point"], axis=1),
+        Node("Concat", ["y_box", "y_obj", "point"], ["y7"], axis=1),
+    ]  # fmt: skip
+    proto.graph.node.extend(nodes)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((2, 4, 1, 1), "f4"), "w_xy"))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("y7", 1, ["N", 8, 6, 6]))
+    found = _reading(proto)
+    assert (found.name, found.classes) == ("z_obj", 1)
+
+
+def test_a_batch_axis_that_nothing_says_is_found_out_one_by_one() -> None:
+    """[T, N, C] in an order that the graph hides: as many steps as inputs would pass unseen."""
+    nodes = [
+        Node("Conv", ["x", "w"], ["c"]), Node("Relu", ["c"], ["relu"]),
+        Node("ReduceMean", ["relu", "rows"], ["m"], keepdims=0),
+        Node("Transpose", ["m"], ["t"], perm=[2, 0, 1]), Node("Shape", ["t"], ["s"]),
+        Node("Cast", ["s"], ["sf"], to=1), Node("Cast", ["sf"], ["si"], to=7),
+        Node("Reshape", ["t", "si"], ["r"]),
+        Node("Einsum", ["r", "fc"], ["y"], equation="abc,cd->abd"),
+    ]  # fmt: skip
+    weights = {
+        "w": np.ones((4, 2, 3, 5), "f4"), "rows": np.array([2]),
+        "fc": np.random.default_rng(0).normal(size=(4, 3)).astype("f4"),
+    }  # fmt: skip
+    proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": [None, None, 3]}, weights)
+    try:
+        found = _explainer(proto)(list(X[:, None]))
+    except OnnxcamError as error:
+        assert "rows of scores" in str(error)
+        return
+    want = _run(proto, "y", X).sum(0)
+    for row, one in zip(want, found, strict=True):
+        np.testing.assert_allclose(one.scores, row, rtol=1e-4)

@@ -21,13 +21,12 @@ def _info(name, shape=("a", "b"), kind=1):
 
 def _model(nodes, inputs, outputs, weights=()):
     graph = helper.make_graph(nodes, "graph", inputs, outputs, list(weights))
-    domains = [("", 17), (MICROSOFT, 1), (ML, 3), ("com.microsoft.nchwc", 1)]
+    domains = [("", 17), (MICROSOFT, 1), (ML, 3)]
     imports = [helper.make_opsetid(d, v) for d, v in domains]
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 
 REFUSED = {
-    ("com.microsoft.nchwc", "Conv"): "optimise it again at level 'extended'",
     (MICROSOFT, "EPContext"): "take the original model",
     (MICROSOFT, "BeamSearch"): "explain the decoder inside it",
     (MICROSOFT, "QMoE"): "the choice of experts has no gradient",

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 from support import nets
 
+from onnxcam import Explainer, convert
 from onnxcam.errors import ModelError
 from onnxcam.model.model import load
 from onnxcam.run.session import Session
@@ -240,3 +242,48 @@ def test_every_shared_model_loads_and_computes_the_same(shared_models: Path) -> 
                 np.testing.assert_allclose(a, b, atol=1e-3)
             else:
                 np.testing.assert_array_equal(a, b, err_msg=path.name)
+
+
+def test_a_file_in_the_format_of_onnx_runtime_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    model, own, back = (tmp_path / name for name in ("m.onnx", "m.ort", "back.onnx"))
+    onnx.save(nets.cnn(), model)
+    for source, target, kind in ((model, own, "ORT"), (own, back, "ONNX")):
+        if kind == "ONNX":
+            with pytest.raises(ModelError, match=r"own format.*save_model_format=ONNX"):
+                load(own)
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(target)
+        options.add_session_config_entry("session.save_model_format", kind)
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    assert load(back).outputs[0].shape is not None
+
+
+@pytest.mark.parametrize("layout", ["CHW", "HWC"])
+def test_a_model_without_a_batch_is_explained_and_converted(layout: str) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(4, 3, 3, 3)), "head": rng.normal(size=(4, 5)), "zero": np.array([0])
+    }  # fmt: skip
+    first = "u" if layout == "CHW" else "t"
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "zero"], [first]),
+        *([helper.make_node("Transpose", ["t"], ["u"], perm=[0, 3, 1, 2])] * (layout == "HWC")),
+        helper.make_node("Conv", ["u", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "head"], ["g"]),
+        helper.make_node("Squeeze", ["g", "zero"], ["y"]),
+    ]
+    arrays = {k: v if v.dtype.kind == "i" else v.astype("f4") for k, v in weights.items()}
+    shape = [3, 8, 8] if layout == "CHW" else [8, 8, 3]
+    proto = nets.model(nodes, {"x": shape}, {"y": [5]}, arrays)
+    x = rng.normal(size=shape).astype("f4")
+    found = Explainer(proto, cache=False)(x)
+    (y,) = Session(proto, device="cpu").run({"x": x})
+    np.testing.assert_allclose(found.scores, y, rtol=1e-5)
+    assert found.map.shape == (8, 8)
+    made = convert(proto)
+    assert made.check is not None and not made.check.problems
+    (got,) = Session(made.proto, device="cpu").run({"x": x}, ["onnxcam.map"])
+    np.testing.assert_allclose(got[0, 0], found.map, rtol=1e-4, atol=1e-5)

@@ -104,7 +104,8 @@ def _examine(path: Path, tape: Tape, expert: Expert, row: Row, cost: bool) -> No
     slope = _input_gradient(path, explain, x, target)
     if slope is not None and tape.x.grad is not None:
         row.input_gradient = relative(slope, tape.x.grad.double().numpy())
-        if row.input_gradient > GRADIENT:
+        off, classes = row.input_gradient, len(outputs["onnxcam.score"][0])
+        if off > GRADIENT and off > 2 * expert.rounding(classes):
             _blame(row, "gradient", f"of the input is {row.input_gradient:.2g} off")
     _converted(path, explain, x, target, said.raw_map, expert, row, cost)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from survey.networks import Subject
-from survey.tape import Array, Match, Tape, relative
+from survey.tape import Array, Match, Tape, record, relative
 
 
 class Expert:
@@ -27,7 +27,7 @@ class Expert:
     """
 
     def __init__(self, subject: Subject, net: nn.Module, tape: Tape) -> None:
-        self.subject, self.tape = subject, tape
+        self.subject, self.tape, self.net, self._which = subject, tape, net, 0
         sizes = tuple(tape.x.shape[1:])
         self.space = sizes[:-1] if subject.shape[-1] <= 4 else sizes[1:]
         self.stage = _stage(subject, net)
@@ -38,15 +38,34 @@ class Expert:
 
     def score(self, said: Array) -> tuple[Tensor | None, float]:
         """Return the score that onnxcam explains, as the network has it, and how far theirs is."""
-        known = [*self._scores]
-        for entry in reversed(self.tape.entries):  # logits that the network does not return
-            if entry.place > self.end and entry.tensor.dim() > 1:
-                known += [s for s in _readings(entry.tensor) if len(s) == len(said)]
+        known = self._known_scores(self.tape, len(said))
         offs = [relative(said, s.detach().double().numpy()) for s in known]
-        place = int(np.argmin(offs))
-        if not np.isfinite(offs[place]):
-            return None, offs[place]
-        return known[place][self.target], offs[place]
+        self._which = int(np.argmin(offs))
+        if not np.isfinite(offs[self._which]):
+            return None, offs[self._which]
+        return known[self._which][self.target], offs[self._which]
+
+    def rounding(self, classes: int) -> float:
+        """Return how far noise of 1e-6 moves torch's own gradient in float64: units at a kink."""
+        truth = self.tape.x.grad
+        if truth is None:
+            return 0.0
+        x, offs = self.tape.x.detach(), []
+        for seed in range(4):
+            random = torch.Generator().manual_seed(seed)
+            noise = 1e-6 * torch.randn(x.shape, generator=random, dtype=x.dtype)
+            other = record(self.net, x + noise)
+            other.back(self._known_scores(other, classes)[self._which][self.target])
+            assert other.x.grad is not None
+            offs.append(relative(other.x.grad.double().numpy(), truth.double().numpy()))
+        return max(offs)
+
+    def _known_scores(self, tape: Tape, classes: int) -> list[Tensor]:
+        known = _readings(tape.output)
+        for entry in reversed(tape.entries):  # logits that the network does not return
+            if entry.place > self.end and entry.tensor.dim() > 1:
+                known += [s for s in _readings(entry.tensor) if len(s) == classes]
+        return known
 
     def objection(self, match: Match) -> str:
         """Say why an expert would not have taken a tensor, "" where they would."""
@@ -104,6 +123,9 @@ class Expert:
             return (shape[-1], shape[:-1]) if last else (shape[0], shape[1:])
         part = self.subject.grid
         grid = tuple(d // part for d in self.space) if part else ()
+        if not part and len(shape) == 2 and len(self.space) == 2:  # tokens, as wide as the input
+            height = (shape[0] * self.space[0] / self.space[1]) ** 0.5
+            grid = (round(height), round(shape[0] / height))
         return (shape[-1] if shape else 0), grid
 
     def _is_of_few_stage(self) -> bool:

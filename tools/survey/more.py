@@ -46,8 +46,8 @@ HUGGING: list[tuple[str, dict[str, Any], tuple[int, ...], str, int | None, int, 
      {"embedding_size": 16, "hidden_sizes": [32, 48, 64, 96], "depths": [1, 1, 1, 2],
       "groups_width": 16}, IMAGE, "stages", None, 0, False),
     ("BitForImageClassification",
-     {"embedding_size": 32, "hidden_sizes": [32, 64, 64, 96], "depths": [1, 1, 1, 2]},
-     IMAGE, "stages", None, 0, False),
+     {"embedding_size": 32, "hidden_sizes": [128, 128, 256, 256], "depths": [1, 1, 1, 2],
+      "num_groups": 8}, IMAGE, "stages", None, 0, False),
     ("MobileNetV1ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0, False),
     ("MobileNetV2ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0, False),
     ("MobileViTForImageClassification", {"hidden_sizes": [48, 64, 80]}, IMAGE, "layers|layer", None,
@@ -58,11 +58,11 @@ HUGGING: list[tuple[str, dict[str, Any], tuple[int, ...], str, int | None, int, 
      {"width_coefficient": 0.5, "depth_coefficient": 0.5, "hidden_dim": 640}, IMAGE, "blocks",
      None, 0, False),
     ("PoolFormerForImageClassification",
-     {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 2, 1]}, IMAGE, "block", None, 0, False),
-    ("SegformerForImageClassification", {}, IMAGE, "block", None, 0, False),
-    ("SegformerForSemanticSegmentation", {}, IMAGE, "block", None, 0, False),
-    ("PvtForImageClassification", {"image_size": 96}, (3, 96, 96), "block", 1, 32, False),
-    ("PvtV2ForImageClassification", {"image_size": 96}, (3, 96, 128), "layers", None, 0, False),
+     {"hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 2, 1]}, IMAGE, "block.*", None, 0, False),
+    ("SegformerForImageClassification", {}, IMAGE, "stages|block.*|layers", None, 32, False),
+    ("SegformerForSemanticSegmentation", {}, IMAGE, "stages|block.*|layers", None, 32, False),
+    ("PvtForImageClassification", {"image_size": 96}, (3, 96, 96), "block.*", 1, 32, False),
+    ("PvtV2ForImageClassification", {"image_size": 96}, (3, 96, 128), "layers", None, 32, False),
     ("FocalNetForImageClassification",
      {"image_size": 128, "embed_dim": 24, "depths": [1, 1, 2, 1]}, (3, 128, 128), "stages", 0, 32,
      False),
@@ -76,13 +76,20 @@ HUGGING: list[tuple[str, dict[str, Any], tuple[int, ...], str, int | None, int, 
 
 
 def last_of(*names: str) -> Callable[[nn.Module], str]:
-    """Return a function that says the last item of the outermost list of that name."""
+    """Return a function that says the last item of the outermost list of that name.
+
+    With ".*" behind it, the last item of that list's last list.
+    """
 
     def stage(net: nn.Module) -> str:
         for path, module in net.named_modules():
             own = path.rsplit(".", 1)[-1]
-            if own in names and isinstance(module, nn.ModuleList | nn.Sequential):
+            if not isinstance(module, nn.ModuleList | nn.Sequential):
+                continue
+            if own in names:
                 return f"{path}.{len(module) - 1}"
+            if f"{own}.*" in names:
+                return f"{path}.{len(module) - 1}.{len(module[-1]) - 1}"  # type: ignore[arg-type]
         raise LookupError(f"the network has no list called {names}")
 
     return stage

@@ -122,6 +122,15 @@ def export(net: nn.Module, x: Tensor, path: Path, exporter: str, seconds: int = 
             )  # fmt: skip
 
 
+def limit_memory(gigabytes: int) -> None:
+    """Let what takes too much memory fail, instead of taking the machine's."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (gigabytes << 30, resource.RLIM_INFINITY))
+
+
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
     """Stop what takes too long."""

@@ -118,7 +118,7 @@ def _torchvision(name: str, stage: str) -> Subject:
 
     shape: tuple[int, ...] = {
         "vit_b_32": (3, 128, 128), "maxvit_t": (3, 224, 224), "inception_v3": (3, 128, 160),
-        "alexnet": (3, 128, 160),
+        "alexnet": (3, 224, 224), "vgg11": (3, 224, 224), "vgg11_bn": (3, 224, 224),
     }.get(name, IMAGE)  # fmt: skip
     shape = (3, 8, 48, 64) if name.startswith("video") else shape
     pick = (lambda y: y["out"]) if name.startswith("segm") else (lambda y: y)

@@ -76,13 +76,6 @@ nondiff(
     "Range", "Tokenizer", "VarlenNGramHashMapping",
     domain=MICROSOFT, why="the output does not change with small changes of the input",
 )  # fmt: skip
-refuse(
-    "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReorderInput",
-    "ReorderOutput", "Upsample",
-    domain="com.microsoft.nchwc",
-    why="this file was optimised for one processor: take the original, or optimise it again at "
-    "level 'extended'",
-)  # fmt: skip
 refuse("EPContext", domain=MICROSOFT, why="it holds a compiled network: take the original model")
 refuse(
     "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch",

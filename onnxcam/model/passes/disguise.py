@@ -75,7 +75,7 @@ def annotated(proto: ModelProto) -> ModelProto | None:
     found: dict[str, Tensor] = {}
     for node in list(graph.nodes):
         missing = [t for t in node.outputs if t.name and shape_of(t) is None]
-        if missing and _stamp(op, node):
+        if missing and stamped(op, node):
             found.update({t.name: t for t in missing if dtype_of(t) is not None})
     old = {v.name: v for v in proto.graph.value_info}
     new = {name: value_info(t) for name, t in found.items() if name not in outputs}
@@ -106,7 +106,7 @@ def _like(node: gs.Node) -> Tensor | None:
     return data[0] if len({shape_of(x) for x in data}) == 1 else None
 
 
-def _stamp(op: Emitter, node: gs.Node) -> bool:
+def stamped(op: Emitter, node: gs.Node) -> bool:
     """Give the outputs of a node their dtypes and shapes; False where they are not known."""
     try:
         op.infer(node)

@@ -40,7 +40,7 @@ def lift_weights(proto: ModelProto) -> int:
             if tensor.name not in results:
                 renamed[tensor.name] = _unused(tensor.name, names)
                 _add_weight(proto, tensor, renamed[tensor.name])
-        nodes = [_constant(t) for t in weights if t.name in results]
+        nodes = [constant_node(t) for t in weights if t.name in results]
         _replace(graph, [*nodes, *graph.node], [t for t in graph.initializer if t.name in defaults])
         _rename(graph, renamed)
         moved += len(weights)
@@ -81,7 +81,8 @@ def _add_weight(proto: ModelProto, tensor: TensorProto, name: str) -> None:
         proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
 
 
-def _constant(tensor: TensorProto) -> NodeProto:
+def constant_node(tensor: TensorProto) -> NodeProto:
+    """Return a Constant that has the name and value of a weight."""
     return helper.make_node("Constant", [], [tensor.name], value=tensor)
 
 

@@ -59,9 +59,9 @@ def brought(
     if opset == wanted or (opset > wanted and not exactly):
         return proto, weights
     converted = _converted(proto, weights, wanted, notes)
-    if isinstance(converted, ModelProto):
+    if not isinstance(converted, str):
         notes.append(f"{'raised' if opset < wanted else 'brought'} from opset {opset} to {wanted}")
-        return converted, weights
+        return converted
     if exactly:
         raise ModelError(
             f"the model cannot be brought from opset {opset} to {wanted}: {converted}",
@@ -73,13 +73,14 @@ def brought(
 
 def _converted(
     proto: ModelProto, weights: Weights, opset: int, notes: list[str]
-) -> ModelProto | str:
+) -> tuple[ModelProto, Weights] | str:
     """Return the model at another opset, or the reason why not."""
     if opset > onnx.defs.onnx_opset_version():
         return f"the newest that is known is {onnx.defs.onnx_opset_version()}"
     try:
         if opset < standard_opset(proto):
-            return _down(proto, opset)
+            lower = _down(proto, opset)
+            return lower if isinstance(lower, str) else (lower, weights)
         return _up(proto, weights, opset, notes)
     except (
         RuntimeError,
@@ -102,15 +103,17 @@ def _down(proto: ModelProto, opset: int) -> ModelProto | str:
     return converted
 
 
-def _up(proto: ModelProto, weights: Weights, opset: int, notes: list[str]) -> ModelProto | str:
+def _up(
+    proto: ModelProto, weights: Weights, opset: int, notes: list[str]
+) -> tuple[ModelProto, Weights] | str:
     """Return the model at a newer opset, with what ONNX withdrew written in standard operators."""
     converted = raised(proto, opset)
     if withdrawn(converted):
-        converted, names = spelled(restored(converted), weights, is_withdrawn)
+        converted, weights, names = spelled(restored(converted), weights, is_withdrawn)
         disguised(converted)
         notes.append(f"withdrawn operators written in standard ones: {', '.join(names)}")
     stuck = withdrawn(converted)
-    return f"ONNX withdrew {', '.join(stuck)}" if stuck else converted
+    return f"ONNX withdrew {', '.join(stuck)}" if stuck else (converted, weights)
 
 
 def _interface(proto: ModelProto) -> list[tuple[str, int | None]]:

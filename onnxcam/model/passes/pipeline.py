@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx
 import onnx.shape_inference
 from onnx import ModelProto, TensorProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
+from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
 from onnxcam.model.passes.budgets import within
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
+from onnxcam.model.passes.raising import has_other_opsets, raised_functions
 from onnxcam.model.passes.shapes import infer_shapes, put_right
+from onnxcam.model.passes.site import Unraisable
 from onnxcam.model.passes.spoken import utf8
 from onnxcam.model.weights import Weights
 
 
-def prepared(
-    proto: ModelProto, weights: Weights, name: str, opset: int | None
-) -> tuple[ModelProto, Weights, list[str]]:
+@dataclass(frozen=True)
+class Made:
+    """What the passes made of a model.
+
+    Attributes:
+        light: The model.
+        weights: Its weights.
+        notes: What was done to it and what could not be done.
+        before: The model as it was read, with the weights that it had then, where a pass wrote it
+            otherwise in a way that only running both can confirm; else None.
+    """
+
+    light: ModelProto
+    weights: Weights
+    notes: list[str]
+    before: ModelProto | None
+
+
+def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) -> Made:
     """Return a model as all else wants it, and what was done to it.
 
     Args:
@@ -37,17 +58,22 @@ def prepared(
     notes = mended(proto)
     if written:
         notes.append("names and texts that are no UTF-8 written with the numbers of their bytes")
-    light = disguised(proto)
+    before = disguised(proto)
+    light, converted = _levelled(before)
     _check(light, name)
     light = _inlined(light, notes)
     lifted = lift_weights(light)
     if lifted:
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")
+    own = weights
     light, weights = brought(
         listed(light), weights, notes, opset or TARGET_OPSET, exactly=opset is not None
     )
     light = modern_ir(light, notes, exactly=opset is not None)
-    return _inferred(restored(light), notes), weights, notes
+    light, weights = in_onnx_layout(restored(light), weights, notes)
+    turned = any(map(has_channels_last, before.graph.node))
+    doubtful = converted or turned or weights is not own
+    return Made(_inferred(light, notes), weights, notes, restored(before) if doubtful else None)
 
 
 def _check(light: ModelProto, name: str) -> None:
@@ -71,6 +97,16 @@ def _check(light: ModelProto, name: str) -> None:
         raise ModelError(
             f"{name}: not a valid ONNX model ({_line(error)})", "export it again"
         ) from None
+
+
+def _levelled(proto: ModelProto) -> tuple[ModelProto, bool]:
+    """Return a model whose functions are at its opset, and whether onnx has to convert them yet."""
+    if not has_other_opsets(proto):
+        return proto, False
+    try:
+        return raised_functions(proto), False
+    except Unraisable:
+        return proto, True
 
 
 def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from functools import cache
 
 import onnx.defs
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 from onnx.defs import OpSchema
 
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, standard_opset
 from onnxcam.model.passes import arithmetic_steps, form_steps, sampling_steps  # noqa: F401
+from onnxcam.model.passes.lift import constant_node
 from onnxcam.model.passes.site import Site, Unraisable, pop, step_of
 
 # Attributes that never made a difference to what is computed, and that newer versions lack.
@@ -38,13 +39,48 @@ def raised(proto: ModelProto, opset: int) -> ModelProto:
     site = Site(proto)
     _raise_graph(out.graph, standard_opset(proto), opset, site)
     out.graph.initializer.extend(site.added)
-    for entry in out.opset_import:
-        if entry.domain in STANDARD_DOMAINS:
-            entry.version = opset
+    _set_opset(out, opset)
     return out
 
 
-def _raise_graph(graph: GraphProto, old: int, new: int, site: Site) -> None:
+def raised_functions(proto: ModelProto) -> ModelProto:
+    """Return a model whose functions, and itself, are all at the newest opset that one of them has.
+
+    Args:
+        proto: The model.
+
+    Raises:
+        Unraisable: An operator has no newer form that computes the same.
+    """
+    top = max(map(_own_opset, (proto, *proto.functions)))
+    out = raised(proto, top)
+    for function in out.functions:
+        site = Site(ModelProto(graph=GraphProto(node=function.node)))
+        _raise_graph(function, _own_opset(function), top, site)
+        made = GraphProto(node=(constant_node(t) for t in site.added))
+        made.node.extend(function.node)
+        del function.node[:]
+        function.node.extend(made.node)
+        _set_opset(function, top)
+    return out
+
+
+def has_other_opsets(proto: ModelProto) -> bool:
+    """Tell whether a function of a model is at another opset than the model."""
+    return any(_own_opset(f) not in (0, _own_opset(proto)) for f in proto.functions)
+
+
+def _own_opset(part: ModelProto | FunctionProto) -> int:
+    return next((o.version for o in part.opset_import if o.domain in STANDARD_DOMAINS), 0)
+
+
+def _set_opset(part: ModelProto | FunctionProto, opset: int) -> None:
+    for entry in part.opset_import:
+        if entry.domain in STANDARD_DOMAINS:
+            entry.version = opset
+
+
+def _raise_graph(graph: GraphProto | FunctionProto, old: int, new: int, site: Site) -> None:
     """Raise the nodes of a graph and of the bodies in it, in place."""
     nodes: list[NodeProto] = []
     changed = False

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx
+import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import Emitter, dtype_of, imported, node_proto, shape_of
-from onnxcam.graph.emit.walks import STANDARD_DOMAINS
-from onnxcam.model.weights import Weights
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_node
+from onnxcam.model.passes.disguise import stamped
+from onnxcam.model.weights import SMALL, Bytes, Weights, lighten
 
 
 def spelled(
     proto: ModelProto, weights: Weights, wanted: Callable[[NodeProto], bool]
-) -> tuple[ModelProto, list[str]]:
+) -> tuple[ModelProto, Weights, list[str]]:
     """Return a model in which some operators are replaced by their definitions.
 
     Args:
@@ -25,7 +26,7 @@ def spelled(
         wanted: Tells of a node of the main graph whether it shall be replaced.
 
     Returns:
-        The model, and the operators that were replaced.
+        The model, its weights, and the operators that were replaced.
 
     Raises:
         UnsupportedOp: The definition does not cover what a node says.
@@ -36,7 +37,7 @@ def spelled(
         if wanted(node) and is_defined(node.domain, node.op_type)
     ]
     if not chosen:
-        return proto, []
+        return proto, weights, []
     graph = imported(proto)
     weights.deferred(
         (t for n in graph.nodes for t in n.inputs if isinstance(t, gs.Constant)), proto
@@ -44,33 +45,43 @@ def spelled(
     opsets = {
         "" if o.domain in STANDARD_DOMAINS else o.domain: o.version for o in proto.opset_import
     }
-    op = Emitter(graph, opsets)
+    op, scout = Emitter(graph, opsets), Emitter(graph, opsets)  # the scout's nodes are not kept
     out = ModelProto()
     out.CopyFrom(proto)
     del out.graph.node[:]
     constants: dict[str, gs.Constant] = {}
     for i, (node, source) in enumerate(zip(list(graph.nodes), proto.graph.node, strict=True)):
         if i not in chosen:
-            _infer(op, node)
+            if any(shape_of(t) is None for t in node.outputs if t.name):
+                stamped(scout, node)
             out.graph.node.append(source)
             continue
         for made in _replaced(op, node):
             out.graph.node.append(node_proto(made))
             constants.update({t.name: t for t in made.inputs if isinstance(t, gs.Constant)})
-    held = {t.name for t in proto.graph.initializer}
-    for name, tensor in constants.items():
-        if name not in held:
-            out.graph.initializer.append(numpy_helper.from_array(tensor.values, name))
-    return out, sorted({proto.graph.node[i].op_type for i in chosen})
+    weights = _held(out, weights, constants)
+    return out, weights, sorted({proto.graph.node[i].op_type for i in chosen})
 
 
-def _infer(op: Emitter, node: gs.Node) -> None:
-    """Stamp types on the outputs of a node that stays, where they are not known."""
-    if any(shape_of(t) is None for t in node.outputs if t.name):
-        try:
-            op.infer(node)
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError):
-            return
+def _held(proto: ModelProto, weights: Weights, constants: dict[str, gs.Constant]) -> Weights:
+    """Add constants to a model, in place, without weights that nobody uses; return its weights."""
+    used = {name for node in every_node(proto.graph) for name in node.input}
+    used.update(v.name for v in proto.graph.output)
+    kept = [t for t in proto.graph.initializer if t.name in used]
+    names = {t.name for t in kept}
+    fresh = [(name, t) for name, t in constants.items() if name not in names]
+    copy = GraphProto()
+    copy.initializer.extend(kept)
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(copy.initializer)
+    large: dict[str, Bytes] = {}
+    for tensor in (numpy_helper.from_array(t.values, name) for name, t in fresh):
+        if len(tensor.raw_data) > SMALL:
+            large[tensor.name] = np.frombuffer(tensor.raw_data, np.uint8)
+            lighten(tensor)
+        proto.graph.initializer.append(tensor)
+    found = {name: weights[name] for name in weights if name in used}
+    return Weights({**found, **large}, weights.external & used)
 
 
 def _replaced(op: Emitter, node: gs.Node) -> list[gs.Node]:

@@ -209,10 +209,15 @@ def legend(
 
 
 def heading(title: str, subtitle: str, width: int) -> Image.Image | None:
-    """Return the title block of a figure, or None where both texts are empty."""
+    """Return the title block of a figure, or None where both texts are empty.
+
+    What is in further lines of the subtitle is to be seen: written out, as dark as the title.
+    """
+    how, *more = subtitle.splitlines() or [""]
     texts = [
         text_block(title, TITLE_SIZE, width, lines=2),
-        text_block(subtitle, TEXT_SIZE, width, lines=2, ink=MUTED),
+        text_block(how, TEXT_SIZE, width, lines=2, ink=MUTED),
+        *(text_block(each, TEXT_SIZE, width, lines=8) for each in more),
     ]
     return stack(texts, gap=2, margin=0) if any(texts) else None
 

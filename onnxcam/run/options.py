@@ -1,0 +1,30 @@
+"""The options that explainers of any kind have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from onnxcam.inputs import InputSpec
+from onnxcam.inputs.description import Labels
+from onnxcam.run.runner import Upsampling
+from onnxcam.run.sampling import Progress
+from onnxcam.run.session import Device
+
+
+class Options(TypedDict, total=False):
+    """The options of an :class:`onnxcam.Explainer` that do not change what it returns."""
+
+    reduction_layer: str | None
+    class_axis: int | None
+    device: Device
+    preprocess: str | os.PathLike[str] | InputSpec | None
+    labels: Labels
+    upsampling: Upsampling
+    parameters: Mapping[str, Any] | None
+    seed: int
+    progress: Progress | None
+    batch_size: int
+    threads: int | None
+    cache: bool

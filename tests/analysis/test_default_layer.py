@@ -1,0 +1,227 @@
+"""The default layer is what an expert would name: kinds of heads, and what cannot be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+from support.curve_texts import ACTIVATIONS, CONSTANTS, NORMALISATIONS
+
+from onnxcam import Explainer
+from onnxcam.analysis.layers import Catalog, catalog
+from onnxcam.analysis.record import read, written
+from onnxcam.errors import ModelError
+from onnxcam.model.model import load
+
+_RNG = np.random.default_rng(0)
+
+
+def _model(text: str, opset: int = 20, **weights: Any) -> onnx.ModelProto:
+    """Return a model from ONNX's text form, with random weights of these shapes (or arrays)."""
+    proto = parser.parse_model(f'<ir_version: 9, opset_import: ["" : {opset}, "own" : 1]> {text}')
+    for name, given in weights.items():
+        value = given if isinstance(given, np.ndarray) else _RNG.normal(size=given).astype("f4")
+        proto.graph.initializer.append(numpy_helper.from_array(value, name))
+    return proto
+
+
+def _catalog(text: str, **weights: Any) -> Catalog:
+    return catalog(load(_model(text, **weights)))
+
+
+# ---- logits are no layer
+
+_DECODER = "c = Conv<pads = [1,1,1,1]>(x, w) decoder = Relu(c)"
+_W = {"w": (8, 3, 3, 3), "v": (5, 8, 1, 1), "scale": np.array([1, 1, 2, 2], "f4")}
+DENSE = {
+    "a Conv": "y = Conv(decoder, v)",
+    "Resize": "h = Conv(decoder, v) y = Resize<mode = \"linear\">(h, , scale)",
+    "Resize, Sigmoid": "h = Conv(decoder, v) u = Resize(h, , scale) y = Sigmoid(u)",
+    "Resize, Softmax": "h = Conv(decoder, v) u = Resize(h, , scale) y = Softmax<axis = 1>(u)",
+    "a bias of its own": "h = Conv(decoder, v) y = Add(h, bias)",
+    "a scale, Pad": "h = Conv(decoder, v) s = Mul(h, half) y = Pad(s, pads)",
+    "ReLU": "h = Conv(decoder, v) y = Relu(h)",
+    "a crop": "h = Conv(decoder, v) y = Slice(h, one, six, two)",
+    "Transpose": "h = Conv(decoder, v) b = Add(h, bias) y = Transpose<perm = [0, 2, 3, 1]>(b)",
+    "BatchNormalization": "h = Conv(decoder, v) y = BatchNormalization(h, g, g, g, g)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_logits_in_front_of_their_last_steps_are_no_layer(name: str) -> None:
+    shape = {"Transpose": "N,H,W,5"}.get(name, "N,5,H,W")
+    found = _catalog(
+        f"g (float[N,3,8,8] x) => (float[{shape}] y) {{ {_DECODER} {DENSE[name]} }}",
+        **_W, bias=(5, 1, 1), half=np.array(0.5, "f4"), pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        one=np.array([1]), six=np.array([6]), two=np.array([2]), g=np.ones(5, "f4"),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name == "decoder"
+    assert not found.warnings
+
+
+def test_logits_can_still_be_named() -> None:
+    text = f"g (float[N,3,8,8] x) => (float[N,5,H,W] y) {{ {_DECODER} {DENSE['Resize']} }}"
+    assert Explainer(_model(text, **_W), feature_layer="h", cache=False).feature.name == "h"
+
+
+def test_heads_of_several_scales_are_no_layer() -> None:
+    found = _catalog(
+        "g (float[1,3,8,8] x) => (float[1,5,20] y) {"
+        "c = Conv<pads = [1,1,1,1]>(x, w) trunk = Relu(c)"
+        "d = Conv<strides = [2,2]>(trunk, s) small = Relu(d)"
+        "a = Conv(trunk, v) b = Conv(small, v) p = Reshape(a, flat) q = Reshape(b, flat)"
+        "j = Concat<axis = 2>(p, q) y = Sigmoid(j) }",
+        **_W, s=(8, 8, 1, 1), flat=np.array([1, 5, -1]),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name == "trunk"
+
+
+@pytest.mark.parametrize("skip", ["x", "stem", "bent"])
+@pytest.mark.parametrize("sum_", ["Add(h, {})", "Sub({}, h)"])
+def test_the_input_of_a_global_skip_is_no_layer(skip: str, sum_: str) -> None:
+    found = _catalog(
+        "g (float[N,3,8,8] x) => (float[N,3,8,8] y) {"
+        "f = Conv(x, w) first = Relu(f) stem = Conv(first, u) bent = Tanh(stem)"
+        "a = Conv(bent, w) mid = Relu(a) b = Conv(mid, z) last = Relu(b) h = Conv(last, u)"
+        f"y = {sum_.format(skip)} }}",
+        w=(8, 3, 1, 1), u=(3, 8, 1, 1), z=(8, 8, 1, 1),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name == "last"
+
+
+def test_probabilities_that_are_averaged_are_no_layer() -> None:
+    for pool in ("p = ReduceMean(s, axes)", "p = GlobalAveragePool(s)"):
+        found = _catalog(
+            f"g (float[N,3,8,8] x) => (float[N,5,1,1] y) {{ {_DECODER} h = Conv(decoder, v)"
+            f" s = Sigmoid(h) {pool} y = Identity(p) }}",
+            **_W, axes=np.array([2, 3]),
+        )  # fmt: skip
+        assert found.feature is not None
+        assert found.feature.name == "decoder"
+
+
+# ---- activations and normalisations by what they compute
+
+
+@pytest.mark.parametrize("name", set(ACTIVATIONS) - {"Max of one"})
+def test_an_activation_is_found_before_a_pool(name: str) -> None:
+    found = _catalog(
+        f"g (float[1,8,6,6] i) => (float[1,8] z) <{CONSTANTS}> {{ x = Conv(i, w) "
+        f"{ACTIVATIONS[name]} pooled = MaxPool<kernel_shape = [2,2], strides = [2,2]>(y)"
+        "mean = GlobalAveragePool(pooled) flat = Flatten(mean) z = Gemm(flat, fc) }",
+        w=(8, 8, 1, 1), fc=(8, 8),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name == ("r" if name == "through a cast" else "y")
+
+
+@pytest.mark.parametrize("name", NORMALISATIONS)
+def test_a_normalisation_is_found_before_a_product(name: str) -> None:
+    if name == "... over the channels":
+        pytest.skip("of a convolutional network, where no product of tokens follows")
+    text = NORMALISATIONS[name]
+    found = _catalog(
+        f"g (int64[N,5] ids) => (float[N,5,3] z) <{CONSTANTS}> {{ e = Gather(table, ids) "
+        f"x = MatMul(e, w) {text} h1 = MatMul(y, w) h2 = MatMul(h1, w) z = MatMul(h2, head) }}",
+        table=(9, 6), w=(6, 6), head=(6, 3),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert (found.feature.name, found.feature_reason[-13:]) == ("y", "normalisation")
+
+
+# ---- what cannot be read, and what no position reaches
+
+_STRANGE = (
+    "g (float[1,3,8,8] x) => (float[1,4] y) { c = Conv(x, w) early = Relu(c)"
+    "o = own.Twist(early) late = Relu(o) {more} m = ReduceMean<keepdims = 0>(late, axes)"
+    "y = MatMul(m, fc) }"
+)
+
+
+def test_later_layers_that_cannot_be_read_are_counted_and_named() -> None:
+    text = _STRANGE.replace("{more}", "")
+    found = _catalog(text, w=(8, 3, 1, 1), axes=np.array([2, 3]), fc=(8, 4))
+    assert found.feature is not None
+    assert found.feature.name == "early"
+    assert "the last layer that can be read" in found.feature_reason
+    (said,) = found.warnings
+    assert "later layers could not be read" in said
+    assert "'o' (Twist)" in said
+
+
+def test_nothing_is_said_where_all_is_read() -> None:
+    found = _catalog(
+        f"g (float[N,3,8,8] x) => (float[N,5,H,W] y) {{ {_DECODER} y = Conv(decoder, v) }}", **_W
+    )
+    assert not found.warnings
+    assert found.feature_reason.startswith("the last layer before the score")
+
+
+def test_warnings_are_kept_with_what_is_known() -> None:
+    text = _STRANGE.replace("{more}", "")
+    proto = _model(text, w=(8, 3, 1, 1), axes=np.array([2, 3]), fc=(8, 4))
+    first, second = load(proto), load(proto)
+    assert read(second, None, written(first, None))
+    assert catalog(second).warnings == catalog(first).warnings != ()
+
+
+PICKS = {
+    "Gather": "logits = Gather<axis = 1>(all, five)",
+    "Gather, computed": "n = ReduceMax<keepdims = 0>(ids) logits = Gather<axis = 1>(all, n)",
+    "Slice": "s = Slice(all, fives, ends, ones) logits = Squeeze(s, ones)",
+    "GatherND": "logits = GatherND(all, pair)",
+    "GatherND, per input": "logits = GatherND<batch_dims = 1>(all, fives2)",
+    "GatherElements": "s = GatherElements<axis = 1>(all, row) logits = Squeeze(s, ones)",
+}
+
+
+@pytest.mark.parametrize("name", PICKS)
+def test_one_row_of_many_is_no_layer(name: str) -> None:
+    """Where tokens never meet, the row that is picked is all that matters: that is said."""
+    proto = _model(
+        "g (int64[1,6] ids) => (float[1,3] logits) { e = Gather(table, ids)"
+        f"m = MatMul(e, w) r = Relu(m) all = MatMul(r, head) {PICKS[name]} }}",
+        table=(9, 4), w=(4, 8), head=(8, 3), five=np.array(5), fives=np.array([5]),
+        ends=np.array([6]), ones=np.array([1]), pair=np.array([[0, 5]]),
+        fives2=np.array([[5]]), row=np.full((1, 1, 3), 5),
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="position .* reaches the score"):
+        Explainer(proto, cache=False)
+
+
+@pytest.mark.parametrize("name", PICKS)
+def test_the_layer_before_tokens_meet_is_the_default(name: str) -> None:
+    proto = _model(
+        "g (int64[1,6] ids) => (float[1,3] logits) { e = Gather(table, ids)"
+        "m = MatMul(e, w) before = Relu(m) t = Transpose<perm = [0, 2, 1]>(before)"
+        "k = MatMul(before, t) p = Softmax(k) met = MatMul(p, before)"
+        "sum = Add(met, before) late = Relu(sum)"
+        f"all = MatMul(late, head) {PICKS[name]} }}",
+        table=(9, 4), w=(4, 8), head=(8, 3), five=np.array(5), fives=np.array([5]),
+        ends=np.array([6]), ones=np.array([1]), pair=np.array([[0, 5]]),
+        fives2=np.array([[5]]), row=np.full((1, 1, 3), 5),
+    )  # fmt: skip
+    found = catalog(load(proto))
+    assert found.feature is not None
+    assert found.feature.name == "before"
+    assert "every position reaches the score" in found.feature_reason
+
+
+def test_a_map_of_one_position_says_so() -> None:
+    explainer = Explainer(
+        _model(
+            "g (float[N,1,T] x) => (float[N,4] y) { c = Conv<strides = [8]>(x, w) a = Relu(c)"
+            "p = GlobalAveragePool(a) f = Flatten(p) y = Gemm(f, fc) }",
+            w=(6, 1, 8), fc=(6, 4),
+        ),
+        cache=False,
+    )  # fmt: skip
+    short, long = (explainer(_RNG.normal(size=(1, 1, t)).astype("f4"), 1) for t in (8, 64))
+    assert any("single position" in said for said in short.diagnosis)
+    assert not any("single position" in said for said in long.diagnosis)

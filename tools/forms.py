@@ -1,0 +1,103 @@
+"""Put MobileNetV2 and a ViT by every exporter into every form, and hold each against the float file.
+
+    python tools/envs.py library-survey tensorflow paddle mxnet     # what exporters need
+    PYTHON tools/forms.py run                                       # writes docs/forms.*
+    PYTHON tools/forms.py run --exporter "torch script" --form "QDQ static" --network ViT
+    python tools/forms.py page --check
+
+Right is: the default layer has the values of the float file's, the map is the same (relative L2 of
+1e-6 in float, 2e-3 in half, or four times what the form itself moves the file's output, where that
+is more; Spearman's correlation of 0.95 in int8), onnxcam's own check of the conversion passes, and
+the explained file, run beside the plain one, predicts the same. Where no registry has an exporter,
+a file by it from ../shared/models stands in, or the table says that it is absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+RESULTS = ROOT / "docs" / "forms.json"
+
+
+def main() -> int:
+    """Run the tool; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="make the files and look at them")
+    run.add_argument("--exporter", action="append", help="only this one")
+    run.add_argument("--form", action="append", help="only this one")
+    run.add_argument("--network", action="append", help="MobileNetV2 or ViT")
+    run.add_argument("--folder", type=Path, default=_folder(), help="where exports are kept")
+    run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
+    run.add_argument("--missing", action="store_true", help="only what has no result yet")
+    page = commands.add_parser("page", help="write the page from the JSON file")
+    page.add_argument("--check", action="store_true", help="compare, do not write")
+    options = parser.parse_args()
+    if options.command == "page":
+        from forms import page as pages
+
+        return pages.write(ROOT / "docs", check=options.check)
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return _run(options)
+
+
+def _folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "onnxcam" / "forms"
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    from forms.catalogue import FORMS
+    from forms.check import cell, reference
+    from forms.results import Results
+    from forms.sources import EXPORTERS, NotMadeError, networks, source
+    from onnxcam.errors import OnnxcamError
+
+    torch.set_num_threads(1)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results = Results(options.results)
+    for network in options.network or networks():
+        for exporter in options.exporter or EXPORTERS:
+            try:
+                made = source(exporter, network, options.folder)
+            except NotMadeError as error:
+                results.absent(exporter, network, str(error))
+                print(f"{exporter} {network}: {error}", flush=True)
+                continue
+            try:
+                truth = reference(made)
+            except OnnxcamError as error:
+                truth = None
+                print(f"{exporter} {network}: refused: {error}", flush=True)
+            for form in FORMS:
+                wanted = not options.form or form.name in options.form
+                if not wanted or (options.missing and results.has(exporter, network, form.name)):
+                    continue
+                begin = time.perf_counter()
+                with tempfile.TemporaryDirectory() as folder:
+                    found = cell(made, form, truth, Path(folder))
+                found.network = network
+                results.add(found)
+                seconds = time.perf_counter() - begin
+                print(
+                    f"{seconds:4.0f} s  {exporter} {network} {form.name}: {found.verdict} "
+                    f"{found.note} ({found.map:.2g}, {found.own:.2g})", flush=True,
+                )  # fmt: skip
+    print(json.dumps(results.summary()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

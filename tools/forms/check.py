@@ -1,0 +1,220 @@
+"""One cell of the table: a file in a form, against the exporter's own float file."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from scipy.stats import spearmanr
+from survey.tape import relative
+
+import onnxcam
+from forms.catalogue import FLOAT, HALF, INT8, Form
+from forms.sources import Array, NotMadeError, Source
+from onnxcam.errors import OnnxcamError
+
+RIGHT, REFUSED, WARNED, WRONG, NOT_MADE = "right", "refused", "warned", "WRONG", "not made"
+MAP = {FLOAT: 1e-6, HALF: 2e-3, INT8: 0.95}
+# Float: nearer than this is the same tensor. Half: its rounding, 2^-11, over fifty layers.
+FEATURE = {FLOAT: 1e-4, HALF: 2e-2}
+OUTPUT = {FLOAT: 1e-5, HALF: 2e-3, INT8: 0.1}
+OWN = 4.0  # a form that rounds otherwise (fused, another opset's operators) may move a map by this
+# times what it moves the plain file's output
+
+
+@dataclass
+class Cell:
+    """What came of a file in a form.
+
+    Attributes:
+        exporter: Who wrote the file.
+        network: Which network.
+        form: Its form.
+        verdict: "right", "refused", "warned", "WRONG" (and nothing was said) or "not made".
+        note: Why, in words.
+        layer: The default feature layer.
+        feature: Relative L2 distance of its values from those of the float file's.
+        map: That of the map; for int8 Spearman's correlation of the maps before the ReLU.
+        own: How far the form itself moves the plain file's output.
+        output: How far the explained file's output is from the plain one's, relative.
+    """
+
+    exporter: str
+    network: str
+    form: str
+    verdict: str = RIGHT
+    note: str = ""
+    layer: str = ""
+    feature: float = math.nan
+    map: float = math.nan
+    own: float = math.nan
+    output: float = math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {k: _plain(v) for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the float file gives.
+
+    Attributes:
+        feature: The feature layer's values.
+        raw: The map.
+        signed: The map before its ReLU.
+        scores: The plain file's outputs.
+        target: The class that is explained.
+    """
+
+    feature: Array
+    raw: Array
+    signed: Array
+    scores: Array
+    target: int
+
+
+def reference(source: Source) -> Reference:
+    """Explain an exporter's float file."""
+    scores = _run(str(source.path), source.feeds)[0]
+    target = int(scores.reshape(scores.shape[0], scores.shape[1], -1)[0].sum(-1).argmax())
+    (name, x), *_ = source.feeds.items()
+    said, feature = _explained(source.path, x, target)[:2]
+    return Reference(feature, said.raw_map, said.signed_map, scores, target)
+
+
+def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> Cell:
+    """Put a file into a form and look at what comes of it."""
+    found = Cell(source.exporter, source.network, form.name)
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        path = Path(own) / "form.onnx"
+        try:
+            form.make(source, path)
+            plain = _run(str(path), _fitting(path, source.feeds))
+        except NotMadeError as error:
+            found.verdict, found.note = NOT_MADE, str(error)
+            return found
+        except Exception as error:  # noqa: BLE001  # another tool's, or ONNX Runtime's
+            found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {_line(error)[:120]}"
+            return found
+        if truth is None:
+            found.verdict, found.note = NOT_MADE, "the float file itself is refused"
+            return found
+        try:
+            _look(path, plain, source, form, truth, found)
+        except OnnxcamError as error:
+            found.verdict, found.note = REFUSED, _line(error)
+        except Exception as error:  # noqa: BLE001  # that is what is looked for
+            found.verdict, found.note = WRONG, f"{type(error).__name__}: {_line(error)}"
+    return found
+
+
+def _look(
+    path: Path, plain: list[Array], source: Source, form: Form, truth: Reference, found: Cell
+) -> None:
+    (_, x), *_ = source.feeds.items()
+    said, feature, outputs, warned = _explained(path, x, truth.target)
+    problems: list[str] = []
+    found.layer, found.own = said.feature_layer, relative(_first(plain[0]), _first(truth.scores))
+    feature = feature.reshape(1, *feature.shape[-truth.feature.ndim + 1 :])
+    feature = feature[:1]
+    if feature.size != truth.feature.size:
+        problems.append(f"another layer: {feature.shape}, not {truth.feature.shape}")
+    elif form.group == INT8:
+        found.feature = float(np.corrcoef(feature.ravel(), truth.feature.ravel())[0, 1])
+        problems += [] if found.feature > 0.9 else ["another layer, or another order of its axes"]
+    else:
+        found.feature = relative(feature, truth.feature)
+        limit = max(FEATURE[form.group], OWN * found.own)
+        problems += [] if found.feature <= limit else ["the feature layer has other values"]
+    found.map, problem = _map(said, truth, form, found.own)
+    problems += problem
+    found.output = max(map(relative, outputs, plain))
+    if found.output > OUTPUT[form.group]:
+        problems.append(f"the explained file's output is {found.output:.2g} off")
+    if problems:
+        found.verdict, found.note = (WARNED if warned else WRONG), "; ".join(problems)
+
+
+def _map(said: Any, truth: Reference, form: Form, own: float) -> tuple[float, list[str]]:
+    if said.raw_map.shape != truth.raw.shape:
+        return math.inf, [f"a map of {said.raw_map.shape}, not {truth.raw.shape}"]
+    if form.group == INT8:
+        like = float(spearmanr(said.signed_map.ravel(), truth.signed.ravel()).statistic)
+        return like, [] if like >= MAP[INT8] else [f"Spearman {like:.2f}"]
+    off = relative(said.signed_map, truth.signed)
+    limit = max(MAP[form.group], OWN * own)
+    return off, [] if off <= limit else [f"the map is {off:.2g} off"]
+
+
+def _explained(path: Path, x: Array, target: int) -> tuple[Any, Array, list[Array], bool]:
+    """Explain and convert: explanation, feature layer, the explained file's outputs, warned."""
+    explain = onnxcam.Explainer(str(path), cache=False, threads=1, upsampling="none")
+    port = explain.input
+    shown = x if port.dtype is None else x.astype(port.dtype)
+    shape = port.shape or ()
+    batched = len(shape) == x.ndim
+    said = explain(shown if batched else shown[0], target=target)
+    output = path.with_name("explained.onnx")
+    try:
+        onnxcam.convert(
+            str(path), str(output), target=target, expose=["feature"], upsampling="none"
+        )
+        names = [o.name for o in _session(str(output)).get_outputs()]
+        values = dict(zip(names, _run(str(output), _fitting(path, {port.name: x})), strict=True))
+    finally:
+        output.unlink(missing_ok=True)
+    plain = [values[n] for n in names if not n.startswith("onnxcam.")]
+    feature = values["onnxcam.feature"].astype(np.float32)
+    own_map = values["onnxcam.map"]
+    own_map = own_map.reshape(-1, *own_map.shape[-said.raw_map.ndim :])[0]
+    off = relative(own_map, said.raw_map)
+    if off > 0.02:
+        raise AssertionError(f"the converted file's map is {off:.2g} off the explainer's")
+    warned = bool(said.diagnosis) or "nothing is known" in explain.catalog.feature_reason
+    return said, feature, plain, warned
+
+
+def _fitting(path: Path, feeds: dict[str, Array]) -> dict[str, Array]:
+    """Return feeds in the dtype and batch that a file wants."""
+    port = _session(str(path)).get_inputs()[0]
+    (_, x), *_ = feeds.items()
+    if len(port.shape) == x.ndim - 1:
+        x = x[0]
+    elif isinstance(port.shape[0], int) and port.shape[0] > 1:
+        x = np.repeat(x, port.shape[0], axis=0)
+    half = port.type == "tensor(float16)"
+    return {port.name: x.astype(np.float16 if half else np.float32)}
+
+
+def _first(values: Array) -> Array:
+    """Return the scores of the first picture."""
+    return values[:1].reshape(-1) if values.ndim > 1 else values
+
+
+def _session(path: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _run(path: str, feeds: dict[str, Array]) -> list[Array]:
+    session = _session(path)
+    name = session.get_inputs()[0].name
+    return list(session.run(None, dict.fromkeys([name], next(iter(feeds.values())))))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if not math.isfinite(value) else float(f"{value:.3g}")
+    return value

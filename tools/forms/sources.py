@@ -1,0 +1,206 @@
+"""The files that the forms are made of: MobileNetV2 and a ViT by each exporter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from envs import interpreter
+from survey.networks import pictures, quiet
+from torch import Tensor, nn
+
+from forms import torch_nets
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "models"
+SHAPE = (3, 192, 256)
+Array = np.ndarray[Any, Any]
+EXPORTERS = (
+    "torch script", "torch dynamo", "keras3", "tf2onnx", "tflite", "tfjs", "Paddle", "MXNet",
+    "MATLAB", "Caffe2", "CNTK", "skl2onnx",
+)  # fmt: skip
+# Where the exporter cannot be had from a package registry, a file by it stands in: another network.
+STAND_INS = {
+    "MATLAB": "opendenoising_dncnn_from_matlab.onnx",
+    "Caffe2": "squeezenet_fp16_winml_caffe2.onnx",
+    "CNTK": "mnist_cntk_opset7.onnx",
+}
+ABSENT = {
+    "tfjs": "tensorflowjs, which writes what it reads, has no release for the TensorFlow at hand",
+    "skl2onnx": "scikit-learn has neither network, and nothing to lay a map over",
+}
+
+
+class NotMadeError(Exception):
+    """A file could not be made; the message says why."""
+
+
+@dataclass
+class Source:
+    """A file that an exporter wrote.
+
+    Attributes:
+        exporter: Who.
+        network: "MobileNetV2", "ViT", or the stand-in's file name.
+        path: The file.
+        feeds: An input.
+        target: The class that is explained: the one with the highest score.
+        more: Ways to export again otherwise: "batch 8", "opset 9" ...
+    """
+
+    exporter: str
+    network: str
+    path: Path
+    feeds: dict[str, Array]
+    target: int = 0
+    more: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+
+
+def source(exporter: str, network: str, folder: Path) -> Source:
+    """Write (or find) an exporter's file of a network.
+
+    Raises:
+        NotMadeError: It cannot be made here.
+    """
+    if exporter in ABSENT:
+        raise NotMadeError(ABSENT[exporter])
+    if exporter in STAND_INS:
+        path = SHARED / STAND_INS[exporter]
+        if network != "MobileNetV2":
+            raise NotMadeError("no registry has the exporter, and no file of a ViT by it is at hand")
+        if not path.exists():
+            raise NotMadeError(f"no registry has the exporter, and {path.name} is not at hand")
+        return Source(exporter, path.name, path, _feeds(path))
+    path = folder / f"{exporter.replace(' ', '-')}.{network}.onnx"
+    if exporter.startswith("torch"):
+        return _torch(exporter, network, path)
+    if exporter == "keras3":
+        return _keras(network, path)
+    return _elsewhere(exporter, network, path)
+
+
+def _torch(exporter: str, network: str, path: Path) -> Source:
+    net, x = torch_nets.network(network), pictures(SHAPE, 1, seed=11)
+    write = _script if exporter == "torch script" else _dynamo
+    if not path.exists():
+        write(path, net, x)
+    more = {
+        "batch 1": lambda p: write(p, net, x, batch=1),
+        "batch 8": lambda p: write(p, net, x, batch=8),
+        "fp16 torch half": lambda p: write(p, _half(net), x.half()),
+        "no batch": lambda p: write(p, _Single(net), x[0], batch=0),
+    }
+    numbers = range(7, 21) if exporter == "torch script" else range(18, 27)
+    for number in numbers:
+        more[f"opset {number}"] = lambda p, n=number: write(p, net, x, opset=n)  # type: ignore[misc]
+    return Source(exporter, network, path, {"input": x.numpy()}, more=more)
+
+
+class _Single(nn.Module):
+    """A network of one picture, without a batch axis."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [3, H, W] to [C]."""
+        y: Tensor = self.net(x[None])[0]
+        return y
+
+
+def _half(net: nn.Module) -> nn.Module:
+    import copy
+
+    return copy.deepcopy(net).half()
+
+
+def _script(
+    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
+) -> None:
+    axes = {"input": {0: "batch"}, "output": {0: "batch"}} if batch is None else None
+    shown = x if not batch or batch == 1 else x.repeat(batch, 1, 1, 1)
+    with quiet(), torch.no_grad():
+        torch.onnx.export(
+            net, (shown,), str(path), dynamo=False, input_names=["input"],
+            output_names=["output"], dynamic_axes=axes, opset_version=opset,
+        )  # fmt: skip
+
+
+def _dynamo(
+    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
+) -> None:
+    shapes = ({0: torch.export.Dim("batch")},) if batch is None else None
+    shown = x if batch in (0, 1) else x.repeat(batch or 2, 1, 1, 1)
+    with quiet(), torch.no_grad():
+        torch.onnx.export(
+            net, (shown,), str(path), dynamo=True, input_names=["input"],
+            output_names=["output"], dynamic_shapes=shapes, opset_version=opset, verbose=False,
+            external_data=False,
+        )  # fmt: skip
+
+
+def _keras(network: str, path: Path) -> Source:
+    os.environ["KERAS_BACKEND"] = "torch"
+    if network != "MobileNetV2":
+        raise NotMadeError("keras has no ViT of its own")
+    height, width = SHAPE[1:]
+    x = pictures((height, width, 3), 1, seed=11)
+    if not path.exists():
+        net = torch_nets.keras_mobilenet((height, width, 3))
+        with quiet():
+            net.export(str(path), format="onnx", verbose=False)
+    return Source("keras3", network, path, {_input(path): x.numpy()})
+
+
+def _elsewhere(exporter: str, network: str, path: Path) -> Source:
+    """Let the Python of another environment write the file; see makers.py."""
+    name = {"tf2onnx": "tensorflow", "tflite": "tensorflow"}.get(exporter, exporter.lower())
+    python = interpreter(name)
+    if not path.exists():
+        if not python.is_file():
+            raise NotMadeError(f"no environment: python tools/envs.py {name}")
+        maker = Path(__file__).with_name("makers.py")
+        command = [str(python), str(maker), exporter, network, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        if done.returncode:
+            raise NotMadeError(done.stderr.strip().splitlines()[-1][:200])
+    return Source(exporter, network, path, _feeds(path))
+
+
+def _feeds(path: Path) -> dict[str, Array]:
+    graph = onnx.load(str(path), load_external_data=False).graph
+    weights = {t.name for t in graph.initializer}
+    port = next(i for i in graph.input if i.name not in weights)
+    sizes = [d.dim_value for d in port.type.tensor_type.shape.dim]
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
+    shape = tuple(d if d > 0 else s for d, s in zip(sizes, (1, *SHAPE), strict=True))
+    return {port.name: pictures(shape[1:], 1, seed=11).numpy().astype(dtype)}
+
+
+def _input(path: Path) -> str:
+    return str(onnx.load(str(path)).graph.input[0].name)
+
+
+@cache
+def networks() -> tuple[str, ...]:
+    """Return the networks' names."""
+    return ("MobileNetV2", "ViT")
+
+
+def every(folder: Path) -> Iterator[tuple[str, str, Source | str]]:
+    """Yield exporter, network, and the source or why there is none."""
+    for network in networks():
+        for exporter in EXPORTERS:
+            try:
+                yield exporter, network, source(exporter, network, folder)
+            except NotMadeError as error:
+                yield exporter, network, str(error)

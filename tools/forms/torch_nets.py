@@ -1,0 +1,51 @@
+"""MobileNetV2 and a ViT with weights that are not degenerate, as torch and keras modules."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from survey.networks import Subject, made
+from torch import nn
+
+SHAPE, CLASSES = (3, 192, 256), 17
+
+
+@cache
+def network(name: str) -> nn.Module:
+    """Return a network of torchvision's (MobileNetV2) or timm's (ViT) code."""
+
+    def mobilenet() -> nn.Module:
+        import torchvision
+
+        net: nn.Module = torchvision.models.mobilenet_v2(
+            weights=None, num_classes=CLASSES, width_mult=0.5
+        )
+        return net
+
+    def vit() -> nn.Module:
+        import timm
+
+        net: nn.Module = timm.create_model(
+            "vit_tiny_patch16_224", num_classes=CLASSES, img_size=SHAPE[1:], depth=3, embed_dim=96
+        )
+        return net
+
+    build = {"MobileNetV2": mobilenet, "ViT": vit}[name]
+    return made(Subject("torch", name, build, SHAPE, "")).net
+
+
+def keras_mobilenet(shape: tuple[int, int, int]) -> Any:
+    """Return keras's own MobileNetV2."""
+    import keras
+
+    def build() -> nn.Module:
+        net: nn.Module = keras.applications.MobileNetV2(
+            weights=None, input_shape=shape, classes=CLASSES, classifier_activation=None, alpha=0.5
+        )
+        return net
+
+    net = made(Subject("keras", "MobileNetV2", build, shape, "")).net
+    torch.set_grad_enabled(True)
+    return net
