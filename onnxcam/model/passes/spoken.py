@@ -31,6 +31,12 @@ def utf8(proto: ModelProto) -> bool:
                 f"the name of an input or output is no UTF-8 ({port.name!r})",
                 "rename it: it cannot be fed or read from Python",
             )
+    for entry in proto.metadata_props:
+        if isinstance(entry.key, bytes) and entry.key.startswith(b"onnxcam."):
+            raise ModelError(
+                f"the name of an entry of the metadata is no UTF-8 ({entry.key!r})",
+                "write it again",
+            )
     _write(proto)
     return True
 
