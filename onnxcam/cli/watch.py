@@ -7,6 +7,7 @@ a crash there is said in one line, a signal is passed on, and half written files
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -80,6 +81,7 @@ def _number(name: str, otherwise: int) -> int:
 
 def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
     """Do the work in the copy."""
+    code = 1
     try:
         _die_with(parent)
         register(pipe)
@@ -87,9 +89,18 @@ def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
             signal.signal(number, _end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         work()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
-        raise SystemExit(1) from None  # said by the watch
-    raise SystemExit(0)
+        pass  # said by the watch
+    finally:
+        # Taking a session and all modules apart takes longer than a small model's explanation.
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
