@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import say, wanted
+from onnxcam.cli.options import arrays, say, wanted
 from onnxcam.cli.places import Places, Wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
@@ -39,6 +39,10 @@ class Job:
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
     class_axis: int | None
+    input: str | None
+    feeds: tuple[str, ...]
+    input_format: str | None
+    feature_format: str | None
     upsampling: Any
     device: Any
     preprocess: str | None
@@ -94,7 +98,8 @@ def run(job: Job) -> Outcome:
         if not job.as_json:
             say(_heading(explainer))
         places = _places(job, explainer, targets)
-        for k, (path, result) in enumerate(explainer.stream(job.inputs, targets)):
+        results = explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds))
+        for k, (path, result) in enumerate(results):
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
@@ -121,6 +126,9 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
         class_axis=job.class_axis,
+        input=job.input,
+        input_format=job.input_format,
+        feature_format=job.feature_format,
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,37 +21,50 @@ _DAMAGE = (
 )
 
 
-def load_array(path: Path, model_input: ModelInput, spec: InputSpec) -> Array:
-    """Read an array from a file; its header is read before its data, which may be a bomb.
+def load_array(path: Path, name: str) -> Array:
+    """Read an array from a file; see :func:`load_arrays`."""
+    return load_arrays(path, name)[0]
+
+
+def load_arrays(
+    path: Path, name: str, fits: Callable[[tuple[int, ...]], object] | None = None
+) -> tuple[Array, dict[str, Array]]:
+    """Read an array from a file, and the others that lie in it.
+
+    The header is read before the data, which may be a bomb.
 
     Args:
-        path: A `.npy` file, or a `.npz` file with one array or with one called like the input.
-        model_input: The input.
-        spec: As for `ready`.
+        path: A `.npy` file, or a `.npz` file with one array or with one called `name`.
+        name: The input's name.
+        fits: Raises what is wrong with a shape; None for nothing.
+
+    Returns:
+        The array; by name the other arrays of a file that has one called `name`.
 
     Raises:
         InputError: The file is missing, empty or damaged, leaves the choice open, or holds an
             array of another shape.
     """
-    name = model_input.name
     from onnxcam.inputs.picture import check_file  # Pillow is imported where a file is read
 
     check_file(path)
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
-                _fitting(_shape(file), str(path), spec, model_input)
+                _seen(file, fits)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return loaded
+            return loaded, {}
         with loaded as archive:
             key = name if name in archive.files else None
             if key is None and len(archive.files) == 1:
                 key = archive.files[0]
             if key is not None:
                 with loaded.zip.open(_member(loaded.zip, key)) as part:
-                    _fitting(_shape(part), str(path), spec, model_input)
-                return np.asarray(archive[key])
+                    _seen(part, fits)
+                named = archive.files if key == name else [key]
+                others = {k: np.asarray(archive[k]) for k in named if k != key}
+                return np.asarray(archive[key]), others
             held = ", ".join(archive.files) or "none"
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
@@ -81,11 +95,18 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     Raises:
         InputError: Shape or kind of numbers do not fit, or a value is NaN or infinite.
     """
-    array = array.reshape(_fitting(array.shape, source, spec, model_input))
+    array = array.reshape(fitting(array.shape, source, spec, model_input))
     tensor = _cast(array, source, model_input)
     if not np.issubdtype(tensor.dtype, np.integer) and tensor.dtype.kind != "b":
         _check_finite(tensor, source)
     return np.ascontiguousarray(tensor)
+
+
+def _seen(file: IO[bytes], fits: Callable[[tuple[int, ...]], object] | None) -> None:
+    """Read the header of an array, and hold its shape against what is wanted."""
+    shape = _shape(file)
+    if fits is not None:
+        fits(shape)
 
 
 def _shape(file: IO[bytes]) -> tuple[int, ...]:
@@ -105,7 +126,7 @@ def _member(archive: zipfile.ZipFile, key: str) -> str:
     return key if key in archive.namelist() else f"{key}.npy"
 
 
-def _fitting(
+def fitting(
     shape: tuple[int, ...], source: str, spec: InputSpec, model_input: ModelInput
 ) -> tuple[int, ...]:
     """Return a shape with the batch axis that it may lack.
