@@ -156,7 +156,7 @@ def convert(
     said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said)
-    found = partial(_found, model if opset else loaded, loaded, explained, catalog, feeds)
+    found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
     return _written(explained, place, found if check else _unchecked)
 
 
@@ -168,6 +168,15 @@ def _described(
 ) -> Description:
     declared, names = model_input(model, catalog), class_names(labels)
     return Description(declared, model.path, model.metadata, preprocess, names)
+
+
+def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
+    """Return a model for ONNX Runtime to read: the file itself, wherever there is one."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model)
+    if isinstance(model, Model) and model.path is not None and model.path.is_file():
+        return model.path
+    return model
 
 
 def _explained(
@@ -204,17 +213,15 @@ def _unchecked(file: Path | None) -> None:
 
 
 def _found(
-    given: Source,
+    original: Path | bytes | ModelProto | Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
     file: Path | None,
 ) -> Check:
-    original = load(given)
-    moved = original if original.opset != source.opset else None
     try:
-        found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+        found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
     except InputError as error:
         if feeds is not None:
             raise

@@ -20,7 +20,7 @@ from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import analysed, store
+from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
@@ -29,6 +29,7 @@ from onnxcam.run.options import Options
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
+from onnxcam.run.store import store
 from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -7,6 +7,7 @@ has none, and the next one that writes to the folder sweeps it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -34,6 +35,11 @@ _ledger: list[int] = []  # where a process that watches this one reads what is b
 def register(descriptor: int) -> None:
     """Tell the reader of a pipe from now on which files are being written, and which are done."""
     _ledger[:] = [descriptor]
+
+
+def is_watched() -> bool:
+    """Tell whether another process watches this one, and says what ends it."""
+    return bool(_ledger)
 
 
 @contextmanager
@@ -103,6 +109,20 @@ def remove_dead(part: Path) -> None:
             os.close(descriptor)
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """Return what is in a regular file of this name: no link is followed, no pipe waited for.
+
+    Raises:
+        OSError: It is missing, out of reach, no regular file, or larger than ``most`` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode) or state.st_size > most:
+            raise OSError(errno.EINVAL, "no regular file, or too large", str(path))
+        return file.read()
+
+
 def regular(path: Path, most: int | None = None) -> None:
     """Check that a path leads to a regular file, before it is opened: a pipe has no end.
 
@@ -111,10 +131,12 @@ def regular(path: Path, most: int | None = None) -> None:
         most: The most bytes that it may have; None for any number.
 
     Raises:
-        InputError: It is a folder, a pipe, a device or a socket, or larger.
-        OSError: It is missing, or out of reach.
+        InputError: It is a pipe, a device or a socket, or larger.
+        OSError: It is missing, a folder, or out of reach.
     """
     state = path.stat()
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path} is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}", _COPY)
     if most is not None and state.st_size > most:
@@ -125,7 +147,6 @@ def regular(path: Path, most: int | None = None) -> None:
 
 
 _KINDS = {
-    stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",

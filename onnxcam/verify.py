@@ -15,7 +15,7 @@ from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
-from onnxcam.errors import bounded
+from onnxcam.errors import InputError, ModelError
 from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import exposed
@@ -69,14 +69,13 @@ class Check:
     warnings: tuple[str, ...] = ()
 
 
-@bounded("the model cannot be checked")
 def verify(
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: Catalog,
     *,
     file: Path | None = None,
-    original: Model | None = None,
+    original: Path | bytes | ModelProto | Model | None = None,
     feeds: dict[str, Array] | None = None,
 ) -> Check:
     """Run a model and the explained one side by side.
@@ -86,7 +85,8 @@ def verify(
         explained: What was made of it.
         catalog: The layers of the model.
         file: The explained model as it was written; None checks what is in memory.
-        original: The model before it was brought to another opset; None where it was not.
+        original: The model as it was given, for ONNX Runtime to read without onnxcam; None leaves
+            that out.
         feeds: Inputs; None takes random ones.
     """
     model = explained.model if file is None else load(file, opset=source.opset)
@@ -104,21 +104,19 @@ def verify(
         maps = max(maps, _own_difference(source, explained, catalog, model, feeds, device))
     narrow = _narrowest(source)
     rounding = max(_OPTIMISED.get(narrow, 1e-5), _OWN * own)
-    moved = 0.0 if original is None else _apart(original, source, feeds)
+    moved, more = (0.0, ()) if original is None else _apart(original, source, feeds)
     if moved > rounding:
-        problems.append(f"at opset {source.opset} the outputs differ by {moved:.2g}")
+        problems.append(f"at opset {source.opset} the outputs differ by {moved:.2g} from MODEL's")
     if off > _PLAIN.get(narrow, 0):
         problems.append(f"the outputs differ by {off:.2g} with graph optimisations off")
     if on > rounding:
         problems.append(f"the outputs differ by {on:.2g} with graph optimisations on")
     elif on > _OPTIMISED.get(narrow, 1e-5) and _rounds(source):
-        warned = (
-            *warned,
-            f"with graph optimisations on the outputs differ by {on:.2g}: steps of rounding",
-        )
+        steps = f"with graph optimisations on the outputs differ by {on:.2g}: steps of rounding"
+        warned = (*warned, steps)
     if not maps <= _MAP.get(narrow, 1e-4):
         problems.append(f"the {what[0]} differs by {maps:.2g} from {what[1]}")
-    return Check(tuple(devices), off, on, maps, *what, tuple(problems), warned)
+    return Check(tuple(devices), off, on, maps, *what, tuple(problems), (*warned, *more))
 
 
 def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> dict[str, Array]:
@@ -200,14 +198,31 @@ def _differences(
     )
 
 
-def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
-    """Return how far the outputs of two models are from each other, optimisations off."""
-    names = [p.name for p in original.outputs]
-    return farthest(*(_run(m, feeds, names, "auto", optimise=False) for m in (model, original)))
+def _apart(
+    original: Path | bytes | ModelProto | Model, model: Model, feeds: dict[str, Array]
+) -> tuple[float, tuple[str, ...]]:
+    """Return how far a model's outputs are from the original's, optimisations off.
+
+    Returns:
+        The difference; a warning where ONNX Runtime cannot run the original at all.
+    """
+    names = [p.name for p in model.outputs]
+    given = {p.name: feeds[p.name] for p in model.inputs}
+    try:
+        want = _run(original, given, names, "auto", optimise=False)
+    except (ModelError, InputError) as error:
+        said = "the original is not held against it: ONNX Runtime cannot run that"
+        return 0.0, (f"{said} ({error.message})",)
+    return farthest(_run(model, given, names, "auto", optimise=False), want), ()
 
 
 def _run(
-    model: Model, feeds: dict[str, Array], outputs: list[str], device: Any, *, optimise: bool = True
+    model: Path | bytes | ModelProto | Model,
+    feeds: dict[str, Array],
+    outputs: list[str],
+    device: Any,
+    *,
+    optimise: bool = True,
 ) -> list[Array]:
     """Run a model once. Its session is gone when the next one comes: each holds all weights."""
     return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)

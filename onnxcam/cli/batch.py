@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxcam.cli.group import spoken
 from onnxcam.cli.options import arrays, say, wanted
+from onnxcam.cli.places import Places, Wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
+from onnxcam.targets import Target, resolved
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+_Files: TypeAlias = "tuple[Path, Path | None]"  # the result's, the raw map's
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class Job:
         given = {"colormap": self.colormap, "alpha": self.alpha}
         return {k: v for k, v in given.items() if v is not None}
 
+    @property
+    def wanted(self) -> Wanted:
+        """Where the results go, and what is never written to."""
+        given = [self.model, self.model.with_suffix(".toml"), *self.inputs]
+        given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
+        lists = (self.inputs, self.targets, self.methods, self.feature_layers)
+        single = all(len(each) <= 1 for each in lists)
+        return Wanted(self.output, self.save_map, single, tuple(given))
+
 
 @dataclass
 class Outcome:
@@ -78,20 +90,25 @@ class Outcome:
 
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
-    _check_places(job)
+    job.wanted.check()
     targets = wanted(job.targets, job.quantity, job.against, job.boxes)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
         if not job.as_json:
             say(_heading(explainer))
-        for path, result in explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds)):
+        places = _places(job, explainer, targets)
+        results = explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds))
+        for k, (path, result) in enumerate(results):
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
                 for number, rows in _inputs(result):
-                    for name, explanation in (item for maps in rows for item in maps.items()):
-                        _finish(job, _Name(Path(path), name, number), explanation, outcome)
+                    for t, maps in enumerate(rows):
+                        for name, explanation in maps.items():
+                            files = places.of(k, name, t, number)
+                            made = _finish(job, Path(path), explanation, files)
+                            outcome.explanations.append(made)
             except UsageError:
                 raise
             except OnnxcamError as error:
@@ -130,21 +147,6 @@ def _heading(explainer: Explainer[Any]) -> str:
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
 
 
-@dataclass(frozen=True)
-class _Name:
-    """Which explanation a file is of.
-
-    Attributes:
-        path: The input.
-        map: Name of the map.
-        number: Of the input in an array of several, from 1; None where there is one.
-    """
-
-    path: Path
-    map: str
-    number: int | None = None
-
-
 def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
     """Return the maps of each target by input; an array may hold several of these."""
     if result and isinstance(result[0], list):
@@ -152,105 +154,33 @@ def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
     return [(None, result)]
 
 
-def _finish(job: Job, name: _Name, explanation: Explanation, outcome: Outcome) -> None:
-    written = []
-    place = _place(job, name, explanation)
+def _finish(job: Job, path: Path, explanation: Explanation, files: _Files) -> dict[str, Any]:
+    """Write what is explained; return what `--json` prints of it."""
+    place, map_place = files
     if place.suffix == ".png":
         from onnxcam.output.render import save_png
 
         save_png(explanation.figure(**job.style), place)
     else:
         explanation.save(place)
-    written.append(place)
-    if job.save_map is not None:
-        map_place = _map_place(job, name, explanation)
+    if map_place is not None:
         explanation.save(map_place)
-        written.append(map_place)
-    outcome.explanations.append(
-        {**explanation.as_dict(), "input": str(name.path), "files": [str(w) for w in written]}
-    )
     if not job.as_json:
         words = "; ".join(explanation.diagnosis)
         warning = f"  (warning: {words})" if words else ""
-        say(f"{name.path}: {explanation.title} -> {place}{warning}")
+        say(f"{path}: {explanation.title} -> {place}{warning}")
+    written = [str(each) for each in files if each is not None]
+    return {**explanation.as_dict(), "input": str(path), "files": written}
 
 
-def _check_places(job: Job) -> None:
-    """Find out before the work whether the results can be written."""
-    for place, what in ((job.output, "-o"), (job.save_map, "--save-map")):
-        if place is None:
-            continue
-        if _single(job) and place.suffix:
-            folder = place.parent
-        else:
-            if place.suffix in (".png", ".npz", ".json"):
-                raise UsageError(
-                    f"{what} {place}: one file for several explanations", "give a folder"
-                )
-            folder = place
-            _make(folder)
-        if place.resolve() in {given.resolve() for given in (job.model, *job.inputs)}:
-            raise UsageError(f"{what} {place}: is what was given to explain", "name another file")
-        if not folder.is_dir():
-            raise OnnxcamError(f"{folder}: no such folder", "create it first")
-        if not _writable(folder):
-            raise OnnxcamError(f"{folder}: cannot be written", "choose another folder")
-    if job.save_map is not None and _single(job) and job.save_map.suffix not in (".npz", ""):
-        raise UsageError(f"--save-map {job.save_map}: the map is an .npz file", "end it in .npz")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OnnxcamError(
-            f"{folder}: cannot be created ({error.strerror})", "choose another folder"
-        ) from None
-
-
-def _writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK)
-
-
-def _single(job: Job) -> bool:
-    """Tell whether one explanation is asked for, which may have the name of a file."""
-    lists = (job.inputs, job.targets, job.methods, job.feature_layers)
-    return all(len(each) <= 1 for each in lists)
-
-
-def _place(job: Job, name: _Name, explanation: Explanation) -> Path:
-    if job.output is not None and job.output.suffix and _single(job):
-        return _of_one(job.output, name)
-    return (job.output or Path()) / f"{_stem(job, name, explanation)}.png"
-
-
-def _map_place(job: Job, name: _Name, explanation: Explanation) -> Path:
-    assert job.save_map is not None
-    if job.save_map.suffix and _single(job):
-        return _of_one(job.save_map, name)
-    return job.save_map / f"{_stem(job, name, explanation)}.npz"
-
-
-def _of_one(place: Path, name: _Name) -> Path:
-    """Return the file of the only explanation."""
-    if name.number is not None:
-        raise UsageError(
-            f"{name.path} holds several inputs, and {place} is one file", "name a folder"
-        )
-    return place
-
-
-def _stem(job: Job, name: _Name, explanation: Explanation) -> str:
-    """Name a result by its input; two inputs of one name in different folders stay apart."""
-    twins = [p for p in job.inputs if p.stem == name.path.stem]
-    stem = name.path.stem
-    if len(twins) > 1:
-        stem = f"{stem}-{twins.index(name.path) + 1}"
-    if name.number is not None:
-        stem = f"{stem}-{name.number}"
-    suffix = f".{explanation.target}" if len(job.targets) > 1 else ""
-    map = re.sub(r"[^\w.+-]+", "-", name.map)  # a layer has slashes
-    return f"{stem}.{map}{suffix}"
+def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> Places:
+    """Settle the names of all results."""
+    classes: list[int] = []
+    if len(targets) > 1:
+        said = explainer.description.labels if any(t.names_labels for t in targets) else None
+        classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
+    maps = [m.name or m.method.name for m in explainer.maps]
+    return Places(job.wanted, job.inputs, maps, classes)
 
 
 class _Bar:

@@ -7,6 +7,7 @@ a crash there is said in one line, a signal is passed on, and half written files
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -79,7 +80,7 @@ def _number(name: str, otherwise: int) -> int:
 
 
 def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
-    """Do the work in the copy, and end it without a look back."""
+    """Do the work in the copy."""
     code = 1
     try:
         _die_with(parent)
@@ -94,6 +95,8 @@ def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
     except KeyboardInterrupt:
         pass  # said by the watch
     finally:
+        # Taking a session and all modules apart takes longer than a small model's explanation.
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()

@@ -66,7 +66,7 @@ def has(node: GraphNode | ProtoNode, *traits: Trait) -> bool:
         node: A node: of onnx-graphsurgeon, of ONNX, or as a rule sees it.
         traits: The traits.
     """
-    op_type = getattr(node, "op_type", None) or node.op  # type: ignore[union-attr]
+    op_type = node.op_type if hasattr(node, "op_type") else node.op
     return not traits_of(node.domain, op_type).isdisjoint(traits)
 
 

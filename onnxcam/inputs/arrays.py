@@ -5,8 +5,9 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,32 +26,45 @@ def load_array(path: Path, name: str) -> Array:
     return load_arrays(path, name)[0]
 
 
-def load_arrays(path: Path, name: str) -> tuple[Array, dict[str, Array]]:
+def load_arrays(
+    path: Path, name: str, fits: Callable[[tuple[int, ...]], object] | None = None
+) -> tuple[Array, dict[str, Array]]:
     """Read an array from a file, and the others that lie in it.
+
+    The header is read before the data, which may be a bomb.
 
     Args:
         path: A `.npy` file, or a `.npz` file with one array or with one called `name`.
         name: The input's name.
+        fits: Raises what is wrong with a shape; None for nothing.
 
     Returns:
         The array; by name the other arrays of a file that has one called `name`.
 
     Raises:
-        InputError: The file is missing, empty or damaged, or leaves the choice open.
+        InputError: The file is missing, empty or damaged, leaves the choice open, or holds an
+            array of another shape.
     """
     from onnxcam.inputs.picture import check_file  # Pillow is imported where a file is read
 
     check_file(path)
     try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                _seen(file, fits)
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded, {}
         with loaded as archive:
-            if name in archive.files:
-                others = {key: np.asarray(archive[key]) for key in archive.files if key != name}
-                return np.asarray(archive[name]), others
-            if len(archive.files) == 1:
-                return np.asarray(archive[archive.files[0]]), {}
+            key = name if name in archive.files else None
+            if key is None and len(archive.files) == 1:
+                key = archive.files[0]
+            if key is not None:
+                with loaded.zip.open(_member(loaded.zip, key)) as part:
+                    _seen(part, fits)
+                named = archive.files if key == name else [key]
+                others = {k: np.asarray(archive[k]) for k in named if k != key}
+                return np.asarray(archive[key]), others
             held = ", ".join(archive.files) or "none"
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
@@ -81,22 +95,58 @@ def ready(array: Array, source: str, spec: InputSpec, model_input: ModelInput) -
     Raises:
         InputError: Shape or kind of numbers do not fit, or a value is NaN or infinite.
     """
-    shape, layout = model_input.shape, spec.layout or model_input.layout or "N"
-    batch = layout.find("N")
-    if array.ndim == len(shape) - 1 and batch >= 0:
-        array = np.expand_dims(array, batch)
-    # A batch that is fixed is filled when it is run, or what does not fit comes in several runs.
-    free = batch if spec.layout or model_input.layout else -1
-    if array.size == 0 or not _fits(array.shape, shape, free):
-        raise InputError(
-            f"{source} has shape {list(array.shape)}, but input {model_input} takes "
-            f"{show_shape(shape)}",
-            "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
-        )
+    array = array.reshape(fitting(array.shape, source, spec, model_input))
     tensor = _cast(array, source, model_input)
     if not np.issubdtype(tensor.dtype, np.integer) and tensor.dtype.kind != "b":
         _check_finite(tensor, source)
     return np.ascontiguousarray(tensor)
+
+
+def _seen(file: IO[bytes], fits: Callable[[tuple[int, ...]], object] | None) -> None:
+    """Read the header of an array, and hold its shape against what is wanted."""
+    shape = _shape(file)
+    if fits is not None:
+        fits(shape)
+
+
+def _shape(file: IO[bytes]) -> tuple[int, ...]:
+    """Return the shape that the header of a .npy file says."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python's objects")
+    return tuple(shape)
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> str:
+    """Return the name of the file in an archive that holds an array."""
+    return key if key in archive.namelist() else f"{key}.npy"
+
+
+def fitting(
+    shape: tuple[int, ...], source: str, spec: InputSpec, model_input: ModelInput
+) -> tuple[int, ...]:
+    """Return a shape with the batch axis that it may lack.
+
+    Raises:
+        InputError: It is none that the input takes.
+    """
+    wanted, layout = model_input.shape, spec.layout or model_input.layout or "N"
+    batch = layout.find("N")
+    full = shape
+    if len(shape) == len(wanted) - 1 and batch >= 0:
+        full = (*shape[:batch], 1, *shape[batch:])
+    # A batch that is fixed is filled when it is run, or what does not fit comes in several runs.
+    free = batch if spec.layout or model_input.layout else -1
+    if 0 in shape or not _fits(full, wanted, free):
+        raise InputError(
+            f"{source} has shape {list(full)}, but input {model_input} takes {show_shape(wanted)}",
+            "A ready tensor has the input's shape; a picture is an image file or uint8 [H, W, 3]",
+        )
+    return full
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | str | None, ...], batch: int) -> bool:

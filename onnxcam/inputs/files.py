@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import InputError, UsageError, shortened
 from onnxcam.files import whole
 from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
@@ -44,14 +44,35 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         said = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not usable TOML: it is nested too deeply") from error
     except InputError as error:
         raise UsageError(error.message, error.hint) from error
     if isinstance(said.get("labels"), str):
         try:
-            said["labels"] = load_labels(path.parent / said["labels"])
+            said["labels"] = load_labels(_beside(path, said["labels"]))
         except InputError as error:
             raise UsageError(f"{path}: labels: {error.message}", error.hint) from error
     return check_fields(said, str(path))
+
+
+def _beside(path: Path, name: str) -> Path:
+    """Return a file that a description names: it lies in the description's folder, or below.
+
+    Raises:
+        InputError: It lies elsewhere: a description that comes with a model could name any file.
+    """
+    folder = path.absolute().parent
+    try:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        inside = False
+    if not inside:
+        raise InputError(
+            f"{shortened(name, 80)!r} lies outside the folder of the description",
+            "copy the file beside it, or name it as `labels`",
+        )
+    return folder / name if path.is_absolute() else path.parent / name
 
 
 def write_toml(spec: InputSpec, path: str | os.PathLike[str]) -> None:

@@ -82,8 +82,8 @@ def read_id2label(path: Path) -> tuple[str, ...] | None:
         InputError: `id2label` is there but names no class, or leaves one out.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = json.loads(read_text(path))
+    except (InputError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict) or not isinstance(config.get("id2label"), dict):
         return None

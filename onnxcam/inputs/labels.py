@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import InputError
+from onnxcam.files import regular
 
 FORMS = "one name a line (.txt), a JSON list or {id: name} (.json), or `labels = [...]` (.toml)"
+_MOST = 32_000_000  # bytes of a file of texts: a million names
 
 
 def load_labels(path: str | PathLike[str]) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ def read_text(path: Path) -> str:
         InputError: The file cannot be read or is not UTF-8.
     """
     try:
+        regular(path, _MOST)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(
@@ -59,6 +62,8 @@ def read_text(path: Path) -> str:
         raise InputError(
             f"{path} is not text in UTF-8 (byte {error.start})", "Save it again as UTF-8"
         ) from error
+    except ValueError as error:  # a name with a zero in it
+        raise InputError(f"{path} cannot be read: {error}", "check the path") from error
 
 
 def parse_json(text: str, path: Path) -> Any:
@@ -125,6 +130,8 @@ def _toml_labels(text: str, path: Path) -> object:
         return tomllib.loads(text).get("labels")
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not usable TOML: it is nested too deeply") from error
 
 
 def _lines(text: str, path: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from onnxcam.errors import InputError
+from onnxcam.files import regular
 from onnxcam.inputs.spec import Array
 
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -96,6 +97,7 @@ def check_file(path: Path) -> None:
     with _explained(str(path)):
         if path.is_dir():
             raise InputError(f"{path} is a directory", "Name one file")
+        regular(path)
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)", "Is the download complete?")
 

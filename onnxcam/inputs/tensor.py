@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.inputs.arrays import load_arrays, ready
+from onnxcam.inputs.arrays import fitting, load_arrays, ready
 from onnxcam.inputs.geometry import Box, covered, crop, resized
 from onnxcam.inputs.spec import Array, InputSpec, ModelInput
 
@@ -80,7 +81,8 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         )
     path = Path(x)
     if _holds_array(path):
-        array, others = load_arrays(path, model_input.name)
+        fits = partial(fitting, source=str(path), spec=spec, model_input=model_input)
+        array, others = load_arrays(path, model_input.name, fits)
         tensor = ready(array, str(path), spec, model_input)
         return Prepared(tensor, None, None, str(path), others)
     if not spec.pictures:

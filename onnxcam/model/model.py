@@ -5,29 +5,25 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 
-from onnxcam.errors import ModelError, bounded
+from onnxcam.errors import InputError, ModelError, bounded
+from onnxcam.files import regular
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
-from onnxcam.graph.emit.walks import every_graph, every_node, standard_opset
+from onnxcam.graph.emit.walks import standard_opset
+from onnxcam.model.external import Beside, listing
 from onnxcam.model.passes.pipeline import prepared
-from onnxcam.model.stream import Digest, digest_of, parse
+from onnxcam.model.stream import Digest, digest, digest_of, parse
 from onnxcam.model.weights import (
-    SMALL,
-    Bytes,
     Weights,
-    byte_size,
     detached,
-    fill,
-    is_light,
-    lighten,
     mapped,
 )
 
@@ -55,7 +51,9 @@ class Model:
         light: Checked, functions inlined, at opset 20 or above where possible, with inferred
             shapes; its large initializers are in ``weights``. Treat as read-only.
         weights: Bytes of the large initializers.
-        digest: Their sha256, or what finds it once somebody asks; see :attr:`sha256`.
+        digest: The sha256 of the bytes that were loaded; with data in other files, of that of the
+            file and of each of them by name. Or what finds it once somebody asks; see
+            :attr:`sha256`.
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
         before: The model as it was, where what was done to it should be held against that by
@@ -167,22 +165,31 @@ def _read(
 ) -> tuple[ModelProto, Weights, str | Digest, Path | None]:
     if isinstance(source, ModelProto):
         light, weights = detached(source, borrow=borrow)
+        Beside(None).taken(light)
         return light, weights, "" if borrow else _digest(light, weights), None
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
+        Beside(None).taken(light)
         return light, weights, digest_of(source), None
     path = Path(source)
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder", "give the .onnx file")
     try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder", "give the .onnx file")
+        regular(path)
         data = mapped(path)
+    except InputError as error:
+        raise ModelError(error.message, error.hint) from None
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", "check the path") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
     light, weights = _parsed(data, str(path))
-    external = _external(light, path)
-    return light, Weights({**weights, **external}, external), digest_of(data), path
+    beside = Beside(path)
+    external = beside.taken(light)
+    found = digest_of(data)
+    if external:
+        found = Digest(lambda: listing(digest(data), beside.digests()))
+    return light, Weights({**weights, **external}, external), found, path
 
 
 def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
@@ -203,53 +210,3 @@ def _digest(light: ModelProto, weights: Weights) -> str:
     for name in sorted(weights):
         found.update(weights[name].data)
     return found.hexdigest()
-
-
-def _external(proto: ModelProto, path: Path) -> dict[str, Bytes]:
-    """Map the external data of a model; small tensors and those of nodes are read."""
-    found = {}
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL and not is_light(tensor):
-            data = _external_bytes(tensor, path)
-            if data.nbytes > SMALL:
-                found[tensor.name] = data
-                lighten(tensor)
-            else:
-                fill(tensor, data)
-    for tensor in _tensors(proto.graph):
-        if tensor.data_location == TensorProto.EXTERNAL and not is_light(tensor):
-            fill(tensor, _external_bytes(tensor, path))
-    return found
-
-
-def _external_bytes(tensor: TensorProto, path: Path) -> Bytes:
-    folder = path.resolve().parent
-    entries = {e.key: e.value for e in tensor.external_data}
-    location = entries.get("location", "")
-    target = (folder / location).resolve()
-    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
-        raise ModelError(
-            f"{path}: the data of {tensor.name!r} lies outside the model's folder ({location})",
-            "save the model with its external data in one folder",
-        )
-    if not target.is_file():
-        raise ModelError(
-            f"{path}: the external data {location} (tensor {tensor.name!r}) is missing",
-            "copy it beside the model",
-        )
-    size = byte_size(tensor)
-    start = int(entries.get("offset", 0))
-    whole = np.frombuffer(mapped(target), np.uint8)
-    if int(entries.get("length", size)) != size or start < 0 or start + size > whole.nbytes:
-        raise ModelError(
-            f"{path}: the external data {location} is too short for tensor {tensor.name!r}",
-            "copy the data file again",
-        )
-    return whole[start : start + size]
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    for part in every_graph(graph):
-        yield from part.initializer
-    for node in every_node(graph):
-        yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO
 
@@ -14,9 +14,18 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto
 
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, plain
 from onnxcam.model import wire
-from onnxcam.model.weights import SMALL, Bytes, Weights, is_light, keep, lighten, release
+from onnxcam.model.weights import (
+    SMALL,
+    Bytes,
+    Weights,
+    byte_size,
+    is_light,
+    keep,
+    lighten,
+    release,
+)
 
 _LARGE = 1 << 22  # bytes
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
@@ -57,10 +66,25 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
     found: dict[str, Bytes | TensorProto] = {}
     for tensor, raw in tensors:
         if raw is not None:
+            _check_size(tensor, raw[1] - raw[0], name)
             lighten(tensor)
             keep(found, tensor.name, flat[raw[0] : raw[1]])
         light.graph.initializer.append(tensor)
     return light, Weights(found)
+
+
+def _check_size(tensor: TensorProto, size: int, name: str) -> None:
+    """Check that a weight has as many bytes as its shape and type say."""
+    try:
+        wanted = byte_size(tensor)
+    except (KeyError, TypeError):
+        wanted = -1
+    if wanted != size:
+        raise ModelError(
+            f"{name}: the weight {plain(tensor.name, 80)!r} has {size:,} bytes, which its type "
+            f"{tensor.data_type} and shape {list(tensor.dims)[:16]} do not have",
+            "export or copy the model again",
+        )
 
 
 def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int] | None]:
@@ -76,26 +100,26 @@ def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int
 
 @dataclass(frozen=True, repr=False)
 class Digest:
-    """The sha256 of a file's content, found when somebody asks: it takes as long as reading it.
+    """The sha256 of what files hold, found when somebody asks: it takes as long as reading them.
 
     Attributes:
-        data: The content.
+        find: Returns it, in hex.
     """
 
-    data: bytes | mmap.mmap
+    find: Callable[[], str]
 
     @cached_property
     def text(self) -> str:
         """The hash, in hex."""
-        return digest(self.data)
+        return self.find()
 
 
 def digest_of(data: bytes | mmap.mmap) -> str | Digest:
     """Return the sha256 of a file's content, of a large one only what finds it."""
-    return digest(data) if len(data) < _LARGE else Digest(data)
+    return digest(data) if len(data) < _LARGE else Digest(partial(digest, data))
 
 
-def digest(data: bytes | mmap.mmap) -> str:
+def digest(data: bytes | mmap.mmap | memoryview) -> str:
     """Return the sha256 of a file's content, read piece by piece."""
     found = hashlib.sha256()
     view = memoryview(data)

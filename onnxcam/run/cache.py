@@ -14,12 +14,6 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
-import time
-import warnings
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -31,115 +25,11 @@ from onnxcam import compose, version
 from onnxcam.analysis import layers, record
 from onnxcam.analysis.layers import Asked, Catalog
 from onnxcam.autodiff import registry
-from onnxcam.errors import UsageError
-from onnxcam.files import PART, whole
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
+from onnxcam.run.store import Store
 
-FOLDER_VARIABLE, SIZE_VARIABLE = "ONNXCAM_CACHE", "ONNXCAM_CACHE_MB"
-_OFF = ("", "0", "off")
-_MEGABYTES = 2000
-_SUFFIX = ".light"
-_WRITING = 3600  # seconds; a part that is older was left by a process that was killed
-_DIGEST = 32  # bytes in front of an entry: its own sha256
-
-
-@dataclass(frozen=True)
-class Store:
-    """A folder of entries by key; the oldest go where it grows too large.
-
-    Attributes:
-        folder: Where they are; made when the first is written.
-        limit: Bytes that all of them may take together.
-    """
-
-    folder: Path
-    limit: int
-
-    def get(self, key: str) -> bytes | None:
-        """Return an entry, None where there is none or it is damaged; it counts as used now."""
-        place = self._place(key)
-        try:
-            content = place.read_bytes()
-        except OSError:
-            return None
-        with suppress(OSError):
-            os.utime(place)
-        data = content[_DIGEST:]
-        return data if hashlib.sha256(data).digest() == content[:_DIGEST] else None
-
-    def put(self, key: str, data: bytes) -> None:
-        """Write an entry, and remove the ones that were not used for longest to make room.
-
-        Where the folder cannot be written it warns, once, and nothing else happens.
-        """
-        content = hashlib.sha256(data).digest() + data
-        if len(content) > self.limit:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole(self._place(key)) as part:
-                part.write_bytes(content)
-            self._shrink()
-        except OSError as error:
-            self._complain(error)
-
-    def _place(self, key: str) -> Path:
-        return self.folder / f"{key}{_SUFFIX}"
-
-    def _shrink(self) -> None:
-        """Remove files, those not used for longest first; another process may do the same."""
-        found = []
-        for path in self.folder.glob(f"*{_SUFFIX}*"):
-            with suppress(FileNotFoundError):
-                state = path.stat()
-                if not path.name.endswith(PART) or state.st_mtime < time.time() - _WRITING:
-                    found.append((state.st_mtime_ns, state.st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total <= self.limit:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
-
-    def _complain(self, error: OSError) -> None:
-        warnings.warn(
-            f"{self.folder}: compiled models cannot be kept there ({error.strerror}); name another "
-            f"folder in {FOLDER_VARIABLE}, or set it to off",
-            stacklevel=2,
-        )
-
-
-def store() -> Store | None:
-    """Return the store that the environment names, else the user's; None where it is off.
-
-    Raises:
-        UsageError: The size in the environment is no number.
-    """
-    folder = _folder()
-    if folder is None:
-        return None
-    given = os.environ.get(SIZE_VARIABLE, str(_MEGABYTES))
-    if not given.isdecimal():
-        raise UsageError(f"{SIZE_VARIABLE}={given!r} is no number of megabytes", "write 2000")
-    return Store(folder, int(given) * 1_000_000)
-
-
-def _folder() -> Path | None:
-    given = os.environ.get(FOLDER_VARIABLE)
-    if given is not None:
-        return None if given.lower() in _OFF else Path(given)
-    try:
-        home = Path.home()
-    except RuntimeError:  # no home, as for some services
-        return None
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "onnxcam" / "models"
+_TEXT = "onnxcam.text"  # where an entry that is no model holds what it says
 
 
 def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
@@ -180,10 +70,24 @@ def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
     """
     if kept is not None and not registry.extended():
         key = f"{key_of(model, [repr(asked)])}.layers"
-        data = kept.get(key)
-        if data is None or not record.read(model, asked, data):
-            kept.put(key, record.written(model, asked))
+        said = said_by(kept.get(key))
+        if said is None or not record.read(model, asked, said):
+            kept.put(key, saying(record.written(model, asked)))
     return layers.catalog(model, asked)
+
+
+def saying(text: bytes) -> bytes:
+    """Return an entry that holds a text: a model without a graph, as all entries are models."""
+    holder = ModelProto()
+    holder.metadata_props.add(key=_TEXT, value=text.decode())
+    return bytes(holder.SerializeToString())
+
+
+def said_by(data: bytes | None) -> bytes | None:
+    """Return the text that an entry holds; None where it holds none, or there is no entry."""
+    holder = _parsed(data)
+    props = [] if holder is None else holder.metadata_props
+    return next((p.value.encode() for p in props if p.key == _TEXT), None)
 
 
 def _parsed(data: bytes | None) -> ModelProto | None:

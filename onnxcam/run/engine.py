@@ -16,10 +16,10 @@ from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.cache import Store
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.sampling import Progress, Sampler
 from onnxcam.run.session import Device
+from onnxcam.run.store import Store
 from onnxcam.targets import Target
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from onnxcam.errors import InputError, ModelError
 from onnxcam.model.model import Model
 from onnxcam.run.agreement import farthest
-from onnxcam.run.cache import Store, key_of
+from onnxcam.run.cache import key_of, said_by, saying
 from onnxcam.run.samples import Array, sample_feeds
 from onnxcam.run.session import Session
+from onnxcam.run.store import Store
 
 _MOST = 1e-3  # of the largest value: other kernels may round half and whole numbers otherwise
 _HELD = b"held"
@@ -29,7 +30,7 @@ def held(model: Model, kept: Store | None, *, check: bool = True) -> Model:
     if model.before is None or not check:
         return model
     key = None if kept is None else f"{key_of(model, ['held'])}.held"
-    if kept is not None and key is not None and kept.get(key) == _HELD:
+    if kept is not None and key is not None and said_by(kept.get(key)) == _HELD:
         return model
     apart = max(_apart(model, model.before, sample_feeds(model, seed=seed)) for seed in (0, 1))
     if apart > _MOST:
@@ -40,7 +41,7 @@ def held(model: Model, kept: Store | None, *, check: bool = True) -> Model:
             "take the file that this one was made of, and please report the exporter",
         )
     if kept is not None and key is not None:
-        kept.put(key, _HELD)
+        kept.put(key, saying(_HELD))
     return model
 
 

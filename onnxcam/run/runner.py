@@ -20,6 +20,7 @@ from onnxcam.run.groups import batch_of
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
+from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -44,7 +45,7 @@ class Runner:
     upsampling: Upsampling
     device: Device
     threads: int | None
-    store: cache.Store | None
+    store: Store | None
 
     @property
     def provider(self) -> Provider:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxcam.errors import ModelError
 from onnxcam.graph.emit import Dim
 from onnxcam.model.model import Model, Port
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_MOST = 2**28  # elements of one input: a gigabyte of float32
 
 
 def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
     """Return random inputs of a model's shapes.
 
     An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
+
+    Raises:
+        ModelError: An input is too large.
     """
     rng = np.random.default_rng(seed)
     feeds = {}
     symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
     for port in model.inputs:
         dims = list(enumerate(port.shape or ()))
-        sizes = [d if isinstance(d, int) else _size(axis, port) for axis, d in dims]
+        sizes = [d if isinstance(d, int) and d >= 0 else _size(axis, port) for axis, d in dims]
         shape = [
-            symbols.setdefault(d, n) if d else n for (_, d), n in zip(dims, sizes, strict=True)
+            symbols.setdefault(d, n) if isinstance(d, str) else n
+            for (_, d), n in zip(dims, sizes, strict=True)
         ]
+        if math.prod(shape) > _MOST:
+            raise ModelError(
+                f"random numbers for the input {port.name!r} of the shape {shape} would not fit "
+                "into memory",
+                "give a `sample`, or leave the check out: `check=False`",
+            )
         dtype = port.dtype or np.dtype(np.float32)
         values = rng.normal(size=shape) if is_float_type(dtype) else np.ones(shape)
         feeds[port.name] = np.asarray(values).astype(dtype)
@@ -42,5 +55,5 @@ def _size(axis: int, port: Port) -> int:
 
 
 def is_float_type(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a dtype is one of floats, also of those that NumPy does not know."""
+    """Tell whether a dtype is one of floats, also of few bits."""
     return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +15,7 @@ from onnx import ModelProto, TensorProto
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
+from onnxcam.run.trial import crash, is_fragile
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -115,7 +118,7 @@ class Session:
     """A model loaded into ONNX Runtime.
 
     Args:
-        model: The model.
+        model: The model; a file, or the bytes of one, ONNX Runtime reads by itself.
         device: See :func:`choose_provider`.
         threads: Threads inside one operator; None lets ONNX Runtime decide.
         optimise: False turns ONNX Runtime's graph optimisations off.
@@ -132,7 +135,7 @@ class Session:
 
     def __init__(
         self,
-        model: Model | ModelProto,
+        model: Model | ModelProto | Path | bytes,
         *,
         device: Device = "auto",
         threads: int | None = None,
@@ -143,6 +146,10 @@ class Session:
         self.provider = choose_provider(device)
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         options = _options(ort, threads, optimise)
+        self._alone: Callable[..., None] | None = None
+        if isinstance(model, Model) and is_fragile(model.light):
+            self._alone = partial(_alone, ort, model, optimise)
+        self._try({}, [])
         try:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers, sparing)
@@ -167,12 +174,40 @@ class Session:
             InputError: ONNX Runtime refuses the input or fails on it.
         """
         names = list(self.outputs if outputs is None else outputs)
+        self._try(feeds, names)
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:
             raise InputError(
                 f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
             ) from error
+
+    def _try(self, feeds: Mapping[str, Array], names: list[str]) -> None:
+        """Load and run in a copy of the process what may crash this one.
+
+        Raises:
+            ModelError: ONNX Runtime crashes.
+        """
+        if self._alone is None:
+            return
+        ended = crash(partial(self._alone, dict(feeds), names))
+        if ended is not None:
+            raise ModelError(
+                f"ONNX Runtime crashes on the model ({ended})",
+                "it gives an operator something it does not check, such as an index without a "
+                "value; look at its operators on sequences and its empty weights",
+            )
+        if names:  # once is enough
+            self._alone = None
+
+
+def _alone(
+    ort: Any, model: Model, optimise: bool, feeds: Mapping[str, Array], names: list[str]
+) -> None:
+    """Load a model on the CPU, in one thread, and run it where there is something to feed."""
+    session, _weights = _load(ort, model, _options(ort, 1, optimise), [_CPU], False)
+    if names:
+        session.run(names, feeds)
 
 
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
@@ -190,9 +225,15 @@ def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
 
 
 def _load(
-    ort: Any, model: Model | ModelProto, options: Any, providers: list[str], sparing: bool
+    ort: Any,
+    model: Model | ModelProto | Path | bytes,
+    options: Any,
+    providers: list[str],
+    sparing: bool,
 ) -> tuple[Any, list[Any]]:
     """Hand the graph over as bytes and the large weights as they lie in memory, or in files."""
+    if isinstance(model, Path | bytes):
+        return ort.InferenceSession(_named(model), options, providers=providers), []
     light, weights = (model.light, model.weights) if isinstance(model, Model) else detached(model)
     if sparing:
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -212,6 +253,17 @@ def _load(
 
 def _version(ort: Any) -> tuple[int, ...]:
     return tuple(int(part) for part in ort.__version__.split(".")[:2])
+
+
+def _named(model: Path | bytes) -> str | bytes:
+    """Return a file as ONNX Runtime takes it: its name where that is text, else what is in it."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        str(model).encode()
+    except UnicodeEncodeError:
+        return model.read_bytes()
+    return str(model)
 
 
 def _line(error: Exception) -> str:

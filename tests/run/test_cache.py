@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import _METHODS
 from onnxcam.model.model import load
 from onnxcam.run import cache
-from onnxcam.run.cache import Store, store
+from onnxcam.run.store import FOLDER_VARIABLE, SIZE_VARIABLE, Store, store
 from onnxcam.targets import Score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,8 @@ X = np.random.default_rng(5).normal(size=(1, 2, 6, 6)).astype("f4")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "cache"
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(place))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(place))
     return place
 
 
@@ -121,7 +123,7 @@ def test_what_it_depends_on_makes_another_entry(
 def test_other_external_data_makes_another_entry(
     folder: Path, written: list[str], tmp_path: Path
 ) -> None:
-    """The model's file, whose hash the explanation shows, stays the same."""
+    """The hash that the explanation shows covers the weights, too."""
     path = tmp_path / "model.onnx"
     proto = _large_cnn()
     onnx.save(proto, str(path), save_as_external_data=True, location="model.data", size_threshold=0)
@@ -129,7 +131,7 @@ def test_other_external_data_makes_another_entry(
     data = tmp_path / "model.data"
     data.write_bytes((2 * np.frombuffer(data.read_bytes(), "f4")).tobytes())
     second = _explainer(path)(X)
-    assert len(written) == 2 and first.model_sha256 == second.model_sha256
+    assert len(written) == 2 and first.model_sha256 != second.model_sha256
     assert not np.allclose(second.scores, first.scores)
 
 
@@ -241,26 +243,29 @@ def test_a_grid_of_tokens_is_read_as_it_was_written() -> None:
     assert known(again).layouts["flat"] == Layout("NCT", (4, 5))
 
 
+def _key(number: int) -> str:
+    return f"{number:064x}"
+
+
 def test_the_entries_not_used_for_longest_go_first(tmp_path: Path) -> None:
     kept = Store(tmp_path / "cache", 450)
     for i in range(3):
-        kept.put(f"key{i}", bytes(100))  # and 32 of its hash
-        _age(kept, f"key{i}", 100 - i)
-    assert kept.get("key0") == bytes(100)  # used now: key1 is the oldest
-    kept.put("key3", bytes(100))
-    assert kept.get("key1") is None
-    assert all(kept.get(f"key{i}") == bytes(100) for i in (0, 2, 3))
-    kept.put("large", bytes(500))
-    assert kept.get("large") is None and kept.get("key3") is not None
+        kept.put(_key(i), bytes(100))  # and 32 of its hash
+        _age(kept, _key(i), 100 - i)
+    assert kept.get(_key(0)) == bytes(100)  # used now: key1 is the oldest
+    kept.put(_key(3), bytes(100))
+    assert kept.get(_key(1)) is None
+    assert all(kept.get(_key(i)) == bytes(100) for i in (0, 2, 3))
+    kept.put(_key(9), bytes(500))
+    assert kept.get(_key(9)) is None and kept.get(_key(3)) is not None
 
 
 def test_what_a_killed_process_left_goes_too(tmp_path: Path) -> None:
     kept = Store(tmp_path, 300)
-    left = tmp_path / "tmp1.light.part"
+    left = tmp_path / ".0.light.onnxcam-0123456789abcdef.part"
     left.write_bytes(bytes(200))
-    os.utime(left, (1, 1))
-    kept.put("key", bytes(100))
-    assert not left.exists() and kept.get("key") == bytes(100)
+    kept.put(_key(1), bytes(100))
+    assert not left.exists() and kept.get(_key(1)) == bytes(100)
 
 
 def _age(kept: Store, key: str, seconds: int) -> None:
@@ -269,11 +274,38 @@ def _age(kept: Store, key: str, seconds: int) -> None:
     os.utime(place, (now - seconds, now - seconds))
 
 
+def test_an_entry_that_its_owner_did_not_write_is_none(tmp_path: Path) -> None:
+    """It is whole, but made without the secret; or it lies under another name."""
+    kept = Store(tmp_path / "cache", 10_000, tmp_path / "user")
+    kept.put(_key(1), b"right")
+    place = kept.folder / f"{_key(1)}.light"
+    (kept.folder / f"{_key(2)}.light").write_bytes(place.read_bytes())
+    assert kept.get(_key(1)) == b"right" and kept.get(_key(2)) is None
+    place.write_bytes(hashlib.sha256(b"forged").digest() + b"forged")
+    assert kept.get(_key(1)) is None
+    other = Store(kept.folder, 10_000, tmp_path / "another user")
+    kept.put(_key(1), b"right")
+    assert other.get(_key(1)) is None and kept.get(_key(1)) == b"right"
+
+
+def test_what_is_no_entry_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    kept = Store(tmp_path, 300)
+    os.mkfifo(tmp_path / f"{_key(1)}.light")
+    (tmp_path / "mine.light").write_bytes(bytes(1000))
+    (tmp_path / "far").write_bytes(b"x")
+    (tmp_path / f"{_key(2)}.light").symlink_to(tmp_path / "far")
+    assert kept.get(_key(1)) is None and kept.get(_key(2)) is None
+    kept.put(_key(3), bytes(100))
+    assert (tmp_path / "mine.light").exists() and (tmp_path / f"{_key(2)}.light").is_symlink()
+    kept.put(_key(1), bytes(100))
+    assert kept.get(_key(1)) == bytes(100)
+
+
 def test_without_a_folder_to_write_to_it_works_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file" / "cache"))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
         for model in (nets.cnn(), nets.cnn(softmax=True)):
@@ -288,20 +320,20 @@ def test_it_can_be_turned_off(
     off: str, tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, off)
+    monkeypatch.setenv(FOLDER_VARIABLE, off)
     _explainer()
     _explainer()
     assert len(written) == 2 and not list(tmp_path.iterdir())
 
 
 def test_every_platform_has_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cache.FOLDER_VARIABLE)
+    monkeypatch.delenv(FOLDER_VARIABLE)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     found = {}
     for platform in ("linux", "darwin", "win32"):
-        monkeypatch.setattr(cache.sys, "platform", platform)
+        monkeypatch.setattr(sys, "platform", platform)
         kept = store()
         assert kept is not None and kept.limit == 2_000_000_000
         found[platform] = kept.folder.relative_to(tmp_path).as_posix()
@@ -310,16 +342,17 @@ def test_every_platform_has_its_place(tmp_path: Path, monkeypatch: pytest.Monkey
         "darwin": "Library/Caches/onnxcam/models",
         "win32": "Local/onnxcam/models",
     }
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     kept = store()
     assert kept is not None and kept.folder == tmp_path / "xdg" / "onnxcam" / "models"
 
 
 def test_the_size_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.SIZE_VARIABLE, "3")
-    assert store() == Store(folder, 3_000_000)
-    monkeypatch.setenv(cache.SIZE_VARIABLE, "much")
+    monkeypatch.setenv(SIZE_VARIABLE, "3")
+    kept = store()
+    assert kept is not None and (kept.folder, kept.limit) == (folder, 3_000_000)
+    monkeypatch.setenv(SIZE_VARIABLE, "much")
     with pytest.raises(UsageError, match="ONNXCAM_CACHE_MB='much' is no number"):
         store()
 
@@ -419,7 +452,7 @@ def test_the_shell_says_in_one_line_that_nothing_can_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
     np.save(tmp_path / "x.npy", X)
     onnx.save(nets.cnn(), str(tmp_path / "m.onnx"))
     call = ["explain", str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--device", "cpu"]
@@ -445,16 +478,16 @@ HAMMER = """
 import random
 import sys
 from pathlib import Path
-from onnxcam.run.cache import Store
+from onnxcam.run.store import Store
 choice = random.Random(int(sys.argv[2])).choice
 kept = Store(Path(sys.argv[1]), 20_000)
 seen = 0
 for i in range(600):
-    key = choice("0123456")
+    key = choice("0123456") * 64
     found = kept.get(key)
-    assert found is None or found == key.encode() * 5000, (key, len(found))
+    assert found is None or found == key[:1].encode() * 5000, (key, len(found))
     seen += found is not None
-    kept.put(key, key.encode() * 5000)
+    kept.put(key, key[:1].encode() * 5000)
 print(seen)
 """
 
@@ -487,7 +520,7 @@ def test_two_processes_write_read_and_remove_the_same_entries(tmp_path: Path) ->
     said = _together(HAMMER, [str(tmp_path), "1"], [str(tmp_path), "3"])
     assert all(int(seen) > 0 for seen in said)  # else neither read what there was
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 20_000
-    assert all(p.suffix == ".light" for p in tmp_path.iterdir())
+    assert {p.suffix for p in tmp_path.iterdir()} <= {".light", ".secret"}
 
 
 def test_every_file_of_the_package_is_a_reason_to_make_it_again(

@@ -11,6 +11,7 @@ from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
 from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
+from onnxcam.model.passes.budgets import within
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.guard import refuse_negative
 from onnxcam.model.passes.lift import lift_weights
@@ -19,6 +20,7 @@ from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.model.passes.raising import has_other_opsets, raised_functions
 from onnxcam.model.passes.shapes import infer_shapes, put_right
 from onnxcam.model.passes.site import Unraisable
+from onnxcam.model.passes.spoken import utf8
 from onnxcam.model.weights import Weights
 
 
@@ -52,7 +54,11 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     Raises:
         ModelError: It is invalid, or it cannot be brought to ``opset``.
     """
+    within(proto)
+    written = utf8(proto)
     notes = mended(proto)
+    if written:
+        notes.append("names and texts that are no UTF-8 written with the numbers of their bytes")
     before = disguised(proto)
     light, converted = _levelled(before)
     _check(light, name)

@@ -1,0 +1,1 @@
+"""Fuzzers: files that are damaged in every way, and what onnxcam makes of them."""
