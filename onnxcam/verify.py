@@ -9,17 +9,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from onnx import ModelProto, helper
 
 from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
-from onnxcam.autodiff import vjp_model
+from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
 from onnxcam.errors import bounded
 from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
-from onnxcam.model.draft import expose
+from onnxcam.model.draft import exposed
 from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
+from onnxcam.model.weights import is_light
 from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
 from onnxcam.run.groups import held_inputs
@@ -89,7 +91,7 @@ def verify(
     """
     model = explained.model if file is None else load(file, opset=source.opset)
     feeds = feeds or sample_feeds(source)
-    problems = [*_checked(model, file), *_foreign(model, source), *_missing(model, source)]
+    problems = [*_checked(model), *_foreign(model, source), *_missing(model, source)]
     what = _TRUTH[type(explained)]
     if problems:
         return Check((), nan, nan, nan, *what, tuple(problems))
@@ -137,12 +139,23 @@ def _narrowest(model: Model) -> int:
     return max(min(floats, default=4), 2)
 
 
-def _checked(model: Model, file: Path | None) -> list[str]:
+def _checked(model: Model) -> list[str]:
+    """Ask onnx's checker; large weights stand in as inputs, so that nobody copies them."""
+    proto = ModelProto()
+    proto.CopyFrom(model.light)
+    graph = proto.graph
+    heavy = [t for t in graph.initializer if is_light(t)]
+    kept = [t for t in graph.initializer if not is_light(t)]
+    fed = {v.name for v in graph.input}
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in heavy
+        if t.name not in fed
+    )
     try:
-        if file is not None:
-            onnx.checker.check_model(str(file), full_check=True)
-        else:
-            onnx.checker.check_model(model.proto, full_check=True)
+        onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         return [f"onnx.checker: {' '.join(str(error).split())[:200]}"]
     return []
@@ -176,7 +189,7 @@ def _differences(
     names = [p.name for p in source.outputs]
     given = {p.name: feeds[p.name] for p in source.inputs}
     (plain, optimised), (got_plain, got_optimised) = (
-        [Session(m, device=device, optimise=o).run(f, names) for o in (False, True)]
+        [_run(m, f, names, device, optimise=o) for o in (False, True)]
         for m, f in ((source, given), (model, feeds))
     )
     return (
@@ -190,7 +203,14 @@ def _differences(
 def _apart(original: Model, model: Model, feeds: dict[str, Array]) -> float:
     """Return how far the outputs of two models are from each other, optimisations off."""
     names = [p.name for p in original.outputs]
-    return farthest(*(Session(m, optimise=False).run(feeds, names) for m in (model, original)))
+    return farthest(*(_run(m, feeds, names, "auto", optimise=False) for m in (model, original)))
+
+
+def _run(
+    model: Model, feeds: dict[str, Array], outputs: list[str], device: Any, *, optimise: bool = True
+) -> list[Array]:
+    """Run a model once. Its session is gone when the next one comes: each holds all weights."""
+    return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)
 
 
 def _own_difference(
@@ -203,12 +223,12 @@ def _own_difference(
 ) -> float:
     """Return how far what was added is from the same made in another way."""
     given = {**feeds, **_targets(explained, model)}
-    # The session is gone before the next one comes: each holds the weights twice.
-    added = list(explained.outputs)
-    classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
-    inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
+    classes, *got = _run(model, given, [names.CLASS, *explained.outputs], device)
+    layout = catalog.input_layout or catalog.input_positions
+    inputs = 1 if layout is None else held_inputs(feeds[catalog.input].shape, layout)
     # Gradients lie in the tensors' own axes: one row of scores is one input, whatever counts it.
-    if catalog.input_layout is not None or isinstance(explained, compose.Explained) or len(classes) > 1:
+    known = catalog.input_layout is not None or isinstance(explained, compose.Explained)
+    if known or len(classes) > 1:
         checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
@@ -225,9 +245,8 @@ def _gradients(
     device: Any,
 ) -> list[Array]:
     """Return the gradients as `vjp_model` makes them, of a one in the class's place."""
-    (score,) = Session(expose(source, [explained.score]), device=device).run(
-        feeds, [explained.score]
-    )
+    shown = exposed(source, [explained.score])
+    (score,) = _run(shown, feeds, [explained.score], device)
     seed = np.zeros_like(score)
     first = catalog.reduction.first
     columns, axes = seed, (catalog.reduction.batch_axis, catalog.reduction.class_axis)
@@ -235,9 +254,9 @@ def _gradients(
     rows = () if axes[0] is None else (np.arange(len(classes)),)
     own = first + (classes[:, 0] if rows else classes[0, 0])
     columns[rows if axes[1] is None else (*rows, own)] = 1
-    proto = vjp_model(source.proto, explained.wrt, [explained.score])
+    made = differentiated(source, explained.wrt, [explained.score])
     given = {**feeds, f"ct::{explained.score}": seed}
-    return Session(proto, device=device).run(given, list(explained.outputs))
+    return _run(made, given, list(explained.outputs), device)
 
 
 def _wanted(
@@ -253,13 +272,11 @@ def _wanted(
         normalize="none",
         expose=frozenset(),
     )
-    (maps,) = Session(compose.plan_graph(source, alone).model, device=device).run(
-        feeds, [names.MAP]
-    )
+    (maps,) = _run(compose.plan_graph(source, alone).model, feeds, [names.MAP], device)
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = tuple(layout.extents(feeds[plan.catalog.input].shape))
-        maps = upsample(maps, size, plan.upsampling)
+        size = layout.sizes(feeds[plan.catalog.input].shape)
+        maps = maps if size is None else upsample(maps, size, plan.upsampling)
     return _normalised(maps, plan.normalize)
 
 

@@ -14,7 +14,8 @@ from onnxcam.analysis import layers
 from onnxcam.compose import Explained, explain_graph
 from onnxcam.model.model import Model, load
 from onnxcam.run.agreement import relative
-from onnxcam.verify import Check, sample_feeds, verify
+from onnxcam.run.samples import sample_feeds
+from onnxcam.verify import Check, verify
 
 
 def _explained(model: Model, method: str = "gradcam", **options: object) -> Explained:

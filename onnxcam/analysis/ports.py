@@ -28,4 +28,5 @@ def model_input(model: Model, catalog: Catalog, name: str | None = None) -> Mode
     own = port.name == catalog.input
     layout = catalog.input_layout if own else known(model).layouts.get(port.name)
     axes = layout.axes if layout is not None and "?" not in layout.axes else None
-    return ModelInput(port.name, port.shape, port.dtype, axes)
+    unfolded = None if layout is None else layout.unfolded(port.shape)
+    return ModelInput(port.name, port.shape, port.dtype, axes, unfolded)

@@ -15,7 +15,7 @@ from onnxcam.autodiff.overrides import Rules
 from onnxcam.errors import UsageError, bounded
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_sequence, shape_of
 from onnxcam.model.draft import Draft
-from onnxcam.model.model import load
+from onnxcam.model.model import Model, load
 
 COTANGENT, GRADIENT = "ct::", "grad::"
 
@@ -53,11 +53,23 @@ def vjp_model(
         UsageError: There is no tensor of that name.
         UnsupportedOp: A differentiated value flows through an operator without a rule.
     """
+    made = differentiated(load(model, borrow=True), wrt, outputs, overrides, builder)
+    return made.weights.attach(made.light)
+
+
+def differentiated(
+    model: Model,
+    wrt: Sequence[str],
+    outputs: Sequence[str],
+    overrides: Rules | None = None,
+    builder: Literal["native", "ort-training"] = "native",
+) -> Model:
+    """Return what :func:`vjp_model` returns, with the weights apart."""
     if builder not in ("native", "ort-training"):
         raise UsageError(f"gradient builder {builder!r} is not there", "use builder='native'")
     if overrides and builder != "native":
         raise UsageError(f"overrides do not reach into {builder}", "use builder='native'")
-    draft = Draft(load(model, borrow=True))
+    draft = Draft(model)
     pairs = []
     for name in outputs:
         y = draft.tensor(name)
@@ -71,7 +83,7 @@ def vjp_model(
         grads = ort_training.vjp(draft.op, pairs, targets)
     for x, dx in zip(targets, grads, strict=True):
         draft.output(_zeros(draft.op, x) if dx is None else dx, GRADIENT + x.name)
-    return draft.build({"onnxcam.gradient": provenance(draft.op)})
+    return draft.finish({"onnxcam.gradient": provenance(draft.op)})
 
 
 def _zeros(op: Emitter, x: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ def _narrowed(
     needs = passed(node.raw, found[1]) if found is not None else None
     if found is None or needs is None or node.captures or len(node.outputs) > 1:
         return None
+    if any(need is not None and need.cycle for need in needs):
+        return None  # of each input some: no run of rows
     inner, rows = found
     view = copy(node)
     view.outputs = [_sliced(op, node.outputs[0], rows)]

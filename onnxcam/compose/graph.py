@@ -242,7 +242,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> 
         )
     with op.scope("map"):
         large = resampled(op, map, quantities.input_size(), kernel)
-    picture = drawn(op, quantities.input, large, how)
+    picture = drawn(op, quantities.pictured(op), large, how)
     return _sized(op, picture, quantities, (*quantities.input_space(), 3))
 
 

@@ -56,8 +56,8 @@ class Place:
         """The axes of what :meth:`patches` returns."""
         channel = self.layout.channel
         if channel is not None:
-            return Axes(channel, self.layout.space)
-        return Axes(1, tuple(i + (i > 0) for i in self.layout.space))
+            return Axes(channel, tuple(sorted(self.layout.space)))
+        return Axes(1, tuple(sorted(i + (i > 0) for i in self.layout.space)))
 
     @property
     def letters(self) -> str:

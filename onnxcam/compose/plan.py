@@ -151,6 +151,7 @@ def maps_of(
         for each in found
         for layer in (layers if each.takes_feature else [None])
     ]
+    maps = list({(m.method.name, m.feature.name): m for m in maps}.values())  # of two names
     if len(maps) == 1:
         return tuple(maps)
     often = Counter(m.method.name for m in maps)
@@ -200,8 +201,14 @@ def default_feature(catalog: Catalog, name: str | None, method: Method | None = 
 
 
 def input_layer(catalog: Catalog) -> Candidate:
-    """Return the input as a layer, for the methods on the input."""
+    """Return the input as a layer, for the methods on the input.
+
+    What they find needs no names of axes: where these are not known, all but the batch's are
+    positions, and the map has the shape of the input (one value a feature of a table).
+    """
     layout = catalog.input_layout
+    if layout is None or layout.regrouped.strange:
+        layout = catalog.input_positions or layout
     return Candidate(catalog.input, "input", None, layout, True, "the input of the model")
 
 

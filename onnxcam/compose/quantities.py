@@ -124,6 +124,14 @@ class Quantities:
         assert layout is not None and shape is not None, "input_size() raises before"
         return layout.extents(shape)
 
+    def pictured(self, op: Emitter) -> Tensor:
+        """Return the input as pictures, where it takes them flattened too."""
+        layout = self.catalog.input_layout
+        found = None if layout is None else layout.unfolded(shape_of(self.input) or ())
+        if found is None:
+            return self.input
+        return op.Reshape(self.input, [-1, *(d for d in found[1][1:] if isinstance(d, int))])
+
     def _map(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         place = self._at(method)
         values = [self._value(op, index, method, need) for need in method.needs]

@@ -1,7 +1,8 @@
 """Maps at the input's size and normalised maps, in the graph.
 
-The values are those of :mod:`onnxcam.output.upsample`, by matrix products; Resize only makes the
-matrices, where a size is not known before.
+The values are those of :mod:`onnxcam.output.upsample`, by matrix products: of a picture's rows and
+columns, of the stretches of a long signal. Where a size is not known before, the graph works out
+which steps a sample is made of.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onnxcam.graph.emit import Emitter, Tensor, shape_of
 Kernel = Literal["bicubic", "linear", "nearest"]
 Size = Sequence["int | Tensor"]
 Array = np.ndarray[Any, Any]
+_MATRIX = 1 << 16  # entries of the matrix of a signal that is worth its memory
 _RESIZE: dict[str, dict[str, Any]] = {
     "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5},
     "linear": {"mode": "linear"},
@@ -42,12 +44,16 @@ def resampled(op: Emitter, map: Tensor, size: Size, kernel: Kernel = "bicubic") 
         return map
     if kernel == "nearest":
         return _resize(op, map, size, kernel)
-    if len(size) == 1:
-        row = _resize(op, op.Unsqueeze(map, axes=[2]), [1, *size], kernel)
-        return op.Squeeze(row, axes=[2])
     for axis, (few, many) in enumerate(zip(old, size, strict=True), start=2):
-        if not _same([few], [many]):
+        if _same([few], [many]):
+            continue
+        fixed = isinstance(few, int) and isinstance(many, int)
+        if len(size) > 1 or (fixed and int(few) * int(many) <= _MATRIX):  # type: ignore[arg-type]
             map = _along(op, map, axis, _weights(op, few, many, kernel))
+        elif isinstance(few, int) and isinstance(many, int):
+            map = _by_stretches(op, map, interpolation(few, many, kernel))
+        else:
+            map = _by_samples(op, map, few, many, kernel)
     return map
 
 
@@ -80,8 +86,69 @@ def _weights(op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel)
     if isinstance(few, int) and isinstance(many, int):
         return op.const(interpolation(few, many, kernel))
     square = op.ConstantOfShape(op.dims(few, few))
-    ones = op.Unsqueeze(op.EyeLike(square, dtype=1), axes=[0, 1])
-    return op.Squeeze(_resize(op, ones, [many, few], kernel), axes=[0, 1])
+    each = _by_samples(op, op.Unsqueeze(op.EyeLike(square, dtype=1), axes=[0]), few, many, kernel)
+    return op.Transpose(op.Squeeze(each, axes=[0]), perm=[1, 0])
+
+
+def _by_stretches(op: Emitter, map: Tensor, weights: Array) -> Tensor:
+    """Multiply the last axis with the weights [many, few], a stretch of samples at a time.
+
+    A sample is made of few steps: the whole matrix of a long signal would be mostly zeros, and
+    larger than its model.
+    """
+    many, few = weights.shape
+    length = min(max(16, 8 * many // few), 512)
+    starts = np.arange(0, many, length)
+    used = [np.flatnonzero(weights[start : start + length].any(0)) for start in starts]
+    reach = max(int(steps[-1] - steps[0]) + 1 for steps in used)
+    steps = np.array([min(int(u[0]), few - reach) for u in used])[:, None] + np.arange(reach)
+    parts = np.zeros((len(starts), reach, length), np.float32)
+    for part, start, at in zip(parts, starts, steps, strict=True):
+        rows = weights[start : start + length, at]
+        part[:, : len(rows)] = rows.T
+    near = op.Gather(map, op.const(steps[:, None, :]), axis=2)  # [N, K, stretches, 1, reach]
+    made = op.Reshape(op.MatMul(near, op.const(parts)), [0, 0, -1])
+    return op.Slice(made, starts=[0], ends=[many], axes=[2])
+
+
+def _by_samples(
+    op: Emitter, map: Tensor, few: int | Tensor, many: int | Tensor, kernel: Kernel
+) -> Tensor:
+    """Resample the last axis of [N, K, few], each sample from the steps around it."""
+    reach = 2 if kernel == "bicubic" else 1
+    count = op.Squeeze(op.dims(many), axes=[0])
+    # The centre is (2 i + 1) few / (2 many) - 1/2 steps; in whole numbers nothing is rounded.
+    odd = op.Add(op.Mul(op.Range(op.const(np.int64(0)), count, op.const(np.int64(1))), 2), 1)
+    above, whole = op.Add(op.Mul(odd, op.dims(few)), count), op.Mul(count, 2)
+    place = op.Div(above, whole)  # of the first step behind the centre
+    part = op.Div(
+        op.cast(op.Sub(above, op.Mul(place, whole)), np.float32), op.cast(whole, np.float32)
+    )
+    edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
+    runs = op.dims(op.Add(op.dims(few), 1))
+    taps, weights = [], []
+    for tap in range(2 * reach):
+        run = op.Slice(edges, starts=[tap], ends=op.Add(runs, tap), axes=[2])
+        taps.append(op.Unsqueeze(run, axes=[3]))
+        distance = op.Abs(op.Sub(part, float(tap - reach + 1)))
+        weight = _emitted(op, distance, kernel, near=tap in _NEAR[reach])
+        weights.append(op.Unsqueeze(weight, axes=[1]))
+    near = op.Gather(op.Concat(*taps, axis=3), place, axis=2)  # [N, K, many, taps]
+    return op.ReduceSum(op.Mul(near, op.Concat(*weights, axis=1)), axes=[3], keepdims=0)
+
+
+_NEAR = {1: (0, 1), 2: (1, 2)}  # the taps at most one step from the centre
+
+
+def _emitted(op: Emitter, d: Tensor, kernel: Kernel, *, near: bool) -> Tensor:
+    """Return :func:`_kernel` of distances up to one step, or beyond."""
+    factors = (-1.0, 1.0) if kernel == "linear" else (1.5, -2.5, 0.0, 1.0)
+    if kernel != "linear" and not near:
+        factors = (-0.5, 2.5, -4.0, 2.0)
+    value: Tensor = op.Mul(d, factors[0])
+    for factor in factors[1:-1]:
+        value = op.Mul(op.Add(value, factor) if factor else value, d)
+    return op.Add(value, factors[-1])
 
 
 def interpolation(few: int, many: int, kernel: Kernel) -> Array:

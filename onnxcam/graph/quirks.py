@@ -126,6 +126,20 @@ SHARED_REALS = Quirk(
     "What a gradient reads there is computed once more, beside the model's own nodes.",
 )  # fmt: skip
 
+MOVED_INT8 = Quirk(
+    "MOVED_INT8", _ORT, "1.32.0; models from opset 21 on",
+    "A model does not load where a DequantizeLinear of int8 is followed by a Reshape, Transpose, "
+    "Slice, Squeeze, Unsqueeze or MaxPool: it is moved behind, with a zero point of uint8.",
+    "A Sum of one between the two.",
+)  # fmt: skip
+
+DILATED_POOLS = Quirk(
+    "DILATED_POOLS", _ORT, "1.32.0",
+    "With `auto_pad=SAME` a pool is padded as if its taps lay side by side: with dilations its "
+    "output is smaller than the specification says.",
+    "The pads are written out, as the runtime has them.",
+)  # fmt: skip
+
 # ---- ONNX Runtime: what is slow
 
 SLOW_CUBIC = Quirk(
@@ -163,10 +177,22 @@ OPEN_SHAPES = Quirk(
     "outputs are like their first input.",
     "They are given its shape.",
 )  # fmt: skip
+LARGE_SLOPES = Quirk(
+    "LARGE_SLOPES", _ONNX, "1.23.2",
+    "Shape inference gives a PRelu the shape of its input, also where its slope is larger; ONNX "
+    "Runtime broadcasts either to the other.",
+    "The input is expanded before.",
+)  # fmt: skip
 OPEN_RANKS = Quirk(
     "OPEN_RANKS", _ONNX, "1.19.1 to 1.23.2",
     "Before opset 14 shape inference leaves the rank of a Reshape to a computed shape open.",
     "The length of the shape is the rank.",
+)  # fmt: skip
+NEGATIVE_SLICE = Quirk(
+    "NEGATIVE_SLICE", _ONNX, "1.23.2",
+    "Shape inference aborts the process at a Slice of a size below zero, as a kernel larger than "
+    "its input leaves.",
+    "Shapes are inferred without Slices first, and a model with such a size is refused.",
 )  # fmt: skip
 CONVERTED_NAMES = Quirk(
     "CONVERTED_NAMES", _ONNX, "1.23.2",
@@ -232,3 +258,14 @@ def is_dequantised(tensor: Any) -> bool:
     while tensor.inputs and has(tensor.inputs[0], Trait.PICKS):
         tensor = tensor.inputs[0].inputs[0]
     return bool(tensor.inputs) and has(tensor.inputs[0], Trait.DEQUANTISES)
+
+
+_MOVED = {"Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "MaxPool"}
+
+
+def moves_int8(op_type: str, inputs: Any, opset: int) -> bool:
+    """Tell whether a node that is to be written would have :data:`MOVED_INT8`."""
+    if opset < 21 or op_type not in _MOVED or not inputs[0].inputs:
+        return False
+    node = inputs[0].inputs[0]
+    return has(node, Trait.DEQUANTISES) and node.inputs[0].dtype == "int8"

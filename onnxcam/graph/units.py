@@ -18,6 +18,8 @@ from onnxcam.graph.bodies import bodies, captures
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.graph.ops import Trait, has
 
+_LONGEST = 8  # operators in a unit: a convolution, its bias, an activation, ...
+
 
 @dataclass
 class _Units:
@@ -28,7 +30,7 @@ class _Units:
         outputs: Ids of the graph's outputs, which somebody else reads already.
         own: Ids of the nodes that the graph came with.
         readers: Who of them reads a tensor, by its id.
-        nodes: What was written for the copies.
+        nodes: What was written for the copies, in an order that can be run.
     """
 
     op: Emitter
@@ -47,20 +49,19 @@ class _Units:
         return self._inside[key]
 
     def _is_inside(self, tensor: Tensor) -> bool:
-        node = tensor.inputs[0] if tensor.inputs else None
-        if node is None or id(node) not in self.own or id(tensor) in self.outputs:
-            return False
-        if has(node, Trait.QUANTISES, Trait.DEQUANTISES, Trait.RANDOM) or bodies(node):
-            return False
-        readers = self.readers.get(id(tensor), [])
-        if not readers:
-            return False
-        if all(has(reader, Trait.QUANTISES) for reader in readers):
-            return True
-        onward = readers[0]
-        if len(readers) > 1 or not has(onward, Trait.ELEMENTWISE, Trait.VIEW):
-            return False
-        return any(self.holds(t) for t in onward.outputs)
+        for _ in range(_LONGEST):
+            node = tensor.inputs[0] if tensor.inputs else None
+            if node is None or id(node) not in self.own or id(tensor) in self.outputs:
+                return False
+            if has(node, Trait.QUANTISES, Trait.DEQUANTISES, Trait.RANDOM) or bodies(node):
+                return False
+            readers = self.readers.get(id(tensor), [])
+            if readers and all(has(reader, Trait.QUANTISES) for reader in readers):
+                return True
+            if len(readers) != 1 or not has(readers[0], Trait.ELEMENTWISE, Trait.VIEW):
+                return False
+            tensor = readers[0].outputs[0]
+        return False
 
     def copy(self, tensor: Tensor) -> Tensor:
         """Return a tensor of a unit computed once more; itself where the unit reads no integers."""
@@ -72,10 +73,18 @@ class _Units:
             if not moved and not any(_is_dequantised(t) for t in inputs):
                 return self._copies.setdefault(key, tensor)
             made = self.op.again(node, [t if t.name else None for t in inputs], node.attrs)
-            self.nodes[id(made[0].inputs[0])] = made[0].inputs[0]
+            self._keep(made[0].inputs[0])
             for old, new in zip(node.outputs, made, strict=True):
                 self._copies[id(old)] = self.op.learn(new, old)
         return self._copies[key]
+
+    def _keep(self, node: gs.Node) -> None:
+        """Keep a node of a copy, behind those that it needs."""
+        if id(node) not in self.own and id(node) not in self.nodes:
+            for tensor in node.inputs:
+                for source in tensor.inputs:
+                    self._keep(source)
+            self.nodes[id(node)] = node
 
 
 def _is_dequantised(tensor: Tensor) -> bool:

@@ -69,8 +69,11 @@ class _Completion:
 
     def layout(self) -> str | None:
         """Return the layout, said or seen in the shape of a picture with 1 or 3 channels."""
-        shape = self.model_input.shape
+        shape = self.model_input.pictured
         layout = self.fields.get("layout")
+        if self.model_input.unfolded is not None and {"H", "W"} <= set(layout or "HW"):
+            layout = self.fields["layout"] = self.model_input.unfolded[0]
+            self.source.setdefault("layout", "the model")
         if layout is not None and len(layout) != len(shape):
             raise self._contradiction(
                 "layout",
@@ -110,7 +113,7 @@ class _Completion:
                 'Say layout = "NCHW" or "NHWC" in a TOML file, or pass `preprocess=none` '
                 "and a ready .npy array",
             )
-        dims = dict(zip(layout, self.model_input.shape, strict=True))
+        dims = dict(zip(layout, self.model_input.pictured, strict=True))
         self._channels(dims)
         self._size(dims.get("H"), dims.get("W"))
 
@@ -133,7 +136,7 @@ class _Completion:
 
     def _is_picture(self, layout: str) -> bool:
         """Whether a layout is one of a picture, with 1, 3 or an unknown number of channels."""
-        channels = dict(zip(layout, self.model_input.shape, strict=True)).get("C")
+        channels = dict(zip(layout, self.model_input.pictured, strict=True)).get("C")
         pictured = {"H", "W"} <= set(layout) <= {"N", "C", "H", "W"}
         return pictured and (not isinstance(channels, int) or channels in (1, 3))
 

@@ -23,12 +23,19 @@ class ModelInput:
         shape: One entry an axis: an int, a symbol's name, or None.
         dtype: The element type.
         layout: One letter an axis, such as "NCHW"; None where unknown.
+        unfolded: Axes and shape of the pictures that it takes flattened; None where it takes none.
     """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: np.dtype[Any]
     layout: str | None = None
+    unfolded: tuple[str, tuple[int | str | None, ...]] | None = None
+
+    @property
+    def pictured(self) -> tuple[int | str | None, ...]:
+        """The shape of the pictures that it takes."""
+        return self.shape if self.unfolded is None else self.unfolded[1]
 
     def __str__(self) -> str:
         """Return name, type and shape as messages show them."""

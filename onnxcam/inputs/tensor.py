@@ -138,6 +138,8 @@ def _from_picture(
     image = picture.convert("L") if spec.channels == "GRAY" else picture
     image = image.resize(image_size, Resampling[spec.interpolation.upper()]).crop(crop_box)
     tensor = _lay_out(_values(np.atleast_3d(np.asarray(image)), spec), spec.layout)
+    if model_input.unfolded is not None:
+        tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
     return Prepared(tensor, np.array(picture), box, source)

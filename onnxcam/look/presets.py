@@ -13,7 +13,7 @@ from onnxcam.analysis.layers import catalog
 from onnxcam.analysis.ports import model_input
 from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
-from onnxcam.model.draft import expose
+from onnxcam.model.draft import exposed
 from onnxcam.model.model import Model, load
 from onnxcam.run.scores import probability
 from onnxcam.run.session import Session
@@ -67,7 +67,7 @@ def try_presets(
             f"the model has more inputs than the picture: {', '.join(others)}",
             "describe it in a TOML file and name that as `preprocess`",
         )
-    session = Session(expose(loaded, [found.reduction.name]), device="cpu")
+    session = Session(exposed(loaded, [found.reduction.name]), device="cpu")
     names = class_names(labels)
     trials = []
     for preset in ("found", *(p for p in PRESETS if p != "none")):

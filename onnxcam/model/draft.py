@@ -110,7 +110,7 @@ class Draft:
                 graph.initializer.append(numpy_helper.from_array(default, tensor.name))
         graph.output.extend(value_info(t) for t in added)
         _set_metadata(proto, metadata or {})
-        return Model(proto, self._source.weights, self._source.sha256)
+        return Model(proto, self._source.weights, self._source.digest)
 
     def _claim(self, name: str) -> None:
         if name in self._named or not self.op.reserve(name):
@@ -121,6 +121,12 @@ class Draft:
 
 
 def expose(model: Model, names: Iterable[str]) -> ModelProto:
+    """Return :func:`exposed` with the weights in it."""
+    made = exposed(model, names)
+    return made.weights.attach(made.light)
+
+
+def exposed(model: Model, names: Iterable[str]) -> Model:
     """Return the model with these tensors as extra outputs, the old outputs first.
 
     Args:
@@ -130,7 +136,7 @@ def expose(model: Model, names: Iterable[str]) -> ModelProto:
     draft = Draft(model)
     for name in names:
         draft.output(draft.tensor(name))
-    return draft.build()
+    return draft.finish()
 
 
 def cut(model: Model, outputs: Sequence[str]) -> ModelProto:

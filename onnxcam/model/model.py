@@ -18,7 +18,7 @@ from onnxcam.errors import ModelError, bounded
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import every_graph, every_node, standard_opset
 from onnxcam.model.passes.pipeline import prepared
-from onnxcam.model.stream import digest, mapped, parse
+from onnxcam.model.stream import Digest, digest_of, parse
 from onnxcam.model.weights import (
     SMALL,
     Bytes,
@@ -28,6 +28,7 @@ from onnxcam.model.weights import (
     fill,
     is_light,
     lighten,
+    mapped,
 )
 
 
@@ -54,8 +55,7 @@ class Model:
         light: Checked, functions inlined, at opset 20 or above where possible, with inferred
             shapes; its large initializers are in ``weights``. Treat as read-only.
         weights: Bytes of the large initializers.
-        sha256: Of the bytes that were loaded (the file; external data excluded); empty for a
-            borrowed proto.
+        digest: Their sha256, or what finds it once somebody asks; see :attr:`sha256`.
         path: Where it came from, None for bytes and protos.
         notes: What was done to it and what could not be done.
         before: The model as it was, where what was done to it should be held against that by
@@ -64,10 +64,18 @@ class Model:
 
     light: ModelProto = field(repr=False)
     weights: Weights = field(repr=False)
-    sha256: str
+    digest: str | Digest
     path: Path | None = None
     notes: tuple[str, ...] = ()
     before: Model | None = field(default=None, repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that were loaded (the file; external data excluded).
+
+        Empty for a borrowed proto.
+        """
+        return self.digest if isinstance(self.digest, str) else self.digest.text
 
     @property
     def proto(self) -> ModelProto:
@@ -130,13 +138,13 @@ def load(
     if isinstance(source, Model):
         if opset in (None, source.opset):
             return source
-        return replace(load(source.proto, opset=opset), sha256=source.sha256, path=source.path)
-    proto, weights, sha256, path = _read(source, borrow)
+        return replace(load(source.proto, opset=opset), digest=source.digest, path=source.path)
+    proto, weights, found, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     made = prepared(proto, weights, str(path or "the model"), opset)
-    before = None if made.before is None else Model(made.before, weights, sha256, path)
-    return Model(made.light, made.weights, sha256, path, tuple(made.notes), before)
+    before = None if made.before is None else Model(made.before, weights, found, path)
+    return Model(made.light, made.weights, found, path, tuple(made.notes), before)
 
 
 def _port(info: ValueInfoProto) -> Port:
@@ -156,13 +164,13 @@ def _port(info: ValueInfoProto) -> Port:
 
 def _read(
     source: str | os.PathLike[str] | bytes | ModelProto, borrow: bool
-) -> tuple[ModelProto, Weights, str, Path | None]:
+) -> tuple[ModelProto, Weights, str | Digest, Path | None]:
     if isinstance(source, ModelProto):
         light, weights = detached(source, borrow=borrow)
         return light, weights, "" if borrow else _digest(light, weights), None
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
-        return light, weights, digest(source), None
+        return light, weights, digest_of(source), None
     path = Path(source)
     if path.is_dir():
         raise ModelError(f"{path}: is a folder", "give the .onnx file")
@@ -174,7 +182,7 @@ def _read(
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "check it") from None
     light, weights = _parsed(data, str(path))
     external = _external(light, path)
-    return light, Weights({**weights, **external}, external), digest(data), path
+    return light, Weights({**weights, **external}, external), digest_of(data), path
 
 
 def _parsed(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:

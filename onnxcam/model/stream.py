@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -14,8 +16,9 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from onnxcam.errors import ModelError
 from onnxcam.model import wire
-from onnxcam.model.weights import SMALL, Weights, is_light, lighten, release
+from onnxcam.model.weights import SMALL, Bytes, Weights, is_light, keep, lighten, release
 
+_LARGE = 1 << 22  # bytes
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 
@@ -51,11 +54,11 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
         raise ModelError(
             f"{name}: not an ONNX model, or truncated", "export or copy the model again"
         ) from None
-    found = {}
+    found: dict[str, Bytes | TensorProto] = {}
     for tensor, raw in tensors:
         if raw is not None:
             lighten(tensor)
-            found[tensor.name] = flat[raw[0] : raw[1]]
+            keep(found, tensor.name, flat[raw[0] : raw[1]])
         light.graph.initializer.append(tensor)
     return light, Weights(found)
 
@@ -71,12 +74,25 @@ def _scanned(view: wire.Buffer, part: wire.Field) -> tuple[bytes, tuple[int, int
     return b"".join(head), raw
 
 
-def mapped(path: Path) -> mmap.mmap | bytes:
-    """Return the content of a file, mapped into memory (an empty one cannot be)."""
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return b""
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+@dataclass(frozen=True, repr=False)
+class Digest:
+    """The sha256 of a file's content, found when somebody asks: it takes as long as reading it.
+
+    Attributes:
+        data: The content.
+    """
+
+    data: bytes | mmap.mmap
+
+    @cached_property
+    def text(self) -> str:
+        """The hash, in hex."""
+        return digest(self.data)
+
+
+def digest_of(data: bytes | mmap.mmap) -> str | Digest:
+    """Return the sha256 of a file's content, of a large one only what finds it."""
+    return digest(data) if len(data) < _LARGE else Digest(data)
 
 
 def digest(data: bytes | mmap.mmap) -> str:
@@ -119,6 +135,7 @@ def write(light: ModelProto, weights: Weights, file: IO[bytes]) -> None:
     _write_all(file, [rest.SerializeToString(), wire.header(_MODEL_GRAPH, total), body])
     for tag, (head, raw_tag, data) in zip(tags, parts, strict=True):
         _write_all(file, [tag, head, raw_tag, data.data])
+        release(data)
 
 
 def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) -> None:
@@ -145,6 +162,7 @@ def write_external(light: ModelProto, weights: Weights, path: Path, data: Path) 
                 for key, value in entries.items():
                     tensor.external_data.add(key=key, value=str(value))
                 file.write(weights[tensor.name].data)
+                release(weights[tensor.name])
     path.write_bytes(proto.SerializeToString())
 
 

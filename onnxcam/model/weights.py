@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
+
+from onnxcam.errors import ModelError
 
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -58,6 +62,15 @@ class Weights(Mapping[str, Bytes]):
     def nbytes(self) -> int:
         """How many bytes they have together."""
         return sum(self[name].nbytes for name in self)
+
+    def place(self, name: str) -> tuple[Path, int] | None:
+        """Return the file that a weight lies in and where; None where it is in memory alone."""
+        found = self._found[name]
+        owner = None if isinstance(found, TensorProto) else _owner(found)
+        if not isinstance(owner, MappedFile) or not owner.is_there():
+            return None
+        begin = np.frombuffer(owner, np.uint8).ctypes.data
+        return owner.path, self[name].ctypes.data - begin
 
     def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
         """Return the values of a light initializer; a view of the bytes where that is possible."""
@@ -145,11 +158,85 @@ def fill(tensor: TensorProto, data: Bytes) -> None:
 
 def release(data: Bytes | memoryview) -> None:
     """Give back the memory that a mapped file takes up; it is read again where it is asked for."""
+    owner = _owner(data)
+    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
+        owner.madvise(mmap.MADV_DONTNEED)
+
+
+class MappedFile(mmap.mmap):
+    """A file's content, mapped into memory, that knows where it comes from.
+
+    Attributes:
+        path: The file, through all links.
+        stamp: What tells whether another file has taken its place.
+    """
+
+    path: Path
+    stamp: tuple[int, int, int, int]
+
+    def is_there(self) -> bool:
+        """Tell whether the path still leads to what is mapped."""
+        try:
+            return _stamp(self.path.stat()) == self.stamp
+        except OSError:
+            return False
+
+
+def mapped(path: Path) -> MappedFile | bytes:
+    """Return the content of a file, mapped into memory (an empty one cannot be)."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if not status.st_size:
+            return b""
+        content = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content.path, content.stamp = path.resolve(), _stamp(status)
+    return content
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _owner(data: Bytes | memoryview) -> Any:
+    """Return what the bytes of a weight lie in."""
     owner: Any = data
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.obj if isinstance(owner, memoryview) else owner.base
-    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
-        owner.madvise(mmap.MADV_DONTNEED)
+    return owner
+
+
+def in_files(light: ModelProto, weights: Weights) -> tuple[ModelProto, Path] | None:
+    """Return a light model that says where its weights lie, for who reads them from there.
+
+    Args:
+        light: The light model.
+        weights: Its weights.
+
+    Returns:
+        A copy with the places of all weights that lie in files of one folder (or below it), and
+        that folder; None where there is none. Those that lie elsewhere stay as they are.
+    """
+    heavy = [t.name for t in light.graph.initializer if is_light(t)]
+    places = {name: place for name in heavy if (place := weights.place(name)) is not None}
+    if not places:
+        return None
+    largest = max(places, key=lambda name: weights[name].nbytes)
+    folder = places[largest][0].parent
+    copy = ModelProto()
+    copy.CopyFrom(light)
+    for tensor in copy.graph.initializer:
+        path, offset = places.get(tensor.name, (Path(), 0))
+        if tensor.name not in places or not path.is_relative_to(folder):
+            continue
+        del tensor.external_data[:]
+        entries = {
+            "location": path.relative_to(folder).as_posix(),
+            "offset": offset,
+            "length": weights[tensor.name].nbytes,
+        }
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
+    return copy, folder
 
 
 def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, Weights]:
@@ -173,7 +260,7 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
         if not tensor.HasField("raw_data") or math.prod(tensor.dims) <= SMALL // 4:
             light.graph.initializer.append(tensor)
             continue
-        found[tensor.name] = tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8)
+        keep(found, tensor.name, tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8))
         copy = light.graph.initializer.add()
         copy.name, copy.data_type, copy.doc_string = (
             tensor.name,
@@ -183,6 +270,26 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
         copy.dims.extend(tensor.dims)
         lighten(copy)
     return light, Weights(found)
+
+
+def keep(found: dict[str, Bytes | TensorProto], name: str, data: Bytes | TensorProto) -> None:
+    """Note the bytes of a weight by its name.
+
+    Raises:
+        ModelError: Another weight of the name has other values.
+    """
+    if name in found and _raw(found[name]) != _raw(data):
+        raise twice(name)
+    found[name] = data
+
+
+def twice(name: str) -> ModelError:
+    """Return the error for two weights of one name: which one counts depends on their size."""
+    return ModelError(f"two weights that differ are called {name!r}", "export the model again")
+
+
+def _raw(data: Bytes | TensorProto) -> bytes:
+    return data.raw_data if isinstance(data, TensorProto) else data.tobytes()
 
 
 def _copy_field(target: Any, field: Any, value: Any) -> None:

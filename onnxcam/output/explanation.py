@@ -50,6 +50,7 @@ class Explanation:
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
+        unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
 
     map: Array = field(repr=False)
@@ -77,6 +78,7 @@ class Explanation:
     quantity: str = "score"
     value: float | None = None
     standard_error: Array | None = field(default=None, repr=False)
+    unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
 
     @property
     def score(self) -> float:
@@ -118,7 +120,7 @@ class Explanation:
         Raises:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
-        texts = {"title": plain(self.title), "subtitle": plain(self._subtitle())}
+        texts = {"title": plain(self.title), "subtitle": self._subtitle()}
         chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
         if self.map.ndim == 1:
             return render.figure_1d(self._signal(), self.map, **chosen)
@@ -210,7 +212,7 @@ class Explanation:
 
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join([f"{self.method} at {self.feature_layer}", *warnings])
+        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None
@@ -226,9 +228,13 @@ class Explanation:
         """Return the photograph, or the tensor itself as grey or colour."""
         if self.picture is not None:
             return self.picture
-        if self.layout is None or sorted(self.layout) != ["C", "H", "W"]:
+        layout, shape = self.unfolded or (self.layout or "", self.tensor.shape)
+        image = self.tensor.astype(np.float32).reshape(shape)
+        if layout == "HW":
+            layout, image = "HWC", image[..., None]
+        if sorted(layout) != ["C", "H", "W"]:
             raise UsageError("the input is no picture", "save the map as .npz")
-        image = np.moveaxis(self.tensor.astype(np.float32), self.layout.index("C"), -1)
+        image = np.moveaxis(image, layout.index("C"), -1)
         image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
         low, high = float(image.min()), float(image.max())
         return ((image - low) / (high - low or 1) * 255).astype(np.uint8)

@@ -109,6 +109,7 @@ def explanation(
         box=prepared.box,
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
+        unfolded=_unfolded(layout, prepared.tensor),
         model_sha256=origin.model.sha256,
         provider=origin.provider.name,
         gradient=origin.gradient,
@@ -132,8 +133,16 @@ def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int,
     """Return the spatial size of the input that a map of this rank is laid over."""
     if layout is None or len(layout.axes) != tensor.ndim:
         return None
-    size = tuple(d for d in layout.extents(tensor.shape) if isinstance(d, int))
-    return size if len(size) == rank else None
+    size = layout.sizes(tensor.shape)
+    return size if size is not None and len(size) == rank else None
+
+
+def _unfolded(layout: Layout | None, tensor: Array) -> tuple[str, tuple[int, ...]] | None:
+    """Return axes and shape, without the batch, of what an input is the flattened form of."""
+    found = None if layout is None else layout.unfolded(tensor.shape)
+    if found is None:
+        return None
+    return found[0][1:], tuple(d for d in found[1][1:] if isinstance(d, int))
 
 
 def _unbatched(layout: Layout | None) -> str | None:

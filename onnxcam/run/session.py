@@ -12,11 +12,13 @@ from onnx import ModelProto, TensorProto
 
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
-from onnxcam.model.weights import detached, is_light
+from onnxcam.model.weights import detached, in_files, is_light
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_FOLDER = "session.model_external_initializers_file_folder_path"
+_READS_FILES = (1, 21)  # from this version on a model in memory may have its weights in files
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _SHAREABLE = frozenset(
     {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64,
@@ -117,6 +119,8 @@ class Session:
         device: See :func:`choose_provider`.
         threads: Threads inside one operator; None lets ONNX Runtime decide.
         optimise: False turns ONNX Runtime's graph optimisations off.
+        sparing: Take little memory rather than little time: weights are read from the files they
+            lie in, and not packed. For a session that runs once.
 
     Attributes:
         provider: Where it runs and why.
@@ -133,6 +137,7 @@ class Session:
         device: Device = "auto",
         threads: int | None = None,
         optimise: bool = True,
+        sparing: bool = False,
     ) -> None:
         ort = runtime()
         self.provider = choose_provider(device)
@@ -140,7 +145,7 @@ class Session:
         options = _options(ort, threads, optimise)
         try:
             # ONNX Runtime borrows the weights: they must live as long as the session.
-            self._session, self._weights = _load(ort, model, options, providers)
+            self._session, self._weights = _load(ort, model, options, providers, sparing)
         except Exception as error:
             hint = "check that the original runs; its message names the node"
             if "is not a registered function/op" in str(error):
@@ -185,10 +190,16 @@ def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
 
 
 def _load(
-    ort: Any, model: Model | ModelProto, options: Any, providers: list[str]
+    ort: Any, model: Model | ModelProto, options: Any, providers: list[str], sparing: bool
 ) -> tuple[Any, list[Any]]:
-    """Hand the graph over as bytes and the large weights as they lie in memory."""
+    """Hand the graph over as bytes and the large weights as they lie in memory, or in files."""
     light, weights = (model.light, model.weights) if isinstance(model, Model) else detached(model)
+    if sparing:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        placed = in_files(light, weights) if _version(ort) >= _READS_FILES else None
+        if placed is not None:
+            light = placed[0]
+            options.add_session_config_entry(_FOLDER, str(placed[1]))
     tensors = [t for t in light.graph.initializer if is_light(t)]
     if any(t.data_type not in _SHAREABLE for t in tensors):  # NumPy knows no bfloat16
         full = weights.attached(light)
@@ -197,6 +208,10 @@ def _load(
     options.add_external_initializers([t.name for t in tensors], values)
     session = ort.InferenceSession(light.SerializeToString(), options, providers=providers)
     return session, values
+
+
+def _version(ort: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
 def _line(error: Exception) -> str:

@@ -231,6 +231,28 @@ def test_a_model_without_layers_says_so() -> None:
     model = load(proto)
     with pytest.raises(ModelError, match="nothing to explain"):
         explain_graph(model, catalog(model), methods.find("gradcam"))
+
+
+def test_the_input_of_a_table_has_a_value_a_feature() -> None:
+    """A gradient needs no meaning of the axes, as long as the first one is the batch."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    w = np.array([[1, 2], [-3, 4], [5, 6]], "f4")
+    for batch, rows in (("N", "N"), (2, 2)):
+        model = load(nets.model(nodes, {"x": [batch, 3]}, {"y": [rows, 2]}, {"w": w}))
+        explained = explain_graph(model, catalog(model), methods.find("saliency"))
+        feeds = {"x": np.ones((2, 3), "f4")}
+        (map_,) = Session(explained.model, device="cpu").run(feeds, [MAP])
+        np.testing.assert_array_equal(map_, np.tile(np.abs(w[:, 1]), (2, 1, 1)))
+
+
+def test_rows_that_are_no_batch_are_refused() -> None:
+    """Where the scores have another number of rows the first axis is none of inputs."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("ReduceMean", ["m", "zero"], ["y"], keepdims=1),
+    ]
+    weights = {"w": np.ones((3, 2), "f4"), "zero": np.array([0])}
+    model = load(nets.model(nodes, {"x": ["V", 3]}, {"y": [1, 2]}, weights, opset=18))
     with pytest.raises(UsageError, match="no map can be made at 'x'"):
         explain_graph(model, catalog(model), methods.find("saliency"))
 

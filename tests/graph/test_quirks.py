@@ -181,6 +181,30 @@ def test_shared_reals(tmp_path: Path) -> None:
     needed(quirks.SHARED_REALS, not _fused(tmp_path, more, "o = Sin (c)"))
 
 
+@pytest.mark.parametrize("move", ["Reshape (d, k)", "Transpose (d)", "Unsqueeze (d, i)"])
+def test_moved_int8(move: str, tmp_path: Path) -> None:
+    text = f"""(int8[2,3] q) => (float y)
+      <float s = {{0.5}}, int8 z = {{1}}, int64[2] k = {{3, 2}}, int64[1] i = {{0}}> {{
+        d = DequantizeLinear (q, s, z) y = {move}
+    }}"""
+    feeds = {"q": np.arange(-3, 3, dtype=np.int8).reshape(2, 3)}
+    copied = model_of(text.replace("(d", "(e").replace(") y =", ") e = Sum (d) y ="), 21, 10)
+    copied.graph.output[0].type.Clear()
+    model = model_of(text, 21, 10)
+    model.graph.output[0].type.Clear()
+    assert isinstance(run_alone(tmp_path, copied, feeds), dict)
+    needed(quirks.MOVED_INT8, "TypeInferenceError" in run_alone(tmp_path, model, feeds))
+
+
+def test_dilated_pools(tmp_path: Path) -> None:
+    model = model_of("""(float[1,1,6] x) => (float[A,B,C] y) {
+        y = MaxPool <auto_pad = "SAME_UPPER", kernel_shape = [3], dilations = [2]> (x)
+    }""")
+    got = run_alone(tmp_path, model, {"x": normal(1, 1, 6)})
+    assert isinstance(got, dict)
+    needed(quirks.DILATED_POOLS, got["y"].shape != (1, 1, 6))
+
+
 def test_slow_cubic() -> None:
     resize = model_of("""(float[1,4,7,7] x) => (float[A,B,C,D] y) <int64[4] s = {1, 4, 224, 224}> {
         y = Resize <mode = "cubic"> (x, , , s)

@@ -50,14 +50,18 @@ class _Samples(CalibrationDataReader):
         return self.left.pop() if self.left else None
 
 
-def _float(unit: str) -> ModelProto:
+def _float(unit: str, opset: int = 20) -> ModelProto:
     rng = np.random.default_rng(len(unit))
-    model = model_of(f"""(float[N,3,12,12] x) => (float[N,5] y)
+    model = model_of(
+        f"""(float[N,3,12,12] x) => (float[N,5] y)
       <float zero = {{0}}, float six = {{2}}> {{
         k = Conv <pads = [1, 1, 1, 1]> (x, w, b) h = Relu (k)
         {UNITS[unit]}
         p = GlobalAveragePool (f) r = Flatten (p) y = Gemm <transB = 1> (r, g, c)
-    }}""")
+    }}""",
+        opset,
+        10,
+    )
     shapes = {**WEIGHTS, "dd": (8, 2, 3, 3)}
     for name, shape in shapes.items():
         values = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
@@ -72,9 +76,9 @@ def _inputs() -> np.ndarray:
     return np.random.default_rng(7).standard_normal((INPUTS, 3, 12, 12)).astype(np.float32)
 
 
-def _quantised(unit: str, folder: Path, **options: Any) -> ModelProto:
+def _quantised(unit: str, folder: Path, opset: int = 20, **options: Any) -> ModelProto:
     source, target = folder / "plain.onnx", folder / "quantised.onnx"
-    onnx.save(_float(unit), source)
+    onnx.save(_float(unit, opset), source)
     quantize_static(
         source, target, _Samples(_inputs()[:8]), quant_format=QuantFormat.QDQ, **options
     )
@@ -131,6 +135,17 @@ def test_other_widths(way: dict[str, Any], tmp_path: Path) -> None:
     model = _quantised("sum", tmp_path, **way)
     (want,) = _run(model, ["y"])
     made = onnxcam.convert(model, check=False, method="saliency").proto
+    np.testing.assert_array_equal(_run(made, ["y"])[0], want)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "xgradcam", "saliency"])
+@pytest.mark.parametrize("unit", ["relu", "pools"])
+@pytest.mark.parametrize("kind", [QuantType.QInt8, QuantType.QUInt8])
+def test_int8_at_later_opsets(kind: QuantType, unit: str, method: str, tmp_path: Path) -> None:
+    """ONNX Runtime moves a DequantizeLinear of int8 wrongly there."""
+    model = _quantised(unit, tmp_path, 21, activation_type=kind)
+    (want,) = _run(model, ["y"])
+    made = onnxcam.convert(model, method=method).proto
     np.testing.assert_array_equal(_run(made, ["y"])[0], want)
 
 

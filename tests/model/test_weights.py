@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,11 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from support import nets
 
 from onnxcam.errors import ModelError
-from onnxcam.model import wire
+from onnxcam.model import stream, wire
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import load
-from onnxcam.model.stream import digest, mapped, parse, write
-from onnxcam.model.weights import detached, is_light, release
+from onnxcam.model.stream import digest, parse, write
+from onnxcam.model.weights import detached, in_files, is_light, mapped, release
+from onnxcam.run.session import Session
 
 
 def _big(dtype: int = TensorProto.FLOAT, rows: int = 200) -> onnx.ModelProto:
@@ -156,3 +159,69 @@ def test_a_released_file_is_read_again(tmp_path: Path) -> None:
     release(weight)
     assert weight.tobytes() == first
     assert digest(data) == digest(path.read_bytes())
+
+
+def test_weights_in_files_are_found_there(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(_big(), path)
+    model = load(path)
+    placed = in_files(model.light, model.weights)
+    assert placed is not None
+    light, folder = placed
+    (tensor,) = [t for t in light.graph.initializer if t.name == "w"]
+    said = {e.key: e.value for e in tensor.external_data}
+    content = (folder / said["location"]).read_bytes()
+    start = int(said["offset"])
+    assert content[start : start + int(said["length"])] == model.weights["w"].tobytes()
+    assert is_light(next(t for t in model.light.graph.initializer if t.name == "w"))  # the old one
+
+
+def test_a_file_that_another_has_taken_the_place_of_is_not_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(_big(), path)
+    model = load(path)
+    onnx.save(_big(rows=300), tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").replace(path)
+    assert model.weights.place("w") is None
+    assert in_files(model.light, model.weights) is None
+    assert in_files(*detached(_big())) is None
+
+
+@pytest.mark.parametrize("source", ["file", "link", "external", "bytes", "bfloat16"])
+def test_a_sparing_session_answers_the_same(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(
+        _big(TensorProto.BFLOAT16 if source == "bfloat16" else TensorProto.FLOAT),
+        path,
+        save_as_external_data=source == "external",
+        location="weights.bin" if source == "external" else None,
+    )
+    if source == "link":
+        (tmp_path / "deep").mkdir()
+        path = path.rename(tmp_path / "deep" / "blob")
+        (tmp_path / "link.onnx").symlink_to(path)
+        path = tmp_path / "link.onnx"
+    model = load(path.read_bytes() if source == "bytes" else path)
+    feeds = {"x": np.ones(1, np.float32)}
+    for optimise in (False, True):
+        plain, sparing = (
+            Session(model, device="cpu", optimise=optimise, sparing=s).run(feeds)
+            for s in (False, True)
+        )
+        np.testing.assert_array_equal(plain[0], sparing[0])
+
+
+def test_a_large_file_is_hashed_when_somebody_asks(tmp_path: Path, monkeypatch: Any) -> None:
+    large, small = tmp_path / "large.onnx", tmp_path / "small.onnx"
+    onnx.save(_big(rows=60_000), large)
+    onnx.save(_big(), small)
+    wanted = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (large, small)}
+    hashed: list[int] = []
+    monkeypatch.setattr(stream, "digest", lambda data: hashed.append(len(data)) or digest(data))
+    models = {path: load(path) for path in (large, small)}
+    assert hashed == [small.stat().st_size]
+    drawn = Draft(models[large]).finish()
+    assert hashed == [small.stat().st_size]
+    assert {path: model.sha256 for path, model in models.items()} == wanted
+    assert drawn.sha256 == wanted[large]
+    assert len(hashed) == 2  # and once only

@@ -79,7 +79,9 @@ def test_a_gradient_is_measured_in_time_size_and_cost(measured: Make) -> None:
 
 
 def test_converting_is_measured_by_its_memory(measured: Make) -> None:
-    plain, checked = measured("convert", "small", {limits.MEMORY: 0.0}, batches=(1,))
+    plain, checked = measured(
+        "convert", "small", {limits.MEMORY: 0.0, limits.CHECKED: 0.0}, batches=(1,)
+    )
     assert 0 < plain.value < checked.value  # the check runs both models
     assert not plain.passed and (plain.what, checked.what) == ("convert --no-check", "convert")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onnxcam.analysis.layers.default import Layers, default_feature
+from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
-from onnxcam.analysis.layout import Layout, opened, spatial_shape
+from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
 from onnxcam.analysis.layout.rows import Need, Rows, joined, needed, reach
 from onnxcam.errors import bounded
 from onnxcam.graph import ir
@@ -51,16 +53,20 @@ def catalog(
 def _catalog(model: Model, asked: Asked) -> Catalog:
     draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
-    scores = reduction(graph, draft, asked.reduction_layer, known, asked.class_axis)
+    sources, wanted = origins(model), asked.reduction_layer
+    if wanted is not None and wanted not in sources:
+        wanted = next(reversed(matching(wanted, sources)), wanted)
+    scores = reduction(graph, draft, wanted, known, asked.class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
-    views, own, rows = _views(score), scored(score), reach(nodes, [score])
+    views, own, rows = _views(score), scored(score, known), reach(nodes, [score])
     skips = skipping(nodes, own)
     candidates = tuple(
-        _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
+        replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
+        for t in tensors.values()
     )
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
@@ -75,7 +81,18 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
     feature, reason, warnings = default_feature(layers)
-    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings)
+    positions = _positions(shape_of(source) or (), shape_of(score) or ())
+    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings, positions)
+
+
+def _positions(source: Sequence[Dim], score: Sequence[Dim]) -> Layout | None:
+    """Return the layout of an input of batch and positions, where the score has its batch too."""
+    space = SPACE.get(len(source) - 1)
+    if not space or not score:
+        return None
+    sizes = [isinstance(shape[0], int) for shape in (source, score)]
+    other = source[0] != score[0] if all(sizes) else sizes[1]
+    return None if other else Layout(f"N{space}")
 
 
 def _views(score: Tensor) -> set[int]:

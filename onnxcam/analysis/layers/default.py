@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from onnxcam.analysis.layers.path import moves, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate
-from onnxcam.analysis.layout import Layout
+from onnxcam.analysis.layout import Layout, spatial_shape
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero
 from onnxcam.graph.curves import activation, normalisation
@@ -45,6 +45,7 @@ def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, .
         The layer, None where none is usable; why; and what its reader has to know, in words.
     """
     usable = {c.name: c for c in layers.candidates if c.usable}
+    usable = {n: c for n, c in usable.items() if not _is_part(layers.tensors[n], c)} or usable
     before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
     if not usable:
         return None, _no_layer(layers.candidates), ()
@@ -53,6 +54,16 @@ def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, .
     if unread:
         reason = reason.replace("the last layer", "the last layer that can be read", 1)
     return feature, reason + _strange(layers, feature), (unread,) if unread else ()
+
+
+def _is_part(tensor: Tensor, candidate: Candidate) -> bool:
+    """Tell whether a layer is cut out of another one: less than three quarters of its positions."""
+    if producer(tensor) not in ("Slice", "Split") or candidate.layout is None:
+        return False
+    whole = spatial_shape(tensor.inputs[0].inputs[0], candidate.layout)
+    part = spatial_shape(tensor, candidate.layout)
+    pairs = zip(whole, part, strict=True)
+    return any(isinstance(a, int) and isinstance(b, int) and 4 * b < 3 * a for a, b in pairs)
 
 
 def _no_layer(candidates: Sequence[Candidate]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import Layout
-from onnxcam.analysis.layout.sizes import refine
+from onnxcam.analysis.layout.sizes import refine, settle
 from onnxcam.analysis.layout.spread import layouts
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Tensor, shape_of
@@ -59,6 +59,7 @@ def opened(
         found = known(model)
         for name, dims in found.shapes.items():
             named[name].shape = list(dims)
+        settle(draft.graph)
         return draft, {id(named[name]): layout for name, layout in found.layouts.items()}
     refine(draft.graph)
     by_id = layouts(draft.graph)

@@ -61,6 +61,7 @@ class Meaning:
 
     def above(self, letter: str) -> Meaning:
         """Return the meaning with room below all atoms of a letter."""
+
         def lifted(a: Atom) -> Atom:
             return replace(a, level=a.level + 1) if a.letter == letter else a
 
@@ -74,7 +75,8 @@ class Meaning:
     def _other(self, i: int, size: Dim) -> Axis:
         """Return an axis with another extent; what is only part of a position has none."""
         atoms = self.axes[i].atoms
-        part = len(atoms) != 1 or not (self.whole(i) or atoms[0].letter == "C")
+        finest = bool(atoms) and atoms[0].letter in SPACE[3] and not atoms[0].level
+        part = len(atoms) != 1 or not (self.whole(i) or finest or atoms[0].letter == "C")
         return UNKNOWN if part else Axis((replace(atoms[0], size=size),))
 
     def fitted(self, shape: Sequence[Dim]) -> Meaning:
@@ -128,9 +130,7 @@ class Meaning:
         lost += [_above(parts[f.source][1]) for f in found if f.source is not None and not f.sure]
         return self._with([_product(home) for home in homes], lost, finer=finer)
 
-    def _with(
-        self, axes: Sequence[Axis], gone: Iterable[Axis], *, finer: bool = False
-    ) -> Meaning:
+    def _with(self, axes: Sequence[Axis], gone: Iterable[Axis], *, finer: bool = False) -> Meaning:
         """Return the meaning of other axes.
 
         The digits below one that is gone count in more than one place, so that they say nothing.
@@ -162,7 +162,9 @@ class Meaning:
         grid = tuple(a.size for a in tokens.wide)
         return Layout(letters, grid, tokens.before, tokens.behind or 0, rolled)
 
-    def pieces(self, shape: Sequence[Dim], letters: Container[str]) -> tuple[tuple[Piece, ...], ...]:
+    def pieces(
+        self, shape: Sequence[Dim], letters: Container[str]
+    ) -> tuple[tuple[Piece, ...], ...]:
         """Return what the axes are products of; nothing where that is not known of all of them.
 
         Args:

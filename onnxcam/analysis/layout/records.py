@@ -81,6 +81,21 @@ class Layout:
         cells = whole(self.grid)
         return cells if isinstance(cells, int) else None
 
+    def unfolded(self, shape: Sequence[Dim]) -> tuple[str, tuple[Dim, ...]] | None:
+        """Return the axes and the shape of what a tensor [N, X] is the flattened form of.
+
+        None where it is not flattened, or the extents are not known.
+        """
+        flat = self.pieces[1] if len(self.pieces) == 2 else ()
+        letters = "".join(letter for letter, _, _ in flat)
+        sizes: tuple[Dim, ...] = tuple(size for _, size, _ in flat)
+        if self.axes == "NT" and not self.prefix and not self.suffix:
+            letters, sizes = SPACE[len(self.grid)], self.grid
+        clear = len(letters) > 1 and len(set(letters)) == len(letters)
+        if self.batch != 0 or not clear or not all(isinstance(d, int) for d in sizes):
+            return None
+        return f"N{letters}", (shape[0], *sizes)
+
     def extents(self, shape: Sequence[Dim]) -> tuple[Dim, ...]:
         """Return the extents of space, from depth to width, of a tensor of this shape."""
         if self.grid:
@@ -92,6 +107,11 @@ class Layout:
             for letter, extent, _ in axis:
                 made.setdefault(letter, []).append(size if len(axis) == 1 else extent)
         return tuple(whole(made[c]) for c in SPACE[3] if c in made)
+
+    def sizes(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Return :meth:`extents` of an array of this shape; None where one is left open."""
+        found = tuple(d for d in self.extents(shape) if isinstance(d, int))
+        return found if len(found) == len(self.extents(shape)) else None
 
 
 def whole(extents: Sequence[Dim]) -> Dim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxcam.analysis.layout.groups import groups
@@ -22,16 +22,19 @@ class Rows:
         start: First row.
         stop: The row behind the last.
         computed: It is one row, which the model computes: ``start`` does not say which.
+        cycle: Where the axis is one of so many rows that was flattened into those above it (tokens
+            and their batch): these rows of each of them; 0 for an axis of its own.
     """
 
     axis: int
     start: int
     stop: int
     computed: bool = False
+    cycle: int = 0
 
     def along(self, axis: int) -> Rows:
         """Return the same rows of another axis."""
-        return Rows(axis, self.start, self.stop, self.computed)
+        return replace(self, axis=axis)
 
 
 Need: TypeAlias = Rows | None  # None: all of a tensor
@@ -90,9 +93,20 @@ def _reshape(node: ir.Node, rows: Rows) -> list[Need]:
     if source is not None and target is not None:
         for before, after in groups(source, target):
             wide = [i for i in before if source[i] != 1]
-            if len(wide) == 1 and [i for i in after if target[i] != 1] == [rows.axis]:
+            ends = [i for i in after if target[i] != 1]
+            size = target[rows.axis]
+            if len(wide) == 1 and ends == [rows.axis]:
                 return [rows.along(wide[0]), *rest]
+            if len(wide) == 1 and ends[-1:] == [rows.axis] and isinstance(size, int):
+                return [None if rows.cycle else replace(rows, axis=wide[0], cycle=size), *rest]
+            if len(wide) > 1 and ends == [rows.axis] and rows.cycle == source[wide[-1]]:
+                return [replace(rows, axis=wide[-1], cycle=0), *rest]
     return [None, *rest]
+
+
+def _by_channel(node: ir.Node, rows: Rows) -> list[Need]:
+    """A normalisation with constants for each channel, which are the second axis."""
+    return [None if rows.axis == 1 else rows, *[None] * (len(node.inputs) - 1)]
 
 
 def _matmul(node: ir.Node, rows: Rows) -> list[Need] | None:
@@ -132,6 +146,7 @@ RULES: dict[str, Rule] = {
     "Transpose": _transpose,
     "MatMul": _matmul,
     "Gemm": _gemm,
+    "BatchNormalization": _by_channel,
     "Einsum": _einsum,
 }
 BY_TRAIT = {

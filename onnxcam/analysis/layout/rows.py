@@ -7,6 +7,7 @@ where that is known: the choice of a feature layer asks it, and so does the grad
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,9 +29,9 @@ def joined(a: Need, b: Need) -> Need:
         return None
     if a.start == a.stop or b.start == b.stop:
         return b if a.start == a.stop else a
-    if a.axis != b.axis or a.computed != b.computed:
+    if (a.axis, a.computed, a.cycle) != (b.axis, b.computed, b.cycle):
         return None
-    return Rows(a.axis, min(a.start, b.start), max(a.stop, b.stop), a.computed)
+    return replace(a, start=min(a.start, b.start), stop=max(a.stop, b.stop))
 
 
 def reach(nodes: Sequence[ir.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
@@ -94,6 +95,10 @@ def _selected(node: ir.Node, rows: Need, output: int) -> list[Need] | None:
     if not rank or node.op not in (*_GATHERS, "Slice", "Split", "Concat"):
         return None
     axis = int(node.attrs.get("axis", 0)) % rank
+    if rows is not None and rows.cycle and node.op in ("Split", "Concat", "Slice"):
+        return None
+    if node.op == "Split" and rows is not None and rows.axis == 0 != axis:
+        rows = None  # some of the inputs: which part of each of them says more
     if node.op in ("Split", "Concat"):
         return _parts(node, rows, output, axis)
     if node.op == "Slice" and rows is not None and not _slices(node, rows.axis, rank):

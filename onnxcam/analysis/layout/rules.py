@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxcam.analysis.layout.atoms import UNKNOWN, Atom, Axis
 from onnxcam.analysis.layout.meaning import Meaning
+from onnxcam.analysis.layout.unfolding import unfolded
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
@@ -165,6 +166,8 @@ def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
         return meaning.picked([i for i in range(rank) if i != axis])
     if picked == ():
         return meaning.picked([*range(axis), None, *range(axis, rank)])
+    if picked is not None and len(picked) == 2:
+        return unfolded(node, meaning, forward)
     return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
 
 

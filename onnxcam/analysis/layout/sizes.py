@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeAlias
 
+import numpy as np
+
 from onnxcam.analysis.layout.values import Values, Vector, cuts_of
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Dim, shape_of
+from onnxcam.graph.emit import Dim, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 _Infer: TypeAlias = Callable[[Values, ir.Node], Vector | None]
@@ -27,6 +29,7 @@ def refine(graph: ir.Graph) -> None:
     """
     sizes = _Sizes(graph)
     for node in graph.nodes:
+        sizes.settle(node)
         sizes.learn(node)
     for node in graph.nodes:
         for tensor in node.outputs:
@@ -34,10 +37,28 @@ def refine(graph: ir.Graph) -> None:
                 tensor.shape = sizes.known(tensor.shape)
 
 
+def settle(graph: ir.Graph) -> None:
+    """Put numbers where known sizes give them, in place, in a graph whose shapes are refined."""
+    sizes = _Sizes(graph)
+    for node in graph.nodes:
+        sizes.settle(node)
+
+
 class _Sizes(Values):
     def __init__(self, graph: ir.Graph) -> None:
         super().__init__()
         self._given = {d for t in graph.inputs for d in shape_of(t) or ()}
+
+    def settle(self, node: ir.Node) -> None:
+        """Put numbers in the place of what is computed from sizes and says what a node takes."""
+        for i, tensor in enumerate(node.inputs if node.op in _TAKES else ()):
+            dtype = dtype_of(tensor)
+            if i == 0 or not tensor.inputs or dtype is None or dtype.kind not in "iu":
+                continue
+            value = self.value(tensor)
+            if value is not None and all(isinstance(v, int) for v in value.flat):
+                numbers = np.array(value, np.int64)
+                node.inputs[i] = ir.Constant(f"{tensor.name}/known", numbers)
 
     def learn(self, node: ir.Node) -> None:
         """Compute the shape of a node's output and keep what is new in it."""
@@ -55,6 +76,22 @@ class _Sizes(Values):
                 y.shape[i] = new
             elif old != new:
                 self.rename(str(old), new)
+
+
+_TAKES = ("Gather", "Pad", "Slice", "Split", "Squeeze", "Tile", "Unsqueeze")
+
+
+def _gather(sizes: Values, node: ir.Node) -> Vector | None:
+    source, index = (sizes.shape(t) for t in node.inputs)
+    if source is None or index is None:
+        return None
+    axis = int(node.attrs.get("axis", 0)) % len(source)
+    return [*source[:axis], *index, *source[axis + 1 :]]
+
+
+def _range(sizes: Values, node: ir.Node) -> Vector | None:
+    found = sizes.value(node.outputs[0])
+    return None if found is None else [len(found)]
 
 
 def _reshape(sizes: Values, node: ir.Node) -> Vector | None:
@@ -151,6 +188,8 @@ def _pad(sizes: Values, node: ir.Node) -> Vector | None:
 
 
 _SHAPES: dict[str, _Infer] = {
+    "Gather": _gather,
+    "Range": _range,
     "Slice": _slice,
     "Reshape": _reshape,
     "Expand": _expand,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from onnxcam.analysis.layout.atoms import Axis
-from onnxcam.analysis.layout.inputs import directions, parted, turned
+from onnxcam.analysis.layout.inputs import Reader, parted, pictured
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import SPACE, Layout
 from onnxcam.analysis.layout.rules import (
@@ -20,7 +19,7 @@ from onnxcam.analysis.layout.rules import (
     rule_of,
 )
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
+from onnxcam.graph.emit import Tensor, const_value, dtype_of, is_float, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
@@ -31,20 +30,19 @@ def layouts(graph: ir.Graph, said: Mapping[int, Meaning] | None = None) -> dict[
         graph: Main graph, with inferred shapes.
         said: What is said of tensors, by their ``id``: it is not asked of the graph.
     """
-    found = _walked(graph, dict(said or {}))
-    seeds = {
-        id(t): seed
-        for t in graph.inputs
-        if id(t) in found and (seed := parted(found[id(t)], shape_of(t) or ())) is not None
-    }
-    found = _walked(graph, {**seeds, **(said or {})}) if seeds else found
-    inputs = {id(t): found[id(t)] for t in graph.inputs if id(t) in found}
-    names = directions(inputs.values())
+    seeds = dict(said or {})
+    found = _walked(graph, seeds)
+    for settle in (parted, pictured):
+        for tensor in graph.inputs:
+            if is_float(tensor) and id(tensor) not in (said or {}):
+                better = settle(found.get(id(tensor)), shape_of(tensor) or ())
+                seeds.update({} if better is None else {id(tensor): better})
+        found = _walked(graph, seeds) if seeds else found
     shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}
-    wide = (a.letter for m in inputs.values() for axis in m.axes for a in axis.wide)
-    letters = {names.get(letter, letter) for letter in wide}
+    inputs = [id(t) for t in graph.inputs if id(t) in found]
+    reader = Reader([found[key] for key in inputs])
     return {
-        key: _read(turned(meaning, names), shapes[key], letters, key in inputs)
+        key: reader.read(meaning, shapes[key], is_input=key in inputs)
         for key, meaning in found.items()
         if meaning.axes and key in shapes
     }
@@ -66,27 +64,6 @@ def _tensors(graph: ir.Graph) -> Iterable[Tensor]:
     yield from graph.inputs
     for node in graph.nodes:
         yield from (t for t in (*node.inputs, *node.outputs) if t.name)
-
-
-def _read(meaning: Meaning, shape: Sequence[Dim], letters: set[str], is_input: bool) -> Layout:
-    """Name the axes of a tensor; of what letters do not say, keep what they are products of."""
-    layout = _completed(meaning.read()) if is_input else meaning.read()
-    space = letters & set(SPACE[3])
-    narrow = any(
-        size == 1
-        and bool(space)
-        and axis.known
-        and {a.letter for a in axis.atoms}.isdisjoint(letters | {"C"})
-        for axis, size in zip(meaning.axes, shape, strict=True)
-    )
-    no_batch = "N" not in layout.axes and bool(letters) and "N" not in letters
-    if not (layout.strange or narrow or no_batch) or (is_input and not no_batch):
-        return layout
-    pieces = meaning.pieces(shape, space or set(SPACE[3]))
-    told = {letter for axis in pieces for letter, _, _ in axis}
-    if not (told & set(SPACE[3])) or not (no_batch or "N" in told):
-        return layout
-    return replace(layout, pieces=pieces)
 
 
 _ANCHORS = (Trait.CHANNELS_FIRST, Trait.CHANNELS_LAST, Trait.RECURRENT)
@@ -280,11 +257,3 @@ def _is_embedding(node: ir.Node) -> bool:
         words = words.inputs[0].inputs[0]
     given = not words.inputs and not isinstance(words, ir.Constant)
     return wanted and given and const_value(words) is None
-
-
-def _completed(layout: Layout) -> Layout:
-    """An input's only unknown axis is the one letter, batch or channel, that is missing."""
-    missing = [c for c in "NC" if c not in layout.axes]
-    if len(missing) == 1 and layout.axes.count("?") == 1:
-        return replace(layout, axes=layout.axes.replace("?", missing[0]))
-    return layout

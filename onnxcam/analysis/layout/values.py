@@ -16,7 +16,7 @@ from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
 Vector: TypeAlias = list[Any]  # of ints, symbols and None
 _Array: TypeAlias = npt.NDArray[np.object_]
 _Compute: TypeAlias = Callable[["Values", ir.Node], "_Array | None"]
-_LONGEST = 32  # elements of a tensor that is looked at
+_LONGEST = 1024  # elements of a tensor that is looked at
 
 
 class Values:
@@ -136,6 +136,16 @@ def _filled(sizes: Values, node: ir.Node) -> _Array | None:
     return np.full(shape, 0 if value is None else np.ravel(value.values)[0].item(), dtype=object)
 
 
+def _run(sizes: Values, node: ir.Node) -> _Array | None:
+    """The numbers of a Range."""
+    ends = [sizes.value(t) for t in node.inputs]
+    numbers_ = [e.item() for e in ends if e is not None and e.size == 1]
+    if len(numbers_) < 3 or not all(isinstance(n, int) for n in numbers_) or not numbers_[2]:
+        return None
+    found = np.arange(*numbers_).astype(object)
+    return found if found.size <= _LONGEST else None
+
+
 def _elementwise(function: Callable[..., Any]) -> _Compute:
     def compute(sizes: Values, node: ir.Node) -> _Array | None:
         operands = [o for t in node.inputs if (o := sizes.value(t)) is not None]
@@ -185,6 +195,9 @@ _VALUES: dict[str, _Compute] = {
     "Slice": _slice_value,
     "Concat": _concat_value,
     "ConstantOfShape": _filled,
+    "Range": _run,
+    "Max": _elementwise(lambda *v: max(v) if all(isinstance(n, int) for n in v) else None),
+    "Min": _elementwise(lambda *v: min(v) if all(isinstance(n, int) for n in v) else None),
     "Add": _arithmetic(lambda a, b: a + b, 0),
     "Sub": _arithmetic(lambda a, b: a - b, 0),
     "Mul": _arithmetic(lambda a, b: a * b, 1),

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from onnxcam.autodiff.registry import NodeView, limit
 from onnxcam.errors import UnsupportedOp
+from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 
 Ints: TypeAlias = tuple[int, ...]
@@ -60,6 +61,7 @@ class Window:
         return None
 
 
+@quirks.works_around(quirks.DILATED_POOLS)
 def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
     """Return the windows of a Conv (with its weight) or a pool."""
     x, y = node.inputs[0], node.outputs[0]
@@ -73,6 +75,8 @@ def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
     if kind == "NOTSET":
         pads = tuple(node.attr("pads") or (0,) * 2 * n)
         return Window(kernel, strides, dilations, pads[:n], pads[n:])
+    if weight is None:
+        bare = replace(bare, dilations=(1,) * n)
     size, reach = spatial(op, x, n), bare.reach
     if isinstance(size, tuple) and reach is not None:
         rows = zip(size, strides, reach, strict=True)
@@ -81,7 +85,8 @@ def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
         least = min(static)
     else:
         # Windows start every `stride` inputs; what the last one lacks is padded.
-        covered = op.Add(_last_start(op, spatial(op, y, n), strides), _reach(op, bare, weight))
+        count = spatial(op, y, n) if weight is not None else _starts(op, size, strides)
+        covered = op.Add(_last_start(op, count, strides), _reach(op, bare, weight))
         total = op.Sub(covered, vector(op, size))
         least = min((r - s for r, s in zip(reach or (), strides, strict=False)), default=0)
     if least < -1:
@@ -92,6 +97,12 @@ def window(op: Emitter, node: NodeView, weight: Tensor | None = None) -> Window:
         )
     begin, end = halves(op, total, more_at_end=kind == "SAME_UPPER")
     return Window(kernel, strides, dilations, begin, end)
+
+
+def _starts(op: Emitter, size: Sizes, strides: Ints) -> Tensor:
+    """Return how many windows there are where one starts every `stride` inputs."""
+    last = [s - 1 for s in strides]
+    return op.Div(op.Add(vector(op, size), last), list(strides))
 
 
 def pooled(op: Emitter, win: Window, node: NodeView) -> Sizes:
@@ -106,7 +117,7 @@ def pooled(op: Emitter, win: Window, node: NodeView) -> Sizes:
     found = []
     for i, (length, s, reach) in enumerate(zip(size, win.strides, win.reach, strict=True)):
         begin, room = win.pads[i], length + win.pads[i] + win.pads[n + i] - reach
-        out = room // s + 1
+        out = int(room / s) + 1  # a window larger than the input is one as well
         if node.attr("ceil_mode", 0):
             out = -(-room // s) + 1
             out -= (out - 1) * s >= length + begin  # the last window must start on the input

@@ -8,6 +8,7 @@ from onnxcam.autodiff.registry import NodeView, vjp
 from onnxcam.autodiff.rules._moves import reshaped
 from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
+from onnxcam.graph.ops import Trait, has
 
 
 @vjp("Gemm", broadcasts=True)
@@ -66,8 +67,27 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
 
 def _picked(op: Emitter, index: Tensor, weights: Tensor, *, axis: int) -> Tensor:
     """Return dy W for a one-hot dy: the weights of one class, without reading the others."""
-    picked = op.Gather(weights, index, axis=axis)
+    picked = _dequantised(op, index, weights, axis) or op.Gather(weights, index, axis=axis)
     return op.Transpose(picked, perm=[1, 0]) if axis else picked
+
+
+def _dequantised(op: Emitter, index: Tensor, weights: Tensor, axis: int) -> Tensor | None:
+    """Return what is picked of quantised weights: those are reals then, not all of them.
+
+    None where the weights are reals already, or their scales lie in blocks.
+    """
+    node = weights.inputs[0] if weights.inputs else None
+    if node is None or not has(node, Trait.DEQUANTISES) or node.attrs.get("block_size"):
+        return None
+    along = int(node.attrs.get("axis", 1)) % 2
+    parts: list[Tensor | None] = [op.Gather(node.inputs[0], index, axis=axis)]
+    for part in node.inputs[1:]:
+        shape = shape_of(part) if part.name else ()
+        if shape is None or len(shape) > 1:
+            return None
+        spread = bool(shape) and along == axis
+        parts.append(op.Gather(part, index, axis=0) if spread else part)
+    return op.again(node, [p if p is not None and p.name else None for p in parts], node.attrs)[0]
 
 
 def _rank(x: Tensor) -> int | None:

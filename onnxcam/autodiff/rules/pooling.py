@@ -40,7 +40,9 @@ def global_average_pool(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
     x = node.inputs[0]
     size = spatial(op, x, spatial_rank(node))
     if isinstance(size, tuple):
-        return repeated(op, op.Mul(dy, 1 / max(int(np.prod(size)), 1)), op.shape(x))
+        # Of dy's rank: a scalar is broadcast eight times as slowly along axes of one.
+        share = np.full((1,) * (len(size) + 2), 1 / max(int(np.prod(size)), 1))
+        return repeated(op, op.Mul(dy, share.tolist()), op.shape(x))
     count = op.ReduceProd(size, axes=[0], keepdims=0)
     return repeated(op, op.Div(dy, op.cast(count, dy)), op.Shape(x))
 

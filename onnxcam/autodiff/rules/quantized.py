@@ -6,6 +6,7 @@ floating-point dtype of the scale.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -15,7 +16,9 @@ from onnxcam.autodiff.broadcast import unbroadcast
 from onnxcam.autodiff.cotangents import as_scaled, scaled
 from onnxcam.autodiff.engine import vjp as differentiate
 from onnxcam.autodiff.registry import MICROSOFT, NodeView, vjp
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.graph import ir
+from onnxcam.graph.emit import Emitter, Tensor, const_value, dtype_of, is_float, shape_of
+from onnxcam.graph.ops import Trait, has
 
 
 @vjp("QuantizeLinear", straight_through=True)
@@ -28,13 +31,15 @@ def quantize_linear(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor | N
     MobileNetV2 that the input's gradient was 1.3 times as long as the float model's.)
     """
     x, scale = node.inputs[0], op.cast(_spread(op, node, 1), dy)
-    inside = op.cast(_in_range(op, node), dy)
-    dx = op.Mul(_divided(op, dy, scale), inside)
+    inside = _in_range(op, node)
+    mask = None if inside is None else op.cast(inside, dy)
+    dx = _divided(op, dy, scale)
+    dx = dx if mask is None else op.Mul(dx, mask)
     grads: list[Tensor | None] = [dx, None, None]
     if node.wants(1):
         grads[1] = _collected(op, node, 1, op.Neg(op.Div(op.Mul(dx, op.cast(x, dy)), scale)))
     if node.input(2) is not None and node.wants(2):
-        grads[2] = _collected(op, node, 2, op.Mul(dy, inside))
+        grads[2] = _collected(op, node, 2, dy if mask is None else op.Mul(dy, mask))
     return tuple(grads[: len(node.inputs)])
 
 
@@ -70,22 +75,63 @@ def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     return -top, top
 
 
-def _in_range(op: Emitter, node: NodeView) -> Tensor:
-    """Tell where x lies between the limits of y's dtype, which are brought into x's units.
+def _in_range(op: Emitter, node: NodeView) -> Tensor | None:
+    """Tell where x lies between the limits of y's dtype; None where it never leaves them.
 
     In single precision: 65535 is infinite as a float16.
     """
-    x, single = node.inputs[0], np.dtype(np.float32)
-    scale = op.cast(_spread(op, node, 1), single)
-    ends: list[Any] = list(limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8)))
+    x, ends = node.inputs[0], limits(dtype_of(node.raw.outputs[0]) or np.dtype(np.uint8))
+    known = _constants(node.raw)
+    if known is None:
+        return _between(op, x, _computed_ends(op, node, ends))
+    within = _reach(x)
+    steps = [np.float32(end) - np.float32(known[1]) for end in ends]
+    low, high = (known[0] * np.float32(end + np.sign(end) * 0.5) for end in steps)
+    if within is not None and low <= within[0] and within[1] <= high:
+        return None
+    if dtype_of(x) in (np.float32, np.float64):  # a half may be compared before it is rounded
+        return op.Equal(op.Clip(x, low, high), x)
+    return _between(op, x, [op.const(end) for end in (low, high)])
+
+
+def _between(op: Emitter, x: Tensor, ends: Sequence[Tensor]) -> Tensor:
+    low, high = (op.cast(end, x) for end in ends)
+    return op.Not(op.Or(op.Less(x, low), op.Greater(x, high)))
+
+
+def _computed_ends(op: Emitter, node: NodeView, ends: Sequence[float]) -> list[Tensor]:
+    """Return the limits in x's units, where scale or zero point are not one number each."""
+    single = np.dtype(np.float32)
+    scale, sides = op.cast(_spread(op, node, 1), single), list[Any](ends)
     if node.input(2) is not None:
         zero = op.cast(_spread(op, node, 2), single)
-        ends = [op.Sub(end, zero) for end in ends]
-        ends = [op.Add(end, op.Mul(op.Sign(end), 0.5)) for end in ends]
+        sides = [op.Sub(end, zero) for end in sides]
+        sides = [op.Add(end, op.Mul(op.Sign(end), 0.5)) for end in sides]
     else:
-        ends = [end + 0.5 * float(np.sign(end)) for end in ends]
-    low, high = (op.cast(op.Mul(scale, end), x) for end in ends)
-    return op.Not(op.Or(op.Less(x, low), op.Greater(x, high)))
+        sides = [end + 0.5 * float(np.sign(end)) for end in sides]
+    return [op.Mul(scale, end) for end in sides]
+
+
+def _constants(node: ir.Node) -> tuple[np.float32, float] | None:
+    """Return scale and zero point where they are known, and the same for the whole tensor."""
+    scale, *zeros = (const_value(t) for t in node.inputs[1:] if t.name)
+    zero = zeros[0] if zeros else np.zeros((), np.float32)
+    if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+        return None
+    return np.float32(scale.item()), float(zero.item())
+
+
+def _reach(x: Tensor) -> tuple[float, float] | None:
+    """Return between which numbers all elements of a tensor lie that was dequantised before."""
+    while x.inputs and (has(x.inputs[0], Trait.PICKS) or x.inputs[0].op == "Relu"):
+        x = x.inputs[0].inputs[0]
+    node = x.inputs[0] if x.inputs else None
+    known = None if node is None or not has(node, Trait.DEQUANTISES) else _constants(node)
+    dtype = None if node is None else dtype_of(node.inputs[0])
+    if node is None or known is None or dtype is None or is_float(node.inputs[0]):
+        return None
+    low, high = (known[0] * np.float32(end - known[1]) for end in limits(dtype))
+    return float(low), float(high)
 
 
 def _spread(op: Emitter, node: NodeView, index: int) -> Tensor:

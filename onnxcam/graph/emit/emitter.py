@@ -251,7 +251,7 @@ class Emitter(Shorthands):
         *,
         lenient: bool = False,
     ) -> tuple[Tensor, ...]:
-        inputs = [self._lent(t) for t in inputs]
+        inputs = self._fit(op_type, [self._lent(t) for t in inputs])
         name = self.fresh(op_type)
         made = [
             gs.Variable(name if count == 1 else self.fresh(f"{op_type}.{i}")) for i in range(count)
@@ -280,6 +280,11 @@ class Emitter(Shorthands):
         if self.parent is not None:
             self._local.update(id(t) for t in made)
         return tuple(made)
+
+    @quirks.works_around(quirks.MOVED_INT8)
+    def _fit(self, op_type: str, inputs: list[Tensor | None]) -> list[Tensor | None]:
+        moved = quirks.moves_int8(op_type, inputs, self.opsets.get("", 1))
+        return [self.Sum(inputs[0]), *inputs[1:]] if moved else inputs
 
     @quirks.works_around(quirks.CAPTURED_DEQUANTIZE)
     def _lent(self, tensor: Tensor | None) -> Tensor | None:

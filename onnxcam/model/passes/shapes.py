@@ -18,6 +18,8 @@ from onnxcam.graph.emit.walks import (
     unhide,
 )
 from onnxcam.graph.ops import Trait, has
+from onnxcam.model.passes.pools import crop_left_over, write_out_pads
+from onnxcam.model.passes.slopes import expand_inputs
 
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
 _CONTRADICTION = "existing shape differ in"  # so onnx words it
@@ -59,6 +61,8 @@ def put_right(proto: ModelProto) -> list[str]:
         What was changed, in words.
     """
     changed = {
+        "inputs of PRelu expanded to the slope's size": expand_inputs(proto, _made),
+        "pools with the pads that the runtime gives them": write_out_pads(proto, _made),
         "pools without the padding of a window that none has": _settle_pools(proto),
         "declared shapes dropped, the operators make others": _drop_contradicted(proto),
     }
@@ -89,7 +93,7 @@ def _settle_pools(proto: ModelProto) -> list[str]:
         rows = ((n, _pool_axes(n, shapes.get(n.input[0]))) for n in pools)
         node, axes = next(((n, a) for n, a in rows if any(x.is_overcounted for x in a)), (None, []))
         # The shapes behind a pool are wrong until it is settled: one at a time, the first first.
-        if node is None or not _settle(node, axes):
+        if node is None or not (_settle(node, axes) or _crop(proto, node, axes)):
             break
         settled.append(node.output[0])
     return settled
@@ -128,7 +132,7 @@ def _pool_axes(node: NodeProto, shape: list[Dim] | None) -> list[_PoolAxis]:
 
 
 def _settle(node: NodeProto, axes: list[_PoolAxis]) -> bool:
-    """Give a pool its end paddings; False where no paddings say what it does."""
+    """Give a pool its end paddings; False where no paddings alone say what it does."""
     said = {a.name: a for a in node.attribute}
     ends = [x.needed if x.is_overcounted and x.needed is not None else x.end for x in axes]
     if min(ends) < 0:  # ceil_mode would count what is left over
@@ -138,6 +142,19 @@ def _settle(node: NodeProto, axes: list[_PoolAxis]) -> bool:
             if axis.needed is None or end >= axis.kernel or (counts and end > axis.end):
                 return False
         said["ceil_mode"].i = 0
+    if "pads" not in said:
+        said["pads"] = node.attribute.add()
+    said["pads"].CopyFrom(helper.make_attribute("pads", [*(x.begin for x in axes), *ends]))
+    return True
+
+
+def _crop(proto: ModelProto, node: NodeProto, axes: list[_PoolAxis]) -> bool:
+    """Give a pool the end paddings that its windows reach, of an input without what none does."""
+    said = {a.name: a for a in node.attribute}
+    needed = [x.needed if x.is_overcounted and x.needed is not None else x.end for x in axes]
+    if not crop_left_over(proto, node, [-min(end, 0) for end in needed]):
+        return False
+    ends = [max(end, 0) for end in needed]
     if "pads" not in said:
         said["pads"] = node.attribute.add()
     said["pads"].CopyFrom(helper.make_attribute("pads", [*(x.begin for x in axes), *ends]))
