@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def reference(source: Source) -> Reference:
 def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> Cell:
     """Put a file into a form and look at what comes of it."""
     found = Cell(source.exporter, source.network, form.name)
+    if form.group == FLOAT and next(iter(source.feeds.values())).dtype == np.float16:
+        form = replace(form, group=HALF)  # the file was published in half precision
     with tempfile.TemporaryDirectory(dir=folder) as own:
         path = Path(own) / "form.onnx"
         try:

@@ -23,7 +23,8 @@ or four times what the form itself moves the plain file's output where that is m
 folds or rounds otherwise has made another function); in int8, Spearman's correlation with it (limit
 0.95). Both maps are taken before their ReLU.
 
-An empty cell says that there is no such file (see the end of the page).
+For MATLAB, Caffe2 and CNTK a published file by them stands in, of another network. An empty cell
+says that there is no such file (see the end of the page) or that it has not been run yet.
 """
 
 
