@@ -49,10 +49,20 @@ class Conversion:
         """The explained model, weights and all."""
         return self.explained.proto
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the file's maps has to know of their layer, in words."""
+        if not isinstance(self.explained, compose.Explained):
+            return ()
+        plan = self.explained.plan
+        is_default = any(m.feature == plan.catalog.feature for m in plan.maps)
+        return plan.catalog.warnings if is_default else ()
+
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {
             "file": self.path and str(self.path),
+            "warnings": list(self.warnings),
             "metadata": dict(holds(self.explained.model) or {}),
             "check": self.check and asdict(self.check),
         }
@@ -140,7 +150,7 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = _unexplained(load(model, opset=opset), check=check)
+    loaded = _unexplained(held(load(model, opset=opset), None, check=check))
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
     catalog = _catalog(loaded, *wanted)
     said = _described(loaded, catalog, preprocess, labels)
@@ -265,10 +275,8 @@ def _catalog(
     return catalog
 
 
-def _unexplained(model: Model, *, check: bool) -> Model:
-    """Return a model that is not explained already, held against its file where ``check``."""
-    if check:
-        held(model, None)
+def _unexplained(model: Model) -> Model:
+    """Return a model that is not explained already."""
     found = holds(model)
     if found is None:
         return model

@@ -1,4 +1,4 @@
-"""Put MobileNetV2 and a ViT by every exporter into every form, and hold each against the float file.
+"""Put MobileNetV2 and a ViT by every exporter into every form; hold each against the float file.
 
     python tools/envs.py library-survey tensorflow paddle mxnet     # what exporters need
     PYTHON tools/forms.py run                                       # writes docs/forms.*
@@ -58,11 +58,11 @@ def _folder() -> Path:
 
 def _run(options: argparse.Namespace) -> int:
     import torch
-
     from forms.catalogue import FORMS
     from forms.check import cell, reference
     from forms.results import Results
     from forms.sources import EXPORTERS, NotMadeError, networks, source
+
     from onnxcam.errors import OnnxcamError
 
     torch.set_num_threads(1)

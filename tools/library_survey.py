@@ -51,6 +51,9 @@ def main() -> int:
     run.add_argument("--memory", type=int, default=7, help="gigabytes that it may take")
     run.add_argument("--no-cost", action="store_true", help="do not measure the time")
     run.add_argument("--missing", action="store_true", help="only what has no result yet")
+    costs = commands.add_parser("costs", help="measure what explanations cost, of what is right")
+    costs.add_argument("--folder", type=Path, default=_folder(), help="where the exports are")
+    costs.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
     commands.add_parser("list", help="list the networks")
     page = commands.add_parser("page", help="write the page from the JSON file")
     page.add_argument("--check", action="store_true", help="compare, do not write")
@@ -60,7 +63,7 @@ def main() -> int:
 
         return pages.write(ROOT / "docs", check=options.check)
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    return _list() if options.command == "list" else _run(options)
+    return {"list": _list, "costs": _costs, "run": _run}[options.command](options)
 
 
 def _folder() -> Path:
@@ -68,11 +71,34 @@ def _folder() -> Path:
     return Path(cache) / "onnxcam" / "library-survey"
 
 
-def _list() -> int:
+def _list(_: argparse.Namespace) -> int:
     from survey.subjects import every
 
     for subject in every():
         print(subject.key)
+    return 0
+
+
+def _costs(options: argparse.Namespace) -> int:
+    from survey.costs import of_file
+    from survey.results import Results
+    from survey.subjects import every
+
+    from onnxcam.errors import OnnxcamError
+
+    results, subjects = Results(options.results), {(s.library, s.name): s for s in every()}
+    for (library, name, exporter), row in results.rows.items():
+        path = options.folder / f"{library}.{name}.{exporter}.onnx"
+        if row["verdict"] != "right" or row["milliseconds"] is not None or not path.exists():
+            continue
+        try:
+            milliseconds, row["cost"] = of_file(path, subjects[library, name])
+        except OnnxcamError as error:
+            print(f"{path.name}: {error}", file=sys.stderr)
+            continue
+        row["milliseconds"] = round(milliseconds, 2)
+        print(f"{path.name}: {row['cost']} of {milliseconds:.1f} ms", flush=True)
+        results.write()
     return 0
 
 
@@ -91,7 +117,9 @@ def _run(options: argparse.Namespace) -> int:
     exporters = options.exporter or ["script", "dynamo"]
     for subject in subjects:
         wanted = [
-            e for e in exporters if not (options.missing and results.has(subject.library, subject.name, e))
+            e
+            for e in exporters
+            if not (options.missing and results.has(subject.library, subject.name, e))
         ]
         if not wanted:
             continue

@@ -10,6 +10,7 @@ from typing import Any
 from onnxcam.analysis import layers, layout
 from onnxcam.analysis.layers import Asked, Candidate, Catalog, Reduction
 from onnxcam.analysis.layers.candidates import PLACE as LAYERS
+from onnxcam.analysis.layers.modules import Origin
 from onnxcam.analysis.layers.records import Best
 from onnxcam.analysis.layout import Known, Layout
 from onnxcam.analysis.layout.known import PLACE as TENSORS
@@ -72,7 +73,12 @@ def _reduction(said: Mapping[str, Any]) -> Reduction:
 
 
 def _candidate(said: Mapping[str, Any]) -> Candidate:
-    return Candidate(**{**said, "shape": _shape(said["shape"]), "layout": _layout(said["layout"])})
+    return Candidate(**{
+        **said,
+        "shape": _shape(said["shape"]),
+        "layout": _layout(said["layout"]),
+        "origin": Origin(**said["origin"]),
+    })  # fmt: skip
 
 
 def _layout(said: Mapping[str, Any] | None) -> Layout | None:

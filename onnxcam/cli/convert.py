@@ -195,6 +195,8 @@ def _print(made: Conversion) -> None:
     explained = made.explained
     gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
     say(f"{explained.summary}{gradient}")
+    for warning in made.warnings:
+        say(f"warning: {warning}")
     if made.check is not None:
         found = made.check
         same = "bit for bit" if found.plain == 0 else f"within {found.plain:.2g}"

@@ -164,6 +164,7 @@ def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]
             {
                 "name": c.name,
                 "op": c.op,
+                "module": c.origin.module,
                 "shape": c.shape,
                 "layout": c.layout and c.layout.axes,
                 "usable": c.usable,

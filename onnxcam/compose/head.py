@@ -148,12 +148,15 @@ class _Walk:
         space, y = self.layout.space, node.outputs[0]
         if node.op in ("ReduceMean", "ReduceSum"):
             axes = _reduced(node, len(self.layout.axes))
-            if axes is not None and axes != sorted(space):
+            if axes is None or not set(axes) <= set(space):
                 raise self.refused(
                     f"the {node.op} averages axes {axes}, not all of space and no more"
                 )
             kept = bool(node.attrs.get("keepdims", 1))
-            self.summed = node.op == "ReduceSum"
+            self.summed |= node.op == "ReduceSum"
+            if axes != sorted(space):  # the rest of space is averaged by another one
+                self._part(axes, kept)
+                return True
         elif node.op in ("AveragePool", "GlobalAveragePool"):
             if node.op == "AveragePool" and not _covers(node, space):
                 raise self.refused(f"the {node.op} averages windows, not all of space")
@@ -166,6 +169,12 @@ class _Walk:
         named = (self.layout.batch or 0, self.layout.channel or 0)
         self.kept = named if kept else tuple(i - sum(s < i for s in space) for i in named)
         return True
+
+    def _part(self, axes: list[int], kept: bool) -> None:
+        """Go on behind a pool over some of the axes of space."""
+        letters = self.layout.axes
+        rest = "".join(("?" if kept else "") if i in axes else c for i, c in enumerate(letters))
+        self.layout = Layout(rest)
 
     def _pointwise(self, node: ir.Node) -> bool:
         """Tell whether a product with constants is over the channels, the same everywhere."""

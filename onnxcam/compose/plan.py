@@ -151,6 +151,7 @@ def maps_of(
         for each in found
         for layer in (layers if each.takes_feature else [None])
     ]
+    maps = list({(m.method.name, m.feature.name): m for m in maps}.values())  # of two names
     if len(maps) == 1:
         return tuple(maps)
     often = Counter(m.method.name for m in maps)

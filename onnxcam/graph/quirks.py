@@ -168,6 +168,12 @@ OPEN_RANKS = Quirk(
     "Before opset 14 shape inference leaves the rank of a Reshape to a computed shape open.",
     "The length of the shape is the rank.",
 )  # fmt: skip
+NEGATIVE_SLICE = Quirk(
+    "NEGATIVE_SLICE", _ONNX, "1.23.2",
+    "Shape inference aborts the process at a Slice of a size below zero, as a kernel larger than "
+    "its input leaves.",
+    "Shapes are inferred without Slices first, and a model with such a size is refused.",
+)  # fmt: skip
 CONVERTED_NAMES = Quirk(
     "CONVERTED_NAMES", _ONNX, "1.23.2",
     "The version converter names an output anew where it puts an operator in another's place, save "

@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from onnxcam.errors import ModelError
 from onnxcam.model import wire
-from onnxcam.model.weights import SMALL, Weights, is_light, lighten, release
+from onnxcam.model.weights import SMALL, Bytes, Weights, is_light, keep, lighten, release
 
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
@@ -51,11 +51,11 @@ def parse(data: bytes | mmap.mmap, name: str) -> tuple[ModelProto, Weights]:
         raise ModelError(
             f"{name}: not an ONNX model, or truncated", "export or copy the model again"
         ) from None
-    found = {}
+    found: dict[str, Bytes | TensorProto] = {}
     for tensor, raw in tensors:
         if raw is not None:
             lighten(tensor)
-            found[tensor.name] = flat[raw[0] : raw[1]]
+            keep(found, tensor.name, flat[raw[0] : raw[1]])
         light.graph.initializer.append(tensor)
     return light, Weights(found)
 

@@ -17,6 +17,8 @@ import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
+from onnxcam.errors import ModelError
+
 Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 LOCATION = "onnxcam"
@@ -173,7 +175,7 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
         if not tensor.HasField("raw_data") or math.prod(tensor.dims) <= SMALL // 4:
             light.graph.initializer.append(tensor)
             continue
-        found[tensor.name] = tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8)
+        keep(found, tensor.name, tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8))
         copy = light.graph.initializer.add()
         copy.name, copy.data_type, copy.doc_string = (
             tensor.name,
@@ -183,6 +185,26 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
         copy.dims.extend(tensor.dims)
         lighten(copy)
     return light, Weights(found)
+
+
+def keep(found: dict[str, Bytes | TensorProto], name: str, data: Bytes | TensorProto) -> None:
+    """Note the bytes of a weight by its name.
+
+    Raises:
+        ModelError: Another weight of the name has other values.
+    """
+    if name in found and _raw(found[name]) != _raw(data):
+        raise twice(name)
+    found[name] = data
+
+
+def twice(name: str) -> ModelError:
+    """Return the error for two weights of one name: which one counts depends on their size."""
+    return ModelError(f"two weights that differ are called {name!r}", "export the model again")
+
+
+def _raw(data: Bytes | TensorProto) -> bytes:
+    return data.raw_data if isinstance(data, TensorProto) else data.tobytes()
 
 
 def _copy_field(target: Any, field: Any, value: Any) -> None:

@@ -120,7 +120,7 @@ class Explanation:
         Raises:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
-        texts = {"title": plain(self.title), "subtitle": plain(self._subtitle())}
+        texts = {"title": plain(self.title), "subtitle": self._subtitle()}
         chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
         if self.map.ndim == 1:
             return render.figure_1d(self._signal(), self.map, **chosen)
@@ -212,7 +212,7 @@ class Explanation:
 
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join([f"{self.method} at {self.feature_layer}", *warnings])
+        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import numpy_helper, parser
 from support.curve_texts import ACTIVATIONS, CONSTANTS, NORMALISATIONS
 
-from onnxcam import Explainer
+from onnxcam import Explainer, convert
 from onnxcam.analysis.layers import Catalog, catalog
 from onnxcam.analysis.record import read, written
+from onnxcam.cli import main
 from onnxcam.errors import ModelError
 from onnxcam.model.model import load
 
@@ -44,6 +48,8 @@ DENSE = {
     "a bias of its own": "h = Conv(decoder, v) y = Add(h, bias)",
     "a scale, Pad": "h = Conv(decoder, v) s = Mul(h, half) y = Pad(s, pads)",
     "ReLU": "h = Conv(decoder, v) y = Relu(h)",
+    "SiLU": "h = Conv(decoder, v) g1 = Sigmoid(h) y = Mul(h, g1)",
+    "bands": "h = Conv(decoder, v) y = MatMul(h, bank)",
     "a crop": "h = Conv(decoder, v) y = Slice(h, one, six, two)",
     "Transpose": "h = Conv(decoder, v) b = Add(h, bias) y = Transpose<perm = [0, 2, 3, 1]>(b)",
     "BatchNormalization": "h = Conv(decoder, v) y = BatchNormalization(h, g, g, g, g)",
@@ -56,11 +62,22 @@ def test_logits_in_front_of_their_last_steps_are_no_layer(name: str) -> None:
     found = _catalog(
         f"g (float[N,3,8,8] x) => (float[{shape}] y) {{ {_DECODER} {DENSE[name]} }}",
         **_W, bias=(5, 1, 1), half=np.array(0.5, "f4"), pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
-        one=np.array([1]), six=np.array([6]), two=np.array([2]), g=np.ones(5, "f4"),
+        one=np.array([1]), six=np.array([6]), two=np.array([2]), g=np.ones(5, "f4"), bank=(8, 20),
     )  # fmt: skip
     assert found.feature is not None
     assert found.feature.name == "decoder"
     assert not found.warnings
+
+
+def test_a_mask_over_the_input_is_a_layer() -> None:
+    """Of speech enhancement: the score is what the mask leaves, the mask is the last layer."""
+    found = _catalog(
+        f"g (float[N,3,8,8] x) => (float[N,3,8,8] y) {{ {_DECODER} h = Conv(decoder, u)"
+        " mask = Sigmoid(h) y = Mul(mask, x) }",
+        **_W, u=(3, 8, 1, 1),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name == "mask"
 
 
 def test_logits_can_still_be_named() -> None:
@@ -153,6 +170,34 @@ def test_later_layers_that_cannot_be_read_are_counted_and_named() -> None:
     (said,) = found.warnings
     assert "later layers could not be read" in said
     assert "'o' (Twist)" in said
+
+
+def _body_of_sequence() -> onnx.ModelProto:
+    """Return a model with a step behind its layer whose axes nobody knows, which can be run."""
+    return _model(
+        "g (float[1,3,8,8] x) => (float[1,4] y) { c = Conv(x, w) early = Relu(c)"
+        "k = ConstantOfShape(shape) e = Expand(early, shape) n = NonZero(k)"
+        "o = Reshape(e, wild) late = Relu(o) q = MatMul(late, mix) r = Tanh(q)"
+        "m = ReduceMean<keepdims = 0>(r, axes) y = MatMul(m, fc) }",
+        w=(8, 3, 1, 1), shape=np.array([1, 8, 8, 8]), wild=np.array([1, 16, 32]),
+        mix=(32, 32), axes=np.array([1]), fc=(32, 4),
+    )  # fmt: skip
+
+
+def test_a_warning_is_said_wherever_a_map_is(tmp_path: Path) -> None:
+    """In the diagnosis, the figure, the conversion and the table of layers."""
+    proto = _body_of_sequence()
+    found = Explainer(proto, cache=False)(_RNG.normal(size=(1, 3, 8, 8)).astype("f4"), 1)
+    (warning,) = catalog(load(proto)).warnings
+    assert warning in found.diagnosis
+    quiet = replace(found, diagnosis=())
+    assert found.figure().size[1] > quiet.figure().size[1]
+    assert convert(proto, check=False).warnings == (warning,)
+    named = Explainer(proto, feature_layer="c", cache=False)
+    assert warning not in named(np.ones((1, 3, 8, 8), "f4"), 1).diagnosis
+    onnx.save(proto, str(tmp_path / "m.onnx"))
+    shown = CliRunner().invoke(main, ["layers", str(tmp_path / "m.onnx")])
+    assert warning in shown.output
 
 
 def test_nothing_is_said_where_all_is_read() -> None:

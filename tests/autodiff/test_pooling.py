@@ -10,6 +10,9 @@ from support.gradcheck import check_gradient, run, runtime_refuses
 from support.second_order import check_second_order
 from support.variants import node_model
 
+from onnxcam.autodiff import vjp_model
+from onnxcam.autodiff.rules import pooling
+
 AVERAGE_CASES = {
     "2x2": ((2, 3, 4, 6), dict(kernel_shape=[2, 2], strides=[2, 2])),
     "overlapping": ((1, 2, 7, 6), dict(kernel_shape=[3, 2], strides=[2, 1])),
@@ -53,6 +56,23 @@ def test_average_pool(name, dims):
         node_model("AveragePool", _x(shape), **settings), _x(shape), symbolic=dims == "symbolic"
     )
     assert report.runtime
+
+
+@pytest.mark.parametrize("dims", ["static", "symbolic"])
+@pytest.mark.parametrize("name", AVERAGE_CASES)
+def test_sums_axis_by_axis(monkeypatch, name, dims):
+    monkeypatch.setattr(pooling, "_LARGE", 0)
+    test_average_pool(name, dims)
+
+
+def test_a_window_far_larger_than_its_input_is_not_written_out():
+    x = _x((1, 64, 3, 4))
+    settings = {"kernel_shape": [640, 500], "strides": [640, 500], "ceil_mode": 1}
+    model = vjp_model(node_model("AveragePool", x, **settings), ["x"], ["y"])
+    assert model.ByteSize() < 10_000
+    ct = np.full((1, 64, 1, 1), 12, np.float32)
+    found = run(model, {**x, "ct::y": ct})
+    assert np.array_equal(found["grad::x"], np.ones((1, 64, 3, 4), np.float32))
 
 
 @pytest.mark.parametrize("dims", ["static", "symbolic"])

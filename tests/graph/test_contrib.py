@@ -25,6 +25,7 @@ NOT_ON_CPU = {
     "NhwcFusedConv", "QLinearReduceMean", "SkipGroupNorm",
 }  # fmt: skip
 _CACHES = {"pk2", "pv2", "qk"}
+YOUNGER = {"DynamicSlice"}  # by operators of opsets in which it is gone: see test_raising.py
 CONVERSIONS = {"DequantizeLinear", "QuantizeLinear"}
 
 
@@ -48,7 +49,7 @@ def test_every_definition_has_a_case():
     covered = {(c.domain, c.op_type) for c in CASES}
     # Those in blocks of channels are held against whole files: tests/model/test_blocks.py
     left = {(d, n) for d, n, _ in defined() if d != BLOCKED} - covered
-    assert {n for _, n in left} == NOT_ON_CPU | CONVERSIONS
+    assert {n for _, n in left} == NOT_ON_CPU | CONVERSIONS | YOUNGER
 
 
 @pytest.mark.parametrize("case", CASES[::7], ids=lambda c: c.label)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import metadata
 
 import numpy as np
@@ -116,3 +118,17 @@ def test_inlined_omissions() -> None:
     except RuntimeError:
         fails = True
     needed(quirks.INLINED_OMISSIONS, fails)
+
+
+def test_negative_slice() -> None:
+    """Apart from this process, which it would end."""
+    code = """if True:
+        import onnx
+        onnx.shape_inference.infer_shapes(onnx.parser.parse_model('''
+            <ir_version: 8, opset_import: ["": 17]>
+            g (float[1,1,3] x) => (float[A,B,C] y)
+              <float[1,1,9] w, int64[1] s = {1}, int64[1] e = {2}, int64[1] a = {2}> {
+                c = Conv (x, w) y = Slice (c, s, e, a)
+            }'''))"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    needed(quirks.NEGATIVE_SLICE, ended.returncode < 0)

@@ -28,6 +28,12 @@ HEADS = {
     "ReduceMean, kept": "p = ReduceMean(a, a23) f = Reshape(p, flat) y = MatMul(f, fc)",
     "ReduceSum, Div": "s = ReduceSum<keepdims = 0>(a, a23) f = Div(s, twenty) y = MatMul(f, fc)",
     "ReduceSum, Mul": "s = ReduceSum(a, a23) p = Mul(s, part) f = Flatten(p) y = Gemm(f, fc)",
+    "one axis, then the other": "m = ReduceMean<keepdims = 0>(a, a3) "
+    "f = ReduceMean<keepdims = 0>(m, a2) y = MatMul(f, fc)",
+    "one axis, then the other, kept": "m = ReduceMean(a, a2) p = ReduceMean(m, a3) f = Flatten(p) "
+    "y = MatMul(f, fc)",
+    "sums of one axis, Div": "m = ReduceSum<keepdims = 0>(a, a3) s = ReduceSum<keepdims = 0>(m, a2)"
+    " f = Div(s, twenty) y = MatMul(f, fc)",
     "Transpose": "t = Transpose<perm = [0, 2, 3, 1]>(a) f = ReduceMean<keepdims = 0>(t, a12) "
     "y = MatMul(f, fc)",
     "Transpose, kept": "t = Transpose<perm = [0, 2, 3, 1]>(a) p = ReduceMean(t, a12) "
@@ -70,6 +76,7 @@ def _model(head: str) -> onnx.ModelProto:
     weights: dict[str, Any] = {
         "w1": W1, "fc": FC, "conv": FC.T.reshape(4, C, 1, 1).copy(), "bias": np.ones(4, "f4"),
         "a23": np.array([2, 3]), "a12": np.array([1, 2]), "a1": np.array([1]), "a2": np.array([2]),
+        "a3": np.array([3]),
         "flat": np.array([-1, C]), "joined": np.array([0, C, -1]), "twenty": np.array(20, "f4"),
         "part": np.array(0.05, "f4"), "three": np.array(3, "f4"), "gain": GAIN.reshape(C, 1, 1),
         "flatgain": GAIN, "zeros": np.zeros(C, "f4"), "ones": np.ones(C, "f4"),

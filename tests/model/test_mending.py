@@ -102,6 +102,13 @@ def described_wrongly(model: ModelProto) -> None:
     model.graph.value_info.append(helper.make_tensor_value_info("r", 1, ["N", 4]))
 
 
+@change("beside their own")
+def ends_described_otherwise(model: ModelProto) -> None:
+    """As the conversion to half precision leaves them."""
+    for name in "xy":
+        model.graph.value_info.append(helper.make_tensor_value_info(name, 1, []))
+
+
 @change()
 def described_without_use(model: ModelProto) -> None:
     model.graph.value_info.append(helper.make_tensor_value_info("nobody", 1, [1]))
@@ -126,14 +133,9 @@ def weights_are_inputs_without_shape(model: ModelProto) -> None:
         model.graph.input.append(helper.make_tensor_value_info(t.name, t.data_type, None))
 
 
-@change("weights of the same name")
+@change("that come twice")
 def weight_twice(model: ModelProto) -> None:
-    """The last one counts."""
-    wrong = numpy_helper.from_array(np.zeros((4, 5), "f4"), "W")
-    weights = [wrong, *model.graph.initializer]
-    copies = [onnx.TensorProto.FromString(t.SerializeToString()) for t in weights]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(copies)
+    model.graph.initializer.append(model.graph.initializer[3])
 
 
 @change("of the same key")
@@ -225,3 +227,15 @@ def test_a_weight_that_is_not_like_its_input_is_refused() -> None:
 
 def test_a_sound_file_is_left_alone() -> None:
     assert not [n for n in load(base()).notes if "raised" not in n]
+
+
+@pytest.mark.parametrize("rows", [4, 2000], ids=["small", "large"])
+@pytest.mark.parametrize("kind", ["proto", "bytes", "borrowed"])
+def test_weights_of_one_name_that_differ_are_refused(rows: int, kind: str) -> None:
+    """ONNX Runtime takes the last one where they are small, the first where they are large."""
+    model = base()
+    for value in (0, 1):
+        same = np.full((rows, 5), value, "f4")
+        model.graph.initializer.append(numpy_helper.from_array(same, "V"))
+    with pytest.raises(ModelError, match="two weights that differ are called 'V'"):
+        load(model.SerializeToString() if kind == "bytes" else model, borrow=kind == "borrowed")

@@ -287,3 +287,26 @@ def test_a_model_without_a_batch_is_explained_and_converted(layout: str) -> None
     assert made.check is not None and not made.check.problems
     (got,) = Session(made.proto, device="cpu").run({"x": x}, ["onnxcam.map"])
     np.testing.assert_allclose(got[0, 0], found.map, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        'q = Conv (x, w)',
+        'q = MaxPool <kernel_shape=[9,9]> (x)',
+        'q = AveragePool <kernel_shape=[9,9]> (x)',
+        'q = ConvTranspose <pads=[9,9,9,9]> (x, t)',
+        'q = Pad (x, pads)',
+        'r, q = Split <axis=2> (x, parts)',
+    ],
+    ids=lambda text: text.split(" = ")[1].split(" ")[0],
+)  # fmt: skip
+def test_sizes_below_zero_end_in_a_line_not_in_the_process(before: str) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 17]> g (float[1,3,5,5] x) => (float[A,B,C,D] y)
+      <int64[1] s = {{1}}, int64[1] e = {{2}}, int64[1] a = {{2}}, int64[2] parts = {{9, -4}},
+       int64[8] pads = {{0,0,-9,0,0,0,0,0}}> {{ {before} y = Slice (q, s, e, a) }}"""
+    proto = onnx.parser.parse_model(text)
+    for name, shape in {"w": (2, 3, 9, 9), "t": (3, 2, 1, 1)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, "f4"), name))
+    with pytest.raises(ModelError, match=r"leave -\d+ elements along an axis of 'q'"):
+        load(proto)

@@ -35,13 +35,20 @@ def run(model: ModelProto, feeds: Arrays) -> list[Any]:
     return Session(model, device="cpu", optimise=False).run(feeds)
 
 
+# At opset 26 ONNX Runtime has no kernel of these.
+NOT_YET = {"GlobalLpPool", "MaxRoiPool", "RoiAlign"}
+
+
+@pytest.mark.parametrize(("opset", "ir"), [(20, 9), (26, 13)])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.op}-{c.opset}")
-def test_a_raised_node_computes_the_same(case: Case) -> None:
+def test_a_raised_node_computes_the_same(case: Case, opset: int, ir: int) -> None:
+    if opset == 26 and case.op in NOT_YET:
+        pytest.skip(f"there is no kernel of {case.op}")
     for attributes in case.rows:
         model = single(case, attributes)
         want = run(model, case.inputs)
-        newer = raised(model, 20)
-        newer.ir_version = 9
+        newer = raised(model, opset)
+        newer.ir_version = ir
         onnx.shape_inference.infer_shapes(newer, check_type=True, strict_mode=True)
         for got, wanted in zip(run(newer, case.inputs), want, strict=True):
             assert got.dtype == wanted.dtype, attributes
@@ -178,3 +185,32 @@ def test_every_operator_that_got_more_options_was_looked_at() -> None:
         "QuantizeLinear 13", "QuantizeLinear 19", "RNN 14", "Reshape 14", "Resize 18",
         "Scan 9", "ScatterElements 16", "ScatterND 16", "Shape 15", "TopK 11",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "y = ThresholdedRelu <alpha = 0.2> (x)",
+        "y = DynamicSlice (x, s, e, a)",
+        "y = MeanVarianceNormalization (x)",
+        "y = MeanVarianceNormalization <across_channels = 1> (x)",
+        "y = Affine <alpha = 0.5, beta = 0.1> (x)",
+        "y = Crop <border = [1, 1, 1, 1]> (x)",
+        "y = ImageScaler <bias = [1.0, 2.0, 3.0], scale = 2.0> (x)",
+        "y = ScaledTanh <alpha = 1.5, beta = 0.7> (x)",
+        "y = ParametricSoftplus <alpha = 1.5, beta = 0.7> (x)",
+        "y = Scale <scale = 0.3> (x)",
+    ],
+    ids=lambda text: text.split()[2],
+)
+def test_experiments_of_old_opsets_compute_the_same_in_operators_of_today(node: str) -> None:
+    model = parser.parse_model(
+        _header(7)
+        + f"""(float[2,3,4,5] x) => (float[A,B,C,D] y)
+      <int64[2] s = {{1, 1}}, int64[2] e = {{3, 4}}, int64[2] a = {{2, 3}}> {{ {node} }}"""
+    )
+    x = CASES[0].inputs["x"]
+    loaded = load(model)
+    assert loaded.opset == 20
+    (want,), (got,) = run(model, {"x": x}), run(loaded.proto, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

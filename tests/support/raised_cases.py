@@ -138,6 +138,8 @@ OF_ALL = {k: uniform(3, 4, 5) for k in NORMS}
 enter("BatchNormalization", [7, 8, 9, 13], X, NORMS, epsilon=[None, 0.1], momentum=[None, 0.5])
 enter("BatchNormalization", [7], X, NORMS, spatial=[1])
 enter("BatchNormalization", [7, 8], X, OF_ALL, spatial=[0], epsilon=[None, 0.1])
+GROUPS = {"x": normal(2, 6, 3, 4)}
+enter("GroupNormalization", [18], GROUPS, {"s": uniform(3), "b": uniform(3)}, num_groups=[3])
 enter("InstanceNormalization", [7], X, {"s": uniform(3), "b": uniform(3)})
 enter("LpNormalization", [7], X, axis=[None, 1], p=[None, 1])
 enter("LRN", [7], X, size=[3], alpha=[None, 0.1], beta=[None, 0.5], bias=[None, 2.0])

@@ -52,7 +52,8 @@ def _again(name: str, otherwise: Callable[[Source, Path], None]) -> Callable[[So
         try:
             return source.more[name](path)
         except Exception as error:  # noqa: BLE001  # the exporter's
-            raise NotMadeError(f"the exporter: {' '.join(str(error).split())[:120]}") from None
+            said = " ".join(str(error).split())[:120]
+            raise NotMadeError(f"the exporter: {said}") from None
 
     return write
 

@@ -83,7 +83,7 @@ def reference(source: Source) -> Reference:
     """Explain an exporter's float file."""
     scores = _run(str(source.path), source.feeds)[0]
     target = int(scores.reshape(scores.shape[0], scores.shape[1], -1)[0].sum(-1).argmax())
-    (name, x), *_ = source.feeds.items()
+    (_, x), *_ = source.feeds.items()
     said, feature = _explained(source.path, x, target)[:2]
     return Reference(feature, said.raw_map, said.signed_map, scores, target)
 
@@ -100,7 +100,8 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
             found.verdict, found.note = NOT_MADE, str(error)
             return found
         except Exception as error:  # noqa: BLE001  # another tool's, or ONNX Runtime's
-            found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {_line(error)[:120]}"
+            said = _line(error).replace(f"{own}/", "")[:120]
+            found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {said}"
             return found
         if truth is None:
             found.verdict, found.note = NOT_MADE, "the float file itself is refused"
@@ -111,6 +112,7 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
             found.verdict, found.note = REFUSED, _line(error)
         except Exception as error:  # noqa: BLE001  # that is what is looked for
             found.verdict, found.note = WRONG, f"{type(error).__name__}: {_line(error)}"
+        found.note = found.note.replace(f"{own}/", "")
     return found
 
 
@@ -121,8 +123,7 @@ def _look(
     said, feature, outputs, warned = _explained(path, x, truth.target)
     problems: list[str] = []
     found.layer, found.own = said.feature_layer, relative(_first(plain[0]), _first(truth.scores))
-    feature = feature.reshape(1, *feature.shape[-truth.feature.ndim + 1 :])
-    feature = feature[:1]
+    feature = feature.reshape(-1, *feature.shape[-truth.feature.ndim + 1 :])[:1]
     if feature.size != truth.feature.size:
         problems.append(f"another layer: {feature.shape}, not {truth.feature.shape}")
     elif form.group == INT8:

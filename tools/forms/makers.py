@@ -15,7 +15,7 @@ HEIGHT, WIDTH, CLASSES = 192, 256, 17
 def main():
     """Write the file."""
     exporter, network, path = sys.argv[1:]
-    if network != "MobileNetV2" and exporter != "tf2onnx" and exporter != "tflite":
+    if network != "MobileNetV2" and exporter not in ("tf2onnx", "tflite"):
         sys.exit(f"{exporter} has no ViT of its own")
     {"tf2onnx": tensorflow, "tflite": tensorflow, "Paddle": paddle, "MXNet": mxnet}[exporter](
         exporter, network, path
@@ -31,7 +31,10 @@ def tensorflow(exporter, network, path):
     keras.utils.set_random_seed(0)
     if network == "MobileNetV2":
         net = keras.applications.MobileNetV2(
-            weights=None, input_shape=(HEIGHT, WIDTH, 3), classes=CLASSES, alpha=0.5,
+            weights=None,
+            input_shape=(HEIGHT, WIDTH, 3),
+            classes=CLASSES,
+            alpha=0.5,
             classifier_activation=None,
         )
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def constants(model: ModelProto) -> ModelProto:
         helper.make_node("Constant", [], [t.name], value=t, name=f"constant_{i}")
         for i, t in enumerate(model.graph.initializer)
     ]
-    ports = [i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}]
+    ports = [
+        i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}
+    ]
     nodes = [*made, *model.graph.node]
     del model.graph.initializer[:], model.graph.node[:], model.graph.input[:]
     model.graph.input.extend(ports)
@@ -128,7 +131,9 @@ def odd_names(model: ModelProto) -> ModelProto:
     ports = {i.name for i in graph.input if i.name not in weights} | {o.name for o in graph.output}
     made = {n for node in graph.node for n in node.output} | weights
     order = sorted(made - ports - {""})
-    names = {n: f"é {i}/gra d::{i}:0%s" + ("x" * 200 if i % 7 == 0 else "") for i, n in enumerate(order)}
+    names = {
+        n: f"é {i}/gra d::{i}:0%s" + ("x" * 200 if i % 7 == 0 else "") for i, n in enumerate(order)
+    }
     for node in _all_nodes(graph):
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]
@@ -150,19 +155,22 @@ def unsorted(model: ModelProto) -> ModelProto:
 
 def at_opset(model: ModelProto, number: int) -> ModelProto:
     """Let onnx's converter bring a model to an opset."""
-    if any(o.domain not in ("", "ai.onnx") for o in model.opset_import if _is_used(model, o.domain)):
+    if any(
+        o.domain not in ("", "ai.onnx") for o in model.opset_import if _is_used(model, o.domain)
+    ):
         raise NotMadeError("onnx's converter takes standard operators only")
     try:
         return onnx.version_converter.convert_version(model, number)
     except Exception as error:  # noqa: BLE001  # another library's
-        raise NotMadeError(f"onnx's converter: {' '.join(str(error).split())[:120]}") from None
+        said = re.sub(r"^\S+: ", "", " ".join(str(error).split()))
+        raise NotMadeError(f"onnx's converter: {said[:120]}") from None
 
 
 def external_data(model: ModelProto, path: Path) -> None:
     """Write the weights into a second file."""
     onnx.save(
         model, str(path), save_as_external_data=True, location=path.name + ".data",
-        size_threshold=64,
+        size_threshold=1024,
     )  # fmt: skip
 
 

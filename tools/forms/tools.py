@@ -116,9 +116,7 @@ def optimised(level: str) -> Callable[[Source, Path], None]:
         )
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(
-            str(source.path), options, providers=["CPUExecutionProvider"]
-        )
+        onnxruntime.InferenceSession(str(source.path), options, providers=["CPUExecutionProvider"])
 
     return write
 

@@ -30,7 +30,7 @@ class Expert:
         self.subject, self.tape, self.net, self._which = subject, tape, net, 0
         sizes = tuple(tape.x.shape[1:])
         self.space = sizes[:-1] if subject.shape[-1] <= 4 else sizes[1:]
-        self.stage = _stage(subject, net)
+        self.stage = _stage(subject, net, tape)
         self.begin, self.end = tape.spans[self.stage]
         self.channels, self.grid = self._extent(first_tensor(tape.outputs[self.stage]))
         self._scores = _readings(tape.output)
@@ -74,11 +74,16 @@ class Expert:
             return f"the gradient of {entry.module!r} is in its class token alone"
         last = self.subject.tokens is not None
         if entry.place >= (self.begin if last else self.end):
-            classes = self._scores[0].shape[0]
-            if entry.tensor.numel() == self.tape.output.numel() and classes in entry.tensor.shape:
+            planes = None if grad is None else self._planes(grad)
+            if (
+                planes is not None
+                and (np.abs(planes).reshape(len(planes), -1).max(1) > 0).sum() < 2
+            ):
                 return f"{entry.module!r} makes the class scores themselves"
             return ""
         if entry.place > self.begin and self._is_of_few_stage():
+            return ""
+        if self._is_the_stage(entry.tensor):
             return ""
         return f"{entry.module!r} stands before the end of the last stage, {self.stage!r}"
 
@@ -128,6 +133,13 @@ class Expert:
             grid = (round(height), round(shape[0] / height))
         return (shape[-1] if shape else 0), grid
 
+    def _is_the_stage(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor has the values of the stage's output, its axes in another order."""
+        stage = first_tensor(self.tape.outputs[self.stage])
+        if stage.numel() != tensor.numel():
+            return False
+        return bool(torch.equal(stage.flatten().sort().values, tensor.flatten().sort().values))
+
     def _is_of_few_stage(self) -> bool:
         stage = first_tensor(self.tape.outputs[self.stage])
         return stage.grad is not None and self._is_of_few(stage, stage.grad)
@@ -156,16 +168,29 @@ def first_tensor(output: Any) -> Tensor:
     return output
 
 
-def _stage(subject: Subject, net: nn.Module) -> str:
+def _keras_layer(net: Any, name: str, tape: Tape) -> None:
+    """Record when a layer of keras ran and what it returned."""
+    import keras
+
+    part = keras.Model(net.inputs, net.get_layer(name).output)
+    with torch.no_grad():
+        match = tape.find(part(tape.x.detach()).numpy())
+    if match is None:
+        raise LookupError(f"nothing that ran is the layer {name!r}")
+    tape.spans[name] = (match.entry.place - 1, match.entry.place)
+    tape.outputs[name] = match.entry.tensor
+
+
+def _stage(subject: Subject, net: nn.Module, tape: Tape) -> str:
     inner: Any = net.net if hasattr(net, "net") else net
     if not isinstance(subject.stage, str):
         return subject.stage(inner)
     modules = dict(inner.named_modules())
     if subject.stage in modules:
         return subject.stage
-    for path, module in modules.items():  # keras: a layer is known by its own name
-        if getattr(module, "name", None) == subject.stage:
-            return str(path)
+    if hasattr(inner, "get_layer"):  # keras: its layers are no modules
+        _keras_layer(inner, subject.stage, tape)
+        return subject.stage
     raise LookupError(f"the network has no module {subject.stage!r}")
 
 

@@ -48,8 +48,10 @@ HUGGING: list[tuple[str, dict[str, Any], tuple[int, ...], str, int | None, int, 
     ("BitForImageClassification",
      {"embedding_size": 32, "hidden_sizes": [128, 128, 256, 256], "depths": [1, 1, 1, 2],
       "num_groups": 8}, IMAGE, "stages", None, 0, False),
-    ("MobileNetV1ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0, False),
-    ("MobileNetV2ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0, False),
+    ("MobileNetV1ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0,
+     False),
+    ("MobileNetV2ForImageClassification", {"depth_multiplier": 0.5}, IMAGE, "layer", None, 0,
+     False),
     ("MobileViTForImageClassification", {"hidden_sizes": [48, 64, 80]}, IMAGE, "layers|layer", None,
      0, False),
     ("MobileViTV2ForImageClassification", {"width_multiplier": 0.5}, IMAGE, "layers|layer", None, 0,
@@ -128,8 +130,10 @@ def ultralytics_models() -> Iterator[Subject]:
             head.export, head.format = True, "onnx"
             return net.float()
 
-        def stage(net: nn.Module) -> str:
-            return f"model.{len(net.model) - 2}"  # type: ignore[arg-type]
+        def stage(net: nn.Module, name: str = name) -> str:
+            # a detector: the last layer that the scores of all its scales pass through
+            last = len(net.model) - 2 if "cls" in name else 4  # type: ignore[arg-type]
+            return f"model.{last}"
 
         picked = (lambda y: y) if "cls" in name else _detections
         yield Subject("ultralytics", name, build, (3, 96, 128), stage, pick=picked)
@@ -212,8 +216,9 @@ def keras_models(classes: int) -> Iterator[Subject]:
     """Yield networks of keras with torch behind it."""
     stages = {
         "MobileNetV2": "out_relu", "MobileNet": "conv_pw_13_relu", "ResNet50": "conv5_block3_out",
-        "DenseNet121": "relu", "EfficientNetB0": "top_activation", "Xception": "block14_sepconv2_act",
-        "VGG16": "block5_conv3", "InceptionV3": "mixed10", "NASNetMobile": "activation_187",
+        "DenseNet121": "relu", "EfficientNetB0": "top_activation",
+        "Xception": "block14_sepconv2_act", "VGG16": "block5_conv3", "InceptionV3": "mixed10",
+        "NASNetMobile": "activation_187",
         "MobileNetV3Small": "activation_17", "ResNet50V2": "post_relu",
     }  # fmt: skip
     for name, stage in stages.items():

@@ -184,6 +184,14 @@ def _enliven(net: nn.Module) -> None:
 
 def _set_batch_statistics(net: nn.Module, x: Tensor) -> None:
     """Run the network on batches with its batch normalisations, and only them, in training mode."""
+    inner: Any = getattr(net, "net", net)
+    if hasattr(inner, "get_layer"):  # keras
+        for layer in inner.layers:
+            if hasattr(layer, "momentum"):
+                layer.momentum = 0.3
+        for _ in range(3):
+            inner(x, training=True)
+        return
     norms = [m for m in net.modules() if isinstance(m, _BATCH_NORMS)]
     momentum = [m.momentum for m in norms]
     for norm in norms:

@@ -38,6 +38,10 @@ class Results:
     def add(self, row: Row) -> None:
         """Keep a row, in place of an earlier one of the same file."""
         self.rows[row.library, row.name, row.exporter] = row.as_dict()
+        self.write()
+
+    def write(self) -> None:
+        """Write the file."""
         content = {
             "versions": {name: _version(name) for name in PACKAGES},
             "python": platform.python_version(),

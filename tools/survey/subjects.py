@@ -59,7 +59,7 @@ def _timm(name: str, shape: tuple[int, int, int] = IMAGE, **options: Any) -> Sub
 def timm_models() -> Iterator[Subject]:
     """Yield networks of timm."""
     for name in TIMM_CONVNETS:
-        yield _timm(name)
+        yield _timm(name, (3, 224, 224) if name.startswith("efficientformer") else IMAGE)
     for name in TIMM_VITS:
         if name.startswith(("vit_base", "beit")):
             yield _timm(name, (3, 96, 128), img_size=(96, 128), depth=3)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -91,7 +90,7 @@ class Tape:
 
 def record(net: nn.Module, x: Tensor) -> Tape:
     """Run a network on an input and keep every tensor that it makes."""
-    names = {id(m): name.removeprefix("net.") for name, m in net.named_modules()}
+    names = {id(m): f"{n}.".removeprefix("net.")[:-1] for n, m in net.named_modules()}
     x = x.clone().requires_grad_(True)
     tape, stack = Tape(x, x), [""]
     recorder = _Recorder(tape, stack)
@@ -107,7 +106,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.tape, self.stack, self.count = tape, stack, 0
 
-    def __torch_function__(  # noqa: D105
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -127,6 +126,8 @@ def _hooks(
 
     def before(module: nn.Module, _: Any) -> None:
         name = names.get(id(module), stack[-1])
+        if not name.startswith(stack[-1]):  # one that others call too
+            name = f"{stack[-1]}.{type(module).__name__}"
         stack.append(name)
         begun[name] = recorder.count
 

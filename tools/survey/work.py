@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,9 +44,8 @@ def files_of(
         with quiet(), limited(SECONDS):
             tape, expert = _recorded(subject, net, x)
     except Exception as error:  # noqa: BLE001  # another library's
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         for row in rows:
-            row.verdict, row.note = NOT_MADE, row.note or said
+            row.verdict, row.note = NOT_MADE, row.note or _said(error)
             yield row
         return
     for row in rows:
@@ -62,7 +62,12 @@ def _export(net: nn.Module, x: Tensor, path: Path, row: Row) -> None:
         part.replace(path)
     except Exception as error:  # noqa: BLE001  # the exporter's
         row.verdict = NOT_MADE
-        row.note = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        row.note = _said(error)
+
+
+def _said(error: Exception) -> str:
+    text = re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {error}")
+    return " ".join(text.split())[:200]
 
 
 def _recorded(subject: Subject, net: nn.Module, x: Tensor) -> tuple[Tape, Expert]:

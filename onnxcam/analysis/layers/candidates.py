@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onnxcam.analysis.layers.default import Layers, default_feature
+from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
 from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
@@ -51,16 +53,20 @@ def catalog(
 def _catalog(model: Model, asked: Asked) -> Catalog:
     draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
-    scores = reduction(graph, draft, asked.reduction_layer, known, asked.class_axis)
+    sources, wanted = origins(model), asked.reduction_layer
+    if wanted is not None and wanted not in sources:
+        wanted = next(reversed(matching(wanted, sources)), wanted)
+    scores = reduction(graph, draft, wanted, known, asked.class_axis)
     score = draft.tensor(scores.name)
     nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
-    views, own, rows = _views(score), scored(score), reach(nodes, [score])
+    views, own, rows = _views(score), scored(score, known), reach(nodes, [score])
     skips = skipping(nodes, own)
     candidates = tuple(
-        _candidate(t, views, known.get(id(t)), rows.get(id(t))) for t in tensors.values()
+        replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
+        for t in tensors.values()
     )
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from onnxcam.analysis.layers.modules import Origin, matching, names_of
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError, suggestion
 from onnxcam.graph.emit import Dim
@@ -41,6 +42,7 @@ class Candidate:
         usable: Whether it can be the feature layer.
         reason: Why (not).
         unread: Whether it is not usable because the meaning of its axes could not be found.
+        origin: The node and the module that it comes from.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Candidate:
     usable: bool
     reason: str
     unread: bool = False
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True)
@@ -146,20 +149,29 @@ class Catalog:
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.
 
+        Args:
+            name: Name of the tensor, of the node that makes it, or of the module that it came
+                from: its last usable tensor then.
+
         Raises:
             UsageError: It is not there, not usable, or not on the path to the score.
         """
-        for candidate in self.candidates:
-            if candidate.name == name:
-                if candidate.usable:
-                    return candidate
-                listed = "`onnxcam.analysis.layers.catalog(model)` lists the layers that can"
-                nowhere = "no layer can: explain at the input, as `method='saliency'` does"
-                raise UsageError(
-                    f"{name!r} cannot be the feature layer: {candidate.reason}",
-                    listed if any(c.usable for c in self.candidates) else nowhere,
-                )
-        usable = [c.name for c in self.candidates if c.usable]
+        origins = {c.name: c.origin for c in self.candidates}
+        named = [name] if name in origins else matching(name, origins)
+        found = [c for c in self.candidates if c.name in named]
+        for candidate in reversed(found):
+            if candidate.usable:
+                return candidate
+        if found:
+            last = found[-1]
+            what = repr(name) if last.name == name else f"{name!r} ({last.name!r})"
+            listed = "`onnxcam.analysis.layers.catalog(model)` lists the layers that can"
+            nowhere = "no layer can: explain at the input, as `method='saliency'` does"
+            raise UsageError(
+                f"{what} cannot be the feature layer: {last.reason}",
+                listed if any(c.usable for c in self.candidates) else nowhere,
+            )
+        usable = names_of((c.name, c.origin) for c in self.candidates if c.usable)
         raise UsageError(
             f"no feature layer {name!r} on the path from {self.input!r} to {self.reduction.name!r}",
             suggestion(name, usable),

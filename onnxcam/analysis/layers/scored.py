@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
+from onnxcam.graph.curves import activation
 from onnxcam.graph.emit import Tensor, const_value
 from onnxcam.graph.ops import Trait, data_inputs, has
 
@@ -13,12 +15,16 @@ _KEEPS_CLASSES = (Trait.ELEMENTWISE, Trait.VIEW, Trait.JOINS, Trait.PROBABILITIE
 _GATHERS = (Trait.REDUCES, Trait.POOL, Trait.GLOBAL_POOL)
 
 
-def scored(score: Tensor) -> set[int]:
+def scored(score: Tensor, known: Mapping[int, Layout]) -> set[int]:
     """Return the ids of the tensors whose channels are the classes of the score already.
 
     These are the score, what it is made of without a product or a pool (before a Resize or a bias,
     the parts of a Concat, the terms of a sum: the input of a global skip), and, where the score is
     a mean of probabilities, those and their logits.
+
+    Args:
+        score: The scores.
+        known: The meaning of axes, by the ids of tensors.
     """
     found: set[int] = set()
     waiting = [score]
@@ -31,7 +37,7 @@ def scored(score: Tensor) -> set[int]:
         if node is not None and has(node, *_GATHERS) and node.inputs:
             waiting += [t for t in node.inputs[:1] if _is_probability(t)]
         elif node is not None:
-            waiting += _sources(node)
+            waiting += node.inputs[:1] if _resamples(node, known) else _sources(node)
     return found
 
 
@@ -59,8 +65,22 @@ def _sources(node: ir.Node) -> Iterator[Tensor]:
     """Yield what a node takes classes from, each in its place."""
     if has(node, Trait.POOL):
         return
-    if has(node, *_KEEPS_CLASSES) or node.op in (*_PLACED, "BatchNormalization"):
-        yield from (t for t in data_inputs(node, node.inputs) if t.name and const_value(t) is None)
+    if not has(node, *_KEEPS_CLASSES) and node.op not in (*_PLACED, "BatchNormalization"):
+        return
+    found = [t for t in data_inputs(node, node.inputs) if t.name and const_value(t) is None]
+    if (
+        node.op in ("Mul", "Div") and len(found) > 1
+    ):  # a mask and what it is laid over are no scores
+        curve = activation(node.outputs[0])
+        found = [] if curve is None else [curve.source, *(n.outputs[0] for n in curve.nodes)]
+    yield from found
+
+
+def _resamples(node: ir.Node, known: Mapping[int, Layout]) -> bool:
+    """Tell whether a product with constants is over places: bands of frequencies, for one."""
+    layout = known.get(id(node.inputs[0])) if node.op == "MatMul" else None
+    last = None if layout is None else len(layout.axes) - 1
+    return layout is not None and last in layout.space and const_value(node.inputs[1]) is not None
 
 
 def _is_probability(tensor: Tensor) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ from onnxcam.autodiff.rules._windows import (
 )
 from onnxcam.autodiff.rules.conv import input_gradient
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
+
+_LARGE = 1024  # taps of a window: more are not written out as a weight
 
 
 @vjp("AveragePool")
@@ -66,12 +70,37 @@ def window_sums(op: Emitter, dy: Tensor, win: Window, x: Tensor) -> Tensor:
         x: The input, [N, C, ...in]; only its shape is used.
     """
     n, channels = len(win.strides), op.dim(x, 1) if shape_of(x) is not None else None
+    if prod(win.kernel or ()) > _LARGE:
+        return _sums_by_axis(op, dy, win, x)
     one = op.cast(op.const(np.ones((1, 1, *(win.kernel or ())), np.float32)), dy)
     if isinstance(channels, int):
         weight = op.Expand(one, [channels, 1, *[1] * n])
         return input_gradient(op, dy, weight, win, x, channels)
     single = op.Reshape(dy, [-1, 1, *[0] * n])  # channels as batch: `group` cannot be symbolic
     return op.Reshape(input_gradient(op, single, one, win, x, 1), op.shape(x))
+
+
+def _sums_by_axis(op: Emitter, dy: Tensor, win: Window, x: Tensor) -> Tensor:
+    """Return the same by one product an axis with a matrix that says which windows hold what.
+
+    A window of 640 x 640 over a picture of 3 x 4 (a global pool in disguise) would else be a
+    weight of its own size for every channel.
+    """
+    n = len(win.strides)
+    sizes = vector(op, spatial(op, x, n)), vector(op, spatial(op, dy, n)), vector(op, win.begin)
+    turn = [0, 1, n + 1, *range(2, n + 1)]  # the axis that is done goes before the others
+    for i in reversed(range(n)):
+        size, out, begin = (op.Squeeze(op.Slice(v, [i], [i + 1], [0]), axes=[0]) for v in sizes)
+        zero, one = op.const(np.array(0)), op.const(np.array(1))
+        places = op.Unsqueeze(op.Add(op.Range(zero, size, one), begin), axes=[0])
+        starts = op.Mul(op.Range(zero, out, one), win.strides[i])
+        behind = op.Sub(places, op.Unsqueeze(starts, axes=[1]))
+        reach, step = (win.kernel or ())[i] * win.dilations[i], win.dilations[i]
+        holds = op.And(op.Not(op.Less(behind, [0])), op.Less(behind, [reach]))
+        if step > 1:
+            holds = op.And(holds, op.Equal(op.Mod(behind, [step]), [0]))
+        dy = op.Transpose(op.MatMul(dy, op.cast(holds, dy)), perm=turn)
+    return dy
 
 
 def _counts(op: Emitter, node: NodeView, win: Window, x: Tensor, dy: Tensor) -> Tensor:

@@ -116,3 +116,12 @@ def crop(op: Emitter, x: Tensor, *, border: Sequence[int], scale: Sequence[int] 
     left, top, right, bottom = border
     ends = [top + scale[0], left + scale[1]] if scale else [-bottom or END, -right or END]
     return op.Slice(x, starts=[top, left], ends=ends, axes=[2, 3])
+
+
+@define("DynamicSlice", domain="")
+def dynamic_slice(
+    op: Emitter, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None
+) -> Tensor:
+    """X between starts and ends, which came as inputs before Slice took them so."""
+    whole = [None if t is None else op.Cast(t, to=7) for t in (starts, ends, axes)]
+    return op.Slice(x, *whole)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 # Operators of onnxruntime-extensions, a custom operator library, for text, sound and pictures.
 OP_LIBRARY_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 STANDARD_DOMAINS = ("", "ai.onnx")
+_MAY_HOLD_GRAPHS = (AttributeProto.UNDEFINED, AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 def bodies_of(node: NodeProto) -> Iterator[GraphProto]:
     """Yield the subgraphs of a node."""
     for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        if attribute.type in _MAY_HOLD_GRAPHS:  # asking for the graphs of every one takes long
+            if attribute.HasField("g"):
+                yield attribute.g
+            yield from attribute.graphs
 
 
 def every_graph(graph: GraphProto) -> Iterator[GraphProto]:

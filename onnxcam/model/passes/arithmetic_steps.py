@@ -85,6 +85,16 @@ def normalises_channels(node: NodeProto, site: Site) -> Nodes:
     ]
 
 
+@step("MeanVarianceNormalization", 9)
+def normalises_over_axes(node: NodeProto, site: Site) -> Nodes:
+    """The axes are said; it was over batch and space, and over channels where that was said."""
+    if not pop(node, "normalize_variance", 1):
+        raise Unraisable("it only takes the mean off")
+    across = bool(pop(node, "across_channels", 0))
+    put(node, axes=[0, *[1] * across, *range(2, site.rank(node.input[0]))])
+    return None
+
+
 @step("BatchNormalization", 14)
 def normalises_without_training(node: NodeProto, site: Site) -> Nodes:
     """Its means and deviations are outputs of training alone."""

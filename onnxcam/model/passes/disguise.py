@@ -12,10 +12,19 @@ from onnxcam.graph import quirks
 from onnxcam.graph.bodies import infer
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, imported, shape_of, value_info
-from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_node, hide, unhide
+from onnxcam.graph.emit.walks import (
+    STANDARD_DOMAINS,
+    bodies_of,
+    every_node,
+    hide,
+    standard_opset,
+    unhide,
+)
 from onnxcam.graph.ops import Trait, data_inputs, has, traits_of
 
-_DISGUISE = "onnxcam.disguise"
+DISGUISE = "onnxcam.disguise"
+# Experiments until these opsets; what changed then is a step of its own.
+_BEFORE_ONNX = {"MeanVarianceNormalization": 9, "ThresholdedRelu": 10}
 
 
 def disguised(proto: ModelProto) -> ModelProto:
@@ -30,8 +39,13 @@ def disguised(proto: ModelProto) -> ModelProto:
     Returns:
         The same model; ``restored`` undoes it.
     """
-    strays = [n for n in every_node(proto.graph) if not n.domain and has(n, Trait.OF_RUNTIME)]
-    hide(proto, strays, _DISGUISE)
+    opset = standard_opset(proto)
+    strays = [
+        n
+        for n in every_node(proto.graph)
+        if not n.domain and (has(n, Trait.OF_RUNTIME) or opset < _BEFORE_ONNX.get(n.op_type, 0))
+    ]
+    hide(proto, strays, DISGUISE)
     return proto
 
 
@@ -42,12 +56,12 @@ def withdrawn(proto: ModelProto) -> list[str]:
 
 def is_withdrawn(node: NodeProto) -> bool:
     """Tell whether no newer opset has the operator of a node, disguised or not."""
-    return node.domain in ("", _DISGUISE) and Trait.WITHDRAWN in traits_of("", node.op_type)
+    return node.domain in ("", DISGUISE) and Trait.WITHDRAWN in traits_of("", node.op_type)
 
 
 def restored(proto: ModelProto) -> ModelProto:
     """Undo ``disguised``, in place."""
-    unhide(proto, _DISGUISE)
+    unhide(proto, DISGUISE)
     return proto
 
 

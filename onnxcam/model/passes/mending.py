@@ -10,6 +10,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProt
 from onnxcam.errors import ModelError
 from onnxcam.graph.emit import proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_graph, every_node
+from onnxcam.model.weights import twice
 
 _GRAPH_NAME = "graph"  # of one that has none
 
@@ -17,9 +18,9 @@ _GRAPH_NAME = "graph"  # of one that has none
 def mended(proto: ModelProto) -> list[str]:
     """Write a model, in place, as onnx wants it; what it computes stays.
 
-    Nodes come in an order that can be run, and the graph gets a name. Of weights, metadata and
-    operator sets that come twice the last one counts, as in ONNX Runtime. A size below zero is not
-    known. What is said of a weight that is an input too is what the weight is.
+    Nodes come in an order that can be run, and the graph gets a name. Of metadata and operator sets
+    that come twice the last one counts, as in ONNX Runtime; weights must be the same. A size below
+    zero is not known. What is said of a weight that is an input too is what the weight is.
 
     Args:
         proto: The model as it was read.
@@ -28,14 +29,16 @@ def mended(proto: ModelProto) -> list[str]:
         What was changed, in words.
 
     Raises:
-        ModelError: A weight has another shape than the input of its name; neither counts.
+        ModelError: A weight has another shape than the input of its name, or other values than
+            another of its name.
     """
     changed = {
         "nodes put into an order that can be run": _sorted(proto),
         "the graph named, it had no name": not proto.graph.name,
-        "weights of the same name dropped, but for the last": _last_of(proto.graph.initializer),
+        "weights that come twice dropped": _once(proto.graph.initializer),
         "metadata of the same key dropped, but for the last": _last_of(proto.metadata_props),
         "sizes below zero taken for unknown ones": _opened(every_graph(proto.graph)),
+        "descriptions of inputs and outputs beside their own dropped": _described_once(proto.graph),
         "inputs that are weights given the shapes of these": _settled(proto.graph),
         "operators of ai.onnx written without the name of their domain": _standard(proto),
     }
@@ -111,6 +114,16 @@ def _copy(node: NodeProto) -> NodeProto:
 # ---- names, types and domains
 
 
+def _once(weights: Any) -> bool:
+    """Keep one of equal weights of one name, in place."""
+    seen: dict[str, bytes] = {}
+    for tensor in weights if len({t.name for t in weights}) < len(weights) else ():
+        said = tensor.SerializeToString(deterministic=True)
+        if seen.setdefault(tensor.name, said) != said:
+            raise twice(tensor.name)
+    return _last_of(weights)
+
+
 def _last_of(items: Any) -> bool:
     """Keep the last of items (weights, metadata) of one name, in place."""
     last = {
@@ -138,6 +151,18 @@ def _opened(graphs: Iterable[GraphProto]) -> bool:
     for dim in negative:
         dim.Clear()
     return bool(negative)
+
+
+def _described_once(graph: GraphProto) -> bool:
+    """Drop what is said of inputs and outputs among the tensors between them, in place.
+
+    Tools that cast the ends of a graph leave such entries behind, of what was there before.
+    """
+    ends = {v.name for v in (*graph.input, *graph.output)}
+    extra = [i for i, info in enumerate(graph.value_info) if info.name in ends]
+    for i in reversed(extra):
+        del graph.value_info[i]
+    return bool(extra)
 
 
 def _settled(graph: GraphProto) -> bool:

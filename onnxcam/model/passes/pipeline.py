@@ -12,6 +12,7 @@ from onnx.inliner import inline_local_functions
 from onnxcam.errors import ModelError
 from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
 from onnxcam.model.passes.disguise import annotated, disguised, restored
+from onnxcam.model.passes.guard import refuse_negative
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
@@ -56,6 +57,7 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     light, converted = _levelled(before)
     _check(light, name)
     light = _inlined(light, notes)
+    refuse_negative(light, name)
     lifted = lift_weights(light)
     if lifted:
         notes.append(f"{lifted} weights moved from subgraphs to the main graph")

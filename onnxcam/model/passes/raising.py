@@ -17,6 +17,7 @@ from onnx.defs import OpSchema
 
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, standard_opset
 from onnxcam.model.passes import arithmetic_steps, form_steps, sampling_steps  # noqa: F401
+from onnxcam.model.passes.disguise import DISGUISE
 from onnxcam.model.passes.lift import constant_node
 from onnxcam.model.passes.site import Site, Unraisable, pop, step_of
 
@@ -88,6 +89,7 @@ def _raise_graph(graph: GraphProto | FunctionProto, old: int, new: int, site: Si
         for body in bodies_of(node):
             _raise_graph(body, old, new, site)
         if node.domain not in STANDARD_DOMAINS:
+            _raise_experiment(node, old, new, site)
             nodes.append(node)
             continue
         made = _raised_node(node, old, new, site)
@@ -98,6 +100,13 @@ def _raise_graph(graph: GraphProto | FunctionProto, old: int, new: int, site: Si
         copy.node.extend(nodes)
         del graph.node[:]
         graph.node.extend(copy.node)
+
+
+def _raise_experiment(node: NodeProto, old: int, new: int, site: Site) -> None:
+    """Change a node that was no standard one below an opset, in place, where that changed it."""
+    step = step_of(node.op_type, 9) if node.domain == DISGUISE and old < 9 <= new else None
+    if step is not None:
+        step(node, site)
 
 
 def _raised_node(node: NodeProto, old: int, new: int, site: Site) -> list[NodeProto]:

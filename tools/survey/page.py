@@ -1,0 +1,135 @@
+"""docs/library-survey.md out of docs/library-survey.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+VERDICTS = ("right", "refused", "warned", "WRONG", "not made")
+HEAD = """# Exports of library code
+
+Written by `tools/library_survey.py` from `library-survey.json`; a test holds it. Networks of other
+libraries, as their code makes them, with random calibrated weights; exported by TorchScript (the
+batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default layer. A file is
+
+- **right**: the default layer is the library's own last stage (timm: `feature_info`) or behind it
+  (of a detector, the last layer that the scores of every scale pass through) and its gradient is
+  not in a class token alone; scores, the gradients of feature layer and input
+  and the map agree with the network in torch, in float64, with the axes laid as the library has
+  them (relative L2 of 1e-3; for the gradient of the input twice what noise of 1e-6 in the input
+  does to torch's own, where units at a kink switch); the conversion's check passes, and the
+  converted file, run beside the plain one, predicts the same and places the map over the input;
+- **refused**: an error that says why, and no map;
+- **warned**: something is wrong and the explanation says so;
+- **WRONG**: something is wrong and nothing says so;
+- not made: the library or the exporter failed, and there is no file.
+"""
+
+
+def write(folder: Path, *, check: bool) -> int:
+    """Write the page, or tell by the exit code whether it is up to date."""
+    results, page = folder / "library-survey.json", folder / "library-survey.md"
+    if not results.exists():
+        print("there are no results: run `tools/library_survey.py run`", file=sys.stderr)
+        return 1
+    text = text_of(json.loads(results.read_text()))
+    if check and (not page.exists() or page.read_text() != text):
+        print(f"{page.name} is out of date: run `tools/library_survey.py page`", file=sys.stderr)
+        return 1
+    if not check:
+        page.write_text(text)
+    return 0
+
+
+def text_of(results: dict[str, Any]) -> str:
+    """Return the page."""
+    rows: list[Row] = results["rows"]
+    made = [r for r in rows if r["verdict"] != "not made"]
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if v)
+    networks = {(r["library"], r["name"]) for r in made}
+    parts = [
+        HEAD,
+        f"{len(made)} files of {len(networks)} networks: {_said(made)}. "
+        f"Python {results['python']} with {versions}; everything on the CPU.\n",
+        _summary(rows),
+        *_costs(made),
+        "## What is not right\n",
+        _problems(r for r in rows if r["verdict"] != "right"),
+        "## Every file\n",
+        _files(made),
+    ]
+    return "\n".join(parts)
+
+
+def _said(rows: Sequence[Row]) -> str:
+    counts = Counter(r["verdict"] for r in rows)
+    share = 100 * counts["right"] / len(rows) if rows else 0.0
+    others = [f"{counts[v]} {v}" for v in VERDICTS[1:4]]
+    return f"{counts['right']} right ({share:.1f} %), {', '.join(others)}"
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    lines = [("library", *VERDICTS)]
+    for library in dict.fromkeys(r["library"] for r in rows):
+        counts = Counter(r["verdict"] for r in rows if r["library"] == library)
+        lines.append((library, *(str(counts[v] or "") for v in VERDICTS)))
+    return table(lines)
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    costs = sorted(r["cost"] for r in rows if r["cost"] is not None)
+    if not costs:
+        return []
+    within = sum(c <= 1.05 for c in costs)
+    return [
+        f"Explained / plain, of the {len(costs)} files for which it was measured and that take "
+        f"over 1 ms, processor time on one thread of a busy machine: median "
+        f"{costs[len(costs) // 2]:.2f}, {within} within 1.05, the most {costs[-1]:.2f}.\n"
+    ]
+
+
+def _problems(rows: Iterable[Row]) -> str:
+    lines = [("file", "verdict", "what", "why")]
+    for r in rows:
+        name = f"{r['library']} {r['name']}, {r['exporter']}"
+        lines.append((name, r["verdict"], r["kind"], r["note"]))
+    return table(lines) if len(lines) > 1 else "Nothing.\n"
+
+
+def _files(rows: Sequence[Row]) -> str:
+    lines = [
+        (
+            "network",
+            "by",
+            "verdict",
+            "default layer",
+            "shape",
+            "score",
+            "dy/dx",
+            "dy/dA",
+            "map",
+            "cost",
+        )
+    ]
+    for r in rows:
+        numbers = (r["score"], r["input_gradient"], r["gradient"], r["map"])
+        lines.append(
+            (
+                f"{r['library']} {r['name']}", r["exporter"], r["verdict"],
+                f"`{r['module']}`" if r["module"] else "", " x ".join(map(str, r["shape"])),
+                *("" if n is None else f"{n:.0e}" for n in numbers),
+                "" if r["cost"] is None else f"{r['cost']:.2f}",
+            )
+        )  # fmt: skip
+    return table(lines)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as Markdown, the first as the heading."""
+    lines = [f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
