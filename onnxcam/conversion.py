@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from onnx import ModelProto
 
@@ -15,8 +15,9 @@ from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose.request import Request
-from onnxcam.errors import OnnxcamError, UsageError, bounded
+from onnxcam.errors import InputError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
+from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
@@ -25,6 +26,7 @@ from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
+Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 _MARK = "onnxcam.method"
 
 
@@ -68,7 +70,7 @@ class Conversion:
 
 @bounded("the model cannot be converted")
 def convert(
-    model: str | os.PathLike[str] | bytes | ModelProto | Model,
+    model: Source,
     output: str | os.PathLike[str] | None = None,
     *,
     method: str | Sequence[str] = "gradcam",
@@ -79,6 +81,9 @@ def convert(
     feature_layer: str | Sequence[str] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
+    input: str | None = None,
+    input_format: str | None = None,
+    feature_format: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     upsampling: Literal["bicubic", "nearest", "none"] = "bicubic",
     normalize: Literal["none", "max", "minmax"] = "none",
@@ -87,7 +92,7 @@ def convert(
     fp16_safe: bool = False,
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
-    labels: Sequence[str] | str | os.PathLike[str] | None = None,
+    labels: Labels = None,
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
@@ -110,6 +115,9 @@ def convert(
         feature_layer: Tensor that the map is made of, or several; None takes the default.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
+        input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
+        input_format: Meaning of its axes, a letter for each; see there.
+        feature_format: Meaning of the axes of the feature layers.
         parameters: Values for parameters of the methods, by name.
         upsampling: How the map comes to the input's size, in the graph.
         normalize: Scale every map in the graph: by its maximum, or from its minimum to it.
@@ -123,8 +131,8 @@ def convert(
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
         check: Run the old and the new model side by side before the file is written.
-        sample: What to run them on: a picture or ready array, or a file of one. None, and inputs
-            that maps are not laid over, take random numbers.
+        sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
+            hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
 
     Returns:
@@ -139,23 +147,27 @@ def convert(
         InputError: The sample cannot be read or does not fit.
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
-    request = Request(
-        method, wrt, target, runtime_targets, require_target, feature_layer, parameters,
-        upsampling, normalize, overlay, fp16_safe, expose,
-    )  # fmt: skip
+    maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
+    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = load(model, opset=opset)
-    if check:
-        held(loaded, None)
-    _refuse_explained(loaded)
-    catalog = _catalog(loaded, reduction_layer, class_axis)
-    declared, names = model_input(loaded, catalog), class_names(labels)
-    said = Description(declared, loaded.path, loaded.metadata, preprocess, names)
-    explained = _explained(loaded, request, catalog, said)
-    original = load(model) if opset is not None else loaded
+    loaded = _unexplained(load(model, opset=opset), check=check)
+    wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
+    catalog = _catalog(loaded, *wanted)
+    said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    checked = partial(_found, original, loaded, explained, catalog, feeds) if check else _unchecked
-    return _written(explained, place, checked)
+    explained = _explained(loaded, request, catalog, said)
+    found = partial(_found, model if opset else loaded, loaded, explained, catalog, feeds)
+    return _written(explained, place, found if check else _unchecked)
+
+
+def _described(
+    model: Model,
+    catalog: layers.Catalog,
+    preprocess: str | os.PathLike[str] | InputSpec | None,
+    labels: Labels,
+) -> Description:
+    declared, names = model_input(model, catalog), class_names(labels)
+    return Description(declared, model.path, model.metadata, preprocess, names)
 
 
 def _explained(
@@ -192,15 +204,25 @@ def _unchecked(file: Path | None) -> None:
 
 
 def _found(
-    original: Model,
+    given: Source,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
     file: Path | None,
 ) -> Check:
+    original = load(given)
     moved = original if original.opset != source.opset else None
-    found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+    try:
+        found = verify(source, explained, catalog, file=file, original=moved, feeds=feeds)
+    except InputError as error:
+        if feeds is not None:
+            raise
+        raise InputError(
+            f"the check runs the model on inputs that it makes up, and these do not suit it "
+            f"({error.message})",
+            "give `sample`, an array or file with inputs that do; or `check=False`",
+        ) from error
     if found.problems:
         raise OnnxcamError(
             f"the check failed: {'; '.join(found.problems)}",
@@ -218,7 +240,8 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     """
     spec = said.spec_if_said or InputSpec(pictures=False)
     prepared = prepare(sample, spec, said.declared)
-    return {**sample_feeds(model), said.declared.name: prepared.tensor}
+    others = {p.name: prepared.others[p.name] for p in model.inputs if p.name in prepared.others}
+    return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
 def holds(model: Model) -> Mapping[str, str] | None:
@@ -227,9 +250,19 @@ def holds(model: Model) -> Mapping[str, str] | None:
     return found if _MARK in found else None
 
 
-def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.Catalog:
+def _catalog(
+    model: Model,
+    reduction_layer: str | None,
+    class_axis: int | None,
+    input: str | None,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, reduction_layer=name, class_axis=class_axis)
+    score = layers.Asked(reduction_layer, class_axis, input)
+    asked = layers.asked(model, score, input_format, feature_format, feature_layer)
+    catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)
@@ -242,10 +275,13 @@ def _catalog(model: Model, name: str | None, class_axis: int | None) -> layers.C
     return catalog
 
 
-def _refuse_explained(model: Model) -> None:
+def _unexplained(model: Model, *, check: bool) -> Model:
+    """Return a model that is not explained already, held against its file where ``check``."""
+    if check:
+        held(model, None)
     found = holds(model)
     if found is None:
-        return
+        return model
     said = ", ".join(
         f"{key.removeprefix('onnxcam.')} {found[key]}"
         for key in (_MARK, "onnxcam.feature_layer", "onnxcam.wrt", "onnxcam.version")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 import numpy as np
 from onnx import ModelProto
 
+from onnxcam.analysis.layers import Asked, asked
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError, bounded
@@ -22,7 +23,8 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed, store
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
-from onnxcam.run.groups import batch_of, each_input, in_groups, joined
+from onnxcam.run.feeds import Feeds
+from onnxcam.run.groups import batch_of, in_groups, joined
 from onnxcam.run.options import Options
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
@@ -49,6 +51,11 @@ class Explainer(Generic[Result]):
             the default.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
+        input: Name of the input that maps are laid over; None takes the first with space, or that
+            on whose way alone ``feature_layer`` lies.
+        input_format: The meaning of its axes, where the graph does not tell: a letter for each, B
+            or N the batch, C channels, S space, T time, or D, H, W (MATLAB's and others').
+        feature_format: The same of the feature layers.
         device: "auto", "cpu" or "gpu".
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
@@ -99,6 +106,9 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         reduction_layer: str | None = None,
         class_axis: int | None = None,
+        input: str | None = None,
+        input_format: str | None = None,
+        feature_format: str | None = None,
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
@@ -114,12 +124,14 @@ class Explainer(Generic[Result]):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         kept = store() if cache else None
         self.model = held(load(model), kept)
-        self.catalog = analysed(self.model, reduction_layer, kept, class_axis)
+        said = Asked(reduction_layer, class_axis, input)
+        self._fed = analysed(self.model, said, kept).input
+        said = asked(self.model, said, input_format, feature_format, feature_layer)
+        self.catalog = analysed(self.model, said, kept)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling = upsampling
-        self.batch_size = batch_size
+        self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
@@ -139,7 +151,7 @@ class Explainer(Generic[Result]):
 
     @property
     def input(self) -> ModelInput:
-        """The input that the maps are laid over."""
+        """The input that ``x`` is for: maps are laid over it, or over one that a layer is of."""
         return self.description.declared
 
     @cached_property
@@ -147,7 +159,7 @@ class Explainer(Generic[Result]):
     def description(self) -> Description:
         """What is said of the input and the classes."""
         model = self.model
-        declared = model_input(model, self.catalog)
+        declared = model_input(model, self.catalog, self._fed)
         return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
 
     @property
@@ -245,9 +257,13 @@ class Explainer(Generic[Result]):
         names = self.description.labels if any(t.names_labels for t in targets) else None
         wanted = resolved(targets, self.catalog.reduction, names)
         limit = self._most if self._engine.together else 1
-        iterator = iter(inputs)
-        while waiting := list(islice(iterator, limit)):
-            yield from self._flush(waiting, wanted, listed, extra_inputs or {})
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
+        feeds, numbered = Feeds(self.model, self.catalog, self._fed), enumerate(inputs)
+        while waiting := list(islice(numbered, limit)):
+            parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
+            found = self._explained(parts, wanted, listed, feeds)
+            yield from zip((x for _, x in waiting), found, strict=True)
 
     @property
     def _most(self) -> int:
@@ -264,21 +280,19 @@ class Explainer(Generic[Result]):
         except OnnxcamError as error:
             return error
 
-    def _flush(
+    def _explained(
         self,
-        waiting: Sequence[X],
+        parts: Sequence[Sequence[Prepared | OnnxcamError]],
         targets: Sequence[tuple[Target, int]],
         listed: bool,
-        extra: Mapping[str, Array],
-    ) -> Iterator[tuple[X, Any]]:
+        feeds: Feeds,
+    ) -> Iterable[Any]:
         @bounded("the model cannot be explained")
-        def explained(batch: Sequence[Prepared]) -> list[Any]:
-            said = self.labels or self.description.labels
-            rows = self._engine.run(batch, targets, extra, said)
+        def run(batch: Sequence[Prepared]) -> list[Any]:
+            rows = self._engine.run(batch, targets, self.labels or self.description.labels)
             found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
             return found if listed else [row[0] for row in found]
 
-        layout = self.catalog.input_layout
-        parts = [each_input(self._prepared(x), layout) for x in waiting]
-        found = in_groups((p for part in parts for p in part), explained, self._most)
-        yield from zip(waiting, joined(found, [len(part) for part in parts]), strict=True)
+        each = (p for part in parts for p in part)
+        found = in_groups(each, run, self._most, feeds.alike)
+        return joined(found, [len(part) for part in parts])

@@ -207,7 +207,9 @@ def _own_difference(
     added = list(explained.outputs)
     classes, *got = Session(model, device=device).run(given, [names.CLASS, *added])
     inputs = held_inputs(feeds[catalog.input].shape, catalog.input_layout)
-    checked_rows(len(classes), inputs, catalog.reduction)
+    # Gradients lie in the tensors' own axes: one row of scores is one input, whatever counts it.
+    if catalog.input_layout is not None or isinstance(explained, compose.Explained) or len(classes) > 1:
+        checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)
@@ -227,10 +229,12 @@ def _gradients(
         feeds, [explained.score]
     )
     seed = np.zeros_like(score)
+    first = catalog.reduction.first
     columns, axes = seed, (catalog.reduction.batch_axis, catalog.reduction.class_axis)
     columns = np.moveaxis(seed, [a for a in axes if a is not None], range(2 - axes.count(None)))
     rows = () if axes[0] is None else (np.arange(len(classes)),)
-    columns[rows if axes[1] is None else (*rows, classes[:, 0] if rows else classes[0, 0])] = 1
+    own = first + (classes[:, 0] if rows else classes[0, 0])
+    columns[rows if axes[1] is None else (*rows, own)] = 1
     proto = vjp_model(source.proto, explained.wrt, [explained.score])
     given = {**feeds, f"ct::{explained.score}": seed}
     return Session(proto, device=device).run(given, list(explained.outputs))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from onnxcam.analysis import layers, layout
-from onnxcam.analysis.layers import Candidate, Catalog, Reduction
+from onnxcam.analysis.layers import Asked, Candidate, Catalog, Reduction
 from onnxcam.analysis.layers.candidates import PLACE as LAYERS
 from onnxcam.analysis.layers.modules import Origin
 from onnxcam.analysis.layers.records import Best
@@ -18,25 +18,22 @@ from onnxcam.graph.emit import Dim
 from onnxcam.model.model import Model
 
 
-def written(model: Model, reduction_layer: str | None, class_axis: int | None = None) -> bytes:
+def written(model: Model, asked: Asked | None) -> bytes:
     """Return what is known of a model's tensors and layers; what is not known yet is found out.
 
     Args:
         model: The model.
-        reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
-        class_axis: As there.
+        asked: As for :func:`onnxcam.analysis.layers.catalog`.
 
     Raises:
         OnnxcamError: As there.
     """
-    catalog = layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
+    catalog = layers.catalog(model, asked)
     parts = {TENSORS: asdict(layout.known(model)), LAYERS: asdict(catalog)}
     return json.dumps(parts, separators=(",", ":")).encode()
 
 
-def read(
-    model: Model, reduction_layer: str | None, data: bytes, class_axis: int | None = None
-) -> bool:
+def read(model: Model, asked: Asked | None, data: bytes) -> bool:
     """Keep with a model what is written of it; tell whether it could be read."""
     try:
         parts = json.loads(data)
@@ -44,7 +41,7 @@ def read(
     except (ValueError, LookupError, TypeError, AttributeError):
         return False
     model.findings[TENSORS] = known
-    model.findings.setdefault(LAYERS, {})[reduction_layer, class_axis] = catalog
+    model.findings.setdefault(LAYERS, {})[asked or Asked()] = catalog
     return True
 
 

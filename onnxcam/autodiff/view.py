@@ -59,10 +59,13 @@ class Overrides:
     Attributes:
         items: The overrides.
         origins: What copied nodes are copies of, by name.
+        complete: Whether they say what becomes of every gradient, so that they mean something
+            where they change none.
     """
 
     items: tuple[Override, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""

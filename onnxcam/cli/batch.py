@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import say, wanted
+from onnxcam.cli.options import arrays, say, wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -36,6 +36,10 @@ class Job:
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
     class_axis: int | None
+    input: str | None
+    feeds: tuple[str, ...]
+    input_format: str | None
+    feature_format: str | None
     upsampling: Any
     device: Any
     preprocess: str | None
@@ -81,7 +85,7 @@ def run(job: Job) -> Outcome:
         explainer = _explainer(job, bar)
         if not job.as_json:
             say(_heading(explainer))
-        for path, result in explainer.stream(job.inputs, targets):
+        for path, result in explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds)):
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
@@ -105,6 +109,9 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         feature_layer=job.feature_layers or None,
         reduction_layer=job.reduction_layer,
         class_axis=job.class_axis,
+        input=job.input,
+        input_format=job.input_format,
+        feature_format=job.feature_format,
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,

@@ -14,6 +14,9 @@ from onnxcam.cli.options import (
     BOX,
     CLASS_AXIS,
     FEATURE,
+    FEATURE_FORMAT,
+    INPUT,
+    INPUT_FORMAT,
     JSON,
     LABELS,
     METHOD,
@@ -42,7 +45,8 @@ class _Convert(Configured, Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "boxes", "runtime_target",
-            "require_target", "feature_layers", "reduction_layer", "class_axis", "labels", "wrt",
+            "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
+            "input_format", "feature_format", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
@@ -98,6 +102,9 @@ class _Convert(Configured, Grouped):
     FEATURE,
     REDUCTION,
     CLASS_AXIS,
+    INPUT,
+    INPUT_FORMAT,
+    FEATURE_FORMAT,
     upsampling(", in the graph"),
     click.option(
         "--normalize",

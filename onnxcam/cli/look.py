@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxcam.cli.group import main, spoken
-from onnxcam.cli.options import CLASS_AXIS, JSON, LABELS, MODEL, REDUCTION, options, print_json
+from onnxcam.cli.options import (
+    CLASS_AXIS,
+    INPUT,
+    INPUT_FORMAT,
+    JSON,
+    LABELS,
+    MODEL,
+    REDUCTION,
+    options,
+    print_json,
+)
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +33,8 @@ if TYPE_CHECKING:
     MODEL,
     REDUCTION,
     CLASS_AXIS,
+    INPUT,
+    INPUT_FORMAT,
     click.option("--all", "everything", is_flag=True, help="Also what cannot be used, and why."),
     JSON,
 )
@@ -30,15 +42,18 @@ def layers_command(
     model: Path,
     reduction_layer: str | None,
     class_axis: int | None,
+    input: str | None,
+    input_format: str | None,
     everything: bool,
     as_json: bool,
 ) -> None:
     """List the layers of MODEL that can be explained; the default is marked."""
-    from onnxcam.analysis.layers import catalog
+    from onnxcam.analysis.layers import Asked, asked, catalog
     from onnxcam.model.model import load
 
     loaded = load(model)
-    found = catalog(loaded, reduction_layer=reduction_layer, class_axis=class_axis)
+    wanted = asked(loaded, Asked(reduction_layer, class_axis, input), input_format)
+    found = catalog(loaded, wanted)
     rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
     if as_json:
         print_json({"notes": loaded.notes, **_catalog_json(found, rows)})

@@ -68,6 +68,31 @@ CLASS_AXIS = click.option(
     metavar="N",
     help="Axis of the classes in the reduction layer [default: read off the model].",
 )
+INPUT = click.option(
+    "--input",
+    "input",
+    metavar="NAME",
+    help="Input that maps are laid over [default: the first with space].",
+)
+_FORMAT = "a letter for each axis: B or N, C, S space, T time, or D, H, W"
+INPUT_FORMAT = click.option(
+    "--input-format",
+    metavar="LETTERS",
+    help=f"Meaning of the input's axes where the model does not tell, {_FORMAT}.",
+)
+FEATURE_FORMAT = click.option(
+    "--feature-format",
+    metavar="LETTERS",
+    help=f"Meaning of the feature layer's axes, {_FORMAT}.",
+)
+FEED = click.option(
+    "--feed",
+    "feeds",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Array (.npy, .npz) for another input of the model; repeatable. An .npz INPUT may hold "
+    "arrays for all inputs, by name.",
+)
 DEVICE = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "gpu"]),
@@ -137,6 +162,26 @@ def wanted(
         "score": Score, "probability": Probability, "region": Region, "detection": Detection,
     }  # fmt: skip
     return [kinds[quantity](each) for each in classes]
+
+
+def arrays(feeds: Sequence[str]) -> dict[str, Any]:
+    """Return the arrays that `--feed NAME=FILE` names, by the name of the input.
+
+    Raises:
+        UsageError: One is not of that form, or names an input twice.
+        InputError: A file cannot be read.
+    """
+    from onnxcam.inputs.arrays import load_array
+
+    found: dict[str, Any] = {}
+    for given in feeds:
+        name, equals, file = given.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"--feed {given}: no NAME=FILE", "write it as --feed input=array.npy")
+        if name in found:
+            raise UsageError(f"--feed names {name} twice", "leave one out")
+        found[name] = load_array(Path(file), name)
+    return found
 
 
 def upsampling(where: str = "") -> Callable[[F], F]:

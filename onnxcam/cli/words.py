@@ -17,7 +17,8 @@ COMMANDS = {
     "onnxcam.analysis.layers.catalog(model).candidates": "onnxcam layers MODEL --all",
     "onnxcam.look.presets.try_presets(model, picture)": "onnxcam inputs MODEL IMAGE",
 }
-RENAMED = {"runtime_targets": "--runtime-target"}
+RENAMED = {"runtime_targets": "--runtime-target", "extra_inputs": "--feed"}
+VALUES = {"extra_inputs": "NAME=FILE"}  # what the shell takes instead
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _ARGUMENT = re.compile(r"(\w+)(?:=(.*))?")
 
@@ -44,7 +45,7 @@ def _said(quoted: str, options: Collection[str]) -> str:
     argument = _ARGUMENT.fullmatch(quoted)
     if argument is None:
         return f"`{quoted}`"
-    name, value = argument[1], argument[2]
+    name, value = argument[1], VALUES.get(argument[1], argument[2])
     option = RENAMED.get(name, f"--{name.replace('_', '-')}")
     if option not in options:
         return f"`{quoted}`" if value is None else f"{quoted} (from Python)"

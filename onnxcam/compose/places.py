@@ -149,11 +149,21 @@ def place_of(draft: Draft, layer: Candidate) -> Place:
     if scale is not None:
         return Place(scale.reals(draft.op, tensor), each, grid, tensor, scale.scale, pieces)
     if not is_float(tensor):
+        reals = _reals_of(tensor)
+        if reals is not None:
+            return Place(reals, each, grid, pieces=pieces)
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
             "choose a `feature_layer` behind it, and a method that takes one",
         )
     return Place(tensor, each, grid, pieces=pieces)
+
+
+def _reals_of(integers: Tensor) -> Tensor | None:
+    """Return what integers are made before anything else is done with them: a cast, dequantised."""
+    takers = [n for n in integers.outputs if n.op in ("Cast", "DequantizeLinear")]
+    found = [n.outputs[0] for n in takers if is_float(n.outputs[0])]
+    return found[0] if len(found) == len(integers.outputs) == 1 else None
 
 
 def _cuts(draft: Draft, tensor: Tensor, layout: Layout) -> tuple[tuple[Cut, ...], ...]:

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
+from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
-from onnxcam.targets.classes import class_scores
+from onnxcam.targets.classes import class_scores, classes_only
 from onnxcam.targets.target import Outputs
 
 
@@ -70,7 +71,8 @@ class Slopes:
             UsageError: The method changes the gradient of operators that are not there.
         """
         rules = self._rules.setdefault(method.name, method.backward(**settings))
-        if rules and not overridden(self.op, [self.outputs.scores], [wrt], rules):
+        told = not rules or rules.complete
+        if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
             plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(
@@ -122,8 +124,11 @@ class Slopes:
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
     """Return the probability that there is anything at a position, where a detector says it."""
-    name = None if reduction.best is None else reduction.best.objectness
-    return None if name is None else draft.tensor(name)
+    best = reduction.best
+    if best is not None and best.first:
+        whole, row = draft.tensor(best.classes), best.first
+        return draft.op.Slice(whole, starts=[row - 1], ends=[row], axes=[best.class_axis])
+    return None if best is None or best.objectness is None else draft.tensor(best.objectness)
 
 
 def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
@@ -139,7 +144,8 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     """Return the class that the model says for each input, int64 [N, 1].
 
     It is the one with the highest score; a detector's is that of its best finding, which is the
-    highest probability at any position, not in the sum over all of them.
+    highest probability at any position, not in the sum over all of them. Where one class stands
+    for nothing, that of most positions, it is not found.
 
     Args:
         draft: The model.
@@ -149,11 +155,20 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     op, best = draft.op, reduction.best
     if best is None:
         return op.ArgMax(score, axis=1, keepdims=1)
-    found = draft.tensor(best.classes)
-    if best.objectness is not None:
-        found = op.Mul(found, draft.tensor(best.objectness))
-    own = (best.batch_axis, best.class_axis)
-    positions = [i for i in range(len(shape_of(found) or ())) if i not in own]
-    highest = op.ReduceMax(found, axes=positions, keepdims=0) if positions else found
-    top = op.ArgMax(highest, axis=int(best.class_axis > best.batch_axis), keepdims=0)
-    return op.Unsqueeze(top, axes=[1])
+    found = classes_only(op, draft.tensor(best.classes), reduction)
+    if best.background:
+        found = op.Softmax(found, axis=best.class_axis)
+    anything = objectness(draft, reduction)
+    if anything is not None:
+        found = op.Mul(found, anything)
+    rank = len(shape_of(found) or ())
+    own = [best.batch_axis, best.class_axis]
+    found = op.Transpose(found, perm=[*own, *(i for i in range(rank) if i not in own)])
+    positions = list(range(2, rank))
+    highest = op.ReduceMax(found, axes=positions, keepdims=0)
+    if best.background:
+        often = op.ArgMax(op.ReduceSum(found, axes=positions, keepdims=0), axis=1, keepdims=0)
+        kind = dtype_of(highest) or np.dtype(np.float32)
+        nothing = one_hot(op, often, op.dim(highest, 1), kind)
+        highest = op.Sub(highest, op.Mul(nothing, np.array(2, kind)))
+    return op.ArgMax(highest, axis=1, keepdims=1)

@@ -21,11 +21,19 @@ _DAMAGE = (
 
 
 def load_array(path: Path, name: str) -> Array:
-    """Read an array from a file.
+    """Read an array from a file; see :func:`load_arrays`."""
+    return load_arrays(path, name)[0]
+
+
+def load_arrays(path: Path, name: str) -> tuple[Array, dict[str, Array]]:
+    """Read an array from a file, and the others that lie in it.
 
     Args:
         path: A `.npy` file, or a `.npz` file with one array or with one called `name`.
         name: The input's name.
+
+    Returns:
+        The array; by name the other arrays of a file that has one called `name`.
 
     Raises:
         InputError: The file is missing, empty or damaged, or leaves the choice open.
@@ -36,13 +44,13 @@ def load_array(path: Path, name: str) -> Array:
     try:
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return loaded
+            return loaded, {}
         with loaded as archive:
-            key = name if name in archive.files else None
-            if key is None and len(archive.files) == 1:
-                key = archive.files[0]
-            if key is not None:
-                return np.asarray(archive[key])
+            if name in archive.files:
+                others = {key: np.asarray(archive[key]) for key in archive.files if key != name}
+                return np.asarray(archive[name]), others
+            if len(archive.files) == 1:
+                return np.asarray(archive[archive.files[0]]), {}
             held = ", ".join(archive.files) or "none"
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__

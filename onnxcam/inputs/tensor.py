@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.inputs.arrays import load_array, ready
+from onnxcam.inputs.arrays import load_arrays, ready
 from onnxcam.inputs.geometry import Box, covered, crop, resized
 from onnxcam.inputs.spec import Array, InputSpec, ModelInput
 
@@ -33,12 +34,14 @@ class Prepared:
         box: x0, y0, x1, y1 in pixels of `picture`: the part that the tensor shows. It reaches
             beyond the picture where the tensor was filled up with black. None with `picture`.
         source: The file's name as it was given, or "array".
+        others: Arrays for other inputs of the model, by name, which came with it.
     """
 
     tensor: Array
     picture: Array | None
     box: Box | None
     source: str
+    others: Mapping[str, Array] = field(default_factory=dict)
 
 
 def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
@@ -77,8 +80,9 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         )
     path = Path(x)
     if _holds_array(path):
-        array = load_array(path, model_input.name)
-        return Prepared(ready(array, str(path), spec, model_input), None, None, str(path))
+        array, others = load_arrays(path, model_input.name)
+        tensor = ready(array, str(path), spec, model_input)
+        return Prepared(tensor, None, None, str(path), others)
     if not spec.pictures:
         check_file(path)
         raise _takes_no_picture(str(path), model_input)

@@ -115,7 +115,8 @@ def _classes(scores: np.ndarray[Any, Any], found: Any) -> np.ndarray[Any, Any]:
     own = [axis for axis in (batch, classes) if axis is not None]
     first = np.moveaxis(scores, own, range(len(own)))
     first = first if batch is None else first[0]
-    return np.asarray(first.reshape(1 if classes is None else len(first), -1).sum(1))
+    rows = first.reshape(1 if classes is None else len(first), -1).sum(1)
+    return np.asarray(rows[found.reduction.first :])
 
 
 def _trial(

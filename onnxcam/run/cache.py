@@ -29,7 +29,7 @@ from onnx import ModelProto
 
 from onnxcam import compose, version
 from onnxcam.analysis import layers, record
-from onnxcam.analysis.layers import Catalog
+from onnxcam.analysis.layers import Asked, Catalog
 from onnxcam.autodiff import registry
 from onnxcam.errors import UsageError
 from onnxcam.files import PART, whole
@@ -167,29 +167,23 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     return made
 
 
-def analysed(
-    model: Model,
-    reduction_layer: str | None,
-    kept: Store | None,
-    class_axis: int | None = None,
-) -> Catalog:
+def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
     """Return the layers of a model, from the store where they are there.
 
     Args:
         model: The model.
-        reduction_layer: As for :func:`onnxcam.analysis.layers.catalog`.
+        asked: As for :func:`onnxcam.analysis.layers.catalog`.
         kept: Where what is known of a model is kept; None finds it out.
-        class_axis: As there.
 
     Raises:
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     if kept is not None and not registry.extended():
-        key = f"{key_of(model, [repr((reduction_layer, class_axis))])}.layers"
+        key = f"{key_of(model, [repr(asked)])}.layers"
         data = kept.get(key)
-        if data is None or not record.read(model, reduction_layer, data, class_axis):
-            kept.put(key, record.written(model, reduction_layer, class_axis))
-    return layers.catalog(model, reduction_layer=reduction_layer, class_axis=class_axis)
+        if data is None or not record.read(model, asked, data):
+            kept.put(key, record.written(model, asked))
+    return layers.catalog(model, asked)
 
 
 def _parsed(data: bytes | None) -> ModelProto | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeAlias
@@ -94,7 +94,6 @@ class Engine:
         self,
         batch: Sequence[Prepared],
         targets: Sequence[tuple[Target, int]],
-        extra: Mapping[str, Array],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs of one shape; targets of one kind share a run.
@@ -102,7 +101,6 @@ class Engine:
         Args:
             batch: The inputs, each with a batch axis of 1.
             targets: Targets without their class, and the index of that; -1 for the top class.
-            extra: Arrays for the model's other inputs, by name.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -113,7 +111,7 @@ class Engine:
         for kind in dict.fromkeys(target for target, _ in targets):
             places = [k for k, (target, _) in enumerate(targets) if target == kind]
             classes = [targets[k][1] for k in places]
-            parts = [each.run(batch, classes, extra, labels) for each in self.of(kind)]
+            parts = [each.run(batch, classes, labels) for each in self.of(kind)]
             for n, k in product(range(len(batch)), range(len(places))):
                 maps = {name: e for part in parts for name, e in part[n][k].items()}
                 found[n][places[k]] = {name: maps[name] for name in order}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -94,6 +94,7 @@ def in_groups(
     prepared: Iterable[Prepared | OnnxcamError],
     run: Callable[[Sequence[Prepared]], Sequence[T]],
     most: int | None = None,
+    alike: Callable[[Prepared], Hashable] = lambda each: each.tensor.shape,
 ) -> list[T | OnnxcamError]:
     """Return what a run makes of each input, in their order.
 
@@ -101,14 +102,15 @@ def in_groups(
         prepared: The inputs; for one that cannot be used its error, which is returned.
         run: Takes inputs of one shape, and returns a result of each.
         most: How many inputs a run may have.
+        alike: What inputs that share a run have in common.
     """
     results: dict[int, T | OnnxcamError] = {}
-    groups: dict[tuple[int, ...], list[tuple[int, Prepared]]] = {}
+    groups: dict[Hashable, list[tuple[int, Prepared]]] = {}
     for i, each in enumerate(prepared):
         if isinstance(each, OnnxcamError):
             results[i] = each
         else:
-            groups.setdefault(each.tensor.shape, []).append((i, each))
+            groups.setdefault(alike(each), []).append((i, each))
     for group in groups.values():
         step = most or len(group)
         for members in (group[i : i + step] for i in range(0, len(group), step)):

@@ -18,6 +18,9 @@ class Options(TypedDict, total=False):
 
     reduction_layer: str | None
     class_axis: int | None
+    input: str | None
+    input_format: str | None
+    feature_format: str | None
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels

@@ -39,7 +39,7 @@ class Order:
         if "N" not in axes or not set(axes) - set("NC") or not set(axes) <= set(_ORDER):
             raise UsageError(
                 f"the axes of the model's input ({axes}) are not batch, channels and space",
-                "choose a graph method with a feature layer, such as gradcam",
+                "use saliency or input-x-gradient, which need no space",
             )
         self.axes = axes
         self._letters = axes if "C" in axes else f"{axes}C"

@@ -10,14 +10,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from onnxcam import names
-from onnxcam.analysis.layers import Catalog
 from onnxcam.compose import MapPlan, Plan
-from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
-from onnxcam.run.groups import batch_of, extra_batch
+from onnxcam.run.feeds import Feeds
+from onnxcam.run.groups import batch_of
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
@@ -70,7 +69,6 @@ class Runner:
         self,
         batch: Sequence[Prepared],
         targets: Sequence[int],
-        extra: Mapping[str, Array],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs of one shape in one call.
@@ -78,7 +76,6 @@ class Runner:
         Args:
             batch: The inputs, each with a batch axis of 1.
             targets: Class indices; -1 is the top class.
-            extra: Arrays for the model's other inputs, by name.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -94,7 +91,9 @@ class Runner:
         whole = batch_of(self.model, catalog)
         given = np.concatenate([p.tensor for p in batch], whole.axis)
         feeds = {catalog.input: whole.filled(given)}
-        feeds.update(other_feeds(self.model, catalog, extra))
+        others, zeros = Feeds(self.model, catalog, catalog.input).of(batch)
+        said = {**whole.said(len(batch)), **zeros}
+        feeds.update(others)
         feeds[names.TARGET] = np.array(targets, np.int64)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
@@ -106,7 +105,7 @@ class Runner:
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels, whole.said(len(batch))
+                        m, prepared, _Cell(found, m, n, k), labels, said
                     )
                     for m in self.plan.maps
                 }
@@ -160,28 +159,3 @@ class _Cell:
     def scores(self) -> Array:
         value: Array = self.found[names.SCORE][self.n]
         return value
-
-
-def other_feeds(model: Model, catalog: Catalog, extra: Mapping[str, Array]) -> dict[str, Array]:
-    """Return what is fed to the inputs that maps are not laid over.
-
-    Args:
-        model: The model.
-        catalog: Its layers.
-        extra: Arrays by input name.
-
-    Raises:
-        InputError: One is missing.
-    """
-    needed = [p for p in model.inputs if p.name != catalog.input]
-    missing = [p for p in needed if p.name not in extra]
-    if missing:
-        listed = ", ".join(f"{p.name!r} {p.dtype}{list(p.shape or ())}" for p in missing)
-        raise InputError(
-            f"the model has more inputs: {listed}", "give them with `extra_inputs={name: array}`"
-        )
-    batch = batch_of(model, catalog)
-    return {
-        p.name: extra_batch(np.asarray(extra[p.name], p.dtype), p.shape or (), batch)
-        for p in needed
-    }

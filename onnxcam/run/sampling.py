@@ -19,10 +19,11 @@ from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
 from onnxcam.run.probe import Engine, Probe, one_input
 from onnxcam.run.results import Finding, Origin, explanation
-from onnxcam.run.runner import Upsampling, other_feeds
+from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets import Score, Target, resolve_target
@@ -126,7 +127,6 @@ class Sampler:
         self,
         batch: Sequence[Prepared],
         targets: Sequence[int],
-        extra: Mapping[str, Array],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs, one after another.
@@ -134,7 +134,6 @@ class Sampler:
         Args:
             batch: The inputs, each with a batch axis of 1.
             targets: Class indices; -1 is the top class.
-            extra: Arrays for the model's other inputs, by name.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -145,9 +144,8 @@ class Sampler:
             ModelError: The model mixes its inputs up.
             UsageError: There is no such class, or the model is not one for this method.
         """
-        others = other_feeds(self.model, self.catalog, extra)
         return [
-            [{self.name: e} for e in self._explained(prepared, targets, others, labels)]
+            [{self.name: e} for e in self._explained(prepared, targets, labels)]
             for prepared in batch
         ]
 
@@ -155,9 +153,9 @@ class Sampler:
         self,
         prepared: Prepared,
         targets: Sequence[int],
-        others: Mapping[str, Array],
         labels: tuple[str, ...] | None,
     ) -> list[Explanation]:
+        others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
         estimate, probe = self.estimate(prepared.tensor, targets, others)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
@@ -172,7 +170,7 @@ class Sampler:
             facts = {name: float(values[k]) for name, values in estimate.facts.items()}
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts}, error
+                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error
             )
             made.append(explanation(self._origin, prepared, finding, labels))
         return made

@@ -142,10 +142,13 @@ class Session:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers)
         except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot load the model: {_line(error)}",
-                "check that the original runs; its message names the node",
-            ) from error
+            hint = "check that the original runs; its message names the node"
+            if "is not a registered function/op" in str(error):
+                hint = (
+                    "it needs a custom operator library (as onnxruntime-extensions), of which none "
+                    "is loaded: export the model without the operators that read or write files"
+                )
+            raise ModelError(f"ONNX Runtime cannot load the model: {_line(error)}", hint) from error
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:

@@ -165,6 +165,7 @@ def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
 
 def class_scores(op: Emitter, z: Tensor, reduction: Reduction) -> Tensor:
     """Return the scores as [N, C]: other axes than those of batch and classes are summed over."""
+    z = classes_only(op, z, reduction)
     batch, classes = reduction.batch_axis, reduction.class_axis
     positions = [i for i in range(len(shape_of(z) or ())) if i not in (batch, classes)]
     if positions:
@@ -173,6 +174,14 @@ def class_scores(op: Emitter, z: Tensor, reduction: Reduction) -> Tensor:
         z = op.Transpose(z, perm=[1, 0])
     missing = [i for i, axis in enumerate((batch, classes)) if axis is None]
     return op.Unsqueeze(z, axes=missing) if missing else z
+
+
+def classes_only(op: Emitter, z: Tensor, reduction: Reduction) -> Tensor:
+    """Return the scores without the rows that stand before those of the classes."""
+    if not reduction.first:
+        return z
+    end, axis = np.iinfo(np.int64).max, reduction.class_axis
+    return op.Slice(z, starts=[reduction.first], ends=[end], axes=[axis])
 
 
 def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:

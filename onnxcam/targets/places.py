@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.targets.classes import classes_only
 from onnxcam.targets.target import Class, Outputs, Target
 
 
@@ -89,7 +90,8 @@ class Detection(Target):
     """The score of a class where it is surest: that of a detector's best finding.
 
     The position is the one with the highest probability of the class, multiplied with that of
-    there being anything where the model says it.
+    there being anything where the model says it. Grad-CAM weighs channels by their mean gradient,
+    which knows no place; HiResCAM and Layer-CAM show where the detection is.
     """
 
     @property
@@ -162,10 +164,16 @@ def by_position(op: Emitter, outputs: Outputs) -> Tensor:
     Raises:
         UsageError: There is one for each class.
     """
-    reduction, tensor = outputs.reduction, outputs.tensor
+    reduction = outputs.reduction
+    tensor = classes_only(op, outputs.tensor, reduction)
     rank = _rank(tensor)
     own = [a for a in (reduction.batch_axis, reduction.class_axis) if a is not None]
     rest = [i for i in range(rank) if i not in own]
+    if reduction.mixed:
+        raise UsageError(
+            f"the rows of {reduction.name!r} are not all classes",
+            "name the tensor with the classes alone as `reduction_layer`",
+        )
     if not rest:
         raise UsageError(
             f"the scores {reduction.name!r} have no positions: there is one for each class",

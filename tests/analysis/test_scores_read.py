@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -575,3 +576,43 @@ def test_a_batch_axis_that_nothing_says_is_found_out_one_by_one() -> None:
     want = _run(proto, "y", X).sum(0)
     for row, one in zip(want, found, strict=True):
         np.testing.assert_allclose(one.scores, row, rtol=1e-4)
+
+
+def test_the_class_for_nothing_is_not_what_a_detector_found() -> None:
+    proto = _detector(["where", "what"], False)
+    proto.graph.node.append(Node("Softmax", ["so"], ["scores"], axis=2))
+    proto.graph.output[1].name = "scores"
+    proto.graph.initializer.append(
+        numpy_helper.from_array(
+            np.array([4, 0, 0, 4, 0, 0], "f4"), "bias"
+        )  # nothing nearly everywhere
+    )
+    proto.graph.node[3].input.append("bias")
+    found = _explainer(proto)
+    assert found.catalog.reduction.best is not None and found.catalog.reduction.best.background
+    for x in np.random.default_rng(8).normal(size=(5, 1, 2, 6, 6)).astype("f4"):
+        p = _run(proto, "scores", x)[0]
+        assert found(x).target == 1 + p[:, 1:].max(0).argmax()
+
+
+def test_a_detector_whose_last_function_is_not_written_is_warned_of() -> None:
+    found = _explainer(_detector(["what", "where"], True))(X[:1])
+    assert "its highest class may be the one for nothing" in found.diagnosis[-1]
+
+
+def test_inputs_that_are_joined_are_no_heads() -> None:
+    nodes = [_P, Node("Concat", ["p", "logits"], ["y"], axis=0)]
+    with pytest.raises(OnnxcamError, match="rows of scores"):
+        _explainer(_ended(nodes, _float("y", [None, 3])))(X[:1])
+
+
+def test_a_softmax_over_the_inputs_names_no_classes() -> None:
+    found = _reading(_ended([Node("Softmax", ["logits"], ["y"], axis=0)], _float()))
+    assert (found.batch_axis, found.class_axis, found.classes) == (0, 1, 3)
+
+
+def test_a_long_chain_of_functions_ends() -> None:
+    names = ["logits", *(f"e{i}" for i in range(3000)), "y"]
+    pairs = pairwise(names)
+    nodes = [Node(("Exp", "Log")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairs)]
+    assert _reading(_ended(nodes, _float())).name == "y"

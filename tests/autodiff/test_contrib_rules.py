@@ -30,8 +30,8 @@ REFUSED = {
     (MICROSOFT, "EPContext"): "take the original model",
     (MICROSOFT, "BeamSearch"): "explain the decoder inside it",
     (MICROSOFT, "QMoE"): "the choice of experts has no gradient",
-    (ML, "TreeEnsembleRegressor"): "use a sampling method, such as RISE",
-    (ML, "SVMClassifier"): "use a sampling method, such as RISE",
+    (ML, "TreeEnsembleRegressor"): "its gradient says nothing",
+    (ML, "SVMClassifier"): "its gradient says nothing",
     (MICROSOFT, "SomethingNew"): "Choose a feature layer behind this node",
 }
 

@@ -61,7 +61,8 @@ def test_commands_and_options_exist() -> None:
         assert len(parameters) >= len(attributes.partition(")")[0].split(","))
     assert set(RENAMED.values()) <= options_of(main)
     for name, option in RENAMED.items():
-        assert name in inspect.signature(onnxcam.convert).parameters
+        calls = (onnxcam.convert, onnxcam.Explainer.__call__)
+        assert any(name in inspect.signature(call).parameters for call in calls)
         assert f"--{name.replace('_', '-')}" not in options_of(main), f"{option} needs no renaming"
 
 
@@ -75,7 +76,7 @@ def test_commands_and_options_exist() -> None:
         ("pass `preprocess=unit|raw`", "pass --preprocess unit|raw"),
         ("the labels with `labels=FILE`", "the labels with --labels FILE"),
         ("give them with `extra_inputs={name: array}`",
-         "give them with extra_inputs={name: array} (from Python)"),
+         "give them with --feed NAME=FILE"),
         ("`onnxcam.analysis.layers.catalog(model)` lists them",
          "`onnxcam layers MODEL` lists them"),
         ("add `labels = [...]` to the file", "add `labels = [...]` to the file"),
@@ -133,4 +134,4 @@ def test_failures_of_single_inputs_are_said_as_well(tmp_path: Path) -> None:
         main, ["explain", str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--json"]
     )
     assert result.exit_code == 1
-    assert "extra_inputs={name: array} (from Python)" in result.output, result.output
+    assert "Give them with --feed NAME=FILE" in result.output, result.output

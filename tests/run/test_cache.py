@@ -190,7 +190,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The models whose layers were found out, in order."""
     seen: list[Any] = []
     real = candidates.opened
-    monkeypatch.setattr(candidates, "opened", lambda model: (seen.append(model), real(model))[1])
+    monkeypatch.setattr(
+        candidates, "opened", lambda model, said: (seen.append(model), real(model, said))[1]
+    )
     return seen
 
 

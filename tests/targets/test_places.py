@@ -141,6 +141,10 @@ def test_a_box_by_its_number() -> None:
         Box(-1)
 
 
+def _name(target: Target) -> str:
+    return type(target).__name__
+
+
 @pytest.mark.parametrize("target", [Region(0), Detection(0), Box(0)], ids=_name)
 def test_models_without_positions_have_none_of_these(target: Target) -> None:
     with pytest.raises(UsageError, match="have no positions"):

@@ -5,6 +5,7 @@ It also chooses the defaults: the *reduction layer*, whose scalar score is diffe
 """
 
 from onnxcam.analysis.layers.candidates import catalog
-from onnxcam.analysis.layers.records import Candidate, Catalog, Reduction
+from onnxcam.analysis.layers.formats import asked
+from onnxcam.analysis.layers.records import Asked, Candidate, Catalog, Reduction
 
-__all__ = ["Candidate", "Catalog", "Reduction", "catalog"]
+__all__ = ["Asked", "Candidate", "Catalog", "Reduction", "asked", "catalog"]

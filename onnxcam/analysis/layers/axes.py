@@ -76,13 +76,15 @@ def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
         layout = None
     source = _source(graph, known)
     named = None if found.axis is None or not -rank <= found.axis < rank else found.axis % rank
+    if layout is not None and named == layout.batch:
+        named = None  # a function over the inputs, or inputs joined
     over = layout is not None and named is not None and layout.axes[named] in SPACE
     if over and layout is not None and layout.channel is not None and shape[layout.channel] != 1:
         named = layout.channel
     batch, sure = _batch(shape, layout, source, named)
     if named is not None:
         return Axes(batch, named, shape, over, sure)
-    classes, told = _classes(tensor, shape, layout, batch, source)
+    classes, told = _classes(tensor, shape, layout, batch, source, known)
     return Axes(batch, classes, shape, over, sure, not told)
 
 
@@ -116,6 +118,7 @@ def _classes(
     layout: Layout | None,
     batch: int | None,
     source: tuple[Tensor, int] | None,
+    known: Layouts,
 ) -> tuple[int | None, bool]:
     """Return the axis of the classes by the layout, by what makes the scores, or by the sizes.
 
@@ -129,7 +132,7 @@ def _classes(
         kind = None if source is None else dtype_of(source[0])
         one = kind is not None and kind.kind in "iu" and len(rest) == 1
         return rest[0] if one else None, True
-    made = _made_by_product(tensor, len(shape))
+    made = _made_by_product(tensor, len(shape), known)
     if made is not None and made != batch:
         return made, True
     wide = [i for i in rest if shape[i] != 1]
@@ -139,23 +142,38 @@ def _classes(
     return next(iter(wide or rest), None), len(wide) < 2
 
 
-def _made_by_product(tensor: Tensor, rank: int) -> int | None:
+def _made_by_product(tensor: Tensor, rank: int, known: Layouts) -> int | None:
     """Return the axis that a product with weights, or a convolution, makes anew."""
     node = made_by(tensor)
-    while node is not None and (has(node, Trait.BIAS, Trait.SAME)):
+    while node is not None and (has(node, Trait.BIAS, Trait.SAME, Trait.JOINS)):
         data = [t for t in node.inputs if t.name and const_value(t) is None]
-        if len(data) != 1 and not has(node, Trait.SAME):
-            return None
-        node = made_by(data[0])
+        several = len(data) != 1 and not has(node, Trait.SAME)
+        if several and int(node.attrs.get("axis", rank - 1)) % rank == rank - 1:
+            return None  # no anchors of several layers, one behind the other
+        node, tensor = made_by(data[0]), data[0]
     if node is None:
         return None
     if has(node, Trait.CONVOLUTION) and has(node, Trait.CHANNELS_FIRST):
         return 1
     if node.op == "Einsum":
         return _new_in(node)
+    if node.op == "Reshape":
+        return _cut_from_channels(node, tensor, known)
     if node.op == "Gemm" or (node.op == "MatMul" and const_value(node.inputs[1]) is not None):
         return rank - 1
     return None
+
+
+def _cut_from_channels(node: ir.Node, tensor: Tensor, known: Layouts) -> int | None:
+    """Return the last axis where it is a part of channels that stood last: those of an anchor."""
+    source, shape = node.inputs[0], shape_of(tensor) or (None,)
+    layout, last = known.get(id(source)), shape[-1]
+    channels = (shape_of(source) or (None,))[-1]
+    if layout is None or layout.channel != len(layout.axes) - 1:
+        return None
+    if not isinstance(last, int) or not isinstance(channels, int) or last < 2 or channels % last:
+        return None
+    return len(shape) - 1
 
 
 def _new_in(node: ir.Node) -> int | None:

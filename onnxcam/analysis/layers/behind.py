@@ -132,7 +132,9 @@ def _moved(node: ir.Node, axis: int | None) -> int | None:
     if axis is None or not has(node, Trait.VIEW) or has(node, Trait.SAME):
         return axis
     perm = node.attrs.get("perm")
-    return None if node.op != "Transpose" or perm is None else int(perm[axis])
+    if node.op != "Transpose" or perm is None or not -len(perm) <= axis < len(perm):
+        return None
+    return int(perm[axis])
 
 
 def _all_space(letters: str, axes: Sequence[int]) -> bool:

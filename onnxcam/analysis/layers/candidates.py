@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
-from onnxcam.analysis.layers.records import ONLY, Candidate, Catalog
+from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import Layout, opened, spatial_shape
@@ -22,40 +21,44 @@ from onnxcam.model.model import Model
 
 PLACE = "layers"  # among the findings of a model: catalogs by the score that was asked for
 _UNREAD = ("its rank is", "the meaning of", "its tokens have")  # reasons: the graph may tell more
-Asked: TypeAlias = tuple[str | None, int | None]  # the score's name, and the axis of its classes
 
 
 @bounded("the model cannot be looked through")
 def catalog(
-    model: Model, *, reduction_layer: str | None = None, class_axis: int | None = None
+    model: Model,
+    asked: Asked | None = None,
+    *,
+    reduction_layer: str | None = None,
+    class_axis: int | None = None,
 ) -> Catalog:
-    """List the layers of a model and choose the defaults; it is done once for a model and a score.
+    """List the layers of a model and choose the defaults; it is done once for what is asked.
 
     Args:
         model: The model.
-        reduction_layer: Name of the tensor to take the score from; None chooses it.
-        class_axis: Axis of its classes; None reads it off the graph.
+        asked: What is said of the score, its classes, the input and its axes; None reads all of it.
+        reduction_layer: Name of the tensor with the score, where no more is said.
+        class_axis: Axis of its classes.
 
     Raises:
         ModelError: The model has no float output, or no input to explain.
-        UsageError: There is no tensor of the name given, or it has no such axis.
+        UsageError: There is no tensor of a name given, or it has no such axis.
     """
+    asked = asked or Asked(reduction_layer, class_axis)
     found: dict[Asked, Catalog] = model.findings.setdefault(PLACE, {})
-    asked = (reduction_layer, class_axis)
     if asked not in found:
-        found[asked] = _catalog(model, reduction_layer, class_axis)
+        found[asked] = _catalog(model, asked)
     return found[asked]
 
 
-def _catalog(model: Model, reduction_layer: str | None, class_axis: int | None) -> Catalog:
-    draft, known = opened(model)
+def _catalog(model: Model, asked: Asked) -> Catalog:
+    draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
-    sources = origins(model)
-    if reduction_layer is not None and reduction_layer not in sources:
-        reduction_layer = next(reversed(matching(reduction_layer, sources)), reduction_layer)
-    scores = reduction(graph, draft, reduction_layer, known, class_axis)
+    sources, wanted = origins(model), asked.reduction_layer
+    if wanted is not None and wanted not in sources:
+        wanted = next(reversed(matching(wanted, sources)), wanted)
+    scores = reduction(graph, draft, wanted, known, asked.class_axis)
     score = draft.tensor(scores.name)
-    nodes, source = path(graph, score, known)
+    nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, const_value
 from onnxcam.graph.ops import Trait, has
@@ -72,7 +74,7 @@ def axes_of(node: ir.Node) -> tuple[int, ...] | None:
     given = node.attrs.get("axes")
     if given is None and len(node.inputs) > 1:
         given = const_value(node.inputs[1])
-    return None if given is None else tuple(int(a) for a in given)
+    return None if given is None else tuple(int(a) for a in np.ravel(given))
 
 
 # ---- what a function is written out in
@@ -119,6 +121,9 @@ def _of_logarithm(node: ir.Node) -> Final | None:
 
 
 def _renamed(tensor: Tensor, names: Mapping[str, str]) -> Final | None:
+    node = made_by(plain(tensor))
+    if node is None or node.op in ("Exp", "Log"):  # of each other: a chain without an end
+        return None
     found = final_of(plain(tensor))
     return replace(found, name=names[found.name]) if found and found.name in names else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from onnxcam.analysis.layers.path import ancestors
 from onnxcam.analysis.layers.records import Best
 from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
@@ -12,6 +13,7 @@ from onnxcam.graph.emit import Tensor, const_value, is_float, shape_of
 from onnxcam.graph.ops import Trait, has
 
 Layouts = Mapping[int, Layout]
+_COORDINATES = 4  # of a box
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Behind:
             does not.
         best: How a detector finds its best class, None for other models.
         mixed: Whether rows that are no classes are joined to those that are.
+        first: The row of the first class where an anchor is its box, its objectness, its classes.
     """
 
     tensor: Tensor
@@ -38,11 +41,12 @@ class Behind:
     probable: str = ""
     best: Best | None = None
     mixed: bool = False
+    first: int = 0
 
     @property
     def all_probable(self) -> bool:
         """Whether all that it holds are probabilities."""
-        alone = self.best is None and not self.mixed
+        alone = self.best is None and not self.mixed and not self.first
         return alone and (bool(self.probable) or self.final is not None)
 
 
@@ -86,20 +90,44 @@ def _of_parts(
     walk: Walk,
 ) -> Behind:
     """Choose among the parts that a tensor is joined of: the classes, beside boxes and the like."""
-    axis = int(node.attrs.get("axis", 0)) % (_rank(parts[0]) if parts else 1)
+    if not parts or len(parts) != len(node.inputs):
+        return found
+    rank, layout = _rank(parts[0]), known.get(id(parts[0]))
+    axis = int(node.attrs.get("axis", 0)) % rank
+    if axis == (0 if layout is None and rank > 1 else layout and layout.batch):
+        return found  # more inputs, no heads
     ends = [walk(part, axis) for part in parts]
     likely = [i for i, end in enumerate(ends) if end.all_probable]
-    if any(end.best is not None or end.mixed for end in ends) and not likely:
-        return replace(found, mixed=True)  # scales of a detector, one behind the other
-    if not likely or len(parts) != len(node.inputs):
-        return found
     if len(likely) == len(parts):
         return _all_joined(found, tensor, axis, parts[0], ends, known)
+    if likely:
+        return _classes_beside(found, tensor, node, axis, parts, ends, known)
+    firsts = {end.first for end in ends}
+    if firsts != {0} and len(firsts) == 1 and axis != rank - 1:
+        return _anchors(found, ends[0].first)  # of several scales, one behind the other
+    unclear = firsts != {0} or any(end.best is not None or end.mixed for end in ends)
+    return replace(found, mixed=True) if unclear else found
+
+
+def _classes_beside(
+    found: Behind,
+    tensor: Tensor,
+    node: ir.Node,
+    axis: int,
+    parts: Sequence[Tensor],
+    ends: Sequence[Behind],
+    known: Layouts,
+) -> Behind:
+    """Return the part that holds classes, beside one that says whether there is anything."""
+    likely = [i for i, end in enumerate(ends) if end.all_probable]
     wide = [i for i in likely if _size(parts[i], axis) != 1]
     chosen = wide or likely[-1:]
     if len(chosen) != 1:
         return replace(found, mixed=True, axis=axis if found.tensor is tensor else found.axis)
     classes, end = parts[chosen[0]], ends[chosen[0]]
+    first = _first_class(parts, chosen[0], axis)
+    if first:
+        return _anchors(found, first)
     beside = [parts[i] for i in likely if i != chosen[0] and _size(parts[i], axis) == 1]
     objectness = beside[0].name if len(beside) == 1 else None
     layout = known.get(id(classes))
@@ -110,6 +138,27 @@ def _of_parts(
         passed=(*found.passed, str(node.op), *end.passed),
         best=Best(classes.name, objectness, axis, batch),
     )
+
+
+def _first_class(parts: Sequence[Tensor], chosen: int, axis: int) -> int:
+    """Return the row of the first class of an anchor of YOLO's, up to version 7; 0 for others.
+
+    There one Sigmoid makes all of an anchor: its box, its objectness and its classes, last.
+    """
+    part = parts[chosen]
+    node = part.inputs[0] if part.inputs else None
+    sizes = [_size(t, axis) for t in parts]
+    last = chosen == len(parts) - 1 and axis == _rank(part) - 1
+    if node is None or node.op not in ("Split", "Slice") or not last or (sizes[-1] or 0) < 2:
+        return 0
+    before = [s for s in sizes[:-1] if s is not None]
+    shared = all(any(t is node.inputs[0] for t in ancestors(p)) for p in parts[:-1])
+    return sum(before) + 1 if shared and sum(before) == _COORDINATES else 0
+
+
+def _anchors(found: Behind, first: int) -> Behind:
+    why = "what the model says of each of its anchors"
+    return replace(found, probable=why, first=first, axis=-1)
 
 
 def _all_joined(

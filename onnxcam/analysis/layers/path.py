@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, UsageError, suggestion
 from onnxcam.graph import ir
 from onnxcam.graph.bodies import captured
 from onnxcam.graph.emit import Tensor, is_float, shape_of
@@ -29,8 +29,21 @@ def ancestors(tensor: Tensor) -> Iterator[Tensor]:
                     stack.extend(t for t in captured(value) if t.name)
 
 
-def path(graph: ir.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list[ir.Node], Tensor]:
-    """Return the nodes between the main input and the score in graph order, and that input."""
+def path(
+    graph: ir.Graph, score: Tensor, known: dict[int, Layout], wanted: str | None = None
+) -> tuple[list[ir.Node], Tensor]:
+    """Return the nodes between an input and the score in graph order, and that input.
+
+    Args:
+        graph: The model.
+        score: The score.
+        known: What is known of the tensors' axes.
+        wanted: Name of the input; None takes the first with space, or the first.
+
+    Raises:
+        ModelError: The score depends on no input.
+        UsageError: It does not depend on the one that is wanted.
+    """
     above = {id(t) for t in ancestors(score)}
     inputs = [t for t in graph.inputs if id(t) in above and is_float(t)]
     if not inputs:
@@ -38,6 +51,13 @@ def path(graph: ir.Graph, score: Tensor, known: dict[int, Layout]) -> tuple[list
     if not inputs:
         raise ModelError(f"{score.name!r} depends on no input", "name another `reduction_layer`")
     source = next((t for t in inputs if len(shape_of(t) or ()) > 2 and id(t) in known), inputs[0])
+    if wanted is not None:
+        named = {t.name: t for t in graph.inputs if id(t) in above}
+        if wanted not in named:
+            raise UsageError(
+                f"{score.name!r} depends on no input {wanted!r}", suggestion(wanted, named)
+            )
+        source = named[wanted]
     below = {id(source)}
     nodes = []
     for node in graph.nodes:

@@ -13,6 +13,24 @@ ONLY = "reaches the score"  # in the reason of a layer most of which does not
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a caller says of a model's layers: it is not asked of the graph.
+
+    Attributes:
+        reduction_layer: Name of the tensor to take the score from; None chooses it.
+        class_axis: Axis of its classes; None reads it off the graph.
+        input: Name of the input that maps are laid over; None takes the first with space.
+        formats: Meaning of the axes of tensors, which overrules what the graph says: pairs of a
+            name and letters as of a :class:`Layout`.
+    """
+
+    reduction_layer: str | None = None
+    class_axis: int | None = None
+    input: str | None = None
+    formats: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A tensor of the catalog.
 
@@ -42,16 +60,22 @@ class Best:
     """How a detector says which class it found: the best probability at any of its positions.
 
     Attributes:
-        classes: Name of the tensor with the probabilities of the classes.
+        classes: Name of the tensor with the probabilities of the classes; with a background
+            that with their logits.
         objectness: Name of the one, of one row, that they are multiplied with; None for none.
         class_axis: The axis of the classes, or of that one row, in both.
         batch_axis: The axis of the inputs in both.
+        background: Whether one of the classes stands for nothing: that of most positions.
+        first: Where the rows of the classes begin, behind the row of the objectness; 0 where the
+            tensor holds nothing else.
     """
 
     classes: str
     objectness: str | None
     class_axis: int
     batch_axis: int
+    background: bool = False
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,7 @@ class Reduction:
         best: How a detector finds its best class, None for other models.
         mixed: Whether its rows are not all classes, so that the highest of them says nothing.
         others: What the model's other outputs hold, in words.
+        first: The row of the first class, where rows that are no classes stand before.
         note: What a reader of a map of these scores must know, in words; empty for nothing.
     """
 
@@ -92,6 +117,7 @@ class Reduction:
     others: tuple[str, ...] = ()
     note: str = ""
     sure: bool = True
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,9 +162,11 @@ class Catalog:
         if found:
             last = found[-1]
             what = repr(name) if last.name == name else f"{name!r} ({last.name!r})"
+            listed = "`onnxcam.analysis.layers.catalog(model)` lists the layers that can"
+            nowhere = "no layer can: explain at the input, as `method='saliency'` does"
             raise UsageError(
                 f"{what} cannot be the feature layer: {last.reason}",
-                "`onnxcam.analysis.layers.catalog(model)` lists the layers that can",
+                listed if any(c.usable for c in self.candidates) else nowhere,
             )
         usable = names_of((c.name, c.origin) for c in self.candidates if c.usable)
         raise UsageError(

@@ -12,14 +12,16 @@ from onnxcam.analysis.layers.embeddings import is_unit_length
 from onnxcam.analysis.layers.finals import final_of
 from onnxcam.analysis.layers.heads import Behind, Layouts
 from onnxcam.analysis.layers.path import ancestors
-from onnxcam.analysis.layers.records import Reduction
+from onnxcam.analysis.layers.records import Best, Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, is_float, shape_of
+from onnxcam.graph.emit.walks import OP_LIBRARY_DOMAINS
 from onnxcam.model.draft import Draft
 
 _PLACES = re.compile(r"box|bbox|landmark|keypoint|coord|regress|delta", re.IGNORECASE)
 _COORDINATES = 4
+_NOTHING = "a detector without a last function: its highest class may be the one for nothing"
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,51 @@ def reduction(
         ModelError: No output depends on floats, or the score's rank is unknown.
         UsageError: There is no tensor of this name, no output shows it, or it has no such axis.
     """
+    readings = _told_apart([r for t in graph.outputs if (r := _read(graph, t, known))])
+    reason, chosen = "named by the caller", None
     if name is not None:
-        return _named(graph, draft.tensor(name), known, class_axis)
-    readings = list(_told_apart([r for t in graph.outputs if (r := _read(graph, t, known))]))
-    if not readings:
+        reading, kind, shown = _named(graph, draft.tensor(name), known, readings)
+        if reading in readings:
+            chosen = reading
+        described = _described(reading, reason, class_axis)
+        described = replace(described, kind=kind or described.kind, output=shown)
+    elif readings:
+        chosen = reading = min(readings, key=lambda r: r.order)
+        described = _described(reading, _reason(reading), class_axis)
+    else:
         raise ModelError(_nothing(graph), "name a `reduction_layer`")
-    reading = min(readings, key=lambda r: r.order)
-    others = tuple(r.words for r in readings if r is not reading)
-    return replace(_described(reading, _reason(reading), class_axis), others=others)
+    others = [r for r in readings if r is not chosen]
+    described = _finding(described, reading, others) if class_axis is None else described
+    return replace(described, others=tuple(r.words for r in others))
 
 
-def _named(graph: ir.Graph, tensor: Tensor, known: Layouts, class_axis: int | None) -> Reduction:
-    shown = _shown_by(graph, tensor)
-    reason = "named by the caller"
-    for output in graph.outputs:
-        reading = _read(graph, output, known)
-        if reading is not None and reading.found.tensor is tensor and tensor is not output:
-            return _described(reading, reason, class_axis)
-    found = Behind(tensor)
+def _named(
+    graph: ir.Graph, tensor: Tensor, known: Layouts, readings: Sequence[_Reading]
+) -> tuple[_Reading, str, str]:
+    """Return what a tensor holds that a caller names, of which kind it is, and who shows it."""
+    for reading in readings:
+        if reading.found.tensor is tensor and tensor is not reading.output:
+            return reading, "", str(reading.output.name)
     final = final_of(tensor)
-    axis = None if final is None else final.axis
-    axes = axes_of(replace(found, axis=axis), graph, known)
+    axes = axes_of(Behind(tensor, axis=None if final is None else final.axis), graph, known)
     kind = "output" if final is None else "probabilities"
-    described = _described(_Reading(tensor, found, axes), reason, class_axis)
-    return replace(described, kind=kind, output=shown)
+    return _Reading(tensor, Behind(tensor), axes), kind, _shown_by(graph, tensor)
+
+
+def _finding(described: Reduction, reading: _Reading, others: Sequence[_Reading]) -> Reduction:
+    """Say how a detector with boxes beside its scores finds its best class."""
+    boxed = any(_is_boxes(r) or _PLACES.search(str(r.output.name)) for r in others)
+    axes = reading.axes
+    if not boxed or not axes.positions or axes.batch is None or axes.count == 1:
+        return described
+    if axes.classes is None or described.best is not None:
+        return described
+    if described.final == "Softmax":
+        best = Best(described.name, None, axes.classes, axes.batch, background=True)
+        return replace(described, best=best)
+    if described.final is None and not described.note:
+        return replace(described, note=_NOTHING)
+    return described
 
 
 def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
@@ -185,23 +208,28 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
     found, axes = reading.found, reading.axes
     if class_axis is not None:
         axes = with_classes(axes, class_axis, found.tensor)
+        found = replace(found, first=0, mixed=False)
         reason += f"; axis {axes.classes} for its classes, named by the caller"
-    labels = found.labels if axes.count in (None, len(found.labels)) else ()
+    count = None if axes.count is None else axes.count - found.first
+    name, best = str(found.tensor.name), found.best
+    if found.first and axes.classes is not None and axes.batch is not None:
+        best = Best(name, None, axes.classes, axes.batch, first=found.first)
     return Reduction(
-        found.tensor.name,
+        name,
         axes.classes,
-        axes.count,
+        count,
         _kind(reading),
         str(reading.output.name),
         reason,
         found.final,
         axes.positions,
         axes.batch,
-        labels,
-        found.best,
-        found.mixed and class_axis is None,
+        found.labels if count in (None, len(found.labels)) else (),
+        best,
+        found.mixed,
         note=_note(found, axes),
         sure=axes.sure,
+        first=found.first,
     )
 
 
@@ -247,6 +275,12 @@ def _reason(reading: _Reading) -> str:
 def _nothing(graph: ir.Graph) -> str:
     """Say what the outputs are where none can be explained."""
     listed = ", ".join(f"{t.name!r}" for t in graph.outputs)
+    extra = sorted({n.op for n in graph.nodes if n.domain in OP_LIBRARY_DOMAINS})
+    if extra:
+        return (
+            f"the model's outputs ({listed}) are made by operators of a custom operator library, "
+            f"onnxruntime-extensions ({', '.join(extra)}), and hold no floating point scores"
+        )
     return f"the model has no floating point output with axes ({listed})"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.records import Layout
 from onnxcam.analysis.layout.sizes import refine
 from onnxcam.analysis.layout.spread import layouts
+from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Tensor, shape_of
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
@@ -36,10 +38,23 @@ def known(model: Model) -> Known:
     return found
 
 
-def opened(model: Model) -> tuple[Draft, dict[int, Layout]]:
-    """Return a draft of a model whose tensors have the known shapes, and layouts by their id."""
+def opened(
+    model: Model, formats: Mapping[str, str] | None = None
+) -> tuple[Draft, dict[int, Layout]]:
+    """Return a draft of a model whose tensors have the known shapes, and layouts by their id.
+
+    Args:
+        model: The model.
+        formats: Letters of the axes of some tensors, by name, which a caller says.
+
+    Raises:
+        UsageError: There is no such tensor, or it has another number of axes.
+    """
     draft = Draft(model)
     named = _tensors(draft)
+    if formats:
+        refine(draft.graph)
+        return draft, layouts(draft.graph, dict(_said(draft, formats)))
     if PLACE in model.findings:
         found = known(model)
         for name, dims in found.shapes.items():
@@ -52,6 +67,19 @@ def opened(model: Model) -> tuple[Draft, dict[int, Layout]]:
         {name: by_id[id(t)] for name, t in named.items() if id(t) in by_id},
     )
     return draft, by_id
+
+
+def _said(draft: Draft, formats: Mapping[str, str]) -> Iterator[tuple[int, Meaning]]:
+    for name, letters in formats.items():
+        tensor = draft.tensor(name)
+        shape = shape_of(tensor)
+        if shape is None or len(shape) != len(letters):
+            rank = "axes of unknown number" if shape is None else f"{len(shape)} axes"
+            raise UsageError(
+                f"the format {letters} has {len(letters)} axes, and {name!r} has {rank}",
+                "give a letter for each axis of the tensor",
+            )
+        yield id(tensor), plain(letters, shape)
 
 
 def _tensors(draft: Draft) -> dict[str, Tensor]:

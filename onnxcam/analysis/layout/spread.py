@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,19 +24,20 @@ from onnxcam.graph.emit import Dim, Tensor, const_value, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 
-def layouts(graph: ir.Graph) -> dict[int, Layout]:
+def layouts(graph: ir.Graph, said: Mapping[int, Meaning] | None = None) -> dict[int, Layout]:
     """Return the layouts that can be told, by the ``id`` of the tensor.
 
     Args:
         graph: Main graph, with inferred shapes.
+        said: What is said of tensors, by their ``id``: it is not asked of the graph.
     """
-    found = _walked(graph, {})
+    found = _walked(graph, dict(said or {}))
     seeds = {
         id(t): seed
         for t in graph.inputs
         if id(t) in found and (seed := parted(found[id(t)], shape_of(t) or ())) is not None
     }
-    found = _walked(graph, seeds) if seeds else found
+    found = _walked(graph, {**seeds, **(said or {})}) if seeds else found
     inputs = {id(t): found[id(t)] for t in graph.inputs if id(t) in found}
     names = directions(inputs.values())
     shapes = {id(t): shape_of(t) or () for t in _tensors(graph)}

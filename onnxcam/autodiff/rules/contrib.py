@@ -82,9 +82,9 @@ refuse(
     domain=MICROSOFT, why="it generates text step by step: explain the decoder inside it",
 )  # fmt: skip
 refuse("MoE", "QMoE", domain=MICROSOFT, why="the choice of experts has no gradient")
-_SAMPLE = "its output is a step function of its input: use a sampling method, such as RISE"
-refuse("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", domain=ML, why=_SAMPLE)
-refuse("SVMClassifier", domain=ML, why="its scores are votes: use a sampling method, such as RISE")
+_STEPS = "its output is a step function of its input: its gradient says nothing"
+refuse("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", domain=ML, why=_STEPS)
+refuse("SVMClassifier", domain=ML, why="its scores are votes: its gradient says nothing")
 nondiff(
     "Binarizer", "CastMap", "CategoryMapper", "DictVectorizer", "LabelEncoder", "OneHotEncoder",
     domain=ML, why="the output does not change with small changes of the input",

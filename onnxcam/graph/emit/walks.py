@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
+# Operators of onnxruntime-extensions, a custom operator library, for text, sound and pictures.
+OP_LIBRARY_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 

@@ -9,22 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from onnxcam.autodiff.overrides import own_rule
-from onnxcam.autodiff.rules.normalization import (
-    group_normalization,
-    instance_normalization,
-    layer_normalization,
-    rms_normalization,
-)
 from onnxcam.autodiff.view import NodeView, Override, Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.graph.ops import Trait, has
 from onnxcam.methods.lrp import layers, rules
 
 _NORMS = {
-    "LayerNormalization": layer_normalization,
-    "RMSNormalization": rms_normalization,
-    "InstanceNormalization": instance_normalization,
-    "GroupNormalization": group_normalization,
+    "LayerNormalization": "layer_normalization",
+    "RMSNormalization": "rms_normalization",
+    "InstanceNormalization": "instance_normalization",
+    "GroupNormalization": "group_normalization",
 }
 _PRODUCTS = ("MatMul", "Mul", "Einsum", "Gemm")
 _OVER = ("Div", "Reciprocal", "Pow")  # a norm is divided by in one of these
@@ -50,7 +44,8 @@ def composite(*, attention_moves: bool) -> Overrides:
             Override(_is_product, shared, what="products"),
             Override(layers.bends, rules.activation_rule, what="activations"),
             Override(lambda node: not layers.keeps(node), rules.refusal),
-        )
+        ),
+        complete=True,
     )
 
 
@@ -78,7 +73,9 @@ def fixed_norm(op: Emitter, node: NodeView, dy: Tensor, *_: Tensor | None) -> An
 
     Achtibat et al., AttnLRP, ICML 2024, proposition 3.4.
     """
-    return _NORMS[node.op_type](op, node, dy, fixed=True)
+    from onnxcam.autodiff.rules import normalization  # late: a list of methods needs none
+
+    return getattr(normalization, _NORMS[node.op_type])(op, node, dy, fixed=True)
 
 
 def scaled_rule(op: Emitter, node: NodeView, dy: Tensor) -> Any:
