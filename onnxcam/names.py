@@ -5,7 +5,8 @@ from __future__ import annotations
 PREFIX = "onnxcam."
 TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
 SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
+REST = "onnxcam.rest"  # of the gradient, when it is averaged over the positions: 1 where all agree
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
 VALUE = "onnxcam.value"
 ANY_NUMBER = "onnxcam.K"
-DIAGNOSTIC = (SIGNED, SCORE, STEEPEST)
+DIAGNOSTIC = (SIGNED, SCORE, STEEPEST, REST)

@@ -26,12 +26,10 @@ from onnxcam.names import (
     CLASS,
     DIAGNOSTIC,
     FEATURE,
-    GRADIENT,
     MAP,
     OVERLAY,
     SCORE,
     SIGNED,
-    STEEPEST,
     VALUE,
 )
 from onnxcam.targets import TOP, Score, Target
@@ -110,7 +108,9 @@ def explain_graph(
             map) once more in float32, where the model is in half precision: a gradient leaves the
             range of half precision where the values do not. Predictions stay as they are.
         diagnose: Also return ``onnxcam.signed`` (the map before rectification, at its own size),
-            ``onnxcam.score`` [N, C] and ``onnxcam.steepest`` [N, K] (largest |dy/dA|).
+            ``onnxcam.score`` [N, C] ``onnxcam.steepest`` [N, K] (largest |dy/dA|)
+            and, of methods that average gradients, ``onnxcam.rest`` [N, K] (the largest mean over
+            the positions, by the largest mean of absolute values; left out where it must be 1).
         metadata: More entries for the model's metadata.
 
     Returns:
@@ -211,9 +211,8 @@ def _explained(
     plan, results = slopes.plan, {}
     wanted = plan.expose.union([SIGNED])
     for quantities in maps:
-        found = zip((SIGNED, STEEPEST, GRADIENT), quantities.explained(body, index), strict=True)
-        port = quantities.planned.port
-        results.update({port(name): tensor for name, tensor in found if name in wanted})
+        found, port = quantities.explained(body, index), quantities.planned.port
+        results.update({port(name): tensor for name, tensor in found.items() if name in wanted})
     if SCORE in wanted and not isinstance(plan.target, Score):
         value = plan.target.emit(body, slopes.outputs, index)
         results[VALUE] = body.cast(scalar(plan.target, value, slopes.outputs), np.float32)

@@ -14,8 +14,10 @@ from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
+from onnxcam.methods.cam.sums import narrow, space_mean
 from onnxcam.methods.needs import Activation, Input, MapOf, Need, Weights
 from onnxcam.model.draft import Draft
+from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
 
 
 class Quantities:
@@ -78,16 +80,18 @@ class Quantities:
             return self._head.wrt
         return self._at(method).source
 
-    def explained(self, op: Emitter, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the map of one class, how steep the score is, and its gradient.
+    def explained(self, op: Emitter, index: Tensor) -> dict[str, Tensor]:
+        """Return the map of one class, and its gradient in numbers, by the names of outputs.
 
         Args:
             op: Emitter of the graph or of a subgraph.
             index: The class of each input, int64 [N].
 
         Returns:
-            The map before rectification, float32 [N, ...space]; the largest absolute gradient of
-            the score, float32 [N]; the gradient (or weights) in the axes of the place's tensor.
+            SIGNED, the map before rectification, float32 [N, ...space]; STEEPEST, the largest
+            absolute gradient of the score, float32 [N]; GRADIENT, the gradient (or weights) in the
+            axes of the place's tensor; REST, float32 [N], what a mean over the positions leaves of
+            it, where the method takes that mean and it can leave less than all.
 
         Raises:
             UsageError: The score does not depend on the layer.
@@ -98,8 +102,21 @@ class Quantities:
             if self.place.pieces:
                 slope = self.place.patches(op, slope)
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
-            steep = op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0)
-        return self._map(op, index, self.method), op.cast(steep, np.float32), slope
+            steep = op.cast(op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0), np.float32)
+            left = self._rest(op, slope) if self.method.averages else {}
+        return {SIGNED: self._map(op, index, self.method), STEEPEST: steep, GRADIENT: slope, **left}
+
+    def _rest(self, op: Emitter, slope: Tensor) -> dict[str, Tensor]:
+        """Return REST; nothing where the gradient is the same at every position."""
+        place = self.place
+        slope = slope if place.pieces else place.patches(op, slope)
+        if narrow(op, slope, place.axes) is not slope:
+            return {}
+        left = op.Abs(space_mean(op, slope, place.axes))
+        size = space_mean(op, op.Abs(slope), place.axes)
+        rest = [place.axes.channel, *place.axes.space]
+        most = [op.cast(op.ReduceMax(x, axes=rest, keepdims=0), np.float32) for x in (left, size)]
+        return {REST: op.Div(*most)}
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.

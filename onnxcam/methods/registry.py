@@ -145,10 +145,12 @@ class GraphMethod(Method):
         emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1.
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
+        averages: Whether it weights channels with the mean of the gradient over the positions.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
+    averages: bool = False
 
     def backward(self, **parameters: Any) -> Overrides:
         """Return the overrides for these parameters; what is not given has its default."""
@@ -193,6 +195,7 @@ def graph_method(
     rectify: bool = True,
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
+    averages: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -207,9 +210,8 @@ def graph_method(
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        _METHODS.enter(
-            name, GraphMethod(name, "graph", needs, rectify, *said, emit, overrides or Overrides())
-        )
+        how = (emit, overrides or Overrides(), averages)
+        _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
     return enter

@@ -134,7 +134,7 @@ class Runner:
             signed,
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
-            diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST))),
+            diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST)), cell.rest),
             {**planned.settings, **said},
             quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
@@ -155,6 +155,11 @@ class _Cell:
         """Return the part of an output; of one that all maps share where ``shared``."""
         value: Array = self.found[base if shared else self.planned.port(base)][self.n, self.k]
         return value
+
+    @property
+    def rest(self) -> float:
+        """What a mean over the positions leaves of the gradient; 1 where none is taken."""
+        return float(self(names.REST)) if self.planned.port(names.REST) in self.found else 1.0
 
     @property
     def scores(self) -> Array:

@@ -12,6 +12,10 @@ from onnxcam.errors import ModelError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_ROUNDING = 1e-5  # of a gradient: a mean over positions below that is what float32 leaves of 0
+
+_ROUNDING = 1e-5  # of a gradient: a mean over positions below that is what float32 leaves of 0
+
 
 def probability(scores: Array, target: int, reduction: Reduction) -> float | None:
     """Return the probability of a class; None where the scores are of no classes, or not finite.
@@ -95,7 +99,9 @@ def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:
     return (f"on the sample the model's own outputs are not finite ({names}): give another one",)
 
 
-def diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple[str, ...]:
+def diagnose(
+    raw: Array, signed: Array, scores: Array, steepest: float, rest: float = 1.0
+) -> tuple[str, ...]:
     """Return what went wrong or looks wrong, in words.
 
     Args:
@@ -103,6 +109,7 @@ def diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple
         signed: The map before its negative part was cut off.
         scores: [C] values of the reduction layer.
         steepest: Largest absolute gradient of the score.
+        rest: What the mean over the positions leaves of the gradient, for methods that take it.
     """
     found = []
     if not np.isfinite(scores).all():
@@ -111,6 +118,12 @@ def diagnose(raw: Array, signed: Array, scores: Array, steepest: float) -> tuple
         found.append("the map is not finite")
     elif steepest == 0:
         found.append("the gradient is zero: saturated (explain the logit), or a dead layer")
+    elif rest <= _ROUNDING:
+        found.append(
+            "the weights are rounding noise, and so is the map: over the positions the gradient "
+            "averages to zero, as before a normalisation over space; name a layer behind that, "
+            "or take HiResCAM, which does not average"
+        )
     elif not raw.any() and (signed < 0).any():
         found.append("all negative: nothing at this layer speaks for the class")
     elif raw.size > 1 and raw.min() == raw.max():

@@ -80,6 +80,32 @@ def test_a_mask_over_the_input_is_a_layer() -> None:
     assert found.feature.name == "mask"
 
 
+@pytest.mark.parametrize("rest", ["", "bands"])
+def test_a_complex_mask_over_the_input_is_a_layer(rest: str) -> None:
+    """Of speech enhancement by frequencies: the product of two complex numbers is written out."""
+    mask = "mask = Identity(m)"
+    if rest:  # low frequencies as they are, high ones in bands
+        mask = (
+            "low = Slice(m, zero, three, last) high = Slice(m, three, eight, last)"
+            " wide = MatMul(high, bank) mask = Concat<axis = 3>(low, wide)"
+        )
+    found = _catalog(
+        f"g (float[1,2,1,13] x) => (float[1,2,1,13] y) {{ c = Conv<pads = [0,1,0,1]>(x, k)"
+        f" h = Relu(c) j = Conv(h, u) {'d = Slice(j, zero, eight, last)' if rest else ''}"
+        f" m = Tanh({'d' if rest else 'j'}) {mask}"
+        " xr = Gather<axis = 1>(x, re) xi = Gather<axis = 1>(x, im)"
+        " mr = Gather<axis = 1>(mask, re) mi = Gather<axis = 1>(mask, im)"
+        " p = Mul(xr, mr) q = Mul(xi, mi) real = Sub(p, q)"
+        " r = Mul(xr, mi) s = Mul(xi, mr) imag = Add(r, s)"
+        " a = Unsqueeze(real, one) b = Unsqueeze(imag, one) y = Concat<axis = 1>(a, b) }",
+        k=(8, 2, 1, 3), u=(2, 8, 1, 1), re=np.array(0), im=np.array(1), one=np.array([1]),
+        zero=np.array([0]), three=np.array([3]), eight=np.array([8]), last=np.array([3]),
+        bank=(5, 10),
+    )  # fmt: skip
+    assert found.feature is not None
+    assert found.feature.name in ("mask", "m") if not rest else found.feature.name == "mask"
+
+
 def test_logits_can_still_be_named() -> None:
     text = f"g (float[N,3,8,8] x) => (float[N,5,H,W] y) {{ {_DECODER} {DENSE['Resize']} }}"
     assert Explainer(_model(text, **_W), feature_layer="h", cache=False).feature.name == "h"

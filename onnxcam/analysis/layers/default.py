@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
+from onnxcam.analysis.layers.centred import centring, users
 from onnxcam.analysis.layers.path import moves, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate
 from onnxcam.analysis.layout import Layout, spatial_shape
@@ -50,10 +51,12 @@ def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, .
     if not usable:
         return None, _no_layer(layers.candidates), ()
     feature, reason, last = _chosen(layers, _in_all_directions(before or usable, layers.source))
+    feature, passed = _uncentred(layers, usable, feature)
     unread = _unread(layers, last)
     if unread:
         reason = reason.replace("the last layer", "the last layer that can be read", 1)
-    return feature, reason + _strange(layers, feature), (unread,) if unread else ()
+    reason += passed + _strange(layers, feature)
+    return feature, reason, (unread,) if unread else ()
 
 
 def _is_part(tensor: Tensor, candidate: Candidate) -> bool:
@@ -104,6 +107,24 @@ def _chosen(layers: Layers, usable: dict[str, Candidate]) -> tuple[Candidate, st
     if found is None:
         return last, where, last
     return usable[found.name], f"{where}{passed}; a normalisation", last
+
+
+def _uncentred(
+    layers: Layers, usable: dict[str, Candidate], feature: Candidate
+) -> tuple[Candidate, str]:
+    """Step over a normalisation over space: before it the gradient's mean over space is zero."""
+    node = centring(layers.tensors[feature.name], feature.layout, layers.nodes)
+    if node is None:
+        return feature, ""
+    normal = node.outputs[0]
+    behind, after = [normal], users(normal, layers.nodes)
+    while len(after) == 1 and moves(after[0]):  # a GroupNormalization stands between reshapes
+        behind, after = [*behind, *after[0].outputs], users(after[0].outputs[0], layers.nodes)
+    bent = [y for n in after for y in n.outputs if is_activation(y)]
+    found = [t for t in (*behind, *bent) if t.name in usable]
+    if not found:
+        return feature, ""
+    return usable[found[-1].name], f"; behind {node.op}, before which mean gradients are zero"
 
 
 def _unread(layers: Layers, last: Candidate) -> str:

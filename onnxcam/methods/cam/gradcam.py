@@ -11,6 +11,7 @@ from onnxcam.methods.registry import Axes, graph_method
 @graph_method(
     "gradcam",
     needs=(Activation, Gradient),
+    averages=True,
     cite="Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2",
     claim="Where channels are active that raise the score on average over the positions.",
     limits=(
