@@ -8,8 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.errors import ModelError
-from onnxcam.graph.emit import Dim
-from onnxcam.graph.emit import np_dtype
+from onnxcam.graph.emit import Dim, np_dtype
 from onnxcam.model.model import Model, Port
 
 Array: TypeAlias = np.ndarray[Any, Any]
