@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxcam.errors import (
     InputError,
+    InternalError,
     ModelError,
     NoDescriptionError,
     OnnxcamError,
@@ -27,6 +28,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "InputError",
+    "InternalError",
     "ModelError",
     "NoDescriptionError",
     "OnnxcamError",

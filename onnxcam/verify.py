@@ -16,7 +16,6 @@ from onnxcam.analysis.layers import Catalog
 from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
 from onnxcam.errors import InputError, ModelError
-from onnxcam.graph.emit import np_dtype
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.draft import exposed
 from onnxcam.model.model import Model, load
@@ -25,7 +24,7 @@ from onnxcam.model.weights import is_light
 from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
 from onnxcam.run.groups import held_inputs
-from onnxcam.run.samples import is_float_type, sample_feeds
+from onnxcam.run.samples import narrowest_float, sample_feeds
 from onnxcam.run.scores import checked_rows, not_finite
 from onnxcam.run.session import Session, available_devices
 
@@ -102,7 +101,7 @@ def verify(
         *found, warned = _differences(source, model, both, device)
         off, on, own = (max(a, b) for a, b in zip((off, on, own), found, strict=True))
         maps = max(maps, _own_difference(source, explained, catalog, model, feeds, device))
-    narrow = _narrowest(source)
+    narrow = narrowest_float(source)
     rounding = max(_OPTIMISED.get(narrow, 1e-5), _OWN * own)
     moved, more = (0.0, ()) if original is None else _apart(original, source, feeds)
     if moved > rounding:
@@ -127,14 +126,6 @@ def _targets(explained: compose.Explained | compose.Gradients, model: Model) -> 
 
 def _rounds(model: Model) -> bool:
     return any(has(node, Trait.QUANTISES) for node in model.light.graph.node)
-
-
-def _narrowest(model: Model) -> int:
-    """Return the bytes of the narrowest float that a model takes, holds or returns."""
-    weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
-    ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
-    floats = [d.itemsize for d in (*weights, *ports) if is_float_type(d)]
-    return max(min(floats, default=4), 2)
 
 
 def _checked(model: Model) -> list[str]:

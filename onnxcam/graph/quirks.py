@@ -135,7 +135,7 @@ MOVED_INT8 = Quirk(
 
 DILATED_POOLS = Quirk(
     "DILATED_POOLS", _ORT, "1.32.0",
-    "With `auto_pad=SAME` a pool is padded as if its taps lay side by side: with dilations its "
+    "With auto_pad SAME a pool is padded as if its taps lay side by side: with dilations its "
     "output is smaller than the specification says.",
     "The pads are written out, as the runtime has them.",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A *light* model is a ModelProto whose large initializers are marked as external data of the
 location ``onnxcam``; their bytes are in a :class:`Weights`. onnx's C++ passes, which serialise
-what they get, run on light models; files are read and written around the weights (``stream.py``).
+what they get, run on light models; files are read and written around them (``stream.py``).
 """
 
 from __future__ import annotations
@@ -262,11 +262,8 @@ def detached(proto: ModelProto, *, borrow: bool = False) -> tuple[ModelProto, We
             continue
         keep(found, tensor.name, tensor if borrow else np.frombuffer(tensor.raw_data, np.uint8))
         copy = light.graph.initializer.add()
-        copy.name, copy.data_type, copy.doc_string = (
-            tensor.name,
-            tensor.data_type,
-            tensor.doc_string,
-        )
+        copy.name, copy.data_type = tensor.name, tensor.data_type
+        copy.doc_string = tensor.doc_string
         copy.dims.extend(tensor.dims)
         lighten(copy)
     return light, Weights(found)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.errors import ModelError
-from onnxcam.graph.emit import Dim
+from onnxcam.graph.emit import Dim, np_dtype
 from onnxcam.model.model import Model, Port
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -57,3 +57,11 @@ def _size(axis: int, port: Port) -> int:
 def is_float_type(dtype: np.dtype[Any]) -> bool:
     """Tell whether a dtype is one of floats, also of few bits."""
     return dtype.kind == "f" or dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+
+
+def narrowest_float(model: Model) -> int:
+    """Return the bytes of the narrowest float that a model takes, holds or returns."""
+    weights = (np_dtype(t.data_type) for t in model.light.graph.initializer)
+    ports = (p.dtype for p in (*model.inputs, *model.outputs) if p.dtype is not None)
+    floats = [d.itemsize for d in (*weights, *ports) if is_float_type(d)]
+    return max(min(floats, default=4), 2)

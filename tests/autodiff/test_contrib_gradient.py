@@ -17,6 +17,7 @@ from support.quantized_cases import QUANTIZED
 from support.second_order import check_second_order
 
 from onnxcam.autodiff import vjp_model
+from onnxcam.graph.ops import Trait, has
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 # What has float inputs among the quantised operators, whose other tests go by the integers.
@@ -79,7 +80,8 @@ def test_the_node_has_the_gradient_of_its_definition(case: Case, symbolic: bool)
                   for o in outputs}  # fmt: skip
     names = [f"grad::{n}" for n in wrt]
     got = vjp_model(model, wrt, outputs)
-    assert got.graph.node[0].op_type == case.op_type
+    # What ONNX withdrew is written in standard operators when the model is loaded.
+    assert got.graph.node[0].op_type == case.op_type or has(model.graph.node[0], Trait.WITHDRAWN)
     assert not any(n.domain for n in got.graph.node[1:])
     actual = run(got, {**feeds, **cotangents}, names)
     expected = run(vjp_model(lowered(model), wrt, outputs), {**feeds, **cotangents}, names)

@@ -20,7 +20,9 @@ from onnxcam.model.model import load
 from onnxcam.names import CLASS, MAP, SIGNED
 from onnxcam.run.session import Session
 
-NEED_NO_ORACLE = {"cam"}  # by hand in test_methods.py: the oracle net's head is not CAM's
+# By hand in test_methods.py: the oracle net's head is not CAM's. Of transformers: see
+# test_attention_relevance.py.
+NEED_NO_ORACLE = {"cam", "attnlrp", "libragrad"}
 
 
 @cache
