@@ -151,3 +151,40 @@ def test_slopes_of_any_size(
 def _summed(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     value = value.sum(tuple(range(value.ndim - len(shape))))
     return value.sum(tuple(i for i, d in enumerate(shape) if d == 1), keepdims=True)
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((2, 2, 1), {"kernel_shape": [3], "strides": [4], "dilations": [2], "pads": [1, 1]}),
+        ((2, 2, 5, 1), {"kernel_shape": [3, 3], "strides": [1, 4], "dilations": [1, 2],
+                        "pads": [0, 1, 2, 1]}),
+        ((2, 2, 2, 4), {"kernel_shape": [2, 2], "strides": [4, 4], "dilations": [3, 1],
+                        "pads": [1, 1, 1, 1]}),
+        ((2, 2, 6, 2), {"kernel_shape": [2, 2], "strides": [3, 2], "dilations": [3, 3],
+                        "pads": [1, 1, 0, 1]}),
+        ((2, 2, 1), {"kernel_shape": [3], "strides": [4], "dilations": [2],
+                     "auto_pad": "SAME_LOWER"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("own", [False, True])
+def test_a_window_without_a_tap_on_the_input_gives_no_gradient(
+    shape: tuple[int, ...], said: dict[str, Any], symbolic: bool, own: bool
+) -> None:
+    named: Any = [f"d{i}" for i in range(len(shape))] if symbolic else shape
+    outputs = ["y", "indices"] if own else ["y"]
+    model = _model([helper.make_node("MaxPool", ["h"], outputs, **said)], named, 22)
+    x = np.random.default_rng(0).permutation(int(np.prod(shape))).reshape(shape)
+    x = x.astype(np.float32) - x.size // 2
+    y, jacobian = _jacobian(model, x, STEP["MaxPool"])
+    assert y.min() < -1e30, "no window is without a tap"
+    try:
+        gradient = vjp_model(model, ["x"], ["y"])
+    except UnsupportedOp as error:
+        assert "stride above the window" in str(error)
+        return
+    ct = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    got = run(gradient, {"x": x, "ct::y": ct}, ["grad::x"])["grad::x"]
+    want = (ct.reshape(1, -1) @ jacobian).reshape(shape)
+    np.testing.assert_allclose(got, want, 0, 2e-3)

@@ -150,3 +150,26 @@ def test_the_tool_says_how_it_is_used() -> None:
         [sys.executable, TOOL, "--help"], capture_output=True, text=True, check=True
     )
     assert "library-survey" in done.stdout
+
+
+def test_the_reference_behind_a_normalisation_is_the_slope() -> None:
+    """Torch 2.14 takes the gradient of a BatchNorm in eval mode amiss where that is turned."""
+
+    class Turned(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 3)
+
+        def forward(self, x: Any) -> Any:
+            tokens = self.norm(x).view(1, 4, 6).permute(0, 2, 1)
+            weights = torch.arange(72, dtype=x.dtype).sin().reshape(1, 6, 12)
+            return (torch.cat([tokens, tokens**2, tokens**3], 2) * weights).sum(1)
+
+    net = Turned().double().eval()
+    x = pictures((4, 2, 3), 1, seed=1).double()
+    tape = record(net, x)
+    tape.back(tape.output[0, 2] + tape.output[0, 7])
+    step = 1e-6 * pictures((4, 2, 3), 1, seed=2).double()
+    with torch.no_grad():
+        ends = [float(net(x + s)[0, [2, 7]].sum()) for s in (step, -step)]
+    assert float((tape.x.grad * step).sum()) == pytest.approx((ends[0] - ends[1]) / 2, rel=1e-6)

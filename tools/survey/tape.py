@@ -114,6 +114,8 @@ class _Recorder(TorchFunctionMode):
             if isinstance(tensor, Tensor) and tensor.requires_grad and not tensor.is_leaf:
                 self.count += 1
                 tensor.retain_grad()
+                # Of a turned gradient torch (2.14) makes a wrong one in a BatchNorm in eval mode.
+                tensor.register_hook(lambda g: None if g is None else g.contiguous())
                 self.tape.entries.append(Entry(self.count, self.stack[-1], tensor))
         return result
 

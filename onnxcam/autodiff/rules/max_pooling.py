@@ -1,15 +1,16 @@
 """Maximum pools. Of equal values in a window the first takes the gradient, row by row.
 
-Three ways, all with that tie rule. Indices are slow, and so is adding at places. So a small window
-of known sizes is taken apart: a maximum over a window is a maximum over its last axis, then over
-the one before, and so on; on one axis the cotangent walks along the taps, and the first that equals
-the maximum takes it. Where the windows are blocks that tile the input, a nearest Resize spreads
-what belongs to a window over it: half the time of Indices, and few nodes.
+Three ways, all with that tie rule. Indices are slow, and so is adding at places: a small window of
+known sizes is taken apart. A maximum over a window is one over its last axis, then the one before,
+and so on; on one axis the cotangent walks along the taps, and the first that equals the maximum
+takes it. Where the windows are blocks that tile the input, a nearest Resize spreads what belongs to
+a window over it: half the time of Indices, and few nodes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,13 +89,29 @@ def _by_indices(op: Emitter, node: NodeView, win: Window, dy: Tensor) -> Tensor:
     """Add dy at the places that MaxPool's Indices name in the whole input."""
     x, own = node.inputs[0], node.output(1)
     if own is None or node.attr("storage_order", 0):
-        settings = {k: v for k, v in node.raw.attrs.items() if k != "storage_order"}
-        own = op.call("MaxPool", [x], settings, outputs=2)[1]
+        own = op.call("MaxPool", [x], _settings(node), outputs=2)[1]
+    if misses := _may_miss(win):
+        held = _held(op, node, x)  # elsewhere Indices are any place
+        own, dy = op.Where(held, own, 0), op.Where(held, dy, op.zeros_like(dy))
     zeros, updates = flat(op, op.zeros_like(x, dtype_of(dy))), flat(op, dy)
-    if _apart(win):
+    if _apart(win) and not misses:
         return like(op, op.ScatterElements(zeros, flat(op, own), updates, axis=0), x)
-    added = scatter_add(op, "ScatterElements", zeros, flat(op, own), updates, axis=0)
-    return like(op, added, x)
+    return like(op, scatter_add(op, "ScatterElements", zeros, flat(op, own), updates, axis=0), x)
+
+
+def _may_miss(win: Window) -> bool:
+    """Tell whether all taps of a window can lie beside the input: it starts before it, apart."""
+    before = not isinstance(win.begin, tuple) or any(win.begin)
+    return before and any(d > 1 for d in win.dilations)
+
+
+def _held(op: Emitter, node: NodeView, x: Tensor) -> Tensor:
+    """Return where a window has a tap on the input: the same pool of ones is 1 there."""
+    return op.Greater(op.call("MaxPool", [op.Add(op.zeros_like(x), 1)], _settings(node)), 0)
+
+
+def _settings(node: NodeView) -> dict[str, Any]:
+    return {k: v for k, v in node.raw.attrs.items() if k != "storage_order"}
 
 
 def _apart(win: Window) -> bool:
@@ -246,10 +263,10 @@ def _joined(op: Emitter, shares: list[Tensor], along: _Axis) -> Tensor:
         placed = _moved(op, share, along, -first, (along.out, along.steps), 0)
         before = phases[phase]
         phases[phase] = placed if before is None else op.Add(before, placed)
-    none = next(p for p in phases if p is not None)
-    filled = [op.Sub(none, none) if p is None else p for p in phases]
+    some = next(p for p in phases if p is not None)
     if along.stride == 1:
-        return filled[0]
+        return some
+    filled = [op.Sub(some, some) if p is None else p for p in phases]
     axis = along.axis + 1
     apart = op.Concat(*[op.Unsqueeze(p, axes=[axis]) for p in filled], axis=axis)
     whole = op.Reshape(apart, along.shape(along.steps * along.stride))
@@ -272,8 +289,7 @@ def _moved(
     after = wanted - before - (stop - start)
     if not before and not after:
         return x
-    rank = len(along.sizes) + 2
-    pads = [0] * (2 * rank)
+    pads = [0] * (2 * (rank := len(along.sizes) + 2))
     pads[axis], pads[rank + axis] = before, after
     return op.Pad(x, pads, op.const(np.array(beside, dtype_of(x))))
 

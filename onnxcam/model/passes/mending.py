@@ -154,11 +154,12 @@ def _opened(graphs: Iterable[GraphProto]) -> bool:
 
 
 def _described_once(graph: GraphProto) -> bool:
-    """Drop what is said of inputs and outputs among the tensors between them, in place.
+    """Drop what is said of inputs, outputs and weights among the tensors between them, in place.
 
-    Tools that cast the ends of a graph leave such entries behind, of what was there before.
+    Tools that cast the ends of a graph, or all but some weights, leave such entries behind, of
+    what was there before.
     """
-    ends = {v.name for v in (*graph.input, *graph.output)}
+    ends = {v.name for v in (*graph.input, *graph.output, *graph.initializer)}
     extra = [i for i, info in enumerate(graph.value_info) if info.name in ends]
     for i in reversed(extra):
         del graph.value_info[i]
