@@ -10,14 +10,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import NodeProto
 
-from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, const_value, node_proto, static_shape
 from onnxcam.graph.ops import Trait, has
 
 _SMALL = 64  # elements: shapes, axes and pads have fewer
 
 
-@quirks.works_around(quirks.EVALUATED_DIVISION)
 def folded(
     op: Emitter, node: gs.Node, inputs: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...] | None:
@@ -44,8 +42,6 @@ def folded(
     if not given or len(given) < sum(t is not None for t in inputs):
         return None
     if any(v.dtype.kind not in "iub" or v.size > _SMALL for v in given):
-        return None
-    if node.op == "Div" and any((v < 0).any() for v in given):
         return None
     proto = node_proto(node)
     proto.name = ""

@@ -216,11 +216,6 @@ EVALUATED_DEPTH = Quirk(
     "The reference evaluator takes no OneHot whose depth is a vector of one.",
     "The depth is a scalar.",
 )  # fmt: skip
-EVALUATED_DIVISION = Quirk(
-    "EVALUATED_DIVISION", _ONNX, "1.20.1, not in 1.19.1 nor 1.21.0",
-    "The reference evaluator rounds a quotient of integers down, not to zero.",
-    "Quotients of negative integers are not folded.",
-)  # fmt: skip
 INLINED_OMISSIONS = Quirk(
     "INLINED_OMISSIONS", _ONNX, "1.23.2",
     "The inliner fails on the definition of an operator whose optional inputs are omitted.",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from importlib import metadata
 
 import numpy as np
 import onnx
@@ -104,17 +102,6 @@ def test_evaluated_depth() -> None:
     except (TypeError, ValueError):
         right = False
     needed(quirks.EVALUATED_DEPTH, not right)
-
-
-def test_evaluated_division() -> None:
-    """It shows in one version alone, which is not the one at hand but one that may be."""
-    model = model_of("(int64[1] a, int64[1] b) => (int64[1] y) { y = Div (a, b) }")
-    (y,) = truth(model, {"a": np.array([-3]), "b": np.array([2])})
-    needs = " ".join(metadata.requires("onnxcam") or ())
-    lowest = re.search(r"\bonnx>=(\d+)\.(\d+)", needs)
-    assert lowest is not None, needs
-    old = tuple(map(int, lowest.groups())) <= (1, 20)
-    needed(quirks.EVALUATED_DIVISION, old or y.tolist() != [-1])
 
 
 def test_inlined_omissions() -> None:
