@@ -34,18 +34,18 @@ _INTEGERS = "holds integers, which have no gradient"
 # The reasons of CAM, which needs global average pooling and one linear layer behind the feature.
 CAM = {
     "convnext": "a Gather stands in the classifier",  # the sizes of its LayerNormalization
-    "deit_s": "a MatMul follows it",
-    "detector": "is used 3 times",
-    "lraspp": "a Resize follows it",
+    "deit_s": "a Reshape follows it",
+    "detector": "is used 2 times",
+    "lraspp": "is used 3 times",
     "mobilenet_v3": "a HardSwish stands in the classifier",
-    "sound_gru": "a Transpose follows it",
-    "sound_lstm": "a Transpose follows it",
-    "swin": "a Transpose follows it",
+    "sound_gru": "a GRU follows it",
+    "sound_lstm": "a LSTM follows it",
+    "swin": "a Gather stands in the classifier",
     "text": "is used 2 times",
-    "unet_resize": "a Conv follows it",
-    "unet_transposed": "a Conv follows it",
+    "unet_resize": "nothing pools its positions",
+    "unet_transposed": "nothing pools its positions",
     "vgg16": "a MaxPool follows it",
-    "vit_b": "a MatMul follows it",
+    "vit_b": "a Reshape follows it",
     "mnist_cntk_opset7": "a MaxPool follows it",
     "opendenoising_dncnn_from_matlab": "a Conv follows it",
     "pnet": "is used 2 times",
@@ -63,14 +63,17 @@ LRP = WORDS | {
     for op, names in {
         "Mul": ("regnet", "mobilenet_v3", "efficientnet_b0", "lraspp"),  # squeeze and excitation
         "Div": ("googlenet",),
-        "Exp": ("detector",),
+        "InstanceNormalization": ("detector",),
         "LayerNormalization": ("convnext", "vit_b", "deit_s", "swin"),
         "LSTM": ("sound_lstm",),
         "GRU": ("sound_gru",),
     }.items()
     for name in names
 }
+ATTENTION = {name: LRP[name] for name in ("googlenet", "sound_gru", "sound_lstm", "text")}
 REFUSED = {
+    "attnlrp": ATTENTION,
+    "libragrad": ATTENTION,
     "cam": CAM,
     "deconvnet": SMOOTH | WORDS,
     "guided-backprop": SMOOTH | WORDS,
@@ -85,7 +88,6 @@ TOO_LOW = {  # (name, opset): what is missing there
     ("convnext", 13): "opset 13 has no ScatterND that adds",
     ("swin", 13): "opset 13 has no ScatterND that adds",
     ("silero_vad_16k_op15", 13): "No Adapter From Version $15 for Shape",  # in a subgraph
-    ("ultraface_RFB320", 13): "the rank of the score",
 }
 
 

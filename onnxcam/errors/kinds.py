@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from onnxcam.errors.text import shortened
+
+_MOST = 600  # characters of a message: names and lists of a file may be as long as it likes
+
 
 class OnnxcamError(Exception):
     """Base of every error that onnxcam raises on purpose.
@@ -19,9 +23,9 @@ class OnnxcamError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the message and, after it, the hint: two sentences."""
+        """Return the message and, after it, the hint: two sentences, none of them endless."""
         hint = f". {self.hint[0].upper()}{self.hint[1:]}" if self.hint else ""
-        return f"{self.message}{hint}"
+        return f"{shortened(self.message, _MOST)}{shortened(hint, _MOST // 2)}"
 
 
 class UsageError(OnnxcamError):

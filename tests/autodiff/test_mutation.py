@@ -32,6 +32,7 @@ from onnxcam.autodiff.coverage import known
 from onnxcam.autodiff.registry import MICROSOFT
 from onnxcam.errors import OnnxcamError
 from onnxcam.graph.emit import Emitter, Tensor, is_sequence
+from onnxcam.graph.ops import Trait, traits_of
 
 pytestmark = pytest.mark.exhaustive
 
@@ -45,6 +46,12 @@ Check = Callable[[], Any]
 registry.load_rules()
 REFUSES = {("", "Scan", 1)}  # this rule only says why it gives nothing
 RULES = {(*key, e.since) for key, entries in registry._RULES.items() for e in entries} - REFUSES
+# Loading writes these in other operators, so that their rules have nothing to do here.
+RULES = {
+    (domain, op_type, since)
+    for domain, op_type, since in RULES
+    if domain != "com.microsoft.nchwc" and Trait.WITHDRAWN not in traits_of(domain, op_type)
+}
 EXPANDED = [(c.domain, c.op_type) for c in known() if c.kind == "expanded"]
 EXPANDED = [key for key in EXPANDED if key not in registry._RULES.entries]
 

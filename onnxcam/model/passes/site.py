@@ -11,7 +11,7 @@ import onnx.shape_inference
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxcam.graph.emit import Dim, proto_shape
-from onnxcam.graph.emit.walks import every_graph
+from onnxcam.graph.emit.walks import every_graph, standard_opset
 
 Nodes: TypeAlias = "list[NodeProto] | None"
 Step: TypeAlias = "Callable[[NodeProto, Site], Nodes]"
@@ -99,10 +99,41 @@ class Site:
         Raises:
             Unraisable: It is not known.
         """
-        number = self._types.get(name, (None, None))[0]
+        number = self._types.get(name, (None, None))[0] or self._followed(name)
         if not number:
             raise Unraisable(f"the type of {name!r} is not known")
         return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+
+    def _followed(self, name: str, far: int = 500) -> int | None:
+        """Return the type of a tensor whose node, by its schema, keeps that of an input.
+
+        Where a node contradicts itself, onnx infers nothing of what comes behind.
+        """
+        node = self._makers.get(name)
+        if node is None or not far or not onnx.defs.has(node.op_type, self._opset, node.domain):
+            return None
+        if node.op_type in ("Cast", "Constant"):
+            return next(
+                (a.i or a.t.data_type for a in node.attribute if a.name in ("to", "value")), None
+            )
+        if node.op_type == "If":
+            result = node.attribute[0].g.output[list(node.output).index(name)]
+            return result.type.tensor_type.elem_type or self._followed(result.name, far - 1)
+        schema = onnx.defs.get_schema(node.op_type, self._opset, node.domain)
+        place = min(list(node.output).index(name), len(schema.outputs) - 1)
+        for formal, given in zip(schema.inputs, node.input, strict=False):
+            if given and formal.type_str == schema.outputs[place].type_str:
+                return self._types.get(given, (None, None))[0] or self._followed(given, far - 1)
+        return None
+
+    @cached_property
+    def _makers(self) -> dict[str, NodeProto]:
+        nodes = (n for g in every_graph(self._proto.graph) for n in g.node)
+        return {name: node for node in nodes for name in node.output if name}
+
+    @cached_property
+    def _opset(self) -> int:
+        return standard_opset(self._proto)
 
     def value(self, name: str) -> np.ndarray[Any, Any] | None:
         """Return the value of a small constant, None for anything else."""
