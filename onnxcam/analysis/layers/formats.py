@@ -85,7 +85,9 @@ def _holding(model: Model, asked: Asked, names: Sequence[str]) -> Asked:
     """Return what is asked for, of an input on whose way to the score these layers lie."""
     if asked.input is not None or not names:
         return asked
-    for other in (asked, *(replace(asked, input=p.name) for p in model.inputs)):
+    usual = catalog(model, asked).input  # asked for by its name it would be looked through again
+    others = (replace(asked, input=p.name) for p in model.inputs if p.name != usual)
+    for other in (asked, *others):
         try:
             there = {c.name for c in catalog(model, other).candidates}
         except UsageError:
