@@ -85,9 +85,13 @@ def _weights(op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel)
     """Return float32 [many, few]: what each sample of an axis is made of."""
     if isinstance(few, int) and isinstance(many, int):
         return op.const(interpolation(few, many, kernel))
-    square = op.ConstantOfShape(op.dims(few, few))
-    each = _by_samples(op, op.Unsqueeze(op.EyeLike(square, dtype=1), axes=[0]), few, many, kernel)
-    return op.Transpose(op.Squeeze(each, axes=[0]), perm=[1, 0])
+    place, weights, taps = _taps(op, few, many, kernel)
+    reach = len(taps) // 2
+    steps = op.EyeLike(op.ConstantOfShape(op.dims(few, few)), dtype=1)
+    edges = op.Pad(steps, op.const(np.array([reach, 0] * 2)), mode="edge")
+    rows = op.Gather(edges, op.Add(op.Unsqueeze(place, axes=[1]), op.const(taps)), axis=0)
+    made = op.Mul(rows, op.Unsqueeze(weights, axes=[2]))  # [many, taps, few]
+    return op.ReduceSum(made, axes=[1], keepdims=0)
 
 
 def _by_stretches(op: Emitter, map: Tensor, weights: Array) -> Tensor:
@@ -115,6 +119,24 @@ def _by_samples(
     op: Emitter, map: Tensor, few: int | Tensor, many: int | Tensor, kernel: Kernel
 ) -> Tensor:
     """Resample the last axis of [N, K, few], each sample from the steps around it."""
+    place, weights, taps = _taps(op, few, many, kernel)
+    reach = len(taps) // 2
+    edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
+    runs = op.Squeeze(op.Add(op.dims(few), 1))
+    steps = op.Range(op.const(np.int64(0)), runs, op.const(np.int64(1)))
+    windows = op.Gather(edges, op.Add(op.Unsqueeze(steps, axes=[1]), op.const(taps)), axis=2)
+    near = op.Gather(windows, place, axis=2)  # [N, K, many, taps]
+    return op.ReduceSum(op.Mul(near, weights), axes=[3], keepdims=0)
+
+
+def _taps(
+    op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel
+) -> tuple[Tensor, Tensor, Array]:
+    """Return for each sample the first step that it is made of, and the weights of its taps.
+
+    The step is that of an axis with its border repeated ``len(taps) // 2`` times on both sides:
+    int64 [many]; weights float32 [many, taps]; the taps count from 0.
+    """
     reach = 2 if kernel == "bicubic" else 1
     count = op.Squeeze(op.dims(many), axes=[0])
     # The centre is (2 i + 1) few / (2 many) - 1/2 steps; in whole numbers nothing is rounded.
@@ -124,16 +146,10 @@ def _by_samples(
     part = op.Div(
         op.cast(op.Sub(above, op.Mul(place, whole)), np.float32), op.cast(whole, np.float32)
     )
-    edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
-    steps = op.Range(
-        op.const(np.int64(0)), op.Squeeze(op.Add(op.dims(few), 1)), op.const(np.int64(1))
-    )
     taps = np.arange(2 * reach)
-    windows = op.Gather(edges, op.Add(op.Unsqueeze(steps, axes=[1]), op.const(taps)), axis=2)
-    near = op.Gather(windows, place, axis=2)  # [N, K, many, taps]
     offsets = op.const((taps - reach + 1).astype(np.float32))
     distance = op.Abs(op.Sub(op.Unsqueeze(part, axes=[1]), offsets))
-    return op.ReduceSum(op.Mul(near, _emitted(op, distance, kernel)), axes=[3], keepdims=0)
+    return place, _emitted(op, distance, kernel), taps
 
 
 # Of the polynomials of the distance from each tap of a kernel, the highest power first.

@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 from scipy.stats import spearmanr
 from survey.tape import relative
+from tables import verdicts
+from tables.verdicts import NOT_MADE, REFUSED, RIGHT, WARNED, WRONG, one_line
 
 import onnxcam
 from forms.catalogue import FLOAT, HALF, INT8, Form
@@ -19,7 +21,6 @@ from forms.shares import Parts, cam, channel_axis, contrast
 from forms.sources import Array, NotMadeError, Source
 from onnxcam.errors import OnnxcamError
 
-RIGHT, REFUSED, WARNED, WRONG, NOT_MADE = "right", "refused", "warned", "WRONG", "not made"
 MAP = {FLOAT: 1e-6, HALF: 2e-3, INT8: 0.95}
 # Float: nearer than this is the same tensor. Half: its rounding, 2^-11, over fifty layers.
 FEATURE = {FLOAT: 1e-4, HALF: 2e-2}
@@ -64,7 +65,7 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return {k: _plain(v) for k, v in asdict(self).items()}
+        return verdicts.plain(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
             found.verdict, found.note = NOT_MADE, str(error)
             return found
         except Exception as error:  # noqa: BLE001  # another tool's, or ONNX Runtime's
-            said = _line(error).replace(f"{own}/", "")[:120]
+            said = one_line(error).replace(f"{own}/", "")[:120]
             found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {said}"
             return found
         if truth is None:
@@ -120,9 +121,9 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
         try:
             _look(path, plain, source, form, truth, found)
         except OnnxcamError as error:
-            found.verdict, found.note = REFUSED, _line(error)
+            found.verdict, found.note = REFUSED, one_line(error)
         except Exception as error:  # noqa: BLE001  # that is what is looked for
-            found.verdict, found.note = WRONG, f"{type(error).__name__}: {_line(error)}"
+            found.verdict, found.note = WRONG, f"{type(error).__name__}: {one_line(error)}"
         found.note = found.note.replace(f"{own}/", "")
     return found
 
@@ -248,13 +249,3 @@ def _run(path: str, feeds: dict[str, Array]) -> list[Array]:
     session = _session(path)
     name = session.get_inputs()[0].name
     return list(session.run(None, dict.fromkeys([name], next(iter(feeds.values())))))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if not math.isfinite(value) else float(f"{value:.3g}")
-    return value

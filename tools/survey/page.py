@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from tables.page import table
+from tables.verdicts import NOT_MADE, RIGHT, VERDICTS, shares
+
 Row = dict[str, Any]
-VERDICTS = ("right", "refused", "warned", "WRONG", "not made")
 HEAD = """# Exports of library code
 
 Written by `tools/library_survey.py` from `library-survey.json`; a test holds it. Networks of other
@@ -31,46 +30,24 @@ batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default
 """
 
 
-def write(folder: Path, *, check: bool) -> int:
-    """Write the page, or tell by the exit code whether it is up to date."""
-    results, page = folder / "library-survey.json", folder / "library-survey.md"
-    if not results.exists():
-        print("there are no results: run `tools/library_survey.py run`", file=sys.stderr)
-        return 1
-    text = text_of(json.loads(results.read_text()))
-    if check and (not page.exists() or page.read_text() != text):
-        print(f"{page.name} is out of date: run `tools/library_survey.py page`", file=sys.stderr)
-        return 1
-    if not check:
-        page.write_text(text)
-    return 0
-
-
 def text_of(results: dict[str, Any]) -> str:
     """Return the page."""
     rows: list[Row] = results["rows"]
-    made = [r for r in rows if r["verdict"] != "not made"]
+    made = [r for r in rows if r["verdict"] != NOT_MADE]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if v)
     networks = {(r["library"], r["name"]) for r in made}
     parts = [
         HEAD,
-        f"{len(made)} files of {len(networks)} networks: {_said(made)}. "
+        f"{len(made)} files of {len(networks)} networks: {shares(made)}. "
         f"Python {results['python']} with {versions}; everything on the CPU.\n",
         _summary(rows),
         *_costs(made),
         "## What is not right\n",
-        _problems(r for r in rows if r["verdict"] != "right"),
+        _problems(r for r in rows if r["verdict"] != RIGHT),
         "## Every file\n",
         _files(made),
     ]
     return "\n".join(parts)
-
-
-def _said(rows: Sequence[Row]) -> str:
-    counts = Counter(r["verdict"] for r in rows)
-    share = 100 * counts["right"] / len(rows) if rows else 0.0
-    others = [f"{counts[v]} {v}" for v in VERDICTS[1:4]]
-    return f"{counts['right']} right ({share:.1f} %), {', '.join(others)}"
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -127,9 +104,3 @@ def _files(rows: Sequence[Row]) -> str:
             )
         )  # fmt: skip
     return table(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as Markdown, the first as the heading."""
-    lines = [f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
