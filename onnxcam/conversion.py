@@ -15,13 +15,14 @@ from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose.request import Request
-from onnxcam.errors import InputError, OnnxcamError, UsageError, bounded
+from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
 from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
@@ -68,7 +69,7 @@ class Conversion:
         }
 
 
-@bounded("the model cannot be converted")
+@answered_for("the model cannot be converted")
 def convert(
     model: Source,
     output: str | os.PathLike[str] | None = None,

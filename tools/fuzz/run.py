@@ -73,7 +73,8 @@ def worked(data: bytes) -> str:
         feeds = sample_feeds(explainer.model)
         x = feeds.pop(explainer.input.name)
         found = explainer(x, extra_inputs=feeds)
-        json_text(found.as_dict())
+        for each in found if isinstance(found, list) else [found]:
+            json_text(each.as_dict())
         return _held(data, explainer, {explainer.input.name: x, **feeds})
     except InternalError as error:
         return f"fault {str(error).partition('fault ')[2][:8]}: {error.message}"
