@@ -60,7 +60,7 @@ def test_shapes_that_do_not_meet_are_the_models_fault(
 def test_a_fault_of_ours_stays_one() -> None:
     model = load(nets.cnn())
     assert refusal(model) is None
-    with pytest.raises(InternalError, match="please report"), answering("it fails", model):
+    with pytest.raises(InternalError, match="lease report"), answering("it fails", model):
         proto_shape(None)  # type: ignore[arg-type]
 
 
