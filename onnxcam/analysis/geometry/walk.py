@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from onnxcam.analysis.geometry.joins import shared
 from onnxcam.analysis.geometry.records import WHOLE, Area, Place, Reach
-from onnxcam.analysis.geometry.rules import rule_of
+from onnxcam.analysis.geometry.rules import may_move, rule_of
 from onnxcam.analysis.geometry.runs import UNKNOWN, Run
 from onnxcam.analysis.geometry.site import RULES, Runs, Site
 from onnxcam.analysis.layout import SPACE, Layout
@@ -15,6 +15,7 @@ from onnxcam.graph.emit import Dim, Tensor, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 _SIZES = (1 << 14, 1 << 15)  # what stands for an extent that is not known
+_STRANGE = Area(doubt="which axis of the input is which could not be read")
 _NEAR = 0.5  # samples; and cells, where only convolutions moved them
 
 
@@ -38,17 +39,22 @@ def areas(
     sizes = {} if layout is None else _extents(source, layout)
     if not sizes:
         return {}
+    layers = [t for n in nodes for t in n.outputs if t.name in names]
+    tensors = ((n, (*n.inputs, *n.outputs)) for n in nodes if n.inputs)
+    first = ((n, next((known[id(t)] for t in ts if id(t) in known), None)) for n, ts in tensors)
+    if not any(may_move(node, layout) for node, layout in first):
+        strange = (t.name for t in layers if not sizes.keys() >= set(_letters(known[id(t)])))
+        return dict.fromkeys(strange, _STRANGE)
     fixed = all(isinstance(d, int) for d in sizes.values())
     walks = [
         _walked(nodes, source, known, {c: d if isinstance(d, int) else n for c, d in sizes.items()})
         for n in (_SIZES[:1] if fixed else _SIZES)
     ]
     found = {}
-    for node in nodes:
-        for tensor in node.outputs:
-            if tensor.name in names and all(id(tensor) in walk for walk in walks):
-                area = _area([walk[id(tensor)] for walk in walks], sizes, known[id(tensor)])
-                found.update({} if area is None else {tensor.name: area})
+    for tensor in layers:
+        if all(id(tensor) in walk for walk in walks):
+            area = _area([walk[id(tensor)] for walk in walks], sizes, known[id(tensor)])
+            found.update({} if area is None else {tensor.name: area})
     return found
 
 
@@ -114,8 +120,7 @@ def _extents(tensor: Tensor, layout: Layout) -> dict[str, Dim]:
         return {}
     if layout.grid:
         return dict(zip(SPACE[len(layout.grid)], layout.grid, strict=True))
-    letters = [c for c in SPACE[3] if c in layout.regrouped.axes]
-    return dict(zip(letters, layout.extents(shape), strict=False))
+    return dict(zip(_letters(layout), layout.extents(shape), strict=False))
 
 
 def _counts(tensor: Tensor, layout: Layout) -> dict[str, float]:
@@ -125,11 +130,10 @@ def _counts(tensor: Tensor, layout: Layout) -> dict[str, float]:
 
 def _area(walks: Sequence[Runs], sizes: Mapping[str, Dim], layout: Layout) -> Area | None:
     """Return where the cells of a layer lie; None where they share all of the input evenly."""
-    each = layout.regrouped
-    letters = SPACE[len(layout.grid)] if layout.grid else [c for c in SPACE[3] if c in each.axes]
+    letters = _letters(layout)
     runs = {c: [walk[c].padded for walk in walks] for c in letters if c in walks[0]}
     if any(c not in sizes for c in letters):
-        return Area(doubt="which axis of the input is which could not be read")
+        return _STRANGE
     if any(c not in runs for c in letters):
         return None
     doubts = [r.doubt for found in runs.values() for r in found if r.doubt]
@@ -141,6 +145,12 @@ def _area(walks: Sequence[Runs], sizes: Mapping[str, Dim], layout: Layout) -> Ar
         return None
     reaches = zip((runs[c] for c in letters), extents, away, strict=True)
     return Area(tuple(_reach(found, n) if moved else WHOLE for found, n, moved in reaches))
+
+
+def _letters(layout: Layout) -> list[str]:
+    """Return the directions of a layer's map."""
+    axes = SPACE[len(layout.grid)] if layout.grid else layout.regrouped.axes
+    return [c for c in SPACE[3] if c in axes]
 
 
 def _is_away(run: Run, extent: int) -> bool:

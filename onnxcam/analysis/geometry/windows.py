@@ -34,25 +34,39 @@ def spread(site: Site) -> dict[str, Run]:
     return found
 
 
+def keeps_size(node: ir.Node) -> bool:
+    """Tell whether there are as many cells behind a node as before it, by its stride."""
+    rank = len(shape_of(node.inputs[0]) or ()) - 2
+    windows = _described(node, rank)
+    if "Transpose" in node.op:
+        more = node.attrs.get("output_padding") or [0] * rank
+        pairs = zip(windows, more, strict=False)
+        own = all(w is None or w.width + 1 - w.stride - sum(w.pads) + m == 0 for w, m in pairs)
+        return own and "output_shape" not in node.attrs
+    return all(w is None or 1 - w.stride <= sum(w.pads) - w.width <= 0 for w in windows)
+
+
 def _windows(site: Site) -> list[tuple[str, Window | None]]:
-    node = site.node
-    rank = len(site.letters) - 2
-    first = 1 if has(node, Trait.CHANNELS_LAST) else 2
+    first = 1 if has(site.node, Trait.CHANNELS_LAST) else 2
+    windows = _described(site.node, len(site.letters) - 2)
+    letters = (site.letter(first + i) for i in range(len(windows)))
+    return [(c, window) for c, window in zip(letters, windows, strict=True) if c]
+
+
+def _described(node: ir.Node, rank: int) -> list[Window | None]:
+    """Return the window along each axis of space; None where it is padded to keep the size."""
     kernel = node.attrs.get("kernel_shape") or _of_weights(node, rank)
     if kernel is None or len(kernel) != rank:
         return []
+    if text(node.attrs.get("auto_pad", "NOTSET")).startswith("SAME"):
+        return [None] * rank
     strides = node.attrs.get("strides") or [1] * rank
     dilations = node.attrs.get("dilations") or [1] * rank
-    pads = node.attrs.get("pads") or [0] * (2 * rank)
-    same = text(node.attrs.get("auto_pad", "NOTSET")).startswith("SAME")
-    found: list[tuple[str, Window | None]] = []
-    for i in range(rank):
-        letter = site.letter(first + i)
-        if letter:
-            width = (int(kernel[i]) - 1) * int(dilations[i])
-            sides = (float(pads[i]), float(pads[i + rank]))
-            found.append((letter, None if same else Window(width, int(strides[i]), sides)))
-    return found
+    pads = [float(p) for p in node.attrs.get("pads") or [0] * (2 * rank)]
+    return [
+        Window((int(kernel[i]) - 1) * int(dilations[i]), int(strides[i]), (pads[i], pads[i + rank]))
+        for i in range(rank)
+    ]
 
 
 def _of_weights(node: ir.Node, rank: int) -> Sequence[int] | None:
