@@ -51,6 +51,7 @@ class Explanation:
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
         laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
+        preprocessing: How the picture became ``tensor``, in words; "" for arrays.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
 
@@ -81,6 +82,7 @@ class Explanation:
     standard_error: Array | None = field(default=None, repr=False)
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
     laid: str = ""
+    preprocessing: str = ""
 
     @property
     def score(self) -> float:
@@ -136,6 +138,7 @@ class Explanation:
         peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
         return {
             "source": self.source,
+            "preprocessing": self.preprocessing or None,
             "target": self.target if self.target >= 0 else None,
             "label": self.label,
             "quantity": self.quantity,
@@ -216,7 +219,9 @@ class Explanation:
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         where = f", over {self.laid}" if self.laid else ""
-        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}{where}", *warnings]))
+        recipe = [f"input: {self.preprocessing}"] if self.preprocessing else []
+        lines = [f"{self.method} at {self.feature_layer}{where}", *recipe, *warnings]
+        return "\n".join(map(plain, lines))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

@@ -106,6 +106,7 @@ def explanation(
         parameters={**found.parameters, "upsampling": upsampling},
         diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
         source=prepared.source,
+        preprocessing=prepared.recipe,
         picture=prepared.picture,
         box=prepared.box,
         tensor=prepared.tensor[0],
