@@ -166,6 +166,7 @@ class Sampler:
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *_noise(signed[k], error),
+                *self._misplaced,
             )
             facts = {name: float(values[k]) for name, values in estimate.facts.items()}
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
@@ -200,6 +201,14 @@ class Sampler:
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         return self.method.estimate(*values, **self.settings), probe
+
+    @property
+    def _misplaced(self) -> tuple[str, ...]:
+        """Return a warning where a layer that saw part of the input hides all of it."""
+        hides = Input in self.method.needs and Activation in self.method.needs
+        if not hides or self.feature.area is None:
+            return ()
+        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
 
     def _check_ranks(self, values: Mapping[Need, Any]) -> None:
         """Refuse to lay a feature layer over an input of another rank."""
