@@ -52,6 +52,8 @@ Input = Need("input", "input")
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
 Weights = Need("weights of the class behind global average pooling", "feature")
+Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
 InputGradient = Need("gradient of the score at the input", "input")
@@ -72,7 +74,8 @@ KINDS = {
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {"repeated": {InputGradient}, "sampling": {Score, Probability}, "head": {HeadScore}}
 _VALUES = {"repeated": {Input, Score}, "sampling": {Input, Activation}, "head": {Activation, Layer}}
-_OF_GRAPH = {Activation, Gradient, Weights, Input, InputGradient}
+_OF_GRAPH = {Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares}
+GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares})
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

@@ -64,6 +64,13 @@ class Parameter:
         return self.kind(value)
 
 
+SMOOTHING = Parameter(
+    "smoothing", str, "none", None, None,
+    "way to put the weighted channels together: their sum, or with eigen their principal component",
+    ("none", "eigen"),
+)  # fmt: skip
+
+
 def _number(value: float | None) -> str:
     whole = value is not None and value == int(value)
     return f"{int(value):,}" if value is not None and whole else f"{value:g}"

@@ -85,4 +85,5 @@ def test_nodes_have_readable_names(name: str) -> None:
     mine = [n.name for n in nodes if n.name.startswith(f"onnxcam/{name}/")]
     others = [n.name for n in nodes if n.name.startswith("onnxcam") and n.name not in mine]
     assert mine and len({n.name for n in nodes}) == len(nodes)
-    assert any("/conv" in n.lower() or "head" in n.lower() for n in others)
+    behind = any("/conv" in n.lower() or "head" in n.lower() for n in others)
+    assert behind == methods.find(name).uses_gradient
