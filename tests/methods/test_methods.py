@@ -100,6 +100,13 @@ BY_HAND = {
     "guided-gradcam": [[0.5, 1.5], [3, 0]],
     "lrp-epsilon": [[1, 3], [4 - 2, 0]],
     "lrp-gamma": [[1, 3], [4 - 2, 0]],
+    "lrp-epsilon-plus": [[1, 3], [4 - 2, 0]],  # no convolution
+    "lrp-alpha-beta": [[1, 3], [4 - 2, 0]],
+    # Of y = 6 in the first layer: alike; by w^2 of 20; by (1, 3, 4, 0) and (0, 3, 4, 0) of 15
+    "lrp-epsilon-plus-flat": [[1.5, 1.5], [1.5, 1.5]],
+    "lrp-epsilon-alpha2-beta1-flat": [[1.5, 1.5], [1.5, 1.5]],
+    "lrp-w2": [[0.3, 0.6], [2.4, 2.7]],
+    "lrp-epsilon-gamma-box": [[0.4, 2.4], [3.2, 0]],
     "attnlrp": [[1, 3], [4 - 2, 0]],
     "libragrad": [[1, 3], [4 - 2, 0]],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,8 +140,16 @@ AT_INPUT = {
     "deconvnet": saliency,
     "guided-gradcam": saliency,
 }
-# The convolutions, from 0, that have the gamma rule.
-RELEVANCE = {"lrp-epsilon": (), "lrp-gamma": (0, 1)}
+RELEVANCE: dict[str, dict[str, Any]] = {
+    "lrp-epsilon": {},
+    "lrp-gamma": {"with_gamma": (0, 1)},
+    "lrp-epsilon-plus": {"alpha": 1},
+    "lrp-alpha-beta": {"alpha": 2},
+    "lrp-epsilon-plus-flat": {"alpha": 1, "first": "flat"},
+    "lrp-epsilon-alpha2-beta1-flat": {"alpha": 2, "first": "flat"},
+    "lrp-epsilon-gamma-box": {"with_gamma": (1, 2), "first": "box"},
+    "lrp-w2": {"alpha": 1, "first": "w2"},
+}
 ALL = [*AT_FEATURE, *AT_INPUT, *RELEVANCE, "fullgrad"]
 
 
@@ -152,7 +161,7 @@ def expected(name: str, model: nn.Module, x: Tensor, target: int) -> Tensor:
         return _fullgrad(model, x, target)
     if name in RELEVANCE:
         layers = nn.Sequential(*model.body, *model.head)
-        return relevance(layers, x, target, with_gamma=RELEVANCE[name]).sum(1).float()
+        return relevance(layers, x, target, **RELEVANCE[name]).sum(1).float()
     changed = {"guided-backprop": _guided, "guided-gradcam": _guided, "deconvnet": _deconvolved}
     with _rectifiers(model, changed.get(name)):
         leaf = x.clone().requires_grad_()
