@@ -107,6 +107,7 @@ BY_HAND = {
     "lrp-epsilon-alpha2-beta1-flat": [[1.5, 1.5], [1.5, 1.5]],
     "lrp-w2": [[0.3, 0.6], [2.4, 2.7]],
     "lrp-epsilon-gamma-box": [[0.4, 2.4], [3.2, 0]],
+    "deeplift": [[1, 3], [4 - 2, 0]],
     "attnlrp": [[1, 3], [4 - 2, 0]],
     "libragrad": [[1, 3], [4 - 2, 0]],
 }
