@@ -74,7 +74,7 @@ def gradient_graph(
     tensor = draft.tensor(reduction.name)
     score = class_scores(op, tensor, reduction)
     classes = chosen_classes(draft, score, plan)
-    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction))
+    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction), draft.tensor)
     found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Slopes:
         self._reduction = plan.catalog.reduction
         self.tensor = draft.tensor(self._reduction.name)
         self.score = class_scores(self.op, self.tensor, self._reduction)
+        self._named: Callable[[str], Tensor] | None = draft.tensor
         self.outputs = self._outputs(unrounded(self.op, self.tensor))
         self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
@@ -52,12 +53,15 @@ class Slopes:
     def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Compute the scores once more in float32 from these tensors on; return their twins."""
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
+        if self.tensor is not self.outputs.tensor:
+            self._named = None
         self.outputs = self._outputs(self.tensor)
         return twins
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        return Outputs(scores, tensor, self._reduction, objectness(self._draft, self._reduction))
+        anything = objectness(self._draft, self._reduction)
+        return Outputs(scores, tensor, self._reduction, anything, self._named)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.

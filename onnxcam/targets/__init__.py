@@ -1,7 +1,7 @@
 """What is explained: targets, each a subgraph with one number for each input."""
 
-from onnxcam.targets.asked import fitting, resolved
-from onnxcam.targets.classes import Margin, Probability, Score, Sum, as_targets, is_several
+from onnxcam.targets.asked import as_targets, fitting, is_several, resolved
+from onnxcam.targets.classes import Margin, Probability, Score, Sum
 from onnxcam.targets.functions import Function
 from onnxcam.targets.names import TOP, resolve_target
 from onnxcam.targets.places import Box, Detection, Region

@@ -13,7 +13,7 @@ from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.targets.names import TOP, resolve_target
-from onnxcam.targets.target import Class, Outputs, Target, Wanted
+from onnxcam.targets.target import Class, Outputs, Target
 
 
 @dataclass(frozen=True)
@@ -138,23 +138,6 @@ class Sum(Target):
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
         """The sum of y_c over all classes c."""
         return op.ReduceSum(outputs.scores, axes=[1], keepdims=0)
-
-
-def as_target(target: Wanted) -> Target:
-    """Return a target; a class by itself stands for its score."""
-    return target if isinstance(target, Target) else Score(target)
-
-
-def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
-    """Return the targets of a call, which may ask for one or for a list of them."""
-    if wanted is None or isinstance(wanted, int | str | Target):
-        return [as_target(wanted)]
-    return [as_target(target) for target in wanted]
-
-
-def is_several(target: object) -> bool:
-    """Tell whether a call asks for several targets: whether it gives a list of them."""
-    return not (target is None or isinstance(target, int | str | Target))
 
 
 def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ input of the explained model, so one compiled model answers for every class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.targets.names import TOP, resolve_target
 
 Class: TypeAlias = "int | str | None"
-Wanted: TypeAlias = "Target | int | str | None"
+Wanted: TypeAlias = "Target | int | str | Callable[..., Any] | None"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,15 @@ class Outputs:
         reduction: What is known of it.
         objectness: Of a detector: the probability that there is anything at a position, with one
             row at each; None where the model does not say it.
+        named: Returns any tensor of the model by its name; None where what is explained is
+            computed once more in another precision.
     """
 
     scores: Tensor
     tensor: Tensor
     reduction: Reduction
     objectness: Tensor | None = None
+    named: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)
