@@ -14,6 +14,7 @@ ORDER = [
     "cli",
     "audit",
     "conversion",
+    "matlab",
     "metrics",
     "verify",
     "look",

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxcam import names
 from onnxcam.compose import MapPlan, Plan
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
@@ -100,6 +101,7 @@ class Runner:
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
+        self._check_values(found, inputs or len(batch))
         for target in targets:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
@@ -114,6 +116,20 @@ class Runner:
             ]
             for n, prepared in enumerate(batch)
         ]
+
+    def _check_values(self, found: Mapping[str, Array], inputs: int) -> None:
+        """Check that a target is one number for each input, where only a run tells.
+
+        Raises:
+            UsageError: It is not.
+        """
+        values = found.get(names.VALUE)
+        if values is not None and len(values) != inputs:
+            raise UsageError(
+                f"the target ({self.plan.target.quantity}) gave {len(values)} numbers for {inputs} "
+                f"input{'s' * (inputs != 1)}: it must be one for each",
+                "keep the axis of the inputs, as y[:, 208] does",
+            )
 
     def _explanation(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, is_tensor, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_float, is_tensor, shape_of
 from onnxcam.targets.target import Outputs, Target
 
 _EMITTER = "op"  # the name of the first parameter of a function that writes nodes itself
@@ -65,7 +65,7 @@ class Function(Target):
         """
         assert self.function is not None
         tensors = self._tensors(outputs)
-        if _writes_nodes(self.function):
+        if writes_nodes(self.function):
             value = _written(self.function(op, *tensors))
         else:
             value = _traced(self.function, op, tensors)
@@ -82,7 +82,7 @@ class Function(Target):
         return [outputs.named(name) for name in self.of]
 
 
-def _writes_nodes(function: Callable[..., Any]) -> bool:
+def writes_nodes(function: Callable[..., Any]) -> bool:
     """Tell whether a function takes an emitter first."""
     try:
         names = list(inspect.signature(function).parameters)
@@ -145,14 +145,21 @@ def _row(op: Emitter, value: Tensor, outputs: Outputs) -> Tensor:
             f"the target's function is of {dtype_of(value)}, which has no gradient",
             "return reals: a comparison has none, a product with one has",
         )
-    fits = shape is None or (len(shape) == 1 and (shape[0] == batch or shape[0] is None))
-    if not (fits or (shape is not None and len(shape) == 1 and isinstance(shape[0], str))):
+    fits = shape is None or (len(shape) == 1 and _may_be(shape[0], batch))
+    if not fits:
         raise UsageError(
             f"the target's function has the shape {list(shape or ())}: it must be one number "
             f"for each input, [{batch or 'N'}]; it was given {_shapes(outputs)}",
             "take a part, as y[:, 208], or reduce the other axes, as y.sum(axis=1)",
         )
     return value
+
+
+def _may_be(size: Dim, batch: Dim) -> bool:
+    """Tell whether a size may be that of the batch; a run says whether it is."""
+    if isinstance(size, int):
+        return size == (batch if isinstance(batch, int) else 1)
+    return True
 
 
 def _shapes(outputs: Outputs) -> str:

@@ -215,6 +215,13 @@ def test_a_converted_model_explains_a_function() -> None:
     np.testing.assert_allclose(found[:, 0], [e.map for e in want], rtol=1e-4, atol=1e-5)
 
 
+def test_one_number_for_several_inputs_is_refused_when_it_shows() -> None:
+    explainer = Explainer(nets.cnn(), device="cpu", threads=1)
+    assert explainer(CNN[:1], target=lambda y: y[:1, 0]).map.any()
+    with pytest.raises(UsageError, match="gave 1 numbers for 3 inputs"):
+        explainer(list(CNN[:, None]), target=lambda y: y[:1, 0])
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "of all classes": (lambda y: y, r"has the shape \['N', 3\].*\[N\]"),
     "of one input": (lambda y: y[0], r"has the shape \[3\].*\[N\]"),
