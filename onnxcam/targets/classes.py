@@ -55,7 +55,7 @@ class Probability(Target):
             UsageError: The scores are no logits or probabilities of classes.
         """
         kind = outputs.reduction
-        _check_probability(kind, shape_of(outputs.scores))
+        check_probability(kind, shape_of(outputs.scores))
         if kind.kind == "probabilities":
             return picked(op, outputs.scores, index)
         if kind.final == "Sigmoid":
@@ -174,7 +174,12 @@ def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
     return op.Where(op.Greater(own, 0.5), op.const(np.array(-np.inf, kind)), scores)
 
 
-def _check_probability(reduction: Reduction, shape: Sequence[object] | None) -> None:
+def check_probability(reduction: Reduction, shape: Sequence[object] | None) -> None:
+    """Check that scores have probabilities.
+
+    Raises:
+        UsageError: They are no logits or probabilities of classes.
+    """
     problem = ""
     if reduction.positions:
         problem = "they are sums over positions"

@@ -81,6 +81,21 @@ class Target(ABC):
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity
 
+    def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
+        """Return the class of each input that is taken where a call names none, int64 [N, 1].
+
+        None for the one with the highest score, or of a detector's best finding.
+        """
+        return None
+
+    def referred(self, scores: Callable[[Any], Any]) -> Target:
+        """Return the target with the scores of the input that it refers to; itself without one.
+
+        Args:
+            scores: Returns the scores [C] of an input, as an Explainer takes it.
+        """
+        return self
+
     def described(self, labels: Sequence[str] | None) -> str:
         """Return the quantity in words, with the names of classes where they are known."""
         return self.quantity

@@ -94,11 +94,11 @@ class Elementwise(Base):
         return self._two("Sub", a, self._two("Mul", self.floor_divide(a, b), b))
 
     def positive(self, x: Any, /) -> TracedArray:
-        """X, as it is."""
+        """The array as it is."""
         return self.array(x)
 
     def square(self, x: Any, /) -> TracedArray:
-        """X squared."""
+        """The square."""
         return self._two("Mul", x, x)
 
     def expm1(self, x: Any, /) -> TracedArray:
@@ -133,13 +133,13 @@ class Elementwise(Base):
         return self.logical_not(bad)
 
     def trunc(self, x: Any, /) -> TracedArray:
-        """X without what is behind the point."""
+        """The values without what is behind the point."""
         values = self.floating(x)
         size = self._reals("Floor", self._numbers("Abs", values))
         return self._two("Mul", self._numbers("Sign", values), size)
 
     def clip(self, x: Any, /, min: Any = None, max: Any = None) -> TracedArray:
-        """X, but not below one bound nor above another."""
+        """The values, but not below one bound nor above another."""
         found = self.array(x)
         found = found if min is None else self._two("Max", found, min)
         return found if max is None else self._two("Min", found, max)
@@ -159,7 +159,7 @@ class Elementwise(Base):
         return self.wrap(self.op.LogSoftmax(found.tensor, axis=self.axis(found, axis)))
 
     def astype(self, x: Any, dtype: Any, /, *, copy: bool = True) -> TracedArray:
-        """X in another dtype."""
+        """The array in another dtype."""
         return self.cast(self.array(x), np.dtype(dtype))
 
     def result_type(self, *values: Any) -> np.dtype[Any]:
