@@ -25,6 +25,7 @@ from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.options import Options
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
@@ -98,7 +99,7 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
-    @bounded("the model cannot be explained")
+    @answered_for("the model cannot be explained")
     def __init__(
         self,
         model: Source,

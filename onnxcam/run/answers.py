@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from onnxcam.errors import OnnxcamError, bounded
+from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import Description, Prepared
 from onnxcam.inputs.tensor import is_picture
 from onnxcam.output.explanation import Explanation
@@ -17,6 +17,7 @@ from onnxcam.run.asking import Asking, Pairs
 from onnxcam.run.engine import Engine
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of, in_groups, joined
+from onnxcam.run.refusal import answering
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Named: TypeAlias = dict[str, Explanation]
@@ -93,9 +94,9 @@ class Answers:
         each = [p for part in parts for p in part]
         wanted = {id(p): pairs for p, pairs in zip(each, targets, strict=True)}
 
-        @bounded("the model cannot be explained")
         def run(batch: Sequence[Prepared]) -> list[Any]:
-            rows = self.engine.run(batch, [wanted[id(p)] for p in batch], self.labels())
+            with answering("the model cannot be explained", self.engine.model):
+                rows = self.engine.run(batch, [wanted[id(p)] for p in batch], self.labels())
             return rows if self.asked.listed else [row[0] for row in rows]
 
         found = in_groups(each, run, self._most, self.feeds.alike)
