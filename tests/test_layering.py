@@ -15,6 +15,7 @@ ORDER = [
     "cli",
     "audit",
     "conversion",
+    "matlab",
     "verify",
     "look",
     "explain",
