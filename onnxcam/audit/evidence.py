@@ -16,7 +16,9 @@ from onnxcam.model.external import Beside
 from onnxcam.model.stream import parse
 from onnxcam.version import __version__
 
-_PACKAGES = "onnxruntime onnxruntime-gpu onnx numpy pillow scipy scikit-image scikit-learn pyarrow".split()
+_PACKAGES = (
+    "onnxruntime onnxruntime-gpu onnx numpy pillow scipy scikit-image scikit-learn pyarrow".split()
+)
 NOT_SHOWN = (
     "A map says where the score of one class comes from by one method, not how the model decides; "
     "what each method claims and where its limits are stands with the methods.",
@@ -24,7 +26,7 @@ NOT_SHOWN = (
     "slices that were named, or of the system that the model is part of.",
     "Intervals are of drawing other samples of the same kind; they do not cover wrong labels, "
     "boxes or masks.",
-    "A limit that passes was kept; it was chosen by a person, and is not shown to be the right one.",
+    "A limit that passes was kept; a person chose it, and nothing shows that it is the right one.",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from onnxcam.audit.compare.diverging import divergence_of
 from onnxcam.audit.data import Listing
 from onnxcam.audit.job import Job
 from onnxcam.audit.log import RunLog
+from onnxcam.audit.page import write_report
 from onnxcam.audit.policy import Policy
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Verdict, judge
@@ -57,12 +58,14 @@ def finish(
             "figures": results.figures(found),
             "divergence": divergence_of(worker, listing.samples),
             "trust": [],
+            "conflicts": [],
         },
     )
     verdict = judge(policy, found)
     write(folder / "verdict.json", {"policy": policy.name, **verdict.as_dict()})
     RunLog(folder).add("judged", result=verdict.result)
-    bundle.close(folder)
+    bundle.write_all(folder)
+    write_report(folder)
     return verdict, counts
 
 

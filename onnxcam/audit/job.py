@@ -51,7 +51,9 @@ class Job:
         """
         try:
             said = json.loads(place.read_text(encoding="utf-8"))
-            lists: dict[str, Any] = {k: tuple(said.pop(k)) for k in ("models", "methods", "metrics")}
+            lists: dict[str, Any] = {
+                k: tuple(said.pop(k)) for k in ("models", "methods", "metrics")
+            }
             return cls(**lists, **said)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{place} is no audit's job ({error})", "is the folder one?") from None

@@ -65,6 +65,7 @@ border_share      number   share of the positive part in the outer tenth along e
 corner_share      number   the same in that of the four corners (a quarter of each edge) with most
 diagnosis         texts    what looks wrong with the explanation, in words
 faithfulness      numbers  metrics of how true the map is to the model: name -> value
+box               floats   x0, y0, x1, y1: the part of the picture that the model saw, in its pixels
 provider          text     where it ran
 gradient          text     how true the gradient is
 seconds           number   of running the model, a sample's part of its batch
@@ -124,6 +125,7 @@ def schema(columns: tuple[Column, ...]) -> Any:
         "texts": pa.list_(pa.string()),
         "groups": pa.map_(pa.string(), pa.string()),
         "numbers": pa.map_(pa.string(), pa.float64()),
+        "floats": pa.list_(pa.float64()),
         "shape": pa.list_(pa.int32()),
         "halves": pa.list_(pa.float16()),
     }

@@ -68,12 +68,13 @@ def worst(found: Tables, count: int = 24) -> list[Row]:
     pairs = [p for p in of_method(found["pairs"]) if p.get("compared_class") is not None
              or p.get("spearman") is not None]  # fmt: skip
     if found["pairs"]:
-        return sorted(pairs, key=_pair_order)[:count]
+        return sorted(pairs, key=pair_order)[:count]
     records = [r for r in of_method(found["records"]) if r.get("error") is None]
     return sorted(records, key=_record_order)[:count]
 
 
-def _pair_order(row: Row) -> tuple[int, float]:
+def pair_order(row: Row) -> tuple[int, float]:
+    """Return what pairs are sorted by, so that the worst comes first; see :func:`worst`."""
     kind = 0 if row.get("explanation_flip") else 1 if row.get("flipped") else 2
     return kind, row["spearman"] if row.get("spearman") is not None else 1.0
 

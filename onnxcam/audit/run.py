@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from onnxcam import methods as all_methods
 from onnxcam.audit import evidence
@@ -21,18 +21,19 @@ from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Verdict
 from onnxcam.audit.work import local
 from onnxcam.audit.work.child import JOB, SAMPLES
-from onnxcam.audit.work.chunks import work_off
+from onnxcam.audit.work.chunks import BATCH, work_off
 from onnxcam.audit.work.faithful import checked
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import OnnxcamError, UsageError, bounded, json_text
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
 
-Path_: TypeAlias = "str | os.PathLike[str]"
+Place: TypeAlias = "str | os.PathLike[str]"
 Engine: TypeAlias = Literal["local", "here", "ray"]
 Progress: TypeAlias = Callable[[int, int], None]
 POLICY = "policy.toml"
 _LOG = "run.jsonl"
+_OF_DATA = ("data_format", "boxes", "masks", "slices", "sample", "seed")
 
 
 @dataclass(frozen=True)
@@ -50,36 +51,58 @@ class Audit:
     counts: Mapping[str, Any]
 
 
+class Options(TypedDict, total=False):
+    """The options of an audit that say what of the data is taken, and how models are explained.
+
+    Attributes:
+        data_format: The form of the data; None finds it.
+        boxes: COCO's JSON or a folder of VOC's XML with the objects of the samples.
+        masks: A folder of masks.
+        slices: Columns of the data that make groups.
+        sample: How many samples are drawn; None takes all.
+        seed: Of that draw, and of methods with random numbers.
+        labels: Names of the classes; this and the rest as for :class:`onnxcam.Explainer`.
+        preprocess: See there; of both models.
+        baseline_preprocess: What differs for the baseline.
+        feature_layer: See there.
+        reduction_layer: See there.
+        parameters: See there.
+        device: See there.
+    """
+
+    data_format: str | None
+    boxes: Place | None
+    masks: Place | None
+    slices: Sequence[str]
+    sample: int | None
+    seed: int
+    labels: Place | None
+    preprocess: str | None
+    baseline_preprocess: str | None
+    feature_layer: str | None
+    reduction_layer: str | None
+    parameters: Mapping[str, Any] | None
+    device: str
+
+
 @bounded("the audit fails")
 def run(
-    model: Path_,
-    data: Path_,
-    output: Path_,
+    model: Place,
+    data: Place,
+    output: Place,
     *,
-    baseline: Path_ | None = None,
+    baseline: Place | None = None,
     method: str | Sequence[str] = "gradcam",
     metrics: Sequence[str] = (),
-    policy: Path_ | None = None,
-    data_format: str | None = None,
-    boxes: Path_ | None = None,
-    masks: Path_ | None = None,
-    slices: Sequence[str] = (),
-    sample: int | None = None,
-    seed: int = 0,
+    policy: Place | None = None,
     engine: Engine = "local",
     address: str | None = None,
     workers: int = 2,
     resume: bool = False,
     keep_maps: bool = True,
     trust: int = 16,
-    labels: Path_ | None = None,
-    preprocess: str | None = None,
-    baseline_preprocess: str | None = None,
-    feature_layer: str | None = None,
-    reduction_layer: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    device: str = "auto",
     progress: Progress = lambda *_: None,
+    **options: Unpack[Options],
 ) -> Audit:
     """Audit a model on a data set, alone or beside another one, and leave the evidence.
 
@@ -93,12 +116,6 @@ def run(
         metrics: Names of metrics of faithfulness; each runs the model many times a sample.
         policy: A TOML file, or a ready policy's name; None takes "first-release" for one model
             and "quantised-build" for two.
-        data_format: The form of ``data``; None finds it.
-        boxes: COCO's JSON or a folder of VOC's XML with the objects of the samples.
-        masks: A folder of masks.
-        slices: Columns of ``data`` that make groups.
-        sample: How many samples are drawn; None takes all.
-        seed: Of that draw, and of methods with random numbers.
         engine: "local" (a child process, which may crash), "here" (this process), or "ray".
         address: Of a Ray cluster; None starts one here.
         workers: Of the ray engine.
@@ -106,15 +123,8 @@ def run(
         keep_maps: Whether the maps are written.
         trust: Samples that the audit itself is checked on (weights made random, a second method);
             0 leaves that out.
-        labels: Names of the classes; preprocess, feature_layer, reduction_layer, parameters,
-            device: as for :class:`onnxcam.Explainer`, of both models.
-        preprocess: See there.
-        baseline_preprocess: What differs for the baseline.
-        feature_layer: See there.
-        reduction_layer: See there.
-        parameters: See there.
-        device: See there.
         progress: Told how many samples are done, of how many.
+        options: See :class:`Options`.
 
     Returns:
         The verdict and where everything lies.
@@ -125,37 +135,48 @@ def run(
     """
     needed("pyarrow", "the records of an audit")
     needed("scipy", "the intervals of an audit")
+    names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
+    for name in names:
+        all_methods.find(name)
+    checked(metrics)
+    chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
+    files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
+    said = {k: v for k, v in options.items() if k not in _OF_DATA}
+    theirs = {"preprocess": said.pop("baseline_preprocess", None)}
+    said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
+    facts = _facts(files, listing, chosen)
+    job = Job(
+        tuple(files), tuple(names), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        facts=facts,
+    )  # fmt: skip
     folder = Path(output)
+    with _begun(folder, job, listing, chosen, resume) as log:
+        _work(folder, job, listing, (engine, address, workers), progress)
+        log.add("worked off")
+        verdict, counts = finish(folder, job, listing, chosen, trust)
+    return Audit(folder, verdict, counts)
+
+
+def _policy(policy: Place | None, baseline: Place | None) -> Policy:
     default = "first-release" if baseline is None else "quantised-build"
     chosen = read_policy(os.fspath(policy) if policy is not None else default)
     if chosen.needs_baseline and baseline is None:
         raise UsageError(
             f"the policy {chosen.name!r} compares two models", "give the other one as `baseline`"
         )
-    names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
-    for name in names:
-        all_methods.find(name)
-    checked(metrics)
-    listing = open_data(
-        Path(data), form=data_format, slices=slices, selection=Selection(sample, seed),
-        boxes=None if boxes is None else Path(boxes), masks=None if masks is None else Path(masks),
-    )  # fmt: skip
-    options = {
-        "labels": labels, "preprocess": preprocess, "feature_layer": feature_layer,
-        "reduction_layer": reduction_layer, "parameters": parameters, "device": device,
-        "seed": seed, "batch_size": 16,
-    }  # fmt: skip
-    files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
-    job = Job(
-        tuple(files), tuple(names), tuple(metrics), _plain(options),
-        _plain({"preprocess": baseline_preprocess}), keep_maps,
-        facts=_facts(files, listing, chosen),
-    )  # fmt: skip
-    with _begun(folder, job, listing, chosen, resume) as log:
-        _work(folder, job, listing, (engine, address, workers), progress)
-        log.add("worked off")
-        verdict, counts = finish(folder, job, listing, chosen, trust)
-    return Audit(folder, verdict, counts)
+    return chosen
+
+
+def _listing(data: Path, options: Options) -> Listing:
+    boxes, masks = options.get("boxes"), options.get("masks")
+    return open_data(
+        data,
+        form=options.get("data_format"),
+        slices=options.get("slices", ()),
+        selection=Selection(options.get("sample"), options.get("seed", 0)),
+        boxes=None if boxes is None else Path(boxes),
+        masks=None if masks is None else Path(masks),
+    )
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +218,9 @@ def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: boo
     try:
         (folder / "data").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OnnxcamError(f"{folder} cannot be made ({error.strerror})", "choose another") from None
+        raise OnnxcamError(
+            f"{folder} cannot be made ({error.strerror})", "choose another"
+        ) from None
     with _held(folder / _LOG):
         log = RunLog(folder)
         if not there:

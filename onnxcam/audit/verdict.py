@@ -124,9 +124,7 @@ def _missing(limit: Limit, tables: Tables) -> str | None:
     return None
 
 
-def _per(
-    policy: Policy, limit: Limit, per: str, tables: Tables
-) -> tuple[list[Finding], list[str]]:
+def _per(policy: Policy, limit: Limit, per: str, tables: Tables) -> tuple[list[Finding], list[str]]:
     measure = measures.find(limit.measure)
     assert measure is not None, "the policy was checked"
     rows = of_method(tables.get(measure.table, ()), limit.method)
@@ -171,6 +169,6 @@ def _finding(
             result = "fail"
     return Finding(
         limit.words, limit.measure, per, group, result,
-        made and made.value, made and made.low, made and made.high,
-        made.count if made else 0, confidence, limit.low, limit.high,
+        *((made.value, made.low, made.high, made.count) if made else (None, None, None, 0)),
+        confidence, limit.low, limit.high,
     )  # fmt: skip

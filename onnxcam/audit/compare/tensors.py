@@ -23,6 +23,7 @@ _SAME = 120.0  # dB that stand for no difference at all
 _ALIKE = 0.5  # correlation below which two tensors are not matched by their values
 _MOST = 400  # tensors of a model that are looked at
 _FEW = 0.3  # share of matches by name below which values are asked
+_BROKEN = 0.15  # fall of the correlation, or change of the factor, that no rounding makes at once
 _CLOSE = 0.05  # of the signal, within which a difference is called a factor or a shift
 
 
@@ -69,8 +70,11 @@ class Divergence:
 
 
 def divergence(
-    model: Model, baseline: Model, inputs: Sequence[tuple[Prepared, Prepared]], names: tuple[str, str]
-) -> Divergence:  # fmt: skip
+    model: Model,
+    baseline: Model,
+    inputs: Sequence[tuple[Prepared, Prepared]],
+    names: tuple[str, str],
+) -> Divergence:
     """Run two models on the same samples and compare what is between their inputs and outputs.
 
     Args:
@@ -99,22 +103,42 @@ def _values(model: Model, name: str, inputs: Sequence[Prepared]) -> dict[str, li
     floats = [n for n in made if typed.get(n) in (1, 10, 11)]  # float, half, double
     step = max(1, -(-len(floats) // _MOST))
     wanted = list(dict.fromkeys([*floats[::step], *floats[-1:]]))
-    session = Session(exposed(model, wanted), optimise=False)
+    rounded = _rounded(model)
+    shown = [rounded.get(n, n) for n in wanted]
+    session = Session(exposed(model, shown), optimise=False)
     found: dict[str, list[Array]] = {n: [] for n in wanted}
     for each in inputs:
         feeds = {name: each.tensor, **each.others}
-        for key, value in zip(wanted, session.run(feeds, wanted), strict=True):
+        for key, value in zip(wanted, session.run(feeds, shown), strict=True):
             found[key].append(np.asarray(value, np.float32))
     return {n: v for n, v in found.items() if v and v[0].size > 1}
+
+
+def _rounded(model: Model) -> dict[str, str]:
+    """Return tensors that are only quantised, with the tensor in which they are floats again.
+
+    A build in 8 bits leaves activations such as Clip to the range of what it rounds to: before
+    the rounding the tensor of that name is another one.
+    """
+    takers: dict[str, list[Any]] = {}
+    for node in model.light.graph.node:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    found = {}
+    for name, nodes in takers.items():
+        if all(n.op_type == "QuantizeLinear" and n.input[0] == name for n in nodes):
+            back = [t for n in nodes for t in takers.get(n.output[0], ())]
+            floats = [t.output[0] for t in back if t.op_type == "DequantizeLinear"]
+            if floats:
+                found[name] = floats[0]
+    return found
 
 
 def matches(
     new: Mapping[str, list[Array]], old: Mapping[str, list[Array]]
 ) -> list[tuple[str, str, str]]:
     """Return the tensors that belong together: names in the model and the baseline, and how."""
-    named = [
-        (n, n, "name") for n in new if n in old and new[n][0].size == old[n][0].size
-    ]
+    named = [(n, n, "name") for n in new if n in old and new[n][0].size == old[n][0].size]
     if len(named) >= max(1, _FEW * min(len(new), len(old))):
         return named
     return _by_values(new, old)
@@ -160,9 +184,7 @@ def _like(values: list[Array], other: list[Array]) -> list[Array]:
     return [v.reshape(o.shape) for v, o in zip(values, other, strict=True)]
 
 
-def _step(
-    name: str, other: str, op: str, how: str, new: list[Array], old: list[Array]
-) -> Step:
+def _step(name: str, other: str, op: str, how: str, new: list[Array], old: list[Array]) -> Step:
     a = np.concatenate([v.ravel() for v in new]).astype(np.float64)
     b = np.concatenate([v.ravel() for v in old]).astype(np.float64)
     signal, noise = float(b @ b), float(((a - b) ** 2).sum())
@@ -181,9 +203,14 @@ def _correlation(a: Array, b: Array) -> float:
 
 
 def _first(steps: Sequence[Step]) -> tuple[int | None, str]:
-    """Return the place where most is lost: the largest fall below all that came before."""
+    """Return the place where most is lost, and what is seen there.
+
+    It is the first tensor that is another one, or is multiplied, as none before it; where rounding
+    is all that happens it is the largest fall below all that came before.
+    """
     if not steps or min(s.sqnr for s in steps) >= _SAME:
         return None, "no tensor that was matched differs"
+    broken = _broken(steps)
     floor, worst, place = _SAME, 0.0, 0
     for k, step in enumerate(steps):
         # A loss from very good to good is that of rounding: above 40 dB all is alike.
@@ -191,6 +218,7 @@ def _first(steps: Sequence[Step]) -> tuple[int | None, str]:
         if fall > worst:
             worst, place = fall, k
         floor = min(floor, step.sqnr)
+    place, worst = (place, worst) if broken is None else (broken, 1.0)
     step = steps[place]
     before = min((s.sqnr for s in steps[:place]), default=_SAME)
     if worst <= 0:
@@ -198,6 +226,17 @@ def _first(steps: Sequence[Step]) -> tuple[int | None, str]:
     name = step.model if step.model == step.baseline else f"{step.model} ({step.baseline})"
     said = f"{name}, made by {step.op}, has {step.sqnr:.1f} dB; before it {before:.1f} dB or more"
     return place, f"{said}. {_kind(step)}"
+
+
+def _broken(steps: Sequence[Step]) -> int | None:
+    """Return the first tensor that differs in kind from all before it, None where none does."""
+    alike, moved = 1.0, 0.0
+    for k, step in enumerate(steps):
+        change = abs(step.factor - 1)
+        if alike - step.correlation > _BROKEN or change - moved > _BROKEN:
+            return k
+        alike, moved = min(alike, step.correlation), max(moved, change)
+    return None
 
 
 def _kind(step: Step) -> str:

@@ -8,11 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.audit.job import NAMES, Job
+from onnxcam.audit.seeing import seen
 from onnxcam.audit.truth import Truth
+from onnxcam.audit.work.ready import Ready
 from onnxcam.errors import OnnxcamError
 from onnxcam.explain import Explainer
 from onnxcam.inputs import Prepared
 from onnxcam.output.explanation import Explanation
+from onnxcam.output.render import overlay
 from onnxcam.output.upsample import upsample
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -76,6 +79,35 @@ class Subject:
         for _, result in self.explainer.stream(given, target):
             found.append(result[0] if isinstance(result, list) else result)
         return found
+
+    def overlay(
+        self, ready: Ready, method: str, index: int | None, size: int = 224
+    ) -> Array | None:
+        """Return what the model saw of a picture with the map of a class over it.
+
+        Args:
+            ready: The sample.
+            method: Name of the method.
+            index: The class; None takes the top class.
+            size: Pixels along the longer edge of what is returned.
+
+        Returns:
+            uint8 [H, W, 3]; None where there is no picture or no map.
+        """
+        prepared = ready.input_of(self.name)
+        if isinstance(prepared, OnnxcamError):
+            return None
+        found = self.explain([prepared], index)[0]
+        if isinstance(found, OnnxcamError) or found[method].raw_map.ndim != 2:
+            return None
+        box = prepared.box
+        whole = prepared.picture
+        picture = None if whole is None or box is None else seen(whole, box, size)
+        return (
+            None
+            if picture is None
+            else overlay(picture, found[method].raw_map, signed=found[method].signed)
+        )
 
     @property
     def by_probability(self) -> bool:

@@ -148,6 +148,7 @@ def _said(
         "target_label": explanation.label,
         "score": finite(scores.max() if subject.by_probability else explanation.score),
         "diagnosis": [plain(each) for each in explanation.diagnosis],
+        "box": _box(ready, subject.name),
         "provider": explanation.provider,
         "gradient": explanation.gradient,
         **summary(values, _object(ready, subject.name, values.shape)),
@@ -173,6 +174,11 @@ def _object(ready: Ready, name: str, shape: tuple[int, ...]) -> Array | None:
     if isinstance(prepared, OnnxcamError) or prepared.box is None:
         return None
     return in_view(loaded.mask, prepared.box, (shape[0], shape[1]))
+
+
+def _box(ready: Ready, name: str) -> list[float] | None:
+    prepared = ready.input_of(name)
+    return list(prepared.box) if isinstance(prepared, Prepared) and prepared.box else None
 
 
 def _map(ready: Ready, name: str, method: str, explanation: Explanation) -> Row:
