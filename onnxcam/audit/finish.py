@@ -13,7 +13,9 @@ from onnxcam.audit.log import RunLog
 from onnxcam.audit.page import write_report
 from onnxcam.audit.policy import Policy
 from onnxcam.audit.store import Store
-from onnxcam.audit.verdict import Verdict, judge
+from onnxcam.audit.trust import check
+from onnxcam.audit.verdict import Verdict, judge, of_method
+from onnxcam.audit.where import where
 from onnxcam.audit.work.subject import metadata
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import json_text
@@ -51,17 +53,20 @@ def finish(
         },
     )
     counts = results.counts(found)
+    found["trust"], conflicts = check(job, listing.samples, trust, policy.seed)
+    store = Store(folder, job.chunk)
     write(
         folder / "results.json",
         {
             "counts": counts,
             "figures": results.figures(found),
             "divergence": divergence_of(worker, listing.samples),
-            "trust": [],
-            "conflicts": [],
+            "where": where(store, of_method(found["records"]), job.methods[0]),
+            "trust": found["trust"],
+            "conflicts": conflicts,
         },
     )
-    verdict = judge(policy, found)
+    verdict = judge(policy, found, conflicts)
     write(folder / "verdict.json", {"policy": policy.name, **verdict.as_dict()})
     RunLog(folder).add("judged", result=verdict.result)
     bundle.write_all(folder)

@@ -132,8 +132,8 @@ def _per(policy: Policy, limit: Limit, per: str, tables: Tables) -> tuple[list[F
     least = limit.minimum if per != "overall" else 1
     judged = {g: c for g, c in columns.items() if len(c) >= least}
     skipped = []
-    if len(judged) < len(columns):
-        kind = {"class": "classes", "slice": "slices", "overall": "whole"}[per]
+    if len(judged) < len(columns) and per != "overall":
+        kind = {"class": "classes", "slice": "slices"}[per]
         skipped.append(
             f"{limit.words}: {len(columns) - len(judged)} of {len(columns)} {kind} have fewer than "
             f"{least} samples that say something"
@@ -161,14 +161,18 @@ def _finding(
 ) -> Finding:
     result: Result = "not enough data"
     if made is not None and made.count >= limit.minimum:
-        low = -float("inf") if limit.low is None else limit.low
-        high = float("inf") if limit.high is None else limit.high
-        if made.low >= low and made.high <= high:
+        least = -float("inf") if limit.low is None else limit.low
+        most = float("inf") if limit.high is None else limit.high
+        if made.low >= least and made.high <= most:
             result = "pass"
-        elif made.high < low or made.low > high:
+        elif made.high < least or made.low > most:
             result = "fail"
+    value, low, high, count = _parts(made)
     return Finding(
-        limit.words, limit.measure, per, group, result,
-        *((made.value, made.low, made.high, made.count) if made else (None, None, None, 0)),
-        confidence, limit.low, limit.high,
+        limit.words, limit.measure, per, group, result, value, low, high, count, confidence,
+        limit.low, limit.high,
     )  # fmt: skip
+
+
+def _parts(made: Estimate | None) -> tuple[float | None, float | None, float | None, int]:
+    return (None, None, None, 0) if made is None else (made.value, made.low, made.high, made.count)

@@ -38,7 +38,7 @@ def bar(finding: Mapping[str, Any]) -> str:
     span = (high - low) or 1
 
     def x(value: float) -> float:
-        return 4 + 152 * (value - low) / span
+        return float(4 + 152 * (value - low) / span)
 
     left = x(low if finding["least"] is None else finding["least"])
     right = x(high if finding["most"] is None else finding["most"])

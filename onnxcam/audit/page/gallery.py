@@ -61,12 +61,12 @@ def _pictures(
         if picture is None:
             continue
         planes[model] = plane
-        found["picture"] = found["picture"] or _uri(picture)
-        found[model] = _uri(overlay(picture, plane, signed=bool(plane.min() < 0)))
+        found["picture"] = found["picture"] or uri(picture)
+        found[model] = uri(overlay(picture, plane, signed=bool(plane.min() < 0)))
         last = picture
     if len(planes) == 2 and planes["model"].shape == planes["baseline"].shape:
         a, b = (p / (np.abs(p).max() or 1) for p in (planes["model"], planes["baseline"]))
-        found["change"] = _uri(overlay(last, a - b, signed=True, limits=(-1.0, 1.0)))
+        found["change"] = uri(overlay(last, a - b, signed=True, limits=(-1.0, 1.0)))
     return found
 
 
@@ -85,5 +85,6 @@ def _seen(sample: Sample, record: Row) -> Array | None:
     return None if plane is None else scaled(plane, _SIZE)
 
 
-def _uri(picture: Array) -> str:
+def uri(picture: Array) -> str:
+    """Return a picture, uint8 [H, W, 3], as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture)).decode()}"

@@ -14,6 +14,7 @@ from onnxcam.audit.job import NAMES, Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.page import charts
 from onnxcam.audit.page.gallery import cases
+from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import of_method
@@ -52,7 +53,7 @@ def page(folder: Path) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: plain(value) if isinstance(value, str) else value,
+        finalize=lambda value: plain(value) if type(value) is str else value,
     )
     environment.filters |= {
         "number": charts.number, "percent": charts.percent, "short": charts.short,
@@ -93,6 +94,8 @@ def _content(folder: Path) -> dict[str, Any]:
         "methods": job.methods,
         "has_baseline": len(job.models) > 1,
         "cases": cases(store, samples_in(folder), worst, job.methods[0]),
+        "looks": looks(said["results"]["where"]),
+        "flags": flags(said["results"]["where"]),
         "rows": rows[:_ROWS],
         "all_rows": len(rows),
         "pairs": of_method(found["pairs"]),

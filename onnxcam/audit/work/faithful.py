@@ -33,15 +33,15 @@ def measured(names: Sequence[str], explanation: Explanation, subject: Subject) -
     found: dict[str, float] = {}
     for name in names:
         try:
-            value = metrics.find(name).measure(explanation, _predictor(subject), batch_size=_BATCH)
+            value = metrics.find(name).measure(explanation, predictor(subject), batch_size=_BATCH)
         except OnnxcamError as error:
             return {"faithfulness": found, "diagnosis": [*explanation.diagnosis, error.message]}
         found[name] = float(value)
     return {"faithfulness": found} if names else {}
 
 
-def _predictor(subject: Subject) -> Predict:
-    """Return what maps inputs [N, ...] to probabilities, or to scores where there are none."""
+def predictor(subject: Subject) -> Predict:
+    """Return what maps a model's inputs [N, ...] to probabilities: a softmax."""
     kept: dict[str, Any] = subject.explainer.model.findings
     if _PREDICTORS not in kept:
         model, catalog = subject.explainer.model, subject.explainer.catalog

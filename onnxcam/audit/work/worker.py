@@ -151,7 +151,7 @@ def _said(
         "box": _box(ready, subject.name),
         "provider": explanation.provider,
         "gradient": explanation.gradient,
-        **summary(values, _object(ready, subject.name, values.shape)),
+        **summary(values, object_of(ready, subject.name, values.shape)),
     }
     if subject.by_probability:
         top = int(np.argmax(scores))
@@ -167,7 +167,8 @@ def _said(
     return found
 
 
-def _object(ready: Ready, name: str, shape: tuple[int, ...]) -> Array | None:
+def object_of(ready: Ready, name: str, shape: tuple[int, ...]) -> Array | None:
+    """Return where the object is in a model's map of this shape, bool; None where nothing says."""
     prepared, loaded = ready.input_of(name), ready.loaded
     if loaded is None or loaded.mask is None or len(shape) != 2:
         return None
