@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.places import Place, place_of
@@ -56,7 +57,7 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
             a gradient is needed, or the score does not depend on it.
         UnsupportedOp: No gradient between the score and the input.
     """
-    draft = Draft(model)
+    draft = sized(model)
     op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
