@@ -23,6 +23,7 @@ from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.samples import sample_feeds
+from onnxcam.run.traced import sized
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
@@ -151,6 +152,7 @@ def convert(
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
     loaded = _unexplained(held(load(model, opset=opset), None, check=check))
+    loaded = sized(loaded, layers.Asked(reduction_layer, class_axis, input), None)
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
     catalog = _catalog(loaded, *wanted)
     said = _described(loaded, catalog, preprocess, labels)

@@ -30,6 +30,7 @@ from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
+from onnxcam.run.traced import sized
 from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -124,8 +125,8 @@ class Explainer(Generic[Result]):
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         kept = store() if cache else None
-        self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
+        self.model = sized(held(load(model), kept), said, kept)
         self._fed = analysed(self.model, said, kept).input
         said = asked(self.model, said, input_format, feature_format, feature_layer)
         self.catalog = analysed(self.model, said, kept)
