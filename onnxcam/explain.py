@@ -128,7 +128,7 @@ class Explainer(Generic[Result]):
         said = Asked(reduction_layer, class_axis, input)
         self.model = sized(held(load(model), kept), said, kept)
         self._fed = analysed(self.model, said, kept).input
-        said = asked(self.model, said, input_format, feature_format, feature_layer)
+        said = asked(self.model, said, input_format, feature_format, feature_layer, preprocess)
         self.catalog = analysed(self.model, said, kept)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)

@@ -24,8 +24,10 @@ from onnxcam.run.samples import Array, sample_feeds
 from onnxcam.run.session import Session
 from onnxcam.run.store import Store
 
-_RUNS = ({"batch": 2}, {"batch": 3}, {"batch": 2, "space": 96})
-_LARGER = ({"batch": 2, "space": 224}, {"batch": 3, "space": 224}, {"batch": 2, "space": 256})
+# Batch, extent of space, length of a text, of each run.
+_FREE = ((2, 64, 4), (3, 64, 4), (2, 96, 5)), ((2, 224, 4), (3, 224, 4), (2, 256, 5))
+_FIXED = (((1, 64, 1), (1, 64, 1)),)
+_COUNTING = ("Compress", "NonMaxSuppression", "NonZero", "Unique")  # as many as the values say
 _Sizes = dict[str, tuple[str, list[Dim]]]  # dtype and shape, by the name of the tensor
 
 
@@ -73,17 +75,36 @@ def _traced(model: Model) -> _Sizes:
     except (ModelError, InputError):
         return {}
     free = any(not isinstance(d, int) for p in model.inputs for d in p.shape or ())
-    for runs in (_RUNS, _LARGER) if free else (_RUNS[:1],):
+    for runs in _FREE if free else _FIXED:
         try:
-            feeds = [sample_feeds(model, **sizes) for sizes in runs]
-            values = [session.run(feed, names) for feed in feeds]
+            values = [session.run(feed, names) for feed in _feeds(model, runs)]
         except (ModelError, InputError):
             continue
-        batch = [sizes["batch"] for sizes in runs] if free else []
+        batch = [size for size, _, _ in runs] if free else []
         each = zip(names, zip(*values, strict=True), strict=True)
         found = ((name, _shape(arrays, batch, _symbol(model))) for name, arrays in each)
-        return {name: shape for name, shape in found if shape is not None}
+        counted = _counted(model.light)
+        return {
+            name: (shape[0], [None] * len(shape[1]) if name in counted else shape[1])
+            for name, shape in found
+            if shape is not None
+        }
     return {}
+
+
+def _feeds(model: Model, runs: Sequence[tuple[int, int, int]]) -> Iterable[dict[str, Array]]:
+    for seed, (batch, space, length) in enumerate(runs):
+        yield sample_feeds(model, seed=seed, batch=batch, space=space, length=length)
+
+
+def _counted(light: ModelProto) -> set[str]:
+    """Return the tensors whose sizes may depend on values: a run tells their ranks alone."""
+    found: set[str] = set()
+    for node in light.graph.node:
+        inside = bool(found) and any(a.type == a.GRAPH for a in node.attribute)  # it may read them
+        if node.op_type in _COUNTING or inside or not found.isdisjoint(node.input):
+            found.update(node.output)
+    return found
 
 
 def _unknown(light: ModelProto) -> Iterable[str]:
