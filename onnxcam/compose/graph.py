@@ -187,7 +187,7 @@ def _outputs(
     draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
 ) -> dict[str, Tensor]:
     op, plan = draft.op, slopes.plan
-    classes = chosen_classes(draft, slopes.score, plan)
+    classes = chosen_classes(draft, slopes.shown, plan)
     one = partial(_explained, slopes, maps)
     each = for_each(op, classes, plan.targets, one, direct=direct)
     found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}

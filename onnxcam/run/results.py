@@ -112,7 +112,7 @@ def explanation(
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -121,6 +121,12 @@ def explanation(
         value=found.value,
         standard_error=found.error,
     )
+
+
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
 
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
