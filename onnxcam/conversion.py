@@ -26,6 +26,7 @@ from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
+from onnxcam.run.traced import sized
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
@@ -153,9 +154,10 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = unexplained(held(load(model, opset=opset), None, check=check))
-    wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
-    catalog = _catalog(loaded, *wanted)
+    score = layers.Asked(reduction_layer, class_axis, input)
+    loaded = sized(unexplained(held(load(model, opset=opset), None, check=check)), score, None)
+    formats = input_format, feature_format, feature_layer, preprocess
+    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
     said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said)
@@ -258,18 +260,8 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(
-    model: Model,
-    reduction_layer: str | None,
-    class_axis: int | None,
-    input: str | None,
-    input_format: str | None,
-    feature_format: str | None,
-    feature_layer: str | Sequence[str] | None,
-) -> layers.Catalog:
+def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
-    score = layers.Asked(reduction_layer, class_axis, input)
-    asked = layers.asked(model, score, input_format, feature_format, feature_layer)
     catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)

@@ -31,6 +31,7 @@ from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
+from onnxcam.run.traced import sized
 from onnxcam.targets import Score, Wanted, fitting
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -126,10 +127,10 @@ class Explainer(Predicts, Generic[Result]):
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         kept = store() if cache else None
-        self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
+        self.model = sized(held(load(model), kept), said, kept)
         self._fed = analysed(self.model, said, kept).input
-        said = asked(self.model, said, input_format, feature_format, feature_layer)
+        said = asked(self.model, said, input_format, feature_format, feature_layer, preprocess)
         self.catalog = analysed(self.model, said, kept)
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
