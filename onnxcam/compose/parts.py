@@ -109,7 +109,7 @@ def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
 def _gradient(draft: Draft, scores: Slopes, wrt: Tensor) -> Tensor:
     """Return the gradient of the score of a class, which becomes an input."""
     op, plan = draft.op, scores.plan
-    classes = chosen_classes(draft, scores.score, plan)
+    classes = chosen_classes(draft, scores.shown, plan)
     index = op.Squeeze(classes, axes=[1])
     (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [wrt])
     if slope is None:

@@ -12,6 +12,7 @@ import numpy as np
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.biases import Biased, biased_layers
 from onnxcam.compose.head import Head, head_of
+from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
@@ -170,6 +171,12 @@ class Quantities:
         assert layout is not None and shape is not None, "input_size() raises before"
         return layout.extents(shape)
 
+    def spans(self, op: Emitter, method: GraphMethod | None = None) -> list[Edges | None]:
+        """Return where the cells of the map lie on the input; nothing for all of it."""
+        if (method or self.method).on_input:
+            return []
+        return laid(op, self.planned.feature.area, self.input_size())
+
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
         layout = self.catalog.input_layout
@@ -244,7 +251,8 @@ class Quantities:
         signed = self._map(op, index, method)
         raw = op.Relu(signed) if method.rectify else signed
         with op.scope(self.method.name):
-            large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear")
+            spans = self.spans(op, method)
+            large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear", spans)
             return op.cast(
                 self.place.as_channel(op, op.Squeeze(large, axes=[1])), self.place.tensor
             )

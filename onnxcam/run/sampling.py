@@ -126,14 +126,14 @@ class Sampler:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[int],
+        targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs, one after another.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Class indices; -1 is the top class.
+            targets: Class indices of each; -1 is the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -145,8 +145,8 @@ class Sampler:
             UsageError: There is no such class, or the model is not one for this method.
         """
         return [
-            [{self.name: e} for e in self._explained(prepared, targets, labels)]
-            for prepared in batch
+            [{self.name: e} for e in self._explained(prepared, classes, labels)]
+            for prepared, classes in zip(batch, targets, strict=True)
         ]
 
     def _explained(
@@ -166,6 +166,7 @@ class Sampler:
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *_noise(signed[k], error),
+                *self._misplaced,
             )
             facts = {name: float(values[k]) for name, values in estimate.facts.items()}
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
@@ -203,6 +204,14 @@ class Sampler:
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         return self.method.estimate(*values, **self.settings), probe
+
+    @property
+    def _misplaced(self) -> tuple[str, ...]:
+        """Return a warning where a layer that saw part of the input hides all of it."""
+        hides = Input in self.method.needs and Activation in self.method.needs
+        if not hides or self.feature.area is None:
+            return ()
+        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
 
     def _check_ranks(self, values: Mapping[Need, Any]) -> None:
         """Refuse to lay a feature layer over an input of another rank."""

@@ -96,7 +96,7 @@ def before_rule(op: Emitter, node: NodeView, dy: Tensor) -> Any:
     Raises:
         UnsupportedOp: Relevance goes another way here than through the first layers.
     """
-    (moving, *more) = node.route.moving(node.raw)
+    more = list(node.route.moving(node.raw))[1:]
     if not more and _depth(node) == 0:
         if has(node, Trait.ELEMENTWISE) or node.op_type == "BatchNormalization":
             return rules.handed_on(op, node, dy)
