@@ -14,7 +14,7 @@ from onnx import ModelProto
 from onnxcam.analysis.layers import Asked, asked
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
-from onnxcam.errors import OnnxcamError, UsageError, bounded
+from onnxcam.errors import OnnxcamError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
 from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import is_picture
@@ -25,11 +25,11 @@ from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of, in_groups, joined
-from onnxcam.run.options import Options
+from onnxcam.run.options import Options, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress, checked_seed
-from onnxcam.run.session import Device, Provider
+from onnxcam.run.sampling import Progress, checked_budget, checked_seed
+from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
@@ -69,6 +69,8 @@ class Explainer(Predicts, Generic[Result]):
             and of all runs (None where that is not known).
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
+        budget: The most runs of a method that runs the model many times, for one input: behind
+            them the map so far is taken, as on Ctrl-C, and says so; None for as many as it takes.
         cache: Keep what is written behind the model on disk, and take it from there; see
             :mod:`onnxcam.run.cache` for the place.
 
@@ -120,10 +122,10 @@ class Explainer(Predicts, Generic[Result]):
         progress: Progress | None = None,
         batch_size: int = 8,
         threads: int | None = None,
+        budget: int | None = None,
         cache: bool = True,
     ) -> None:
-        if upsampling not in ("bicubic", "nearest", "none"):
-            raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
+        self.upsampling, self.batch_size = checked_upsampling(upsampling), batch_size
         kept = store() if cache else None
         self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
@@ -133,23 +135,12 @@ class Explainer(Predicts, Generic[Result]):
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
-            kept, checked_seed(seed), batch_size, progress,
+            kept, checked_seed(seed), batch_size, progress, checked_budget(budget),
         )  # fmt: skip
         self._engine.of(Score())  # what cannot be explained shows now
-
-    @property
-    def gradient(self) -> str:
-        """How true the gradient is: "exact", or "straight-through (operators)"."""
-        return self._engine.of(Score())[0].gradient
-
-    @property
-    def provider(self) -> Provider:
-        """Where it runs and why."""
-        return self._engine.of(Score())[0].provider
 
     @property
     def input(self) -> ModelInput:

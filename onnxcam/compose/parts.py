@@ -15,11 +15,13 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, HeadScore, InputGradient
+from onnxcam.methods.needs import Activation, HeadProbability, HeadScore, InputGradient
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, TARGET, VALUE
+from onnxcam.targets import Score, Target
+from onnxcam.targets.target import scalar
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Parts:
     gradient: str
 
 
-def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) -> Parts:
+def parts(
+    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+) -> Parts:
     """Return what a method runs.
 
     Args:
@@ -50,6 +54,8 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
         catalog: Its layers.
         method: A method that runs the model many times.
         feature: The feature layer; the input for methods on the input.
+        target: What is explained; None for the score of a class. Any other becomes the output
+            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -57,21 +63,31 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
         UnsupportedOp: No gradient between the score and the input.
     """
     draft = Draft(model)
-    op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
+    plan = Plan(catalog, (), target or Score())
+    op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
-    slopes = InputGradient in method.needs
-    if slopes:
-        slope = _input_gradient(draft, scores)
+    slopes, explained = InputGradient in method.needs, SCORE
+    index = None
+    if slopes or not isinstance(plan.target, Score):
+        index = op.Squeeze(chosen_classes(draft, scores.score, plan), axes=[1])
+    if index is not None and not isinstance(plan.target, Score):
+        value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
+        draft.output(op.cast(value, np.float32), VALUE)
+        explained = VALUE
+    if index is not None and slopes:
+        slope = _input_gradient(draft, scores, index)
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
         draft.output(_features(op, place), FEATURE)
     whole = draft.finish()
     said = provenance(op) if slopes else "not used"
-    if HeadScore not in method.needs:
+    if not {HeadScore, HeadProbability} & {*method.needs}:
         return Parts(whole, None, said)
-    head = tail(whole, _channelled(draft, feature), SCORE)
+    head = tail(
+        whole, _channelled(draft, feature), explained, own=[TARGET] if explained == VALUE else ()
+    )
     shown = Draft(whole)
     fed = {port.name for port in whole.inputs}
     for name in (feature.name, *head.inputs):
@@ -102,12 +118,10 @@ def _features(op: Emitter, place: Place) -> Tensor:
     return op.cast(place.as_features(op, place.patches(op, place.tensor)), np.float32)
 
 
-def _input_gradient(draft: Draft, scores: Slopes) -> Tensor:
+def _input_gradient(draft: Draft, scores: Slopes, index: Tensor) -> Tensor:
     """Return the gradient of the score of a class, which becomes an input."""
     op, plan = draft.op, scores.plan
     source = place_of(draft, input_layer(plan.catalog))
-    classes = chosen_classes(draft, scores.score, plan)
-    index = op.Squeeze(classes, axes=[1])
     (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
     if slope is None:
         raise UsageError(

@@ -38,7 +38,7 @@ class Cost:
     Attributes:
         each: What a run costs: 1, or about 3 where it has a gradient.
         runs: Name of the parameter that says how many there are; "channels" for those of the
-            feature layer; "" for one run.
+            feature layer; "" for one run; else in words, what the input makes of it.
     """
 
     each: float = 1
@@ -54,7 +54,9 @@ class Cost:
         """Return how many runs there are; None where the channels are not known."""
         if self.runs == "channels":
             return channels
-        return int(settings[self.runs]) if self.runs else 1
+        if not self.runs:
+            return 1
+        return int(settings[self.runs]) if self.runs in settings else None
 
 
 _ONE = Cost()
@@ -182,9 +184,12 @@ class SampledMethod(Method):
 
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
+    anytime: bool = False
 
 
 def graph_method(
@@ -227,6 +232,7 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
@@ -239,7 +245,7 @@ def sampled_method(
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate, anytime))
         return estimate
 
     return enter

@@ -18,7 +18,8 @@ from onnxcam.names import SCORE
 from onnxcam.run.engine import Engine
 from onnxcam.run.groups import batch_of
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.session import Device, Session
+from onnxcam.run.session import Device, Provider, Session
+from onnxcam.targets import Score
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -82,6 +83,16 @@ class Predicts:
     catalog: Catalog
     batch_size: int
     _engine: Engine
+
+    @property
+    def gradient(self) -> str:
+        """How true the gradient is: "exact", or "straight-through (operators)"."""
+        return self._engine.of(Score())[0].gradient
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs and why."""
+        return self._engine.of(Score())[0].provider
 
     @cached_property
     def predict(self) -> Predictor:

@@ -23,6 +23,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
         ),
     ),
     cost=Cost(3, "samples"),
+    anytime=True,
     claim="How much the score changes on average with each input value, around the input.",
     limits=(
         "Says nothing of what is there, only of small changes. The noise leaves the pictures that "
