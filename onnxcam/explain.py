@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
@@ -14,29 +13,32 @@ from onnx import ModelProto
 from onnxcam.analysis.layers import Asked, asked
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
-from onnxcam.errors import OnnxcamError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.errors import OnnxcamError, UsageError, bounded
+from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answers import Answers
+from onnxcam.run.asking import asking
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.groups import batch_of, in_groups, joined
 from onnxcam.run.options import Options, checked_upsampling
 from onnxcam.run.predict import Predicts
+from onnxcam.run.progress import Progress
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress, checked_budget, checked_seed
+from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
-from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
+from onnxcam.targets import Score, Wanted, fitting
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
@@ -101,7 +103,7 @@ class Explainer(Predicts, Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
-    @bounded("the model cannot be explained")
+    @answered_for("the model cannot be explained")
     def __init__(
         self,
         model: Source,
@@ -185,12 +187,12 @@ class Explainer(Predicts, Generic[Result]):
     ) -> list[Result]: ...
     @overload
     def __call__(
-        self, x: Inputs, target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self, x: Inputs, target: Many, *, extra_inputs: Extra = None
     ) -> list[list[Result]]: ...
     def __call__(
         self,
         x: Input | Inputs,
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
     ) -> Any:
@@ -199,7 +201,9 @@ class Explainer(Predicts, Generic[Result]):
         Args:
             x: Path, PIL image, uint8 picture [H, W, 3] or ready tensor; or a list of these.
             target: Class index or label, None for the top class; a target of
-                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; or a list of these.
+                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; a function, such as
+                ``lambda y: y[:, 208]`` (:class:`onnxcam.targets.Function`); a list of these; or
+                such a list for each input.
             extra_inputs: Ready arrays for the model's other inputs, by name.
 
         Returns:
@@ -214,7 +218,7 @@ class Explainer(Predicts, Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._stream(inputs, target, extra_inputs):
+        for _, result in self._stream(inputs, target, extra_inputs, single=not several):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -226,12 +230,12 @@ class Explainer(Predicts, Generic[Result]):
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self, inputs: Iterable[X], target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Many, *, extra_inputs: Extra = None
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
         inputs: Iterable[X],
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
     ) -> Iterator[tuple[X, Any]]:
@@ -243,49 +247,35 @@ class Explainer(Predicts, Generic[Result]):
         """
         return self._stream(inputs, target, extra_inputs)
 
+    def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
+        """Return the scores of an input, float [C]: of a model of embeddings its embedding.
+
+        Raises:
+            OnnxcamError: The input cannot be used.
+        """
+        ((_, result),) = self._stream([x], None, extra_inputs)
+        if isinstance(result, OnnxcamError):
+            raise result
+        if isinstance(result, list):
+            raise UsageError(f"the array holds {len(result)} inputs", "give one of them")
+        found = result if isinstance(result, Explanation) else next(iter(result.values()))
+        return found.scores
+
     def _stream(
-        self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
+        self, inputs: Iterable[X], target: Any, extra_inputs: Extra, *, single: bool = False
     ) -> Iterator[tuple[X, Any]]:
-        listed, targets = is_several(target), as_targets(target)
-        names = self.description.labels if any(t.names_labels for t in targets) else None
-        wanted = resolved(targets, self.catalog.reduction, names)
-        limit = self._most if self._engine.together else 1
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
-        feeds, numbered = Feeds(self.model, self.catalog, self._fed), enumerate(inputs)
-        while waiting := list(islice(numbered, limit)):
-            parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
-            found = self._explained(parts, wanted, listed, feeds)
-            yield from zip((x for _, x in waiting), found, strict=True)
+        asked = asking(
+            target,
+            self.catalog.reduction,
+            lambda: self.description.labels,
+            lambda x: self.scores(x, extra_inputs=extra_inputs),
+        )
+        given = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
+        feeds = Feeds(self.model, self.catalog, self._fed)
+        labels = lambda: self.labels or self.description.labels  # noqa: E731
+        answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
+        for x, found in answers.of(inputs):
+            yield x, found if self._named else answers.mapped(found, self._bare)
 
-    @property
-    def _most(self) -> int:
-        """The most inputs in one run; one where no axis of the scores surely counts them."""
-        fixed, scores = batch_of(self.model, self.catalog).size, self.catalog.reduction
-        return fixed or (self.batch_size if scores.sure and scores.batch_axis is not None else 1)
-
-    def _prepared(self, x: Any) -> Prepared | OnnxcamError:
-        # A missing description is no fault of this input: it stops the whole call.
-        if is_picture(x, self.input):
-            self.spec  # noqa: B018
-        try:
-            return self.description.prepare(x)
-        except OnnxcamError as error:
-            return error
-
-    def _explained(
-        self,
-        parts: Sequence[Sequence[Prepared | OnnxcamError]],
-        targets: Sequence[tuple[Target, int]],
-        listed: bool,
-        feeds: Feeds,
-    ) -> Iterable[Any]:
-        @bounded("the model cannot be explained")
-        def run(batch: Sequence[Prepared]) -> list[Any]:
-            rows = self._engine.run(batch, targets, self.labels or self.description.labels)
-            found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
-            return found if listed else [row[0] for row in found]
-
-        each = (p for part in parts for p in part)
-        found = in_groups(each, run, self._most, feeds.alike)
-        return joined(found, [len(part) for part in parts])
+    def _bare(self, maps: Named) -> Explanation:
+        return maps[self.method.name]

@@ -15,11 +15,17 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, HeadProbability, HeadScore, InputGradient
+from onnxcam.methods.needs import (
+    Activation,
+    FeatureGradient,
+    HeadProbability,
+    HeadScore,
+    InputGradient,
+)
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, TARGET, VALUE
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
 
@@ -33,7 +39,7 @@ class Parts:
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
             the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
-            ``onnxcam.feature``, float32 [N, C, *space].
+            ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part from the feature layer to ``onnxcam.score``; None where it is not needed.
             The feature layer and its other inputs are outputs of ``whole``.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
@@ -67,22 +73,26 @@ def parts(
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
-    slopes, explained = InputGradient in method.needs, SCORE
-    index = None
-    if slopes or not isinstance(plan.target, Score):
-        index = op.Squeeze(chosen_classes(draft, scores.score, plan), axes=[1])
+    explained, index = SCORE, None
+    if {InputGradient, FeatureGradient} & {*method.needs} or not isinstance(plan.target, Score):
+        index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
         draft.output(op.cast(value, np.float32), VALUE)
         explained = VALUE
-    if index is not None and slopes:
-        slope = _input_gradient(draft, scores, index)
+    if InputGradient in method.needs and index is not None:
+        source = place_of(draft, input_layer(catalog))
+        slope = source.gradient(op, _gradient(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
-        draft.output(_features(op, place), FEATURE)
+        draft.output(_features(op, place, place.tensor), FEATURE)
+    if FeatureGradient in method.needs and index is not None:
+        place = place_of(draft, feature)
+        slope = place.gradient(op, _gradient(scores, place.source, index))
+        draft.output(_features(op, place, slope), SLOPES)
     whole = draft.finish()
-    said = provenance(op) if slopes else "not used"
+    said = provenance(op) if method.uses_gradient else "not used"
     if not {HeadScore, HeadProbability} & {*method.needs}:
         return Parts(whole, None, said)
     head = tail(
@@ -114,18 +124,17 @@ def _channelled(draft: Draft, feature: Candidate) -> str:
     return feature.name
 
 
-def _features(op: Emitter, place: Place) -> Tensor:
-    return op.cast(place.as_features(op, place.patches(op, place.tensor)), np.float32)
+def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
+    return op.cast(place.as_features(op, place.patches(op, value)), np.float32)
 
 
-def _input_gradient(draft: Draft, scores: Slopes, index: Tensor) -> Tensor:
-    """Return the gradient of the score of a class, which becomes an input."""
-    op, plan = draft.op, scores.plan
-    source = place_of(draft, input_layer(plan.catalog))
-    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
+def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return the gradient of what is explained of a class."""
+    op, plan = scores.op, scores.plan
+    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [wrt])
     if slope is None:
         raise UsageError(
-            f"the score {plan.catalog.reduction.name!r} does not depend on {plan.catalog.input!r}",
+            f"the score {plan.catalog.reduction.name!r} does not depend on {wrt.name!r}",
             "name another `reduction_layer`",
         )
-    return source.gradient(op, slope)
+    return slope

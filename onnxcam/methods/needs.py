@@ -76,6 +76,8 @@ Input = Need("input", "input")
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
 Weights = Need("weights of the class behind global average pooling", "feature")
+Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
 InputGradient = Need("gradient of the score at the input", "input")
@@ -87,6 +89,10 @@ Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and 
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
 HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
 Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
+FeatureGradient = Need(
+    "gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
 KINDS = {
@@ -97,16 +103,17 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient},
+    "repeated": {InputGradient, FeatureGradient},
     "sampling": {Score, Probability},
     "head": {HeadScore, HeadProbability},
 }
 _VALUES = {
-    "repeated": {Input, Score},
+    "repeated": {Input, Score, Activation, Background},
     "sampling": {Input, Activation},
     "head": {Activation, Layer, Places},
 }
-_OF_GRAPH = {Activation, Gradient, Weights, Input, InputGradient}
+_OF_GRAPH = {Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares}
+GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

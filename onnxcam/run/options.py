@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
 from onnxcam.inputs.description import Labels
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress
 from onnxcam.run.session import Device
 
 

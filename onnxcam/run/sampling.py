@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -14,17 +14,19 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer, Need
+from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
 from onnxcam.run.interrupt import Limit, stoppable
 from onnxcam.run.order import one_input
 from onnxcam.run.probe import Engine, Probe
+from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
@@ -32,7 +34,6 @@ from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets import Score, Target, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, "int | None"], None]
 _NOISY = 0.25  # a standard error of this part of the map's range
 
 
@@ -132,14 +133,14 @@ class Sampler:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[int],
+        targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs, one after another.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Class indices; -1 is the top class.
+            targets: Class indices of each; -1 is the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -151,8 +152,8 @@ class Sampler:
             UsageError: There is no such class, or the model is not one for this method.
         """
         return [
-            [{self.name: e} for e in self._explained(prepared, targets, labels)]
-            for prepared in batch
+            [{self.name: e} for e in self._explained(prepared, classes, labels)]
+            for prepared, classes in zip(batch, targets, strict=True)
         ]
 
     def _explained(
@@ -173,6 +174,7 @@ class Sampler:
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *_noise(signed[k], error),
+                *self._misplaced,
             )
             facts: dict[str, Any] = {n: float(found[k]) for n, found in estimate.facts.items()}
             if limit.reached:
@@ -202,7 +204,7 @@ class Sampler:
             others: What is fed to the model's other inputs.
             limit: Says when to stop; told why, where it did.
         """
-        steps, limit = _Steps(self.progress), limit or Limit(self.budget)
+        steps, limit = Steps(self.progress), limit or Limit(self.budget)
         probe = Probe(
             self._engine,
             one_input(tensor, self.catalog.input_layout),
@@ -214,7 +216,11 @@ class Sampler:
         )
         for target in targets:
             resolve_target(target, len(probe.scores), None)
-        values = [probe.value(need) for need in self.method.needs]
+        file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
+        values = [
+            background(file, probe, tensor, axis) if need == Background else probe.value(need)
+            for need in self.method.needs
+        ]
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         if not self.method.anytime:
@@ -222,9 +228,17 @@ class Sampler:
         with stoppable(limit):
             return self.method.estimate(*values, **self.settings), probe
 
+    @property
+    def _misplaced(self) -> tuple[str, ...]:
+        """Return a warning where a layer that saw part of the input hides all of it."""
+        hides = Input in self.method.needs and Activation in self.method.needs
+        if not hides or self.feature.area is None:
+            return ()
+        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
+
     def _check_ranks(self, values: Mapping[Need, Any]) -> None:
         """Refuse to lay a feature layer over an input of another rank."""
-        if Input not in values or Activation not in values:
+        if Input not in values or Activation not in values or self.method.kind == "repeated":
             return
         ranks = values[Activation].ndim - 1, values[Input].ndim - 1
         if ranks[0] != ranks[1]:
@@ -233,22 +247,6 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
-
-
-class _Steps:
-    """Counts runs, and tells."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.done = progress, 0
-        self.total: int | None = None
-        self._counted: int | None = None
-
-    def add(self, runs: int, count: int | None = None) -> None:
-        if count is not None and count != self._counted:
-            self._counted, self.total = count, self.done + count
-        self.done += runs
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
 
 def checked_seed(seed: int) -> int:
