@@ -84,7 +84,6 @@ def explanation(
         found: What was found.
         labels: Names of the classes, None where nothing says them.
     """
-    origin.model.check_unchanged()
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"
@@ -113,7 +112,7 @@ def explanation(
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -122,6 +121,12 @@ def explanation(
         value=found.value,
         standard_error=found.error,
     )
+
+
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
 
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
