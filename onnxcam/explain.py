@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -33,6 +33,9 @@ from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.targets import Score, Wanted, fitting
+
+if TYPE_CHECKING:
+    from onnxcam.metrics.comparison import Comparison
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -246,6 +249,21 @@ class Explainer(Predicts, Generic[Result]):
             input that could not be explained. The order is that of ``inputs``.
         """
         return self._stream(inputs, target, extra_inputs)
+
+    def compare(
+        self, x: Input, methods: Sequence[str] | None = None, target: Wanted = None, **options: Any
+    ) -> Comparison:
+        """Compare methods on one input: maps, what each measures, and whether they agree.
+
+        Args:
+            x: One input, as in a call.
+            methods: Their names, with default parameters; None takes those of this explainer.
+            target: As in a call.
+            options: See :func:`onnxcam.metrics.compare`.
+        """
+        from onnxcam.metrics.comparison import compare  # late: few calls want numbers
+
+        return compare(self if methods is None else self.by(methods), x, target, **options)
 
     def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
         """Return the scores of an input, float [C]: of a model of embeddings its embedding.
