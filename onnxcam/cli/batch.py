@@ -52,6 +52,7 @@ class Job:
     save_map: Path | None
     cache: bool
     seed: int
+    budget: int | None
     parameters: Mapping[str, Any]
     as_json: bool
 
@@ -144,6 +145,7 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         upsampling=job.upsampling,
         parameters=job.parameters,
         seed=job.seed,
+        budget=job.budget,
         progress=bar.run,
         cache=job.cache,
     )

@@ -83,6 +83,13 @@ from onnxcam.cli.parameters import Configured, taken
         show_default=True,
         help="Of the random numbers that some methods draw.",
     ),
+    click.option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The most runs of the model for one map of a method that runs it many times; the map "
+        "so far is taken then, as on Ctrl-C, and says so.",
+    ),
     JSON,
 )
 def explain_command(**options: Any) -> None:
