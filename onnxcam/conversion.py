@@ -20,7 +20,7 @@ from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
@@ -99,6 +99,7 @@ def convert(
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
+    op_library: Libraries = None,
 ) -> Conversion:
     """Write the model that predicts and explains.
 
@@ -137,6 +138,7 @@ def convert(
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
+        op_library: File of a library with the custom operators of the model, or several.
 
     Returns:
         The conversion.
@@ -153,7 +155,7 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = unexplained(held(load(model, opset=opset), None, check=check))
+    loaded = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
     catalog = _catalog(loaded, *wanted)
     said = _described(loaded, catalog, preprocess, labels)

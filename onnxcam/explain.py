@@ -16,7 +16,7 @@ from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
@@ -71,6 +71,8 @@ class Explainer(Generic[Result]):
         threads: Threads of ONNX Runtime; None lets it decide.
         cache: Keep what is written behind the model on disk, and take it from there; see
             :mod:`onnxcam.run.cache` for the place.
+        op_library: File of a library with the custom operators of the model (such as that of
+            onnxruntime-extensions), or several. Its code runs in this process.
 
     Attributes:
         model: The loaded model.
@@ -121,11 +123,11 @@ class Explainer(Generic[Result]):
         batch_size: int = 8,
         threads: int | None = None,
         cache: bool = True,
+        op_library: Libraries = None,
     ) -> None:
         if upsampling not in ("bicubic", "nearest", "none"):
             raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
-        kept = store() if cache else None
-        self.model = held(load(model), kept)
+        self.model = held(load(model, op_library=op_library), kept := store() if cache else None)
         said = Asked(reduction_layer, class_axis, input)
         self._fed = analysed(self.model, said, kept).input
         said = asked(self.model, said, input_format, feature_format, feature_layer)
@@ -133,8 +135,8 @@ class Explainer(Generic[Result]):
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling, self.batch_size = upsampling, batch_size
-        self._preprocess, self._labels = preprocess, class_names(labels)
+        self.upsampling, self.batch_size, self._preprocess = upsampling, batch_size, preprocess
+        self._labels = class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
             kept, checked_seed(seed), batch_size, progress,

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from onnxcam.inputs import InputSpec
 from onnxcam.inputs.description import Labels
+from onnxcam.model.model import Libraries
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress
 from onnxcam.run.session import Device
@@ -31,3 +32,4 @@ class Options(TypedDict, total=False):
     batch_size: int
     threads: int | None
     cache: bool
+    op_library: Libraries
