@@ -25,6 +25,7 @@ from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.options import Options
+from onnxcam.run.predict import Predicts
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
@@ -42,7 +43,7 @@ X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer(Generic[Result]):
+class Explainer(Predicts, Generic[Result]):
     """Explains one model; loads it once.
 
     Args:

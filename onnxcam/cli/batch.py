@@ -81,11 +81,18 @@ class Outcome:
 
     explanations: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
+    recipes: set[str] = field(default_factory=set, repr=False)
 
     @property
     def failed(self) -> bool:
         """Whether any input could not be explained."""
         return bool(self.errors)
+
+    def tell(self, recipe: str) -> None:
+        """Print how pictures become the input, once."""
+        if recipe and recipe not in self.recipes:
+            self.recipes.add(recipe)
+            say(f"input: {recipe}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -112,6 +119,8 @@ def run(job: Job) -> Outcome:
                     for t, maps in enumerate(rows):
                         for name, explanation in maps.items():
                             files = places.of(k, name, t, number)
+                            if not job.as_json:
+                                outcome.tell(explanation.preprocessing)
                             made = _finish(job, Path(path), explanation, files)
                             outcome.explanations.append(made)
             except UsageError:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.inputs import Prepared
@@ -93,7 +94,7 @@ def explanation(
     if labels and not names:
         notes.append(f"{len(labels)} names for {count} scores: they are not used")
     return Explanation(
-        map=upsample(found.raw, size or found.raw.shape, upsampling),
+        **_laid(origin, found.raw, size),
         raw_map=found.raw,
         signed_map=found.signed,
         scores=found.scores,
@@ -106,6 +107,7 @@ def explanation(
         parameters={**found.parameters, "upsampling": upsampling},
         diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
         source=prepared.source,
+        preprocessing=prepared.recipe,
         picture=prepared.picture,
         box=prepared.box,
         tensor=prepared.tensor[0],
@@ -122,9 +124,18 @@ def explanation(
     )
 
 
+def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the map at the input's size, and where it lies, in words."""
+    if size is None:
+        return {"map": upsample(raw, raw.shape, "none")}
+    area = origin.feature.area or Area()
+    large = upsample(raw, size, origin.upsampling, area.spans(size))
+    return {"map": large, "laid": area.described(size)}
+
+
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings if origin.feature == origin.catalog.feature else ()
+    said = origin.catalog.warnings_of(origin.feature)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said
