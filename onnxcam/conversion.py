@@ -20,7 +20,7 @@ from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
@@ -100,6 +100,7 @@ def convert(
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
+    op_library: Libraries = None,
 ) -> Conversion:
     """Write the model that predicts and explains.
 
@@ -138,6 +139,7 @@ def convert(
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
+        op_library: File of a library with the custom operators of the model, or several.
 
     Returns:
         The conversion.
@@ -155,7 +157,8 @@ def convert(
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
     score = layers.Asked(reduction_layer, class_axis, input)
-    loaded = sized(unexplained(held(load(model, opset=opset), None, check=check)), score, None)
+    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
+    loaded = sized(whole, score, None)
     formats = input_format, feature_format, feature_layer, preprocess
     catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
     said = _described(loaded, catalog, preprocess, labels)

@@ -16,7 +16,7 @@ from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
@@ -79,6 +79,8 @@ class Explainer(Predicts, Generic[Result]):
             them the map so far is taken, as on Ctrl-C, and says so; None for as many as it takes.
         cache: Keep what is written behind the model on disk, and take it from there; see
             :mod:`onnxcam.run.cache` for the place.
+        op_library: File of a library with the custom operators of the model (such as that of
+            onnxruntime-extensions), or several. Its code runs in this process.
 
     Attributes:
         model: The loaded model.
@@ -130,11 +132,12 @@ class Explainer(Predicts, Generic[Result]):
         threads: int | None = None,
         budget: int | None = None,
         cache: bool = True,
+        op_library: Libraries = None,
     ) -> None:
         self.upsampling, self.batch_size = checked_upsampling(upsampling), batch_size
         kept = store() if cache else None
         said = Asked(reduction_layer, class_axis, input)
-        self.model = sized(held(load(model), kept), said, kept)
+        self.model = sized(held(load(model, op_library=op_library), kept), said, kept)
         self._fed = analysed(self.model, said, kept).input
         said = asked(self.model, said, input_format, feature_format, feature_layer, preprocess)
         self.catalog = analysed(self.model, said, kept)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import arrays, say, wanted
+from onnxcam.cli.options import arrays, say
 from onnxcam.cli.places import Places, Wanted
+from onnxcam.cli.wanted import wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -36,6 +37,8 @@ class Job:
     quantity: str
     against: str | None
     boxes: tuple[int, ...]
+    places: tuple[int, ...]
+    similar_to: Path | None
     feature_layers: tuple[str, ...]
     reduction_layer: str | None
     class_axis: int | None
@@ -47,6 +50,7 @@ class Job:
     device: Any
     preprocess: str | None
     labels: Path | None
+    op_library: tuple[Path, ...]
     colormap: str | None
     alpha: float | None
     save_map: Path | None
@@ -99,7 +103,8 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
+    given = (job.boxes, job.places, job.similar_to)
+    targets = wanted(job.targets, job.quantity, job.against, *given)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
@@ -148,6 +153,7 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         budget=job.budget,
         progress=bar.run,
         cache=job.cache,
+        op_library=job.op_library,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
 from onnxcam.inputs.description import Labels
+from onnxcam.model.model import Libraries
 from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.session import Device
@@ -33,6 +34,7 @@ class Options(TypedDict, total=False):
     threads: int | None
     budget: int | None
     cache: bool
+    op_library: Libraries
 
 
 def checked_upsampling(upsampling: Upsampling) -> Upsampling:
