@@ -73,12 +73,13 @@ def convert(
     model: Source,
     output: str | os.PathLike[str] | None = None,
     *,
-    method: str | Sequence[str] = "gradcam",
+    method: str | Sequence[str] | None = None,
     wrt: Sequence[str] = (),
     target: Wanted | Sequence[Wanted] = None,
     runtime_targets: bool = False,
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
+    fuse: Literal["sum", "mean", "max"] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
     input: str | None = None,
@@ -93,6 +94,7 @@ def convert(
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Labels = None,
+    detector: Mapping[str, Any] | None = None,
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
@@ -102,7 +104,7 @@ def convert(
     Args:
         model: Path, bytes or proto of a model; it is not changed.
         output: The file to write, None for none.
-        method: Name of a graph method, or several, whose maps share one forward pass and are
+        method: Name of a graph method (None takes Grad-CAM, of a detector's box HiResCAM), or several, whose maps share one forward pass and are
             called ``onnxcam.map.<name>``; or "gradient" for gradients of the score as they are, in
             outputs ``grad::<tensor>`` of the tensors' shapes.
         wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
@@ -112,7 +114,9 @@ def convert(
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
         require_target: Callers must feed ``onnxcam.target``: the file holds no default, as ONNX
             Runtime Web cannot feed an input that has one.
-        feature_layer: Tensor that the map is made of, or several; None takes the default.
+        feature_layer: Tensor that the map is made of, or several; None takes the default, of a
+            detector's box the layers of its scales, fused.
+        fuse: One map of all layers: "sum", "mean" or "max", see :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
@@ -130,6 +134,8 @@ def convert(
         expose: More outputs: "feature", "gradient", "score", "signed", "steepest".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
+        detector: What the outputs of a detector are, where the graph does not tell; see
+            :class:`onnxcam.Explainer`.
         check: Run the old and the new model side by side before the file is written.
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
@@ -148,14 +154,15 @@ def convert(
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
-    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
+    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
     loaded = _unexplained(held(load(model, opset=opset), None, check=check))
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
     catalog = _catalog(loaded, *wanted)
     said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    explained = _explained(loaded, request, catalog, said)
+    seen = detector or said.detector
+    explained = _explained(loaded, request, catalog, said, seen, feeds)
     found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
     return _written(explained, place, found if check else _unchecked)
 
@@ -180,15 +187,39 @@ def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
 
 
 def _explained(
-    model: Model, request: Request, catalog: layers.Catalog, said: Description
+    model: Model,
+    request: Request,
+    catalog: layers.Catalog,
+    said: Description,
+    declared: Mapping[str, Any] | None,
+    feeds: dict[str, Array] | None,
 ) -> compose.Explained | compose.Gradients:
-    plan, spec = request.plan(catalog, said), said.spec_if_said
+    boxes: tuple[Any, ...] = ()
+    if request.placed or (request.fuse is not None and request.feature_layer is None):
+        boxes = _boxes(model, catalog, declared, feeds)
+    plan, spec = request.plan(catalog, said, *boxes), said.spec_if_said
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
     metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
     if request.gradient:
         return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
     return compose.plan_graph(model, plan, metadata=metadata)
+
+
+def _boxes(
+    model: Model,
+    catalog: layers.Catalog,
+    declared: Mapping[str, Any] | None,
+    feeds: dict[str, Array] | None,
+) -> tuple[Any, ...]:
+    """Return where a model says what it finds, and how its boxes are read, where a run shows it."""
+    from onnxcam.analysis.detectors import detector
+    from onnxcam.run.detections import read_off
+
+    found = detector(model, catalog, declared)
+    if found is None:
+        return ()
+    return read_off(model, catalog, found, feeds or sample_feeds(model))
 
 
 def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Asked, asked
+from onnxcam.analysis.layers import Asked, Catalog, asked
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import maps_of
+from onnxcam.compose import MapPlan, Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
 from onnxcam.inputs.description import Labels
@@ -32,11 +33,15 @@ from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
 from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
 
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Extra: TypeAlias = "Mapping[str, Array] | None"
+Fusion: TypeAlias = Literal["sum", "mean", "max"]
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
@@ -47,9 +52,11 @@ class Explainer(Generic[Result]):
     Args:
         model: Path, bytes or proto of an ONNX model.
         method: Name of the method, see :func:`onnxcam.methods.names`; or a list of them: they
-            share one forward pass.
+            share one forward pass. None takes Grad-CAM, of a detector's box HiResCAM.
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
-            the default.
+            the default, of a detector's box the layers of its scales, fused.
+        fuse: One map of all feature layers: "sum", "mean" or "max", see
+            :mod:`onnxcam.compose.fused`; None makes one of each.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; None takes the first with space, or that
@@ -61,6 +68,8 @@ class Explainer(Generic[Result]):
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
         labels: Names of the classes, or a file with them; None takes those of the description.
+        detector: What the outputs of a detector are, where the graph does not tell, see
+            :mod:`onnxcam.analysis.detectors.declared`; None takes what the description says.
         upsampling: How the map comes to the input's size.
         parameters: Values for parameters of the method, by name; the others have their defaults.
         seed: Of the random numbers that some methods draw; it is in the explanation.
@@ -84,7 +93,7 @@ class Explainer(Generic[Result]):
     def __init__(
         self: Explainer[Explanation],
         model: Source,
-        method: str = "gradcam",
+        method: str | None = None,
         *,
         feature_layer: str | None = None,
         **options: Unpack[Options],
@@ -93,7 +102,7 @@ class Explainer(Generic[Result]):
     def __init__(
         self: Explainer[Named],
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
@@ -102,9 +111,10 @@ class Explainer(Generic[Result]):
     def __init__(
         self,
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
+        fuse: Fusion | None = None,
         reduction_layer: str | None = None,
         class_axis: int | None = None,
         input: str | None = None,
@@ -113,6 +123,7 @@ class Explainer(Generic[Result]):
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
+        detector: Mapping[str, Any] | None = None,
         upsampling: Upsampling = "bicubic",
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -129,14 +140,20 @@ class Explainer(Generic[Result]):
         self._fed = analysed(self.model, said, kept).input
         said = asked(self.model, said, input_format, feature_format, feature_layer)
         self.catalog = analysed(self.model, said, kept)
-        self.maps = maps_of(self.catalog, method, feature_layer, parameters)
-        self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
+        wanted = Wishes(method, feature_layer, parameters, fuse)
+        self._declared = detector
+        several = not isinstance(feature_layer, str | None) and fuse is None
+        self._named = not isinstance(method, str | None) or several
         self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
+        scales = fuse is not None and feature_layer is None
+        found = _scaled(self.model, self.catalog, self._detector()) if scales else None
+        self.maps = wanted.maps(self.catalog, found)
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
             kept, checked_seed(seed), batch_size, progress,
+            partial(wanted.of_boxes, self.catalog), self._detector,
         )  # fmt: skip
         self._engine.of(Score())  # what cannot be explained shows now
 
@@ -162,6 +179,14 @@ class Explainer(Generic[Result]):
         model = self.model
         declared = model_input(model, self.catalog, self._fed)
         return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
+
+    def maps_of(self, target: Target) -> tuple[MapPlan, ...]:
+        """Return the maps that a target is explained by: of a detector's box other ones."""
+        return self._engine.maps_of(target)
+
+    def _detector(self) -> Mapping[str, Any] | None:
+        """Return what is said of a detector's outputs, None for nothing."""
+        return self._declared or self.description.detector
 
     @property
     def spec(self) -> InputSpec:
@@ -254,9 +279,9 @@ class Explainer(Generic[Result]):
     def _stream(
         self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
     ) -> Iterator[tuple[X, Any]]:
-        listed, targets = is_several(target), as_targets(target)
+        listed, targets, scores = is_several(target), as_targets(target), self.catalog.reduction
         names = self.description.labels if any(t.names_labels for t in targets) else None
-        wanted = resolved(targets, self.catalog.reduction, names)
+        wanted = [self._resolved(each, names) for each in targets] or resolved([], scores, None)
         limit = self._most if self._engine.together else 1
         total = len(inputs) if isinstance(inputs, Sized) else None
         extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
@@ -265,6 +290,13 @@ class Explainer(Generic[Result]):
             parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
             found = self._explained(parts, wanted, listed, feeds)
             yield from zip((x for _, x in waiting), found, strict=True)
+
+    def _resolved(self, target: Target, names: Labels) -> tuple[Target, int]:
+        """Return a target without its class, and that; of a box, of the detector's classes."""
+        scores, found = self.catalog.reduction, self._engine.detector if target.placed else None
+        if found is not None and not found.single:
+            scores = replace(scores, classes=found.classes, labels=())
+        return resolved([target], scores, names)[0]
 
     @property
     def _most(self) -> int:
@@ -288,12 +320,25 @@ class Explainer(Generic[Result]):
         listed: bool,
         feeds: Feeds,
     ) -> Iterable[Any]:
+        def shown(maps: Any) -> Any:
+            """Return what a caller gets: by name, alone, or as many as an input has findings."""
+            if isinstance(maps, list):
+                return [shown(each) for each in maps]
+            return maps if self._named else next(iter(maps.values()))
+
         @bounded("the model cannot be explained")
         def run(batch: Sequence[Prepared]) -> list[Any]:
             rows = self._engine.run(batch, targets, self.labels or self.description.labels)
-            found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
+            found = [[shown(maps) for maps in row] for row in rows]
             return found if listed else [row[0] for row in found]
 
         each = (p for part in parts for p in part)
         found = in_groups(each, run, self._most, feeds.alike)
         return joined(found, [len(part) for part in parts])
+
+
+def _scaled(model: Model, catalog: Catalog, said: Mapping[str, Any] | None) -> Detector | None:
+    """Return the detector whose scales are fused."""
+    from onnxcam.analysis.detectors import detector
+
+    return detector(model, catalog, said)

@@ -21,6 +21,7 @@ from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
+from onnxcam.targets.found import found
 from onnxcam.targets.target import Outputs
 
 
@@ -45,19 +46,36 @@ class Slopes:
         self.tensor = draft.tensor(self._reduction.name)
         self.score = class_scores(self.op, self.tensor, self._reduction)
         self.outputs = self._outputs(unrounded(self.op, self.tensor))
+        boxes, detector = self.outputs.boxes, plan.detector
+        if boxes is not None and detector is not None and not detector.single:
+            self.score = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
         self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
 
     def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Compute the scores once more in float32 from these tensors on; return their twins."""
+        detector = self.plan.detector
+        if detector is not None and not (detector.single and detector.rows is None):
+            raise UsageError(
+                "`fp16_safe` explains one tensor with scores, and these boxes are of several",
+                "leave it out, or name the scores as `reduction_layer` and explain a class",
+            )
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
         self.outputs = self._outputs(self.tensor)
         return twins
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        return Outputs(scores, tensor, self._reduction, objectness(self._draft, self._reduction))
+        plan, draft = self.plan, self._draft
+        layout, shape = plan.catalog.input_layout, shape_of(draft.tensor(plan.catalog.input))
+        known = layout is not None and shape is not None and len(shape) == len(layout.axes)
+        size = layout.extents(shape) if known else ()  # type: ignore[union-attr, arg-type]
+        boxes = None
+        if plan.detector is not None:
+            anything = objectness(draft, self._reduction) if plan.detector.single else None
+            boxes = found(draft, plan.detector, tensor, anything, plan.decoding)
+        return Outputs(scores, tensor, self._reduction, boxes, size)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
@@ -131,13 +149,17 @@ def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
     return None if best is None or best.objectness is None else draft.tensor(best.objectness)
 
 
-def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
-    """Add the input with the targets; return the class of each, int64 [N, K]."""
+def chosen_classes(
+    draft: Draft, score: Tensor, plan: Plan, outputs: Outputs | None = None
+) -> Tensor:
+    """Add the input with the targets; return the class (or row) of each, int64 [N, K]."""
     kept = None if plan.required else np.asarray(plan.default, np.int64)
     wanted = draft.input(TARGET, np.int64, [plan.targets or ANY_NUMBER], kept)
     op = draft.op
     with op.scope("target"):
-        return op.Where(op.Less(wanted, 0), top_class(draft, score, plan.catalog.reduction), wanted)
+        top = None if outputs is None else plan.target.top(op, outputs)
+        top = top_class(draft, score, plan.catalog.reduction) if top is None else top
+        return op.Where(op.Less(wanted, 0), top, wanted)
 
 
 def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:

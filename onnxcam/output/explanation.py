@@ -14,6 +14,7 @@ import numpy as np
 from onnxcam.errors import UsageError, json_text, plain
 from onnxcam.files import write_whole
 from onnxcam.output import render
+from onnxcam.output.detection import Detected
 from onnxcam.version import __version__
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -50,6 +51,7 @@ class Explanation:
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
+        detection: The box that is explained, of a detector; else None.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
 
@@ -79,6 +81,7 @@ class Explanation:
     value: float | None = None
     standard_error: Array | None = field(default=None, repr=False)
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
+    detection: Detected | None = None
 
     @property
     def score(self) -> float:
@@ -98,7 +101,7 @@ class Explanation:
         return f"{name} {self.score:.4g}"
 
     def overlay(self, **options: Unpack[render.Blending]) -> Array:
-        """Return the picture with the map over it, uint8 [H, W, 3].
+        """Return the picture with the map over it, uint8 [H, W, 3]; a detector's box is framed.
 
         Args:
             options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
@@ -108,7 +111,12 @@ class Explanation:
             UsageError: The input was no picture, or an option has no such value.
         """
         options = {"signed": self.signed, **options}
-        return render.overlay(self._picture(), self._plane(), box=self.box, **options)
+        picture = render.overlay(self._picture(), self._plane(), box=self.box, **options)
+        if not self._marks():
+            return picture
+        from onnxcam.output.render.marks import marked
+
+        return marked(picture, self._marks())
 
     def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
         """Return a PIL image: the map over the input, with title and colour bar.
@@ -126,6 +134,7 @@ class Explanation:
             return render.figure_1d(self._signal(), self.map, **chosen)
         if self.map.ndim == 3:
             return render.figure_3d(self._volume(), self.map, **chosen)
+        chosen = {"marks": self._marks(), **chosen}
         return render.figure(self._picture(), self.map, box=self.box, **chosen)
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,6 +167,7 @@ class Explanation:
                 "standard_error": self._error(),
             },
             "box": self.box,
+            "detection": self.detection and self.detection.as_dict(),
             "diagnosis": list(self.diagnosis),
             "model_sha256": self.model_sha256,
             "provider": self.provider,
@@ -187,6 +197,11 @@ class Explanation:
             raise UsageError(
                 f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
             )
+
+    def _marks(self) -> list[tuple[tuple[float, float, float, float], str]]:
+        """Return the box that is explained, and what it is called."""
+        found = self.detection
+        return [] if found is None or found.box is None else [(found.box, found.title)]
 
     def _npz(self) -> bytes:
         buffer = io.BytesIO()

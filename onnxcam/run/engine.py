@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC
+from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.sampling import Progress, Sampler
@@ -22,7 +24,12 @@ from onnxcam.run.session import Device
 from onnxcam.run.store import Store
 from onnxcam.targets import Target
 
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+    from onnxcam.run.detections import Finder
+
 Array: TypeAlias = np.ndarray[Any, Any]
+Maps: TypeAlias = dict[str, Explanation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,9 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
+        placed: The maps where a box of a detector is explained, by a function that takes what is
+            known of the detector; None for the same maps.
+        declared: Returns what a caller says of the detector, None for nothing.
     """
 
     model: Model
@@ -52,12 +62,41 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
+    placed: Callable[[Detector | None], tuple[MapPlan, ...]] | None = None
+    declared: Callable[[], Mapping[str, Any] | None] | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    _placed: tuple[MapPlan, ...] | None = field(default=None, init=False, repr=False)
 
     @property
     def together(self) -> bool:
         """Whether inputs may share a run."""
         return all(m.method.kind == "graph" for m in self.maps)
+
+    @cached_property
+    def detector(self) -> Detector | None:
+        """Where the model says what it finds; None where it is no detector."""
+        from onnxcam.analysis.detectors import detector
+
+        said = None if self.declared is None else self.declared()
+        return detector(self.model, self.catalog, said)
+
+    @cached_property
+    def finder(self) -> Finder | None:
+        """What runs the detector before its boxes are explained."""
+        from onnxcam.run.detections import Finder
+
+        found = self.detector
+        how = (self.device, self.threads)
+        return None if found is None else Finder(self.model, self.catalog, found, *how)
+
+    def maps_of(self, target: Target) -> tuple[MapPlan, ...]:
+        """Return the maps that a target is explained by."""
+        if not target.placed or self.placed is None:
+            return self.maps
+        if self._placed is None:
+            object.__setattr__(self, "_placed", self.placed(self.detector))
+        assert self._placed is not None
+        return self._placed
 
     def of(self, target: Target) -> list[Runner | Sampler]:
         """Return what explains a target of any class; it is made once.
@@ -70,16 +109,20 @@ class Engine:
         return self._made[target]
 
     def _runner(self, target: Target) -> Iterator[Runner]:
-        maps = tuple(m for m in self.maps if m.method.kind == "graph")
+        maps = tuple(m for m in self.maps_of(target) if m.method.kind == "graph")
         if maps:
-            plan = Plan(self.catalog, maps, target, targets=None, expose=frozenset(DIAGNOSTIC))
+            detector = self.detector if target.placed else None
+            plan = Plan(
+                self.catalog, maps, target, targets=None, expose=frozenset(DIAGNOSTIC),
+                detector=detector,
+            )  # fmt: skip
             how = (self.upsampling, self.device, self.threads)
             runner = Runner(self.model, plan, *how, self.store)
             runner.session  # noqa: B018 - it is made, or says what is wrong
             yield runner
 
     def _samplers(self, target: Target) -> Iterator[Sampler]:
-        for m in self.maps:
+        for m in self.maps_of(target):
             if isinstance(m.method, SampledMethod):
                 how = (self.upsampling, self.device, self.threads, m.settings, self.seed)
                 name = m.name or m.method.name
@@ -95,7 +138,7 @@ class Engine:
         batch: Sequence[Prepared],
         targets: Sequence[tuple[Target, int]],
         labels: tuple[str, ...] | None,
-    ) -> list[list[dict[str, Explanation]]]:
+    ) -> list[list[Any]]:
         """Explain inputs of one shape; targets of one kind share a run.
 
         Args:
@@ -104,15 +147,75 @@ class Engine:
             labels: Names of the classes, None where nothing says them.
 
         Returns:
-            For every input and target the explanations by the names of the maps, in their order.
+            For every input and target the explanations by the names of the maps, in their order;
+            for a target that stands for many a list of these.
         """
-        order = [m.name or m.method.name for m in self.maps]
-        found: list[list[dict[str, Explanation]]] = [[{} for _ in targets] for _ in batch]
+        found: list[list[Any]] = [[None for _ in targets] for _ in batch]
         for kind in dict.fromkeys(target for target, _ in targets):
             places = [k for k, (target, _) in enumerate(targets) if target == kind]
-            classes = [targets[k][1] for k in places]
-            parts = [each.run(batch, classes, labels) for each in self.of(kind)]
+            indices = [targets[k][1] for k in places]
+            rows = self._of_kind(batch, kind, indices, labels)
             for n, k in product(range(len(batch)), range(len(places))):
-                maps = {name: e for part in parts for name, e in part[n][k].items()}
-                found[n][places[k]] = {name: maps[name] for name in order}
+                found[n][places[k]] = rows[n][k]
         return found
+
+    def _of_kind(
+        self,
+        batch: Sequence[Prepared],
+        kind: Target,
+        indices: Sequence[int],
+        labels: tuple[str, ...] | None,
+    ) -> list[list[Any]]:
+        """Explain targets of one kind, [N, K]; boxes are looked for first."""
+        if not kind.placed or self.finder is None:
+            return self._together(batch, kind, indices, labels)
+        from onnxcam.run.placed import chosen, compiled, doubts
+
+        findings = self.finder.findings(batch, labels)
+        asked = [[chosen(kind, i, each) for i in indices] for each in findings]
+        fed = [[index for one in each for index, _ in one] for each in asked]
+        target, rows = compiled(kind), list[list[Maps]]()
+        if all(each == fed[0] for each in fed) and not self.finder.detector.alone and fed[0]:
+            rows = self._together(batch, target, fed[0], labels)
+        else:
+            rows = [
+                self._together([one], target, each, labels)[0] if each else []
+                for one, each in zip(batch, fed, strict=True)
+            ]
+        out: list[list[Any]] = []
+        for row, each in zip(rows, asked, strict=True):
+            made = iter(row)
+            told = [[_told(next(made), d, doubts(kind, d)) for _, d in one] for one in each]
+            out.append([list(one) if kind.many else one[0] for one in told])
+        return out
+
+    def _together(
+        self,
+        batch: Sequence[Prepared],
+        kind: Target,
+        indices: Sequence[int],
+        labels: tuple[str, ...] | None,
+    ) -> list[list[Maps]]:
+        """Explain targets of one kind, the same of every input, in one run."""
+        order = [m.name or m.method.name for m in self.maps_of(kind)]
+        parts = [each.run(batch, indices, labels) for each in self.of(kind)]
+        found: list[list[Maps]] = []
+        for n in range(len(batch)):
+            rows = [{k: e for part in parts for k, e in part[n][i].items()}
+                    for i in range(len(indices))]  # fmt: skip
+            found.append([{name: maps[name] for name in order} for maps in rows])
+        return found
+
+
+def _told(maps: Maps, detected: Detected, doubts: tuple[str, ...]) -> Maps:
+    """Return explanations of a box with what the detector says of it."""
+    label = detected.label
+    return {
+        name: replace(
+            e,
+            detection=detected,
+            label=e.label or label,
+            diagnosis=(*e.diagnosis, *doubts),
+        )
+        for name, e in maps.items()
+    }

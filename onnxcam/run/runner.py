@@ -100,13 +100,13 @@ class Runner:
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
-        for target in targets:
+        for target in targets if self.plan.target.of_class else ():
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels, said
+                        m, prepared, _Cell(found, m, n, k), labels, said, targets[k]
                     )
                     for m in self.plan.maps
                 }
@@ -122,12 +122,13 @@ class Runner:
         cell: _Cell,
         labels: tuple[str, ...] | None,
         said: Mapping[str, str],
+        asked: int,
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient,
+            self.provider, self.gradient, planned.place,
         )  # fmt: skip
         found = Finding(
             raw,
@@ -135,8 +136,8 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST)), cell.rest),
-            {**planned.settings, **said},
-            quantity=target.described(labels),
+            {**planned.settings, **said, **({"fuse": planned.fuse} if planned.fuse else {})},
+            quantity=target.described(labels, asked),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
         return explanation(origin, prepared, found, labels)
