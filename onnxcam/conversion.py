@@ -104,9 +104,10 @@ def convert(
     Args:
         model: Path, bytes or proto of a model; it is not changed.
         output: The file to write, None for none.
-        method: Name of a graph method (None takes Grad-CAM, of a detector's box HiResCAM), or several, whose maps share one forward pass and are
+        method: Name of a graph method, or several, whose maps share one forward pass and are
             called ``onnxcam.map.<name>``; or "gradient" for gradients of the score as they are, in
-            outputs ``grad::<tensor>`` of the tensors' shapes.
+            outputs ``grad::<tensor>`` of the tensors' shapes. None takes Grad-CAM, of a detector's
+            box HiResCAM.
         wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
         target: Class (or classes) explained by default: index or label, None for the top class;
             or a target of :mod:`onnxcam.targets`. Callers may feed other classes in

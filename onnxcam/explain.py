@@ -291,7 +291,7 @@ class Explainer(Generic[Result]):
             found = self._explained(parts, wanted, listed, feeds)
             yield from zip((x for _, x in waiting), found, strict=True)
 
-    def _resolved(self, target: Target, names: Labels) -> tuple[Target, int]:
+    def _resolved(self, target: Target, names: Sequence[str] | None) -> tuple[Target, int]:
         """Return a target without its class, and that; of a box, of the detector's classes."""
         scores, found = self.catalog.reduction, self._engine.detector if target.placed else None
         if found is not None and not found.single:

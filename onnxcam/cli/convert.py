@@ -13,8 +13,10 @@ from onnxcam.cli.options import (
     AGAINST,
     BOX,
     CLASS_AXIS,
+    DETECTOR,
     FEATURE,
     FEATURE_FORMAT,
+    FUSE,
     INPUT,
     INPUT_FORMAT,
     JSON,
@@ -25,6 +27,7 @@ from onnxcam.cli.options import (
     QUANTITY,
     REDUCTION,
     Grouped,
+    declared,
     options,
     print_json,
     say,
@@ -45,8 +48,8 @@ class _Convert(Configured, Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "boxes", "runtime_target",
-            "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
-            "input_format", "feature_format", "labels", "wrt",
+            "require_target", "feature_layers", "fuse", "reduction_layer", "class_axis", "input",
+            "input_format", "feature_format", "labels", "detector", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
@@ -100,6 +103,7 @@ class _Convert(Configured, Grouped):
         help="Make callers feed the target: no default, as ONNX Runtime Web needs it.",
     ),
     FEATURE,
+    FUSE,
     REDUCTION,
     CLASS_AXIS,
     INPUT,
@@ -150,6 +154,7 @@ class _Convert(Configured, Grouped):
     click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
     PREPROCESS,
     LABELS,
+    DETECTOR,
     JSON,
 )
 def convert_command(
@@ -159,7 +164,8 @@ def convert_command(
     targets: tuple[str, ...],
     quantity: str,
     against: str | None,
-    boxes: tuple[int, ...],
+    boxes: tuple[str, ...],
+    detector: tuple[str, ...],
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -176,7 +182,8 @@ def convert_command(
     parameters, others = taken(chosen)
     made = convert(
         model,
-        method=methods,
+        method=methods or None,
+        detector=declared(detector),
         feature_layer=feature_layers or None,
         target=wanted(targets, quantity, against, boxes),
         runtime_targets=runtime_target,

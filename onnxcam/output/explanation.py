@@ -92,6 +92,8 @@ class Explanation:
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
         name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.detection is not None:
+            name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):
             name = f"{name} {self.quantity}".strip()
         elif self.probability is not None:
@@ -226,8 +228,9 @@ class Explanation:
         return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
+        fused = f", fused ({self.parameters['fuse']})" if "fuse" in self.parameters else ""
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
+        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}{fused}", *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

@@ -162,7 +162,9 @@ class Finder:
 
     def of_feeds(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """Return what a run on arrays says, by the names of outputs."""
-        names = [n for n in self._session.outputs if n.startswith(("onnxcam.found", "onnxcam.kept"))]
+        names = [
+            n for n in self._session.outputs if n.startswith(("onnxcam.found", "onnxcam.kept"))
+        ]
         return dict(zip(names, self._session.run(feeds, names), strict=True))
 
     def settled(self, said: dict[str, Array], size: tuple[int, int]) -> Detector:
@@ -173,9 +175,7 @@ class Finder:
         grid = self.detector.rows is None
         return settled(self.detector, raw, size, grid=grid)
 
-    def findings(
-        self, batch: Sequence[Prepared], labels: tuple[str, ...] | None
-    ) -> list[Findings]:
+    def findings(self, batch: Sequence[Prepared], labels: tuple[str, ...] | None) -> list[Findings]:
         """Return what is found in each of some inputs of one shape.
 
         Args:

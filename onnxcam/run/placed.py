@@ -62,7 +62,7 @@ def _row(target: Box, index: int, found: Findings) -> int:
     if found.places is None and count:
         raise UsageError(
             "a box is asked for by its place, and how this model writes its boxes is not known",
-            "say it with `detector={'format': ..., 'unit': ...}`, or name the box by its row",
+            "say its format and unit as `detector`, or name the box by its row",
         )
     cls = target.cls if isinstance(target.cls, int) else None
     place = found.at(target.box, cls)

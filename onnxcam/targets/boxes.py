@@ -147,7 +147,7 @@ class Box(Target):
         if boxes is None:
             raise UsageError(
                 "a box is asked for by its place, and how this model writes its boxes is not known",
-                "say it with `detector={'format': ..., 'unit': ...}`, or name the box by its row",
+                "say its format and unit as `detector`, or name the box by its row",
             )
         sure = op.Sigmoid(sure) if found.logits and found.kept is None else sure
         overlap = op.Mul(_overlap(op, boxes, self.box), op.cast(sure, np.float32))

@@ -207,4 +207,3 @@ def _column(draft: Draft, column: Column) -> Tensor:
 
 def _rank(tensor: Tensor) -> int:
     return len(shape_of(tensor) or ())
-

@@ -111,9 +111,7 @@ def _axis(tensor: Tensor, said: Mapping[str, Any]) -> tuple[int, Sequence[object
     return axis % rank, shape
 
 
-def _check_rows(
-    tensor: Tensor, shape: Sequence[object], axis: int, ends: Sequence[int]
-) -> None:
+def _check_rows(tensor: Tensor, shape: Sequence[object], axis: int, ends: Sequence[int]) -> None:
     size = shape[axis]
     if isinstance(size, int) and max(ends) > size:
         raise UsageError(

@@ -72,7 +72,9 @@ def decoding(detector: Detector, size: tuple[int, int], count: int | None) -> De
     return Decoding(*(part.astype(np.float32) for part in parts))
 
 
-def middles(scales: Sequence[Scale], size: tuple[int, int], count: int) -> tuple[Array, Array] | None:
+def middles(
+    scales: Sequence[Scale], size: tuple[int, int], count: int
+) -> tuple[Array, Array] | None:
     """Return the middle of the cell of each position, twice, and the steps of its grid, [A, 4].
 
     The positions of a scale go along its rows, all anchors of a cell one behind the other.

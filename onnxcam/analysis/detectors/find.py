@@ -46,7 +46,9 @@ def detector(
             return None
         found = read if found is None else replace(read, form=found.form, unit=found.unit,
                                                    boxes=found.boxes or read.boxes)  # fmt: skip
-    count = reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
+    count = (
+        reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
+    )
     rows = kept_rows(graph) if found.single else None
     scales = scales_of(model, draft, catalog, found)
     return replace(found, rows=rows, scales=scales, classes=count)
@@ -163,8 +165,8 @@ def _siblings(
         own = shape_of(tensor)
         if own is None or not is_float(tensor) or len(own) != len(shape) or not tensor.inputs:
             continue
-        found = behind(tensor, known)  # type: ignore[arg-type]
-        axes = axes_of(found, graph, known)  # type: ignore[arg-type]
+        found = behind(tensor, known)
+        axes = axes_of(found, graph, known)
         if axes.count != reduction.classes or found.final != reduction.final:
             continue
         sizes = tuple(d for i, d in enumerate(axes.shape) if i not in (axes.batch, axes.classes))

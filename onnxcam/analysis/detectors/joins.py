@@ -138,6 +138,8 @@ def _makes_grid(node: ir.Node) -> bool:
 def _is_mean(node: ir.Node) -> bool:
     """Tell whether a convolution only averages bins of a distribution: it has no learned grid."""
     weight = const_value(node.inputs[1]) if len(node.inputs) > 1 else None
-    return weight is not None and weight.shape[0] == 1 and list(weight.ravel()) == list(
-        range(weight.size)
+    return (
+        weight is not None
+        and weight.shape[0] == 1
+        and list(weight.ravel()) == list(range(weight.size))
     )

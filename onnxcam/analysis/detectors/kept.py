@@ -54,7 +54,9 @@ def _apart(shown: Sequence[Tensor]) -> Rows | None:
         if len(shape) not in (2, 3) or len(scores) != 1:
             continue
         kinds = (scores[0], named[0] if named else None)
-        score, cls = (None if t is None else Column(str(t.name), None, len(shape) - 1) for t in kinds)
+        score, cls = (
+            None if t is None else Column(str(t.name), None, len(shape) - 1) for t in kinds
+        )
         assert score is not None
         return Rows(score, Column(str(box.name), 0, len(shape)), cls)
     return None

@@ -18,9 +18,7 @@ from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 
 
-def scales_of(
-    model: Model, draft: Draft, catalog: Catalog, found: Detector
-) -> tuple[Scale, ...]:
+def scales_of(model: Model, draft: Draft, catalog: Catalog, found: Detector) -> tuple[Scale, ...]:
     """Return the scales of a detector in the order of its positions.
 
     The layer of a scale is the last that all of its scores and boxes pass through: the output of
