@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import replace
-from functools import cached_property, partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Asked, Catalog, asked
+from onnxcam.analysis.layers import Asked, asked
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import MapPlan, Wishes
+from onnxcam.compose import Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answers import Answers
+from onnxcam.run.asking import asking
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.groups import batch_of, in_groups, joined
 from onnxcam.run.options import Options
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
-from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
-
-if TYPE_CHECKING:
-    from onnxcam.analysis.detectors import Detector
+from onnxcam.targets import Score, Wanted, fitting
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
 Fusion: TypeAlias = Literal["sum", "mean", "max"]
 X = TypeVar("X", bound=Input)
@@ -84,6 +81,7 @@ class Explainer(Generic[Result]):
         model: The loaded model.
         catalog: Its layers.
         maps: What is explained: a method and its feature layer each.
+        maps_of: Returns the maps of a target: those of a detector's box may be others.
 
     Raises:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
@@ -107,7 +105,7 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
-    @bounded("the model cannot be explained")
+    @answered_for("the model cannot be explained")
     def __init__(
         self,
         model: Source,
@@ -140,21 +138,17 @@ class Explainer(Generic[Result]):
         self._fed = analysed(self.model, said, kept).input
         said = asked(self.model, said, input_format, feature_format, feature_layer)
         self.catalog = analysed(self.model, said, kept)
-        wanted = Wishes(method, feature_layer, parameters, fuse)
-        self._declared = detector
         several = not isinstance(feature_layer, str | None) and fuse is None
         self._named = not isinstance(method, str | None) or several
         self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess, self._labels = preprocess, class_names(labels)
-        scales = fuse is not None and feature_layer is None
-        found = _scaled(self.model, self.catalog, self._detector()) if scales else None
-        self.maps = wanted.maps(self.catalog, found)
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine = Engine(
-            self.model, self.catalog, self.maps, upsampling, device, threads,
-            kept, checked_seed(seed), batch_size, progress,
-            partial(wanted.of_boxes, self.catalog), self._detector,
+            self.model, self.catalog, Wishes(method, feature_layer, parameters, fuse), upsampling,
+            device, threads, kept, checked_seed(seed), batch_size, progress,
+            lambda: detector or self.description.detector,
         )  # fmt: skip
+        self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine.of(Score())  # what cannot be explained shows now
 
     @property
@@ -179,14 +173,6 @@ class Explainer(Generic[Result]):
         model = self.model
         declared = model_input(model, self.catalog, self._fed)
         return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
-
-    def maps_of(self, target: Target) -> tuple[MapPlan, ...]:
-        """Return the maps that a target is explained by: of a detector's box other ones."""
-        return self._engine.maps_of(target)
-
-    def _detector(self) -> Mapping[str, Any] | None:
-        """Return what is said of a detector's outputs, None for nothing."""
-        return self._declared or self.description.detector
 
     @property
     def spec(self) -> InputSpec:
@@ -218,12 +204,12 @@ class Explainer(Generic[Result]):
     ) -> list[Result]: ...
     @overload
     def __call__(
-        self, x: Inputs, target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self, x: Inputs, target: Many, *, extra_inputs: Extra = None
     ) -> list[list[Result]]: ...
     def __call__(
         self,
         x: Input | Inputs,
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
     ) -> Any:
@@ -232,7 +218,9 @@ class Explainer(Generic[Result]):
         Args:
             x: Path, PIL image, uint8 picture [H, W, 3] or ready tensor; or a list of these.
             target: Class index or label, None for the top class; a target of
-                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; or a list of these.
+                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; a function, such as
+                ``lambda y: y[:, 208]`` (:class:`onnxcam.targets.Function`); a list of these; or
+                such a list for each input.
             extra_inputs: Ready arrays for the model's other inputs, by name.
 
         Returns:
@@ -247,7 +235,7 @@ class Explainer(Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._stream(inputs, target, extra_inputs):
+        for _, result in self._stream(inputs, target, extra_inputs, single=not several):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -259,12 +247,12 @@ class Explainer(Generic[Result]):
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self, inputs: Iterable[X], target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Many, *, extra_inputs: Extra = None
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
         inputs: Iterable[X],
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
     ) -> Iterator[tuple[X, Any]]:
@@ -276,69 +264,37 @@ class Explainer(Generic[Result]):
         """
         return self._stream(inputs, target, extra_inputs)
 
+    def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
+        """Return the scores of an input, float [C]: of a model of embeddings its embedding.
+
+        Raises:
+            OnnxcamError: The input cannot be used.
+        """
+        ((_, result),) = self._stream([x], None, extra_inputs)
+        if isinstance(result, OnnxcamError):
+            raise result
+        if isinstance(result, list):
+            raise UsageError(f"the array holds {len(result)} inputs", "give one of them")
+        found = result if isinstance(result, Explanation) else next(iter(result.values()))
+        return found.scores
+
     def _stream(
-        self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
+        self, inputs: Iterable[X], target: Any, extra_inputs: Extra, *, single: bool = False
     ) -> Iterator[tuple[X, Any]]:
-        listed, targets, scores = is_several(target), as_targets(target), self.catalog.reduction
-        names = self.description.labels if any(t.names_labels for t in targets) else None
-        wanted = [self._resolved(each, names) for each in targets] or resolved([], scores, None)
-        limit = self._most if self._engine.together else 1
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
-        feeds, numbered = Feeds(self.model, self.catalog, self._fed), enumerate(inputs)
-        while waiting := list(islice(numbered, limit)):
-            parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
-            found = self._explained(parts, wanted, listed, feeds)
-            yield from zip((x for _, x in waiting), found, strict=True)
-
-    def _resolved(self, target: Target, names: Sequence[str] | None) -> tuple[Target, int]:
-        """Return a target without its class, and that; of a box, of the detector's classes."""
-        scores, found = self.catalog.reduction, self._engine.detector if target.placed else None
-        if found is not None and not found.single:
-            scores = replace(scores, classes=found.classes, labels=())
-        return resolved([target], scores, names)[0]
-
-    @property
-    def _most(self) -> int:
-        """The most inputs in one run; one where no axis of the scores surely counts them."""
-        fixed, scores = batch_of(self.model, self.catalog).size, self.catalog.reduction
-        return fixed or (self.batch_size if scores.sure and scores.batch_axis is not None else 1)
-
-    def _prepared(self, x: Any) -> Prepared | OnnxcamError:
-        # A missing description is no fault of this input: it stops the whole call.
-        if is_picture(x, self.input):
-            self.spec  # noqa: B018
-        try:
-            return self.description.prepare(x)
-        except OnnxcamError as error:
-            return error
-
-    def _explained(
-        self,
-        parts: Sequence[Sequence[Prepared | OnnxcamError]],
-        targets: Sequence[tuple[Target, int]],
-        listed: bool,
-        feeds: Feeds,
-    ) -> Iterable[Any]:
-        def shown(maps: Any) -> Any:
-            """Return what a caller gets: by name, alone, or as many as an input has findings."""
-            if isinstance(maps, list):
-                return [shown(each) for each in maps]
-            return maps if self._named else next(iter(maps.values()))
-
-        @bounded("the model cannot be explained")
-        def run(batch: Sequence[Prepared]) -> list[Any]:
-            rows = self._engine.run(batch, targets, self.labels or self.description.labels)
-            found = [[shown(maps) for maps in row] for row in rows]
-            return found if listed else [row[0] for row in found]
-
-        each = (p for part in parts for p in part)
-        found = in_groups(each, run, self._most, feeds.alike)
-        return joined(found, [len(part) for part in parts])
+        asked = asking(
+            target,
+            self._engine.reduction_of,
+            lambda: self.description.labels,
+            lambda x: self.scores(x, extra_inputs=extra_inputs),
+        )
+        given = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
+        feeds = Feeds(self.model, self.catalog, self._fed)
+        labels = lambda: self.labels or self.description.labels  # noqa: E731
+        answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
+        for x, found in answers.of(inputs):
+            yield x, found if self._named else answers.mapped(found, _bare)
 
 
-def _scaled(model: Model, catalog: Catalog, said: Mapping[str, Any] | None) -> Detector | None:
-    """Return the detector whose scales are fused."""
-    from onnxcam.analysis.detectors import detector
-
-    return detector(model, catalog, said)
+def _bare(maps: Named) -> Explanation:
+    """Return the only one of some maps."""
+    return next(iter(maps.values()))

@@ -73,10 +73,10 @@ def gradient_graph(
     reduction = plan.catalog.reduction
     tensor = draft.tensor(reduction.name)
     score = class_scores(op, tensor, reduction)
-    outputs = Outputs(score, tensor, reduction)
+    outputs = Outputs(score, tensor, reduction, draft.tensor)
     if plan.detector is not None:
         outputs = Slopes(draft, plan).outputs
-    chosen = chosen_classes(draft, score, plan, outputs)
+    chosen = chosen_classes(draft, outputs, plan)
     found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(chosen, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:

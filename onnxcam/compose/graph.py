@@ -202,7 +202,7 @@ def _outputs(
     draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
 ) -> dict[str, Tensor]:
     op, plan = draft.op, slopes.plan
-    chosen = chosen_classes(draft, slopes.score, plan, slopes.outputs)
+    chosen = chosen_classes(draft, slopes.shown, plan)
     one = partial(_explained, slopes, maps)
     each = for_each(op, chosen, plan.targets, one, direct=direct)
     classes = plan.target.classes(op, slopes.outputs, chosen)

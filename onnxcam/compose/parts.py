@@ -106,7 +106,7 @@ def _input_gradient(draft: Draft, scores: Slopes) -> Tensor:
     """Return the gradient of the score of a class, which becomes an input."""
     op, plan = draft.op, scores.plan
     source = place_of(draft, input_layer(plan.catalog))
-    classes = chosen_classes(draft, scores.score, plan)
+    classes = chosen_classes(draft, scores.shown, plan)
     index = op.Squeeze(classes, axes=[1])
     (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
     if slope is None:

@@ -90,6 +90,7 @@ class Plan:
         single: Whether what is explained is computed in float32, whatever the model's precision.
         detector: Where a detector says what it finds, for targets that are boxes; else None.
         decoding: How its boxes are read, None where that is not known.
+        each: Whether a call gives targets [N, K], or [1, K] for all inputs, instead of [K].
 
     Raises:
         UsageError: An option is unknown, or the default targets are not as many as a call has.
@@ -105,6 +106,7 @@ class Plan:
     normalize: Normalization = "none"
     expose: frozenset[str] = field(default_factory=frozenset)
     single: bool = False
+    each: bool = False
     detector: Detector | None = None
     decoding: Decoding | None = None
 
@@ -136,7 +138,7 @@ class Plan:
             for m in self.maps
         ]
         options = (self.targets, tuple(self.default), self.required, self.upsampling)
-        more = (self.normalize, sorted(self.expose), self.single,
+        more = (self.normalize, sorted(self.expose), self.single, self.each,
                 self.detector and self.detector.key)  # fmt: skip
         return [self.catalog.reduction.name, self.target.key, *maps, repr((*options, *more))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
@@ -36,6 +36,7 @@ class Slopes:
         op: Emitter of the graph.
         tensor: The reduction layer, in float32 where the plan says so.
         score: The scores [N, C], as the model computes them.
+        shown: What the class of a target is read off: the same.
         outputs: What the target is made of: the same before their final rounding, in float32
             where the plan says so.
     """
@@ -44,11 +45,11 @@ class Slopes:
         self.op, self.plan, self._draft = draft.op, plan, draft
         self._reduction = plan.catalog.reduction
         self.tensor = draft.tensor(self._reduction.name)
-        self.score = class_scores(self.op, self.tensor, self._reduction)
-        self.outputs = self._outputs(unrounded(self.op, self.tensor))
-        boxes, detector = self.outputs.boxes, plan.detector
-        if boxes is not None and detector is not None and not detector.single:
-            self.score = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
+        self._named: Callable[[str], Tensor] | None = draft.tensor
+        self.shown = self._outputs(self.tensor)
+        self.score = self.shown.scores
+        whole = unrounded(self.op, self.tensor)
+        self.outputs = self.shown if whole is self.tensor else self._outputs(whole)
         self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
@@ -62,6 +63,8 @@ class Slopes:
                 "leave it out, or name the scores as `reduction_layer` and explain a class",
             )
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
+        if self.tensor is not self.outputs.tensor:
+            self._named = None
         self.outputs = self._outputs(self.tensor)
         return twins
 
@@ -75,7 +78,9 @@ class Slopes:
         if plan.detector is not None:
             anything = objectness(draft, self._reduction) if plan.detector.single else None
             boxes = found(draft, plan.detector, tensor, anything, plan.decoding)
-        return Outputs(scores, tensor, self._reduction, boxes, size)
+            if not plan.detector.single:
+                scores = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
+        return Outputs(scores, tensor, self._reduction, self._named, boxes, size)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
@@ -149,17 +154,22 @@ def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
     return None if best is None or best.objectness is None else draft.tensor(best.objectness)
 
 
-def chosen_classes(
-    draft: Draft, score: Tensor, plan: Plan, outputs: Outputs | None = None
-) -> Tensor:
+def chosen_classes(draft: Draft, outputs: Outputs, plan: Plan) -> Tensor:
     """Add the input with the targets; return the class (or row) of each, int64 [N, K]."""
     kept = None if plan.required else np.asarray(plan.default, np.int64)
-    wanted = draft.input(TARGET, np.int64, [plan.targets or ANY_NUMBER], kept)
+    shape: list[Dim] = [plan.targets or ANY_NUMBER]
+    if plan.each:
+        shape, kept = [None, *shape], None if kept is None else kept[None]
+    wanted = draft.input(TARGET, np.int64, shape, kept)
     op = draft.op
     with op.scope("target"):
-        top = None if outputs is None else plan.target.top(op, outputs)
-        top = top_class(draft, score, plan.catalog.reduction) if top is None else top
-        return op.Where(op.Less(wanted, 0), top, wanted)
+        top = plan.target.top(op, outputs)
+        if top is None:
+            top = top_class(draft, outputs.scores, plan.catalog.reduction)
+        found = op.Where(op.Less(wanted, 0), top, wanted)
+        if plan.each:
+            found.shape = [(shape_of(top) or (None,))[0], shape[1]]
+        return found
 
 
 def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from onnxcam.analysis.layers import Catalog
-from onnxcam.compose import MapPlan, Plan
+from onnxcam.analysis.layers import Catalog, Reduction
+from onnxcam.compose import MapPlan, Plan, Wishes
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
@@ -39,7 +38,7 @@ class Engine:
     Attributes:
         model: The model.
         catalog: Its layers.
-        maps: The maps.
+        wishes: The maps that are wanted.
         upsampling: How they come to the input's size.
         device: Where to run.
         threads: Threads of ONNX Runtime; None lets it decide.
@@ -47,14 +46,12 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
-        placed: The maps where a box of a detector is explained, by a function that takes what is
-            known of the detector; None for the same maps.
         declared: Returns what a caller says of the detector, None for nothing.
     """
 
     model: Model
     catalog: Catalog
-    maps: tuple[MapPlan, ...]
+    wishes: Wishes
     upsampling: Upsampling
     device: Device
     threads: int | None
@@ -62,10 +59,18 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
-    placed: Callable[[Detector | None], tuple[MapPlan, ...]] | None = None
     declared: Callable[[], Mapping[str, Any] | None] | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
-    _placed: tuple[MapPlan, ...] | None = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def maps(self) -> tuple[MapPlan, ...]:
+        """The maps of a class."""
+        scales = self.wishes.fuse is not None and self.wishes.feature_layer is None
+        return self.wishes.maps(self.catalog, self.detector if scales else None)
+
+    @cached_property
+    def _of_boxes(self) -> tuple[MapPlan, ...]:
+        return self.wishes.of_boxes(self.catalog, self.detector)
 
     @property
     def together(self) -> bool:
@@ -89,14 +94,16 @@ class Engine:
         how = (self.device, self.threads)
         return None if found is None else Finder(self.model, self.catalog, found, *how)
 
+    def reduction_of(self, target: Target) -> Reduction:
+        """Return the scores that a target speaks of: of a box the classes of the detector."""
+        found = self.detector if target.placed else None
+        if found is None or found.single:
+            return self.catalog.reduction
+        return replace(self.catalog.reduction, classes=found.classes, labels=())
+
     def maps_of(self, target: Target) -> tuple[MapPlan, ...]:
         """Return the maps that a target is explained by."""
-        if not target.placed or self.placed is None:
-            return self.maps
-        if self._placed is None:
-            object.__setattr__(self, "_placed", self.placed(self.detector))
-        assert self._placed is not None
-        return self._placed
+        return self._of_boxes if target.placed else self.maps
 
     def of(self, target: Target) -> list[Runner | Sampler]:
         """Return what explains a target of any class; it is made once.
@@ -112,8 +119,9 @@ class Engine:
         maps = tuple(m for m in self.maps_of(target) if m.method.kind == "graph")
         if maps:
             detector = self.detector if target.placed else None
+            shown = frozenset(DIAGNOSTIC)
             plan = Plan(
-                self.catalog, maps, target, targets=None, expose=frozenset(DIAGNOSTIC),
+                self.catalog, maps, target, targets=None, expose=shown, each=True,
                 detector=detector,
             )  # fmt: skip
             how = (self.upsampling, self.device, self.threads)
@@ -136,74 +144,78 @@ class Engine:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[tuple[Target, int]],
+        targets: Sequence[Sequence[tuple[Target, int]]],
         labels: tuple[str, ...] | None,
     ) -> list[list[Any]]:
         """Explain inputs of one shape; targets of one kind share a run.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Targets without their class, and the index of that; -1 for the top class.
+            targets: Of every input its targets without their class, and the index of that; -1 for
+                the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
             For every input and target the explanations by the names of the maps, in their order;
             for a target that stands for many a list of these.
         """
-        found: list[list[Any]] = [[None for _ in targets] for _ in batch]
-        for kind in dict.fromkeys(target for target, _ in targets):
-            places = [k for k, (target, _) in enumerate(targets) if target == kind]
-            indices = [targets[k][1] for k in places]
-            rows = self._of_kind(batch, kind, indices, labels)
-            for n, k in product(range(len(batch)), range(len(places))):
-                found[n][places[k]] = rows[n][k]
+        found: list[list[Any]] = [[None for _ in row] for row in targets]
+        for kind in dict.fromkeys(target for row in targets for target, _ in row):
+            places = [[k for k, (target, _) in enumerate(row) if target == kind] for row in targets]
+            asked = [n for n, own in enumerate(places) if own]
+            indices = [[targets[n][k][1] for k in places[n]] for n in asked]
+            rows = self._of_kind([batch[n] for n in asked], kind, indices, labels)
+            for i, n in enumerate(asked):
+                for j, k in enumerate(places[n]):
+                    found[n][k] = rows[i][j]
         return found
 
     def _of_kind(
         self,
         batch: Sequence[Prepared],
         kind: Target,
-        indices: Sequence[int],
+        indices: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[Any]]:
-        """Explain targets of one kind, [N, K]; boxes are looked for first."""
+        """Explain targets of one kind, some of each input; boxes are looked for first."""
         if not kind.placed or self.finder is None:
             return self._together(batch, kind, indices, labels)
         from onnxcam.run.placed import chosen, compiled, doubts
 
         findings = self.finder.findings(batch, labels)
-        asked = [[chosen(kind, i, each) for i in indices] for each in findings]
+        asked = [
+            [chosen(kind, i, each) for i in row]
+            for row, each in zip(indices, findings, strict=True)
+        ]
         fed = [[index for one in each for index, _ in one] for each in asked]
-        target, rows = compiled(kind), list[list[Maps]]()
-        if all(each == fed[0] for each in fed) and not self.finder.detector.alone and fed[0]:
-            rows = self._together(batch, target, fed[0], labels)
-        else:
-            rows = [
-                self._together([one], target, each, labels)[0] if each else []
-                for one, each in zip(batch, fed, strict=True)
-            ]
+        some = [n for n, each in enumerate(fed) if each]
+        groups = [[n] for n in some] if self.finder.detector.alone else [some] if some else []
+        rows: dict[int, list[Maps]] = {}
+        for group in groups:
+            own = [batch[n] for n in group], compiled(kind), [fed[n] for n in group]
+            rows.update(zip(group, self._together(*own, labels), strict=True))
         out: list[list[Any]] = []
-        for row, each in zip(rows, asked, strict=True):
-            made = iter(row)
+        for n, each in enumerate(asked):
+            made = iter(rows.get(n, ()))
             told = [[_told(next(made), d, doubts(kind, d)) for _, d in one] for one in each]
-            out.append([list(one) if kind.many else one[0] for one in told])
+            out.append([one if kind.many else one[0] for one in told])
         return out
 
     def _together(
         self,
         batch: Sequence[Prepared],
         kind: Target,
-        indices: Sequence[int],
+        indices: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[Maps]]:
-        """Explain targets of one kind, the same of every input, in one run."""
+        """Explain targets of one kind in one run."""
         order = [m.name or m.method.name for m in self.maps_of(kind)]
         parts = [each.run(batch, indices, labels) for each in self.of(kind)]
         found: list[list[Maps]] = []
-        for n in range(len(batch)):
-            rows = [{k: e for part in parts for k, e in part[n][i].items()}
-                    for i in range(len(indices))]  # fmt: skip
-            found.append([{name: maps[name] for name in order} for maps in rows])
+        for n, row in enumerate(indices):
+            each = [{k: e for part in parts for k, e in part[n][i].items()}
+                    for i in range(len(row))]  # fmt: skip
+            found.append([{name: maps[name] for name in order} for maps in each])
         return found
 
 

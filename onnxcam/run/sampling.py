@@ -126,14 +126,14 @@ class Sampler:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[int],
+        targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs, one after another.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Class indices; -1 is the top class.
+            targets: Class indices of each; -1 is the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -145,8 +145,8 @@ class Sampler:
             UsageError: There is no such class, or the model is not one for this method.
         """
         return [
-            [{self.name: e} for e in self._explained(prepared, targets, labels)]
-            for prepared in batch
+            [{self.name: e} for e in self._explained(prepared, classes, labels)]
+            for prepared, classes in zip(batch, targets, strict=True)
         ]
 
     def _explained(

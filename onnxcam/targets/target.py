@@ -7,9 +7,9 @@ input of the explained model, so one compiled model answers for every class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from onnxcam.targets.found import Found
 from onnxcam.targets.names import TOP, resolve_target
 
 Class: TypeAlias = "int | str | None"
-Wanted: TypeAlias = "Target | int | str | None"
+Wanted: TypeAlias = "Target | int | str | Callable[..., Any] | None"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Outputs:
         scores: The scores, float [N, C]; other axes than batch and class are summed over.
         tensor: The reduction layer itself, with the axes that the model gives it.
         reduction: What is known of it.
+        named: Returns any tensor of the model by its name; None where what is explained is
+            computed once more in another precision.
         boxes: What a detector finds, where a box is explained; else None.
         size: The extents of the input's space, from depth to width; () where they are not known.
     """
@@ -38,6 +40,7 @@ class Outputs:
     scores: Tensor
     tensor: Tensor
     reduction: Reduction
+    named: Callable[[str], Tensor] | None = None
     boxes: Found | None = None
     size: tuple[Dim, ...] = ()
 
@@ -85,6 +88,21 @@ class Target(ABC):
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity
 
+    def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
+        """Return what is taken where a call names nothing, int64 [N, 1]: a class, or a box's row.
+
+        None for the class with the highest score, or of a detector's best finding.
+        """
+        return None
+
+    def referred(self, scores: Callable[[Any], Any]) -> Target:
+        """Return the target with the scores of the input that it refers to; itself without one.
+
+        Args:
+            scores: Returns the scores [C] of an input, as an Explainer takes it.
+        """
+        return self
+
     def described(self, labels: Sequence[str] | None, index: int = TOP) -> str:
         """Return the quantity in words, with the names of classes where they are known.
 
@@ -93,10 +111,6 @@ class Target(ABC):
             index: What a call asks for: a class, or a box's row.
         """
         return self.quantity
-
-    def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
-        """Return what -1 stands for, int64 [N, 1]; None for the class that the model says."""
-        return None
 
     def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
         """Return the classes, int64 [N, K], of what a call asks for, which are classes mostly."""

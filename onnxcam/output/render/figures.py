@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture, overlay
+from onnxcam.output.render.blend import Blending, Box, Mark, Picture, check_picture, overlay
 from onnxcam.output.render.colour import drawable, normalise, scale
 from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
 from onnxcam.output.upsample import upsample
 
 Figure = Image.Image
 Layout = Literal["pair", "overlay"]
-Mark = tuple[tuple[float, float, float, float], str]
 
 MIN_WIDTH = 360  # of a figure's content: a title and a colour bar need room
 MIN_SIZE = 16

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from onnxcam.output.render.blend import Mark
 from onnxcam.output.render.draw import SMALL_SIZE, face, plain
-from onnxcam.output.render.figures import Mark
 
 FRAME = (255, 255, 255)
 SHADE = (17, 20, 24)  # around the frame: it is seen on any picture, and under any colours
