@@ -162,11 +162,9 @@ def convert(
     place = None if output is None else free_place(output, model, force=force)
     loaded = unexplained(held(load(model, opset=opset), None, check=check))
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
-    catalog = _catalog(loaded, *wanted)
-    said = _described(loaded, catalog, preprocess, labels)
+    catalog, said = _described(loaded, _catalog(loaded, *wanted), preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    seen = detector or said.detector
-    explained = _explained(loaded, request, catalog, said, seen, feeds)
+    explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
     return _written(explained, place, found if check else _unchecked)
 
@@ -176,12 +174,12 @@ def _described(
     catalog: layers.Catalog,
     preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
-) -> Description:
+) -> tuple[layers.Catalog, Description]:
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return said
+    return catalog, said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -202,8 +200,10 @@ def _explained(
     feeds: dict[str, Array] | None,
 ) -> compose.Explained | compose.Gradients:
     boxes: tuple[Any, ...] = ()
-    if request.placed or (request.fuse is not None and request.feature_layer is None):
-        boxes = _boxes(model, catalog, declared, feeds)
+    if request.of_boxes:
+        from onnxcam.run.detections import read_off
+
+        boxes = read_off(model, catalog, declared, feeds or sample_feeds(model))
     plan, spec = request.plan(catalog, said, *boxes), said.spec_if_said
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
@@ -212,22 +212,6 @@ def _explained(
     if request.gradient:
         return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
     return compose.plan_graph(model, plan, metadata=metadata)
-
-
-def _boxes(
-    model: Model,
-    catalog: layers.Catalog,
-    declared: Mapping[str, Any] | None,
-    feeds: dict[str, Array] | None,
-) -> tuple[Any, ...]:
-    """Return where a model says what it finds, and how its boxes are read, where a run shows it."""
-    from onnxcam.analysis.detectors import detector
-    from onnxcam.run.detections import read_off
-
-    found = detector(model, catalog, declared)
-    if found is None:
-        return ()
-    return read_off(model, catalog, found, feeds or sample_feeds(model))
 
 
 def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Asked, asked
+from onnxcam.analysis.layers import Asked
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
@@ -20,7 +20,7 @@ from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
-from onnxcam.run.cache import analysed
+from onnxcam.run.cache import looked_through
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
@@ -130,22 +130,18 @@ class Explainer(Generic[Result]):
         threads: int | None = None,
         cache: bool = True,
     ) -> None:
-        if upsampling not in ("bicubic", "nearest", "none"):
-            raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
         kept = store() if cache else None
         self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
-        self._fed = analysed(self.model, said, kept).input
-        said = asked(self.model, said, input_format, feature_format, feature_layer)
-        self.catalog = analysed(self.model, said, kept)
-        several = not isinstance(feature_layer, str | None) and fuse is None
-        self._named = not isinstance(method, str | None) or several
+        named = input_format, feature_format, feature_layer
+        self._fed, self.catalog = looked_through(self.model, said, *named, kept)
+        wishes = Wishes(method, feature_layer, parameters, fuse)
+        self._named, self._labels = wishes.several, class_names(labels)
         self.upsampling, self.batch_size = upsampling, batch_size
-        self._preprocess, self._labels = preprocess, class_names(labels)
+        self._preprocess = preprocess
         self._engine = Engine(
-            self.model, self.catalog, Wishes(method, feature_layer, parameters, fuse), upsampling,
-            device, threads, kept, checked_seed(seed), batch_size, progress,
-            lambda: detector or self.description.detector,
+            self.model, self.catalog, wishes, upsampling, device, threads, kept,
+            checked_seed(seed), batch_size, progress, lambda: detector or self.description.detector,
         )  # fmt: skip
         self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
         self.method, self.feature = self.maps[0].method, self.maps[0].feature

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import arrays, declared, say, wanted
+from onnxcam.cli.options import arrays, say
 from onnxcam.cli.places import Places, Wanted
+from onnxcam.cli.wanted import declared, wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation

@@ -10,10 +10,7 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
-    DETECTOR,
     FEATURE,
     FEATURE_FORMAT,
     FUSE,
@@ -24,18 +21,16 @@ from onnxcam.cli.options import (
     METHOD,
     MODEL,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     Grouped,
-    declared,
     options,
     print_json,
     say,
     target,
     upsampling,
-    wanted,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, QUANTITY, declared, wanted
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion

@@ -10,10 +10,7 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
-    DETECTOR,
     DEVICE,
     FEATURE,
     FEATURE_FORMAT,
@@ -25,9 +22,7 @@ from onnxcam.cli.options import (
     LABELS,
     METHOD,
     MODEL,
-    OVER,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     options,
     print_json,
@@ -35,6 +30,7 @@ from onnxcam.cli.options import (
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, OVER, QUANTITY
 
 
 @main.command("explain", cls=Configured, short_help="Explain what a model sees in pictures.")

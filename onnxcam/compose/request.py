@@ -82,6 +82,11 @@ class Request:
         """Whether boxes of a detector are asked for."""
         return any(target.placed for target in as_targets(self.target))
 
+    @property
+    def of_boxes(self) -> bool:
+        """Whether it must be known where a detector says what it finds: for boxes, or scales."""
+        return self.placed or (self.fuse is not None and self.feature_layer is None)
+
     def plan(
         self,
         catalog: Catalog,

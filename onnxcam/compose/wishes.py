@@ -37,6 +37,12 @@ class Wishes:
     parameters: Mapping[str, Any] | None
     fuse: str | None = None
 
+    @property
+    def several(self) -> bool:
+        """Whether maps are asked for by their names: several methods, or several layers."""
+        layers = not isinstance(self.feature_layer, str | None) and self.fuse is None
+        return not isinstance(self.method, str | None) or layers
+
     def maps(self, catalog: Catalog, detector: Detector | None = None) -> tuple[MapPlan, ...]:
         """Return the maps of a class.
 

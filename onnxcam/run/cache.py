@@ -14,6 +14,7 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +75,32 @@ def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
         if said is None or not record.read(model, asked, said):
             kept.put(key, saying(record.written(model, asked)))
     return layers.catalog(model, asked)
+
+
+def looked_through(
+    model: Model,
+    said: Asked,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+    kept: Store | None,
+) -> tuple[str, Catalog]:
+    """Return the input that callers give, and the layers of a model.
+
+    Args:
+        model: The model.
+        said: What is said of the score and the input.
+        input_format: As for :func:`onnxcam.analysis.layers.asked`.
+        feature_format: Likewise.
+        feature_layer: Likewise.
+        kept: Where what is known of a model is kept; None finds it out.
+
+    Raises:
+        OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
+    """
+    fed = analysed(model, said, kept).input
+    asked = layers.asked(model, said, input_format, feature_format, feature_layer)
+    return fed, analysed(model, asked, kept)
 
 
 def saying(text: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.detectors import Detector
+from onnxcam.analysis.detectors import detector as detector_of
 from onnxcam.analysis.detectors.decoding import Decoding, decoding
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose.slopes import objectness
@@ -233,20 +234,26 @@ def overlap(boxes: Array, box: Array) -> Array:
 
 
 def read_off(
-    model: Model, catalog: Catalog, detector: Detector, feeds: dict[str, Array]
-) -> tuple[Detector, Decoding | None]:
-    """Return a detector with what a run shows of its boxes, and how they are read.
+    model: Model,
+    catalog: Catalog,
+    declared: Mapping[str, Any] | None,
+    feeds: dict[str, Array],
+) -> tuple[Detector | None, Decoding | None]:
+    """Return where a model says what it finds, and how its boxes are read, where a run shows it.
 
     Args:
         model: The model.
         catalog: Its layers.
-        detector: Where it says what it finds.
+        declared: What a caller says of it, None for nothing.
         feeds: What to run it on.
     """
-    finder = Finder(model, catalog, detector, "cpu", None)
+    known = detector_of(model, catalog, declared)
+    if known is None:
+        return None, None
+    finder = Finder(model, catalog, known, "cpu", None)
     said, size = finder.of_feeds(feeds), finder.size(feeds[catalog.input])
-    found = finder.settled(said, size)
-    if detector.rows is not None:
-        return found, decoding(replace(found, scales=()), size, None)
+    settled = finder.settled(said, size)
+    if known.rows is not None:
+        return settled, decoding(replace(settled, scales=()), size, None)
     count = said[_BOXES].shape[1] if _BOXES in said else None
-    return found, decoding(found, size, count)
+    return settled, decoding(settled, size, count)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
 from onnxcam.analysis.layers import Catalog, Reduction
 from onnxcam.compose import MapPlan, Plan, Wishes
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
@@ -76,6 +77,17 @@ class Engine:
     def together(self) -> bool:
         """Whether inputs may share a run."""
         return all(m.method.kind == "graph" for m in self.maps)
+
+    def __post_init__(self) -> None:
+        """Check what is not checked elsewhere.
+
+        Raises:
+            UsageError: There is no such upsampling.
+        """
+        if self.upsampling not in get_args(Upsampling):
+            raise UsageError(
+                f"no upsampling {self.upsampling!r}", "choose bicubic, nearest or none"
+            )
 
     @cached_property
     def detector(self) -> Detector | None:
