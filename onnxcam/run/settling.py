@@ -2,8 +2,8 @@
 
 Four numbers are left, top, right, bottom where the third is always above the first and the fourth
 above the second; a centre, width and height where the last two are never negative. Where the boxes
-are read off a grid, their centres must also run along it: distances and offsets do not, and numbers
-that fit nothing are left alone, for a box in the wrong place is worse than none.
+are read off a grid, they must also lie round its cells, or run along them: distances and offsets do
+not. Numbers that fit nothing are left alone, for a box in the wrong place is worse than none.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from onnxcam.analysis.detectors.decoding import Decoding, decoding, middles
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MOST = 0.98  # of the boxes must be as a form has them
-_ALONG = 0.8  # the correlation of centres with the cells that they are read off
+_ROUND = 0.6  # of the boxes must hold the middle of the cell that they are read off,
+_ALONG = 0.8  # or centres must correlate with these as much
 _FEW = 16  # boxes, of which order and sign say too little without a grid
-_PARTS = 2.5  # numbers below are parts of the picture, where that has more pixels
+_PARTS = 2.5  # where nine of ten numbers are below, they are parts of the picture, no pixels
 
 
 def settled(
@@ -38,7 +39,8 @@ def settled(
     flat = numbers.reshape(-1, 4).astype(np.float64)
     if not len(flat) or not np.isfinite(flat).all() or min(size) < 2:
         return detector
-    unit = detector.unit or ("normalised" if np.abs(flat).max() <= _PARTS else "pixels")
+    most = float(np.quantile(np.abs(flat), 0.9))
+    unit = detector.unit or ("normalised" if most <= _PARTS else "pixels")
     cells = middles(detector.scales, size, numbers.shape[1]) if grid else None
     gridless = all(s.grid is None for s in detector.scales) or not grid
     if grid and not gridless and cells is None:
@@ -71,13 +73,16 @@ def _is_tensorflow(detector: Detector) -> bool:
 
 
 def _runs_along(read: Decoding, numbers: Array, cells: Array, detector: Detector) -> bool:
-    """Tell whether the centres of boxes lie along the cells that they are read off."""
+    """Tell whether boxes lie where they are read off: round the middles of their cells."""
     boxes = read(numbers.astype(np.float64))
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
-    return any(
-        all(_correlates(centres[..., i], order[:, i]) for i in (0, 1))
-        for order in _orders(cells, detector)
-    )
+    for order in _orders(cells, detector):
+        inside = (boxes[..., :2] <= order[:, :2]) & (boxes[..., 2:] >= order[:, :2])
+        if inside.all(-1).mean() >= _ROUND:
+            return True
+        if all(_correlates(centres[..., i], order[:, i]) for i in (0, 1)):
+            return True
+    return False
 
 
 def _orders(cells: Array, detector: Detector) -> Iterator[Array]:
@@ -96,15 +101,8 @@ def _orders(cells: Array, detector: Detector) -> Iterator[Array]:
 
 
 def _correlates(values: Array, along: Array) -> bool:
-    """Tell whether values [N, A] run along others [A]; where these do not vary there is no telling.
-
-    The offsets from them are held against the spread of the cells, so that values that fall but
-    little outside of their cells pass, in a net of random weights too.
-    """
-    if np.ptp(along) == 0:
-        return True
-    spread = values.std()
-    if spread == 0:
-        return False
+    """Tell whether values [N, A] run along others [A]; where these are all one nothing tells."""
+    if np.ptp(along) == 0 or values.std() == 0:
+        return bool(np.ptp(along) == 0)
     both = np.corrcoef(values.ravel(), np.broadcast_to(along, values.shape).ravel())[0, 1]
     return bool(both >= _ALONG)

@@ -82,10 +82,10 @@ def _read(
     beside = _beside(graph, score, reduction)
     if not reduction.positions:
         return _one_class_at(graph, made, reduction)
-    if beside is None:
-        siblings = _siblings(graph, reduction, known)
-        return siblings or made
-    return replace(made, boxes=(beside,))
+    siblings = _siblings(graph, reduction, known)
+    if siblings is not None:
+        return siblings
+    return made if beside is None else replace(made, boxes=(beside,))
 
 
 def _beside(graph: ir.Graph, score: Tensor, reduction: Reduction) -> Boxes | None:
@@ -176,8 +176,7 @@ def _siblings(
             continue
         heads.append(Head(str(found.tensor.name), axes.batch, axes.classes))
         boxes.append(place)
-    if not heads:
+    if len(heads) < 2 or len({b.name for b in boxes}) < len(heads):
         return None
     kind = "" if reduction.kind == "probabilities" else reduction.final or "Sigmoid"
-    single = len(heads) == 1 and heads[0].name == reduction.name
-    return Detector(tuple(heads), tuple(boxes), kind, single=single)
+    return Detector(tuple(heads), tuple(boxes), kind, single=False)

@@ -124,10 +124,16 @@ def _map_of(tensor: Tensor) -> tuple[int, int, int] | None:
             whole = [d for d in sides if isinstance(d, int)]
             return (whole[0], whole[1], whole[2]) if len(whole) == 3 else None
         data = [t for t in node.inputs if t.name and is_float(t) and const_value(t) is None]
-        if not data:
+        if not data or _looks_around(node, data):
             return None
         tensor, seen = data[0], seen + 1
     return None
+
+
+def _looks_around(node: ir.Node, data: Sequence[Tensor]) -> bool:
+    """Tell whether what a node makes is of all positions: queries look where they like."""
+    several = len(data) > 1 and has(node, Trait.PRODUCT, Trait.CONTRACTS)
+    return several or has(node, Trait.ATTENDS)
 
 
 def _makes_grid(node: ir.Node) -> bool:
