@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Asked, asked
+from onnxcam.analysis.layers import Asked
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import maps_of
+from onnxcam.compose import Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
@@ -20,7 +20,7 @@ from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
-from onnxcam.run.cache import analysed
+from onnxcam.run.cache import looked_through
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
@@ -44,6 +44,7 @@ Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
+Fusion: TypeAlias = Literal["sum", "mean", "max"]
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
@@ -54,9 +55,11 @@ class Explainer(Predicts, Generic[Result]):
     Args:
         model: Path, bytes or proto of an ONNX model.
         method: Name of the method, see :func:`onnxcam.methods.names`; or a list of them: they
-            share one forward pass.
+            share one forward pass. None takes Grad-CAM, of a detector's box HiResCAM.
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
-            the default.
+            the default, of a detector's box the layers of its scales, fused.
+        fuse: One map of all feature layers: "sum", "mean" or "max", see
+            :mod:`onnxcam.compose.fused`; None makes one of each.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; None takes the first with space, or that
@@ -68,6 +71,8 @@ class Explainer(Predicts, Generic[Result]):
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
         labels: Names of the classes, or a file with them; None takes those of the description.
+        detector: What the outputs of a detector are, where the graph does not tell, see
+            :mod:`onnxcam.analysis.detectors.declared`; None takes what the description says.
         upsampling: How the map comes to the input's size.
         parameters: Values for parameters of the method, by name; the others have their defaults.
         seed: Of the random numbers that some methods draw; it is in the explanation.
@@ -86,6 +91,7 @@ class Explainer(Predicts, Generic[Result]):
         model: The loaded model.
         catalog: Its layers.
         maps: What is explained: a method and its feature layer each.
+        maps_of: Returns the maps of a target: those of a detector's box may be others.
 
     Raises:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
@@ -95,7 +101,7 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self: Explainer[Explanation],
         model: Source,
-        method: str = "gradcam",
+        method: str | None = None,
         *,
         feature_layer: str | None = None,
         **options: Unpack[Options],
@@ -104,7 +110,7 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self: Explainer[Named],
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
@@ -113,9 +119,10 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self,
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
+        fuse: Fusion | None = None,
         reduction_layer: str | None = None,
         class_axis: int | None = None,
         input: str | None = None,
@@ -124,6 +131,7 @@ class Explainer(Predicts, Generic[Result]):
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
+        detector: Mapping[str, Any] | None = None,
         upsampling: Upsampling = "bicubic",
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -138,17 +146,18 @@ class Explainer(Predicts, Generic[Result]):
         kept = store() if cache else None
         said = Asked(reduction_layer, class_axis, input)
         self.model = sized(held(load(model, op_library=op_library), kept), said, kept)
-        self._fed = analysed(self.model, said, kept).input
-        said = asked(self.model, said, input_format, feature_format, feature_layer, preprocess)
-        self.catalog = analysed(self.model, said, kept)
-        self.maps = maps_of(self.catalog, method, feature_layer, parameters)
-        self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self._preprocess, self._labels = preprocess, class_names(labels)
+        named = input_format, feature_format, feature_layer, preprocess
+        self._fed, self.catalog = looked_through(self.model, said, *named, kept)
+        wishes = Wishes(method, feature_layer, parameters, fuse)
+        self._named, self._labels = wishes.several, class_names(labels)
+        self._preprocess = preprocess
         self._engine = Engine(
-            self.model, self.catalog, self.maps, upsampling, device, threads,
-            kept, checked_seed(seed), batch_size, progress, checked_budget(budget),
+            self.model, self.catalog, wishes, upsampling, device, threads, kept,
+            checked_seed(seed), batch_size, progress, checked_budget(budget),
+            lambda: detector or self.description.detector,
         )  # fmt: skip
+        self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine.of(Score())  # what cannot be explained shows now
 
     @property
@@ -288,7 +297,7 @@ class Explainer(Predicts, Generic[Result]):
     ) -> Iterator[tuple[X, Any]]:
         asked = asking(
             target,
-            self.catalog.reduction,
+            self._engine.reduction_of,
             lambda: self.description.labels,
             lambda x: self.scores(x, extra_inputs=extra_inputs),
         )
@@ -297,7 +306,9 @@ class Explainer(Predicts, Generic[Result]):
         labels = lambda: self.labels or self.description.labels  # noqa: E731
         answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
         for x, found in answers.of(inputs):
-            yield x, found if self._named else answers.mapped(found, self._bare)
+            yield x, found if self._named else answers.mapped(found, _bare)
 
-    def _bare(self, maps: Named) -> Explanation:
-        return maps[self.method.name]
+
+def _bare(maps: Named) -> Explanation:
+    """Return the only one of some maps."""
+    return next(iter(maps.values()))

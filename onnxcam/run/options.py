@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
@@ -26,6 +26,8 @@ class Options(TypedDict, total=False):
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
+    detector: Mapping[str, Any] | None
+    fuse: Literal["sum", "mean", "max"] | None
     upsampling: Upsampling
     parameters: Mapping[str, Any] | None
     seed: int

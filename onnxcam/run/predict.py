@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.layers import Catalog
-from onnxcam.compose.plan import Plan, maps_of
+from onnxcam.compose.plan import Plan
 from onnxcam.compose.slopes import Slopes
+from onnxcam.compose.wishes import Wishes
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE
@@ -103,9 +104,10 @@ class Predicts:
             parameters: Values for their parameters, by name; the others have their defaults.
         """
         other: Any = copy(self)
-        other.maps, other._named = maps_of(self.catalog, list(methods), None, parameters), True
+        engine = replace(self._engine, wishes=Wishes(list(methods), None, parameters), _made={})
+        other._engine, other._named = engine, True
+        other.maps, other.maps_of = engine.maps, engine.maps_of
         other.method, other.feature = other.maps[0].method, other.maps[0].feature
-        other._engine = replace(self._engine, maps=other.maps, _made={})
         return other
 
     @cached_property

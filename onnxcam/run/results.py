@@ -35,6 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
+        place: The feature layers in words, where there are several; "" for one.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.feature.name,
+        feature_layer=origin.place or origin.feature.name,
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
