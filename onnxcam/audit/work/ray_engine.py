@@ -9,6 +9,7 @@ data by the paths that this machine has: they need the same file system.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, Queue
@@ -50,6 +51,8 @@ def run_ray(
     """
     ray = needed("ray", "the engine ray", "ray")
     data = needed("ray.data", "the engine ray", "ray")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the caller's bar says how far it is
+    data.DataContext.get_current().enable_progress_bars = False
     own = not ray.is_initialized()
     if own:
         slots = None if address else workers + _SPARE
