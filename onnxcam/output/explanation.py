@@ -50,6 +50,8 @@ class Explanation:
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
+        laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
+        preprocessing: How the picture became ``tensor``, in words; "" for arrays.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
 
@@ -79,6 +81,8 @@ class Explanation:
     value: float | None = None
     standard_error: Array | None = field(default=None, repr=False)
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
+    laid: str = ""
+    preprocessing: str = ""
 
     @property
     def score(self) -> float:
@@ -134,6 +138,7 @@ class Explanation:
         peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
         return {
             "source": self.source,
+            "preprocessing": self.preprocessing or None,
             "target": self.target if self.target >= 0 else None,
             "label": self.label,
             "quantity": self.quantity,
@@ -156,6 +161,7 @@ class Explanation:
                 "max": _number(self.map.max()),
                 "peak": [int(i) for i in peak],
                 "standard_error": self._error(),
+                "laid": self.laid,
             },
             "box": self.box,
             "diagnosis": list(self.diagnosis),
@@ -212,7 +218,10 @@ class Explanation:
 
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
+        where = f", over {self.laid}" if self.laid else ""
+        recipe = f" · {self.preprocessing}" if self.preprocessing else ""
+        how = f"{self.method} at {self.feature_layer}{where}{recipe}"
+        return "\n".join(map(plain, [how, *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

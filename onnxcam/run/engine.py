@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,8 +15,9 @@ from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Runner, Upsampling
-from onnxcam.run.sampling import Progress, Sampler
+from onnxcam.run.sampling import Sampler
 from onnxcam.run.session import Device
 from onnxcam.run.store import Store
 from onnxcam.targets import Target
@@ -40,6 +40,7 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
+        budget: The most runs for one input, behind which the map so far is taken; None for any.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
+    budget: int | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
 
     @property
@@ -72,7 +74,8 @@ class Engine:
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps if m.method.kind == "graph")
         if maps:
-            plan = Plan(self.catalog, maps, target, targets=None, expose=frozenset(DIAGNOSTIC))
+            shown = frozenset(DIAGNOSTIC)
+            plan = Plan(self.catalog, maps, target, targets=None, expose=shown, each=True)
             how = (self.upsampling, self.device, self.threads)
             runner = Runner(self.model, plan, *how, self.store)
             runner.session  # noqa: B018 - it is made, or says what is wrong
@@ -85,7 +88,7 @@ class Engine:
                 name = m.name or m.method.name
                 sampler = Sampler(
                     self.model, self.catalog, m.method, m.feature, *how,
-                    self.batch_size, self.progress, name, target,
+                    self.batch_size, self.progress, name, target, self.budget,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler
@@ -93,26 +96,30 @@ class Engine:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[tuple[Target, int]],
+        targets: Sequence[Sequence[tuple[Target, int]]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs of one shape; targets of one kind share a run.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Targets without their class, and the index of that; -1 for the top class.
+            targets: Of every input its targets without their class, and the index of that; -1 for
+                the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
             For every input and target the explanations by the names of the maps, in their order.
         """
         order = [m.name or m.method.name for m in self.maps]
-        found: list[list[dict[str, Explanation]]] = [[{} for _ in targets] for _ in batch]
-        for kind in dict.fromkeys(target for target, _ in targets):
-            places = [k for k, (target, _) in enumerate(targets) if target == kind]
-            classes = [targets[k][1] for k in places]
-            parts = [each.run(batch, classes, labels) for each in self.of(kind)]
-            for n, k in product(range(len(batch)), range(len(places))):
-                maps = {name: e for part in parts for name, e in part[n][k].items()}
-                found[n][places[k]] = {name: maps[name] for name in order}
+        found: list[list[dict[str, Explanation]]] = [[{} for _ in row] for row in targets]
+        for kind in dict.fromkeys(target for row in targets for target, _ in row):
+            places = [[k for k, (target, _) in enumerate(row) if target == kind] for row in targets]
+            asked = [n for n, own in enumerate(places) if own]
+            classes = [[targets[n][k][1] for k in places[n]] for n in asked]
+            some = [batch[n] for n in asked]
+            parts = [each.run(some, classes, labels) for each in self.of(kind)]
+            for i, n in enumerate(asked):
+                for j, k in enumerate(places[n]):
+                    maps = {name: e for part in parts for name, e in part[i][j].items()}
+                    found[n][k] = {name: maps[name] for name in order}
         return found
