@@ -5,22 +5,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from onnxcam.errors import (
-    InputError,
-    InternalError,
-    ModelError,
-    NoDescriptionError,
-    OnnxcamError,
-    UnsupportedOp,
-    UsageError,
-)
 from onnxcam.version import __version__
 
 if TYPE_CHECKING:
     from onnxcam import methods
     from onnxcam.autodiff.api import vjp_model
     from onnxcam.conversion import convert
+    from onnxcam.errors import (
+        InputError,
+        InternalError,
+        ModelError,
+        NoDescriptionError,
+        OnnxcamError,
+        UnsupportedOp,
+        UsageError,
+    )
     from onnxcam.explain import Explainer
+    from onnxcam.matlab import d_rise, grad_cam, image_lime, occlusion_sensitivity
     from onnxcam.model.model import load
     from onnxcam.output.explanation import Explanation
 
@@ -36,8 +37,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "convert",
+    "d_rise",
+    "grad_cam",
+    "image_lime",
     "load",
     "methods",
+    "occlusion_sensitivity",
     "vjp_model",
 ]
 
@@ -45,9 +50,15 @@ _HOMES = {
     "convert": "onnxcam.conversion",
     "Explainer": "onnxcam.explain",
     "Explanation": "onnxcam.output.explanation",
+    "d_rise": "onnxcam.matlab",
+    "grad_cam": "onnxcam.matlab",
+    "image_lime": "onnxcam.matlab",
     "load": "onnxcam.model.model",
     "methods": "onnxcam.methods",
+    "occlusion_sensitivity": "onnxcam.matlab",
     "vjp_model": "onnxcam.autodiff.api",
+    **dict.fromkeys([name for name in __all__ if name.endswith("Error")], "onnxcam.errors"),
+    "UnsupportedOp": "onnxcam.errors",
 }
 
 if not TYPE_CHECKING:  # a checker shall know what there is, and what is misspelt

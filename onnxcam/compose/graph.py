@@ -13,7 +13,14 @@ from onnxcam.analysis.layout import sized
 from onnxcam.compose.each import for_each
 from onnxcam.compose.made import Made, described, origin
 from onnxcam.compose.overlay import Drawing, drawn
-from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outputs_named
+from onnxcam.compose.plan import (
+    MapPlan,
+    Normalization,
+    Plan,
+    Upsampling,
+    maps_of,
+    outputs_named,
+)
 from onnxcam.compose.quantities import Quantities
 from onnxcam.compose.resample import Kernel, normalized, resampled
 from onnxcam.compose.slopes import Slopes, chosen_classes
@@ -162,7 +169,7 @@ def plan_graph(
     """
     draft = sized(model)
     slopes = Slopes(draft, plan)
-    maps = [Quantities(draft, slopes, planned) for planned in plan.maps]
+    maps = [_quantities(draft, slopes, planned) for planned in plan.maps]
     if plan.single:
         _to_single(slopes, maps)
     for quantities in maps:
@@ -174,6 +181,14 @@ def plan_graph(
     said = ", ".join(dict.fromkeys(m.method.name for m in plan.maps))
     entries = {**(metadata or {}), **origin(draft, model, plan, said), **described(plan)}
     return Explained(draft.finish(entries), plan, maps[0].place.letters)
+
+
+def _quantities(draft: Draft, slopes: Slopes, planned: MapPlan) -> Quantities:
+    if not planned.others:
+        return Quantities(draft, slopes, planned)
+    from onnxcam.compose.fused import Fused
+
+    return Fused(draft, slopes, planned)
 
 
 def _to_single(slopes: Slopes, maps: Sequence[Quantities]) -> None:
@@ -188,9 +203,10 @@ def _outputs(
     draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
 ) -> dict[str, Tensor]:
     op, plan = draft.op, slopes.plan
-    classes = chosen_classes(draft, slopes.score, plan)
+    chosen = chosen_classes(draft, slopes.shown, plan)
     one = partial(_explained, slopes, maps)
-    each = for_each(op, classes, plan.targets, one, direct=direct)
+    each = for_each(op, chosen, plan.targets, one, direct=direct)
+    classes = plan.target.classes(op, slopes.outputs, chosen)
     found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}
     wanted = plan.expose.union([MAP, CLASS, OVERLAY, VALUE])
     for quantities in maps:
@@ -226,7 +242,8 @@ def _finished(op: Emitter, map: Tensor, quantities: Quantities) -> Tensor:
     space: Sequence[Dim] = (shape_of(map) or (None,) * 5)[2:]
     with op.scope("map"):
         if plan.upsampling != "none":
-            map = resampled(op, map, quantities.input_size(), plan.upsampling)
+            size, spans = quantities.input_size(), quantities.spans(op)
+            map = resampled(op, map, size, plan.upsampling, spans)
             space = quantities.input_space()
         if plan.normalize != "none":
             map = normalized(op, map, plan.normalize)
@@ -241,7 +258,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> 
             "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
-        large = resampled(op, map, quantities.input_size(), kernel)
+        large = resampled(op, map, quantities.input_size(), kernel, quantities.spans(op))
     picture = drawn(op, quantities.pictured(op), large, how)
     return _sized(op, picture, quantities, (*quantities.input_space(), 3))
 

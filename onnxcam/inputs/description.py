@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from onnxcam.errors import NoDescriptionError, bounded
 from onnxcam.inputs.completion import resolve
 from onnxcam.inputs.labels import load_labels
+from onnxcam.inputs.places import gather
 from onnxcam.inputs.spec import InputSpec, ModelInput
 from onnxcam.inputs.tensor import Prepared, is_picture, prepare
 
@@ -37,6 +38,7 @@ class Description:
         metadata: The model's ``metadata_props``.
         preprocess: What a caller says: a preset, a TOML file, a spec, or None.
         given: Names of the classes that a caller gives, None for none.
+        files: The sha256 of the files that were read for it, by name, where they were noted.
     """
 
     declared: ModelInput
@@ -44,6 +46,7 @@ class Description:
     metadata: Mapping[str, str]
     preprocess: str | os.PathLike[str] | InputSpec | None = None
     given: tuple[str, ...] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def spec(self) -> InputSpec:
@@ -87,6 +90,16 @@ class Description:
             return self.spec.labels
         except NoDescriptionError as nothing:
             return nothing.labels  # ready arrays need no description
+
+    @cached_property
+    def detector(self) -> Mapping[str, Any] | None:
+        """What is said of a detector's outputs, None where nothing says anything.
+
+        Raises:
+            UsageError: What describes the input is wrong.
+        """
+        said = gather(self.model_path, self.metadata, self.preprocess)[0].get("detector")
+        return None if said is None else dict(said)
 
     @bounded("the input cannot be prepared")
     def prepare(self, x: Any) -> Prepared:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from onnxcam.errors import InputError, ModelError, bounded
+from onnxcam.errors import InputError, ModelError, UsageError, bounded
 from onnxcam.files import regular
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import standard_opset
-from onnxcam.model.external import Beside, listing
+from onnxcam.model.external import Beside
+from onnxcam.model.mapping import mapped, written_to
 from onnxcam.model.passes.pipeline import prepared
-from onnxcam.model.stream import Digest, digest, digest_of, parse
-from onnxcam.model.weights import (
-    Weights,
-    detached,
-    mapped,
-)
+from onnxcam.model.stream import Digest, digest_of, parse
+from onnxcam.model.weights import Weights, detached
+
+Libraries: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None"
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Model:
         notes: What was done to it and what could not be done.
         before: The model as it was, where what was done to it should be held against that by
             running both (:func:`onnxcam.run.faithful.held`); else None.
+        libraries: Files of the custom operators that it needs, which the user named.
     """
 
     light: ModelProto = field(repr=False)
@@ -66,14 +66,34 @@ class Model:
     path: Path | None = None
     notes: tuple[str, ...] = ()
     before: Model | None = field(default=None, repr=False)
+    libraries: tuple[Path, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that were loaded (the file; external data excluded).
+        """Of the bytes that were loaded, external data included; empty for a borrowed proto.
 
-        Empty for a borrowed proto.
+        Raises:
+            ModelError: A file was written to since it was read.
         """
         return self.digest if isinstance(self.digest, str) else self.digest.text
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The sha256 of each file that it was read from, by name; empty where there is none."""
+        if self.path is None:
+            return {}
+        own = self.digest
+        return {self.path.name: own} if isinstance(own, str) else own.files
+
+    def check_unchanged(self) -> None:
+        """Check that nobody wrote to the files that its weights lie in.
+
+        Raises:
+            ModelError: Somebody did: what is computed from now on is of no file.
+        """
+        changed = self.weights.changed()
+        if changed is not None:
+            raise written_to(changed)
 
     @property
     def proto(self) -> ModelProto:
@@ -113,6 +133,7 @@ def load(
     *,
     borrow: bool = False,
     opset: int | None = None,
+    op_library: Libraries = None,
 ) -> Model:
     """Load a model.
 
@@ -123,6 +144,8 @@ def load(
             is used.
         opset: The opset to bring the model to, up or down, with the IR version that
             came with it; None raises to 20 what is below.
+        op_library: File of a library with the custom operators of the model, or several: their
+            code runs in this process. None is ever taken that only a model names.
 
     Returns:
         The model: local functions inlined, weights of subgraphs moved to the main graph, raised
@@ -132,17 +155,41 @@ def load(
     Raises:
         ModelError: It is missing, no ONNX model, truncated, invalid, its external data is
             missing or lies outside the model's folder, or it cannot be brought to ``opset``.
+        UsageError: There is no such library.
     """
+    libraries = _libraries(op_library)
     if isinstance(source, Model):
+        kept = libraries or source.libraries
         if opset in (None, source.opset):
-            return source
-        return replace(load(source.proto, opset=opset), digest=source.digest, path=source.path)
+            return source if kept == source.libraries else replace(source, libraries=kept)
+        other = load(source.proto, opset=opset)
+        return replace(other, digest=source.digest, path=source.path, libraries=kept)
     proto, weights, found, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     made = prepared(proto, weights, str(path or "the model"), opset)
-    before = None if made.before is None else Model(made.before, weights, found, path)
-    return Model(made.light, made.weights, found, path, tuple(made.notes), before)
+    before = None
+    if made.before is not None:
+        before = Model(made.before, weights, found, path, libraries=libraries)
+    return Model(made.light, made.weights, found, path, tuple(made.notes), before, libraries)
+
+
+def _libraries(given: Libraries) -> tuple[Path, ...]:
+    """Return the files of operator libraries.
+
+    Raises:
+        UsageError: One is not there.
+    """
+    each = [given] if isinstance(given, str | os.PathLike) else list(given or ())
+    found = tuple(Path(library) for library in each)
+    for path in found:
+        if not path.is_file():
+            raise UsageError(
+                f"{path}: no such operator library",
+                "give the library's file (.so, .dll, .dylib); onnxruntime-extensions says its own "
+                "by onnxruntime_extensions.get_library_path()",
+            )
+    return found
 
 
 def _port(info: ValueInfoProto) -> Port:
@@ -170,7 +217,7 @@ def _read(
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
         Beside(None).taken(light)
-        return light, weights, digest_of(source), None
+        return light, weights, digest_of("", source), None
     path = Path(source)
     try:
         if path.is_dir():
@@ -186,9 +233,8 @@ def _read(
     light, weights = _parsed(data, str(path))
     beside = Beside(path)
     external = beside.taken(light)
-    found = digest_of(data)
-    if external:
-        found = Digest(lambda: listing(digest(data), beside.digests()))
+    several = beside.is_used
+    found = Digest(path.name, data, beside.digests) if several else digest_of(path.name, data)
     return light, Weights({**weights, **external}, external), found, path
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.inputs import Prepared
@@ -34,6 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
+        place: The feature layers in words, where there are several; "" for one.
     """
 
     model: Model
@@ -43,6 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,25 +95,26 @@ def explanation(
     if labels and not names:
         notes.append(f"{len(labels)} names for {count} scores: they are not used")
     return Explanation(
-        map=upsample(found.raw, size or found.raw.shape, upsampling),
+        **_laid(origin, found.raw, size),
         raw_map=found.raw,
         signed_map=found.signed,
         scores=found.scores,
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.feature.name,
+        feature_layer=origin.place or origin.feature.name,
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
         diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
         source=prepared.source,
+        preprocessing=prepared.recipe,
         picture=prepared.picture,
         box=prepared.box,
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -121,9 +125,24 @@ def explanation(
     )
 
 
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
+
+
+def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the map at the input's size, and where it lies, in words."""
+    if size is None:
+        return {"map": upsample(raw, raw.shape, "none")}
+    area = origin.feature.area or Area()
+    large = upsample(raw, size, origin.upsampling, area.spans(size))
+    return {"map": large, "laid": area.described(size)}
+
+
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings if origin.feature == origin.catalog.feature else ()
+    said = origin.catalog.warnings_of(origin.feature)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said
