@@ -63,18 +63,18 @@ def _run(options: argparse.Namespace) -> int:
     results = Rows(options.results, KEY, PACKAGES)
     for network in options.network or networks():
         for exporter in options.exporter or EXPORTERS:
+            truth, reason = None, ""
             try:
                 made = source(exporter, network, options.folder)
-            except NotMadeError as error:
-                results.lacks(f"{exporter}, {network}", str(error))
-                print(f"{exporter} {network}: {error}", flush=True)
-                continue
-            results.lacks(f"{exporter}, {network}", "")
-            try:
                 truth = reference(made)
+            except NotMadeError as error:
+                reason = str(error)
             except OnnxcamError as error:
-                truth = None
                 print(f"{exporter} {network}: refused: {error}", flush=True)
+            results.lacks(f"{exporter}, {network}", reason)
+            if reason:
+                print(f"{exporter} {network}: {reason}", flush=True)
+                continue
             for form in FORMS:
                 wanted = not options.form or form.name in options.form
                 if not wanted or (options.missing and results.has(exporter, network, form.name)):

@@ -25,6 +25,7 @@ MAP = {FLOAT: 1e-6, HALF: 2e-3, INT8: 0.95}
 # Float: nearer than this is the same tensor. Half: its rounding, 2^-11, over fifty layers.
 FEATURE = {FLOAT: 1e-4, HALF: 2e-2}
 OUTPUT = {FLOAT: 1e-5, HALF: 2e-3, INT8: 0.1}
+ANOTHER = 1e-3  # a float form that moves the plain file's output by more is another function
 OWN = 4.0  # a form that rounds otherwise (fused, another opset's operators) may move a map by this
 # times what it moves the plain file's output
 
@@ -90,8 +91,16 @@ class Reference:
 
 
 def reference(source: Source) -> Reference:
-    """Explain an exporter's float file."""
-    scores = _run(str(source.path), source.feeds)[0]
+    """Explain an exporter's float file.
+
+    Raises:
+        NotMadeError: ONNX Runtime does not run it.
+        OnnxcamError: It cannot be explained.
+    """
+    try:
+        scores = _run(str(source.path), source.feeds)[0]
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's
+        raise NotMadeError(f"ONNX Runtime does not run it: {one_line(error)[:200]}") from None
     target = int(scores.reshape(scores.shape[0], scores.shape[1], -1)[0].sum(-1).argmax())
     (_, x), *_ = source.feeds.items()
     said, parts = _explained(source.path, x, target)[:2]
@@ -115,8 +124,11 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
             said = one_line(error).replace(f"{own}/", "")[:120]
             found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {said}"
             return found
-        if truth is None:
-            found.verdict, found.note = NOT_MADE, "the float file itself is refused"
+        found.own = math.nan if truth is None else relative(_first(plain[0]), _first(truth.scores))
+        if truth is None or (form.group == FLOAT and found.own > ANOTHER):
+            said = f"it computes something else: ONNX Runtime's own output is {found.own:.2g} off"
+            found.verdict = NOT_MADE
+            found.note = "the float file itself is refused" if truth is None else said
             return found
         try:
             _look(path, plain, source, form, truth, found)
@@ -135,7 +147,7 @@ def _look(
     said, parts, outputs, warned = _explained(path, x, truth.target)
     problems: list[str] = []
     feature, found.contrast = parts.feature, contrast(truth.signed)
-    found.layer, found.own = said.feature_layer, relative(_first(plain[0]), _first(truth.scores))
+    found.layer = said.feature_layer
     feature = feature.reshape(-1, *feature.shape[-truth.feature.ndim + 1 :])[:1]
     if feature.size != truth.feature.size:
         problems.append(f"another layer: {feature.shape}, not {truth.feature.shape}")

@@ -17,12 +17,13 @@ libraries, as their code makes them, with random calibrated weights; exported by
 batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default layer. A file is
 
 - **right**: the default layer is the library's own last stage (timm: `feature_info`) or behind it
-  (of a detector, the last layer that the scores of every scale pass through) and its gradient is
-  not in a class token alone; scores, the gradients of feature layer and input
-  and the map agree with the network in torch, in float64, with the axes laid as the library has
-  them (relative L2 of 1e-3; for gradients and map twice what noise of 1e-6 in the input does to
-  torch's own where that is more: units at a kink switch); the conversion's check passes, and the
-  converted file, run beside the plain one, predicts the same and places the map over the input;
+  (of a detector, the last layer that the scores of every scale pass through; of SqueezeNet the maps
+  of its classes, which it pools) and its gradient is not in a class token alone; scores, gradients
+  of feature layer and input and the map agree with the network in torch, in float64, with the axes
+  laid as the library has them (relative L2 of 1e-3; for gradients and map twice what noise of 1e-6
+  in the input does to torch's own where that is more: units at a kink switch); the conversion's
+  check passes, and the converted file, run beside the plain one, predicts the same and places the
+  map over the input;
 - **refused**: an error that says why, and no map;
 - **warned**: something is wrong and the explanation says so;
 - **WRONG**: something is wrong and nothing says so;
