@@ -81,9 +81,10 @@ def _costs(rows: Sequence[Row]) -> list[str]:
         f"Explained / plain, of the {len(costs)} files for which it was measured and that take "
         f"over 1 ms, processor time on one thread of a busy machine: median "
         f"{costs[len(costs) // 2]:.2f}, {within} within 1.05, the most {costs[-1]:.2f}. The "
-        "pictures are small ones, of about 96 x 128. What is above are detectors, whose gradient comes back "
-        "through neck and heads, and networks of a few milliseconds with a head of convolutions "
-        "behind the layer; at the size that they are made for a head is a smaller part.\n"
+        "pictures are small ones, of about 96 x 128. What is above are detectors, whose gradient "
+        "comes back through neck and heads, and networks of a few milliseconds with a head of "
+        "convolutions behind the layer; at the size that they are made for a head is a smaller "
+        "part.\n"
     ]
 
 
