@@ -168,8 +168,7 @@ def convert(
     said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
-    parts = (_as_given(model), loaded, explained, catalog, feeds) if check else None
-    return _written(explained, place, parts)
+    return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 
 def _described(
@@ -222,16 +221,23 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients,
     place: Path | None,
-    held: tuple[Any, ...] | None,
+    check: bool,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    *others: Any,
 ) -> Conversion:
-    """Check the explained model against what is held against it, and put it in its place."""
+    """Check the explained model and put it in its place."""
+
+    def found(part: Path | None) -> Check | None:
+        return _found(part, original, source, explained, *others) if check else None
+
     if place is None:
-        return Conversion(explained, None, None if held is None else _found(None, *held))
+        return Conversion(explained, None, found(None))
     with placed(place, explained.model) as part:
-        found = None if held is None else _found(part, *held)
-    return Conversion(explained, place, found)
+        checked = found(part)
+    return Conversion(explained, place, checked)
 
 
 def _found(
