@@ -8,5 +8,6 @@ SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
 REST = "onnxcam.rest"  # of the gradient, when it is averaged over the positions: 1 where all agree
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
 VALUE = "onnxcam.value"
+RELIEF = "onnxcam.relief"  # of methods on the input: the signed values that a map is made of
 ANY_NUMBER = "onnxcam.K"
 DIAGNOSTIC = (SIGNED, SCORE, STEEPEST, REST)

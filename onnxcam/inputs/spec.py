@@ -90,6 +90,12 @@ class InputSpec:
         for name, value in check_fields(self.said(), "InputSpec").items():
             object.__setattr__(self, name, value)
 
+    @property
+    def summary(self) -> str:
+        """What it does to a picture, in words: "shortest, RGB, (x * 0.00392157 - 0.5) / 0.25"."""
+        values = f"(x * {self.scale:.6g} - {_numbers(self.mean)}) / {_numbers(self.std)}"
+        return f"{self.resize}, {self.channels}, {values}"
+
     def said(self) -> dict[str, Any]:
         """Return the fields that are set, without `source`."""
         values = {name: getattr(self, name) for name in FIELDS}
@@ -124,6 +130,10 @@ PRESETS: Mapping[str, InputSpec] = MappingProxyType(
 def presets() -> Mapping[str, InputSpec]:
     """Return the presets of `preprocess` by name, in the order to show them."""
     return PRESETS
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])
 
 
 def show_shape(shape: tuple[int | str | None, ...]) -> str:

@@ -36,6 +36,7 @@ class Prepared:
             beyond the picture where the tensor was filled up with black. None with `picture`.
         source: The file's name as it was given, or "array".
         others: Arrays for other inputs of the model, by name, which came with it.
+        spec: How the picture became the tensor; None for a ready array.
     """
 
     tensor: Array
@@ -43,6 +44,7 @@ class Prepared:
     box: Box | None
     source: str
     others: Mapping[str, Array] = field(default_factory=dict)
+    spec: InputSpec | None = None
 
 
 def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
@@ -144,7 +146,7 @@ def _from_picture(
         tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
-    return Prepared(tensor, np.array(picture), box, source)
+    return Prepared(tensor, np.array(picture), box, source, spec=spec)
 
 
 def _values(pixels: Array, spec: InputSpec) -> Array:

@@ -135,14 +135,5 @@ def _trial(
         texts[0],
         probability(scores, top, found.reduction),
         texts[1] if len(texts) > 1 else "",
-        _summary(spec),
+        spec.summary,
     )
-
-
-def _summary(spec: InputSpec) -> str:
-    values = f"(x * {spec.scale:.6g} - {_numbers(spec.mean)}) / {_numbers(spec.std)}"
-    return f"{spec.resize}, {spec.channels}, {values}"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])

@@ -11,7 +11,7 @@ import numpy as np
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import KINDS, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.needs import KINDS, InputGradient, Kind, MapOf, Need, Random, fits
 from onnxcam.methods.parameters import Parameter, Setting, checked
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -77,6 +77,7 @@ class Method:
         cost: In forward passes.
         claim: What its map is a measure of.
         limits: What it cannot show, or gets wrong.
+        own_style: How its maps are drawn, one of `STYLES`; None for the usual way.
     """
 
     name: str
@@ -90,6 +91,12 @@ class Method:
     cost: Cost
     claim: str
     limits: str
+    own_style: str | None
+
+    @property
+    def style(self) -> str:
+        """How its maps are drawn: a value for every pixel is noise if it lies over a picture."""
+        return self.own_style or ("heat" if InputGradient in self.needs else "overlay")
 
     @property
     def on_input(self) -> bool:
@@ -122,14 +129,13 @@ class Method:
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {
-            "name": self.name,
-            "kind": self.kind,
-            "summary": self.summary,
+            **{"name": self.name, "kind": self.kind, "summary": self.summary},
             "from": self.cite,
             "claim": self.claim,
             "limits": self.limits,
             "cost": str(self.cost),
             "signed": self.signed,
+            "style": self.style,
             "parameters": [
                 {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
                 for p in self.parameters
@@ -146,11 +152,13 @@ class GraphMethod(Method):
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
+        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
+    relief: Callable[..., Any] | None = None
 
     def backward(self, **parameters: Any) -> Overrides:
         """Return the overrides for these parameters; what is not given has its default."""
@@ -168,12 +176,14 @@ class Estimate:
         error: Their standard error, float [K, *space]; None for what is not random.
         facts: What else was found, by name: a number for each target.
         doubts: What looks wrong, in words, for each target; () for nothing.
+        relief: The signed values that the maps are made of, float [K, C, *space], or None.
     """
 
     signed: Array
     error: Array | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     doubts: tuple[str | None, ...] = ()
+    relief: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +206,8 @@ def graph_method(
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
+    relief: Callable[..., Any] | None = None,
+    style: str | None = None,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -210,7 +222,7 @@ def graph_method(
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (emit, overrides or Overrides(), averages)
+        how = (style, emit, overrides or Overrides(), averages, relief)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
@@ -227,6 +239,7 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    style: str | None = None,
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
@@ -238,7 +251,7 @@ def sampled_method(
     _check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
+        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
         _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
         return estimate
 

@@ -14,7 +14,7 @@ from onnxcam.compose import MapPlan, Plan
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
-from onnxcam.names import DIAGNOSTIC
+from onnxcam.names import DIAGNOSTIC, RELIEF
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.sampling import Progress, Sampler
@@ -23,6 +23,8 @@ from onnxcam.run.store import Store
 from onnxcam.targets import Target
 
 Array: TypeAlias = np.ndarray[Any, Any]
+
+_EXPOSED = frozenset((*DIAGNOSTIC, RELIEF))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class Engine:
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps if m.method.kind == "graph")
         if maps:
-            plan = Plan(self.catalog, maps, target, targets=None, expose=frozenset(DIAGNOSTIC))
+            plan = Plan(self.catalog, maps, target, targets=None, expose=_EXPOSED)
             how = (self.upsampling, self.device, self.threads)
             runner = Runner(self.model, plan, *how, self.store)
             runner.session  # noqa: B018 - it is made, or says what is wrong

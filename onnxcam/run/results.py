@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import Layout
-from onnxcam.inputs import Prepared
+from onnxcam.inputs import InputSpec, Prepared
 from onnxcam.methods import Method
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
@@ -59,6 +59,7 @@ class Finding:
         error: float32 [*space], the map's standard error; None for what is not random.
         quantity: What of the class is explained, in words.
         value: That quantity, None where it is the score.
+        relief: float32 [C, *space], the signed values that the map is made of; None for none.
     """
 
     raw: Array
@@ -70,6 +71,7 @@ class Finding:
     error: Array | None = None
     quantity: str = "score"
     value: float | None = None
+    relief: Array | None = None
 
 
 def explanation(
@@ -88,9 +90,7 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
-    notes = [reduction.note] if reduction.note else []
-    if labels and not names:
-        notes.append(f"{len(labels)} names for {count} scores: they are not used")
+    notes = [*([reduction.note] if reduction.note else []), *_unused(labels, names, count)]
     return Explanation(
         map=upsample(found.raw, size or found.raw.shape, upsampling),
         raw_map=found.raw,
@@ -118,7 +118,22 @@ def explanation(
         quantity=found.quantity,
         value=found.value,
         standard_error=found.error,
+        style=origin.method.style,
+        relief=_in_colours(found.relief, prepared.spec),
+        preparation="" if prepared.spec is None else prepared.spec.summary,
     )
+
+
+def _in_colours(relief: Array | None, spec: InputSpec | None) -> Array | None:
+    """Return the signed values of channels in the order red, green, blue."""
+    reverse = relief is not None and spec is not None and spec.channels == "BGR"
+    return relief[::-1] if reverse and relief is not None else relief
+
+
+def _unused(labels: tuple[str, ...] | None, names: tuple[str, ...] | None, count: int) -> list[str]:
+    """Return a warning, in words, where there are names that do not fit."""
+    unused = labels and not names
+    return [f"{len(labels or ())} names for {count} scores: they are not used"] if unused else []
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:

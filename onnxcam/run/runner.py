@@ -138,6 +138,7 @@ class Runner:
             {**planned.settings, **said},
             quantity=target.described(labels),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
+            relief=cell.relief,
         )
         return explanation(origin, prepared, found, labels)
 
@@ -160,6 +161,11 @@ class _Cell:
     def rest(self) -> float:
         """What a mean over the positions leaves of the gradient; 1 where none is taken."""
         return float(self(names.REST)) if self.planned.port(names.REST) in self.found else 1.0
+
+    @property
+    def relief(self) -> Array | None:
+        """The signed values that the map is made of, [C, *space]; None where it has none."""
+        return self(names.RELIEF) if self.planned.port(names.RELIEF) in self.found else None
 
     @property
     def scores(self) -> Array:

@@ -169,9 +169,11 @@ class Sampler:
             )
             facts = {name: float(values[k]) for name, values in estimate.facts.items()}
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error
-            )
+                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error,
+                relief=relief,
+            )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
 

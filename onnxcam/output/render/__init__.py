@@ -4,25 +4,48 @@ This is the only place that normalises a map. `normalise` says what becomes of c
 negative and non-finite maps; the figures write the raw values beside their colours.
 """
 
+from onnxcam.output.render.bars import figure_bars
 from onnxcam.output.render.blend import Blending, Box, overlay
 from onnxcam.output.render.colour import COLORMAPS, Limits, Mode, normalise, value_range
-from onnxcam.output.render.figures import Drawing, Figure, figure, figure_3d
-from onnxcam.output.render.files import save_png
+from onnxcam.output.render.figures import (
+    Drawing,
+    Figure,
+    below_each_other,
+    figure,
+    figure_3d,
+    image,
+)
+from onnxcam.output.render.files import FORMATS, png_bytes, save_image, save_png
+from onnxcam.output.render.panels import SCALES, Panel, Scale, figure_panels
 from onnxcam.output.render.signals import figure_1d
+from onnxcam.output.render.styles import STYLES, Style, painted
 
 __all__ = [
     "COLORMAPS",
+    "FORMATS",
+    "SCALES",
+    "STYLES",
     "Blending",
     "Box",
     "Drawing",
     "Figure",
     "Limits",
     "Mode",
+    "Panel",
+    "Scale",
+    "Style",
+    "below_each_other",
     "figure",
     "figure_1d",
     "figure_3d",
+    "figure_bars",
+    "figure_panels",
+    "image",
     "normalise",
     "overlay",
+    "painted",
+    "png_bytes",
+    "save_image",
     "save_png",
     "value_range",
 ]

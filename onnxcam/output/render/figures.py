@@ -12,15 +12,16 @@ from PIL import Image
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.render.blend import Blending, Box, Picture, check_picture, overlay
-from onnxcam.output.render.colour import drawable, normalise, scale
+from onnxcam.output.render.colour import Limits, drawable, normalise, scale
 from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
-from onnxcam.output.upsample import upsample
+from onnxcam.output.render.styles import Style, check_style, painted, relief_limits
+from onnxcam.output.upsample import Method, upsample
 
 Figure = Image.Image
 Layout = Literal["pair", "overlay"]
 
 MIN_WIDTH = 360  # of a figure's content: a title and a colour bar need room
-MIN_SIZE = 16
+MIN_SIZE, MAX_SIZE = 16, 20_000
 PIXELATED_FROM = 4  # enlarged by more, a small picture is shown with its pixels
 
 
@@ -33,7 +34,11 @@ class Drawing(Blending, total=False):
     units: str
     size: int
     layout: Layout
+    style: Style
+    relief: NDArray[Any] | None
+    scale: float | None
     slices: int
+    peak: bool
     channels: Sequence[str]
     rate: float | None
 
@@ -48,7 +53,10 @@ def figure(
     colorbar: bool = True,
     units: str = "",
     layout: Layout = "pair",
+    style: Style = "overlay",
+    relief: NDArray[Any] | None = None,
     size: int = 480,
+    scale: float | None = None,
     **blending: Unpack[Blending],
 ) -> Image.Image:
     """Draw a picture and its overlay under a title, above a colour bar of the raw values.
@@ -63,9 +71,13 @@ def figure(
         units: What the raw values are, written below the colour bar.
         layout: ``pair`` puts the picture before the overlay (beside it, or above where the picture
             is wide), ``overlay`` shows that alone.
+        style: How the map is shown: ``overlay``, ``relief``, ``heat``, ``contour``, or ``side``
+            (heat and overlay); see `painted`.
+        relief: Signed values of channels for the style of that name; see `painted`.
         size: Longer side of each of the two, pixels, at least 16.
-        blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits`` and
-            ``outside``, as in `overlay`.
+        scale: Instead of a size: how many pixels a pixel of the picture becomes along each side.
+        blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits``, ``clip``,
+            ``smooth`` and ``outside``, as in `overlay`.
 
     Returns:
         An RGB image.
@@ -79,15 +91,50 @@ def figure(
         raise UsageError(
             f"render: unknown layout {layout!r}", f"Choose one of {', '.join(get_args(Layout))}"
         )
-    panel, box = _scaled(picture, box, size)
-    name, limits = _scale(map, blending)
-    panels = [Image.fromarray(overlay(panel, map, box=box, **blending))]
+    check_style(style)
+    panel, box = scaled(picture, box, pixels(picture, size, scale))
+    given = blending.get("limits")
+    name, limits = fixed_scale(map, blending)
+    if style == "relief":
+        blending["limits"] = given
+    styles: list[Style] = ["heat", "overlay"] if style == "side" else [style]
+    panels = [painted(s, panel, map, box=box, relief=relief, **blending) for s in styles]
     if layout == "pair":
-        panels.insert(0, Image.fromarray(panel))
-    shown = stack(panels, margin=0, across=panel.shape[1] < 2 * panel.shape[0])
+        panels.insert(0, panel)
+    across = panel.shape[1] < 2 * panel.shape[0]
+    shown = stack([Image.fromarray(each) for each in panels], margin=0, across=across)
     width = max(shown.width, MIN_WIDTH)
-    below = legend(map, name, limits, width, units=units, bar=colorbar)
+    clip, shades = blending.get("clip"), map
+    if style == "relief":
+        shades = map if relief is None else relief
+        name, limits = "gray", relief_limits(shades, clip, given)
+    below = legend(shades, name, limits, width, units=units, bar=colorbar, clip=clip)
     return stack([heading(title, subtitle, width), shown, below])
+
+
+def image(
+    picture: Picture,
+    map: NDArray[Any],
+    *,
+    box: Box | None = None,
+    style: Style = "overlay",
+    relief: NDArray[Any] | None = None,
+    scale: float = 1,
+    **blending: Unpack[Blending],
+) -> Picture:
+    """Draw a map on a picture in a style, and nothing around it; for the arguments see `figure`.
+
+    Returns:
+        sRGB, uint8 ``[H, W, 3]``.
+
+    Raises:
+        InputError: If the picture, the map or the box cannot be used.
+        UsageError: If an option has no such value.
+    """
+    check_picture(picture)
+    if scale != 1:
+        picture, box = scaled(picture, box, pixels(picture, 0, scale))
+    return painted(style, picture, map, box=box, relief=relief, **blending)
 
 
 def figure_3d(
@@ -97,6 +144,7 @@ def figure_3d(
     title: str,
     subtitle: str = "",
     slices: int = 9,
+    peak: bool = False,
     colorbar: bool = True,
     units: str = "",
     size: int = 200,
@@ -111,6 +159,7 @@ def figure_3d(
         title: As in `figure`.
         subtitle: As in `figure`.
         slices: How many to draw; at most the volume's depth.
+        peak: Whether also the three slices through the map's largest value are drawn, first.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are, written below the colour bar.
         size: Longer side of a slice, pixels, at least 16.
@@ -130,28 +179,68 @@ def figure_3d(
         )
     if slices < 1:
         raise UsageError(f"render: cannot draw {slices} slices", "Pass 1 or more")
-    name, limits = _scale(map, blending)
-    deep = np.moveaxis(upsample(np.moveaxis(drawable(map), 0, -1), (len(pictures),)), -1, 0)
+    name, limits = fixed_scale(map, blending)
+    how: Method = "bicubic" if blending.get("smooth", True) else "nearest"
+    deep = np.moveaxis(upsample(np.moveaxis(drawable(map), 0, -1), (len(pictures),), how), -1, 0)
     tiles = []
     for z in _spread(len(pictures), slices):
-        panel, _ = _scaled(pictures[z], None, size)
+        panel, _ = scaled(pictures[z], None, size)
         tiles.append(_labelled(Image.fromarray(overlay(panel, deep[z], **blending)), f"slice {z}"))
     grid = _grid(tiles)
-    width = max(grid.width, MIN_WIDTH)
-    below = legend(map, name, limits, width, units=units, bar=colorbar)
-    return stack([heading(title, subtitle, width), grid, below])
+    through = _through_peak(pictures, map, size, blending) if peak else None
+    width = max(grid.width, through.width if through else 0, MIN_WIDTH)
+    below = legend(map, name, limits, width, units=units, bar=colorbar, clip=blending.get("clip"))
+    return stack([heading(title, subtitle, width), through, grid, below])
 
 
-def _scale(map: NDArray[Any], blending: Blending) -> tuple[str, tuple[float, float]]:
+def _through_peak(
+    pictures: NDArray[np.uint8], map: NDArray[Any], size: int, blending: Blending
+) -> Image.Image:
+    """Draw the three slices through the value of a map that is farthest from 0."""
+    values, shape = drawable(map), pictures.shape[:3]
+    full = upsample(values, shape, "bicubic" if blending.get("smooth", True) else "nearest")
+    size_of = np.abs(full) if blending.get("signed", False) else full
+    place = np.unravel_index(int(size_of.argmax()), shape)
+    tiles = []
+    for axis, letter in enumerate("DHW"):
+        at = int(place[axis])
+        panel, _ = scaled(np.ascontiguousarray(pictures.take(at, axis)), None, size)
+        drawn = overlay(panel, np.asarray(full.take(at, axis)), **blending)
+        tiles.append(_labelled(Image.fromarray(drawn), f"{letter} {at}, through the peak"))
+    return stack(tiles, margin=0, gap=GAP // 2, across=True)
+
+
+def pixels(picture: Picture, size: int, scale: float | None) -> int:
+    """Return the longer side of a panel: a size, or that of the picture by a scale.
+
+    Raises:
+        UsageError: The scale is no number above 0, or makes more pixels than fit in memory.
+    """
+    if scale is None:
+        return size
+    most = int(max(picture.shape[:2]))
+    if not 0 < scale * most <= MAX_SIZE:
+        raise UsageError(
+            f"render: a picture {most} pixels long cannot be drawn at a scale of {scale!r}",
+            f"Pass a number above 0 that makes no more than {MAX_SIZE} pixels",
+        )
+    return max(round(scale * most), MIN_SIZE)
+
+
+def fixed_scale(map: NDArray[Any], blending: Blending) -> tuple[str, Limits]:
     """Fix the colour map and its limits in the options, and return the two."""
     name, limits = scale(
-        map, blending.get("colormap"), blending.get("signed", False), blending.get("limits")
+        map,
+        blending.get("colormap"),
+        blending.get("signed", False),
+        blending.get("limits"),
+        blending.get("clip"),
     )
     blending["colormap"], blending["limits"] = name, limits
     return name, limits
 
 
-def _scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box | None]:
+def scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box | None]:
     """Return a picture, and the box with it, with the longer side at a size in pixels."""
     if size < MIN_SIZE:
         raise UsageError(
@@ -194,6 +283,11 @@ def _labelled(tile: Image.Image, label: str) -> Image.Image:
     """Return a tile with a small label above it."""
     text = text_block(label, SMALL_SIZE, max(tile.width, 64), ink=MUTED)
     return stack([text, tile], gap=2, margin=0)
+
+
+def below_each_other(figures: Sequence[Image.Image]) -> Image.Image:
+    """Return figures of their own as one image."""
+    return stack(list(figures), margin=0)
 
 
 def _grid(tiles: list[Image.Image]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from pathlib import Path
@@ -11,8 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, OnnxcamError
-from onnxcam.files import whole
+from onnxcam.errors import InputError, OnnxcamError, UsageError
+from onnxcam.files import whole, write_whole
+from onnxcam.output.render.vector import erased, svg
+
+FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".svg")
+"""Endings of the files that figures are written to; .svg keeps text as text."""
+
+# As small as the default, four times faster: runs of pixels, and no search for others.
+_HOW: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_type": zlib.Z_RLE},
+    "JPEG": {"quality": 90, "subsampling": 0},  # red text smears else
+    "WEBP": {"quality": 90, "method": 2},
+}
+
+
+def save_image(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) -> None:
+    """Write an image in the format that a file's ending names.
+
+    Args:
+        image: A PIL image, or uint8 ``[H, W, 3]`` or ``[H, W]``.
+        path: Where to, ending in one of `FORMATS`; an existing file is replaced, whole or not at
+            all.
+
+    Raises:
+        InputError: If the array is no picture.
+        UsageError: If the ending is another one.
+        OnnxcamError: If the folder does not exist or cannot be written.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in FORMATS:
+        raise UsageError(f"render: no picture ends in {ending!r}", f"use {', '.join(FORMATS)}")
+    if ending == ".svg":
+        drawn = image if isinstance(image, Image.Image) else _as_image(np.asarray(image))
+        write_whole(Path(path), svg(drawn, _encoded(erased(drawn), "PNG")))
+    else:
+        _save(image, path, {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(ending, "PNG"))
 
 
 def save_png(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) -> None:
@@ -28,12 +63,27 @@ def save_png(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) ->
         InputError: If the array is no picture.
         OnnxcamError: If the folder does not exist or cannot be written.
     """
+    _save(image, path, "PNG")
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Return an image as the content of a PNG file."""
+    return _encoded(image, "PNG")
+
+
+def _encoded(image: Image.Image, format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=format, **_HOW[format])
+    return buffer.getvalue()
+
+
+def _save(image: Image.Image | NDArray[Any], path: str | os.PathLike[str], format: str) -> None:
     if not isinstance(image, Image.Image):
         image = _as_image(np.asarray(image))
     place = Path(path)
     try:
         with whole(place) as part, part.open("wb") as file:
-            image.save(file, format="PNG", compress_type=zlib.Z_RLE)  # as small, four times faster
+            image.save(file, format=format, **_HOW[format])
     except OSError as error:
         raise OnnxcamError(
             f"render: cannot write {place}: {error.strerror or error}",
