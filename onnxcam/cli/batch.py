@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from onnxcam.cli.group import spoken
 from onnxcam.cli.options import arrays, say, wanted
-from onnxcam.cli.places import Places, Wanted
+from onnxcam.cli.places import STDOUT, Places, Wanted
+from onnxcam.cli.sources import Source
+from onnxcam.cli.writing import Desk, Files, Look, desk
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -21,15 +24,13 @@ from onnxcam.targets import Target, resolved
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_Files: TypeAlias = "tuple[Path, Path | None]"  # the result's, the raw map's
-
 
 @dataclass(frozen=True)
 class Job:
     """What `onnxcam explain` was asked for; see its ``--help``."""
 
     model: Path
-    inputs: tuple[Path, ...]
+    inputs: tuple[Source, ...]
     output: Path | None
     methods: tuple[str, ...]
     targets: tuple[str, ...]
@@ -49,26 +50,38 @@ class Job:
     labels: Path | None
     colormap: str | None
     alpha: float | None
+    style: str | None
+    only: str | None
+    scale: float | None
+    panel: str | None
+    format: str
     save_map: Path | None
     cache: bool
     seed: int
     parameters: Mapping[str, Any]
     as_json: bool
 
-    @property
-    def style(self) -> dict[str, Any]:
-        """Options of the figure that were given."""
+    @cached_property
+    def look(self) -> Look:
+        """How figures look."""
         given = {"colormap": self.colormap, "alpha": self.alpha}
-        return {k: v for k, v in given.items() if v is not None}
+        blending = {k: v for k, v in given.items() if v is not None}
+        return Look(blending, self.style, self.only, self.scale, self.panel)
 
-    @property
+    @cached_property
     def wanted(self) -> Wanted:
         """Where the results go, and what is never written to."""
-        given = [self.model, self.model.with_suffix(".toml"), *self.inputs]
+        given = [self.model, self.model.with_suffix(".toml"), *(s.path for s in self.inputs)]
         given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
         lists = (self.inputs, self.targets, self.methods, self.feature_layers)
         single = all(len(each) <= 1 for each in lists)
-        return Wanted(self.output, self.save_map, single, tuple(given))
+        panel = self.panel is not None
+        return Wanted(self.output, self.save_map, single, tuple(given), panel, f".{self.format}")
+
+    def say(self, line: str) -> None:
+        """Tell of what is done: not where the results themselves are printed."""
+        if not self.as_json:
+            say(line, err=self.output == STDOUT)
 
 
 @dataclass
@@ -92,31 +105,105 @@ def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
     targets = wanted(job.targets, job.quantity, job.against, job.boxes)
-    outcome = Outcome()
-    with _progress(job) as bar:
+    with _progress(job) as bar, desk(len(job.inputs)) as work:
         explainer = _explainer(job, bar)
-        if not job.as_json:
-            say(_heading(explainer))
+        job.say(_heading(explainer))
         places = _places(job, explainer, targets)
-        results = explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds))
-        for k, (path, result) in enumerate(results):
-            try:
-                if isinstance(result, OnnxcamError):
-                    raise result
-                for number, rows in _inputs(result):
-                    for t, maps in enumerate(rows):
-                        for name, explanation in maps.items():
-                            files = places.of(k, name, t, number)
-                            made = _finish(job, Path(path), explanation, files)
-                            outcome.explanations.append(made)
-            except UsageError:
-                raise
-            except OnnxcamError as error:
-                said = spoken(error)
-                outcome.errors.append({"input": str(path), "error": said})
-                say(f"onnxcam: {said}", err=True)
-            bar.advance()
-    return outcome
+        report = _Report(job, bar, work)
+        paths = [source.path for source in job.inputs]
+        results = explainer.stream(paths, targets, extra_inputs=arrays(job.feeds))
+        for k, (_, result) in enumerate(results):
+            report.take(job.inputs[k], result, partial(places.of, k))
+        work.settle()
+        report.finish()
+    return report.outcome
+
+
+class _Report:
+    """Takes the results in, has them written and tells of them.
+
+    Args:
+        job: What was asked for.
+        bar: What shows how far it is.
+        work: Where figures are drawn.
+
+    Attributes:
+        outcome: What came of it.
+    """
+
+    def __init__(self, job: Job, bar: _Bar, work: Desk) -> None:
+        self._job, self._bar, self._work = job, bar, work
+        self.outcome = Outcome()
+        self._kept: list[Explanation] = []  # that go into one file
+
+    def take(self, source: Source, result: Any, places: Callable[..., Files]) -> None:
+        """Take what came of one input."""
+        with self._spoken(source):
+            if isinstance(result, OnnxcamError):
+                raise result
+            for number, rows in _inputs(result):
+                found = [
+                    (replace(e, source=source.name), places(name, t, number))
+                    for t, maps in enumerate(rows)
+                    for name, e in maps.items()
+                ]
+                self._write(source, found)
+        self._bar.advance()
+
+    def _write(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
+        job = self._job
+        if job.wanted.together:
+            self._kept += [e for e, _ in found]
+            return
+        if job.wanted.panel:
+            whole, place = [e for e, _ in found], found[0][1][0]
+            work = partial(job.look.write_together, whole, place)
+            self._work.add(work, partial(self._tell, source, found))
+            return
+        for e, files in found:
+            self._work.add(
+                partial(job.look.write, e, files), partial(self._tell, source, [(e, files)])
+            )
+
+    def _tell(
+        self, source: Source, found: list[tuple[Explanation, Files]], done: Callable[[], None]
+    ) -> None:
+        """Tell how a piece of work ended."""
+        with self._spoken(source):
+            done()
+            for e, files in found:
+                words = "; ".join(e.diagnosis)
+                warning = f"  (warning: {words})" if words else ""
+                self._job.say(f"{source.name}: {e.title} -> {files[0]}{warning}")
+                written = [str(each) for each in files if each is not None]
+                record = {**e.as_dict(), "input": source.name, "files": written}
+                self.outcome.explanations.append(record)
+
+    @contextmanager
+    def _spoken(self, source: Source) -> Iterator[None]:
+        """Report an error that is one input's."""
+        try:
+            yield
+        except UsageError:
+            raise
+        except OnnxcamError as error:
+            said = spoken(error)
+            self.outcome.errors.append({"input": source.name, "error": said})
+            say(f"onnxcam: {said}", err=True)
+
+    def finish(self) -> None:
+        """Write what goes into one file."""
+        job, kept = self._job, self._kept
+        if not kept:
+            return
+        assert job.output is not None
+        job.look.write_together(kept, job.output)
+        for e in kept:
+            words = f"  (warning: {'; '.join(e.diagnosis)})" if e.diagnosis else ""
+            job.say(f"{e.source}: {e.title}, {e.method}{words}")
+            record = {**e.as_dict(), "input": e.source, "files": [str(job.output)]}
+            self.outcome.explanations.append(record)
+        job.say(f"{len(kept)} maps -> {job.output}")
 
 
 def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
@@ -152,25 +239,6 @@ def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
     if result and isinstance(result[0], list):
         return list(enumerate(result, 1))
     return [(None, result)]
-
-
-def _finish(job: Job, path: Path, explanation: Explanation, files: _Files) -> dict[str, Any]:
-    """Write what is explained; return what `--json` prints of it."""
-    place, map_place = files
-    if place.suffix == ".png":
-        from onnxcam.output.render import save_png
-
-        save_png(explanation.figure(**job.style), place)
-    else:
-        explanation.save(place)
-    if map_place is not None:
-        explanation.save(map_place)
-    if not job.as_json:
-        words = "; ".join(explanation.diagnosis)
-        warning = f"  (warning: {words})" if words else ""
-        say(f"{path}: {explanation.title} -> {place}{warning}")
-    written = [str(each) for each in files if each is not None]
-    return {**explanation.as_dict(), "input": str(path), "files": written}
 
 
 def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> Places:

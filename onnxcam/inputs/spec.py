@@ -92,9 +92,15 @@ class InputSpec:
 
     @property
     def summary(self) -> str:
-        """What it does to a picture, in words: "shortest, RGB, (x * 0.00392157 - 0.5) / 0.25"."""
+        """What it does to a picture, in words."""
+        size = "" if self.size is None else f"{self.size[1]} x {self.size[0]}"
+        ways = {
+            "shortest": f"shorter side to {self.resize_size}, centre {size}",
+            "stretch": f"stretched to {self.resize_size or size}" if size else "",
+            "none": "at its own size",
+        }
         values = f"(x * {self.scale:.6g} - {_numbers(self.mean)}) / {_numbers(self.std)}"
-        return f"{self.resize}, {self.channels}, {values}"
+        return ", ".join(filter(None, [ways[self.resize], self.channels, values]))
 
     def said(self) -> dict[str, Any]:
         """Return the fields that are set, without `source`."""

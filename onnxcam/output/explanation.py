@@ -153,6 +153,7 @@ class Explanation:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
         texts = {"title": plain(self.title), "subtitle": self._subtitle()}
+        texts["note"] = self.preparation and plain(f"input: {self.preparation}")
         style = options.get("style") or self._style
         chosen: dict[str, Any] = {**texts, **self.drawn(style), **options}
         if self.map.ndim != 2:
@@ -224,9 +225,8 @@ class Explanation:
             )
 
     def _subtitle(self) -> str:
-        how = [f"{self.method} at {self.feature_layer}", self.preparation]
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join(map(plain, [" · ".join(filter(None, how)), *warnings]))
+        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
 
     @property
     def plane(self) -> Array:

@@ -69,6 +69,7 @@ def panel(
         panels,
         title=plain(name if title is None else title),
         subtitle=_common(flat),
+        note=_prepared(flat),
         scale=scale,
         columns=columns,
         size=size,
@@ -109,7 +110,7 @@ def _panel(
         picture,
         map,
         plain(name if name is not None else e.title),
-        tuple(map_ for map_ in (plain(line) for line in lines)),
+        tuple(plain(line) for line in lines),
         tuple(plain(f"Warning: {each}") for each in e.diagnosis),
         e.box,
         style,
@@ -123,11 +124,15 @@ def _made(e: Explanation) -> str:
 
 
 def _common(all: Sequence[Explanation]) -> str:
-    """Return what all have in common."""
-    made, prepared = {_made(e) for e in all}, {e.preparation for e in all}
-    return " · ".join(
-        filter(None, [*(made if len(made) == 1 else ()), *(prepared if len(prepared) == 1 else ())])
-    )
+    """Return the method that all have in common."""
+    made = {_made(e) for e in all}
+    return plain(made.pop()) if len(made) == 1 else ""
+
+
+def _prepared(all: Sequence[Explanation]) -> str:
+    """Return how all pictures became inputs, where that is the same."""
+    said = {e.preparation for e in all}
+    return plain(f"input: {said.pop()}") if len(said) == 1 and said != {""} else ""
 
 
 def _size(picture: np.ndarray[Any, Any]) -> tuple[str, ...]:

@@ -194,7 +194,7 @@ def test_one_unreadable_file_is_skipped(desk: Path) -> None:
         ("explain m.onnx a.png --preprocess unit --feature-layer x7", 2, "no feature layer"),
         ("explain m.onnx a.png --preprocess unit --reduction-layer x7", 2, "no tensor 'x7'"),
         ("explain m.onnx a.png --preprocess unit -o no/such/a.png", 1, "no such folder"),
-        ("explain m.onnx a.png b.png --preprocess unit -o one.png", 2, "several explanations"),
+        ("explain m.onnx a.png b.png --preprocess unit -o one.npz", 2, "several explanations"),
         ("explain m.onnx labels.txt --preprocess unit", 1, "labels.txt"),
         ("explain m.onnx", 2, "Missing argument"),
         ("inputs m.onnx a.png --save imagnet", 2, "no preset"),

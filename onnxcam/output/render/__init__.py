@@ -12,13 +12,13 @@ from onnxcam.output.render.figures import (
     Figure,
     below_each_other,
     figure,
-    figure_3d,
     image,
 )
 from onnxcam.output.render.files import FORMATS, png_bytes, save_image, save_png
 from onnxcam.output.render.panels import SCALES, Panel, Scale, figure_panels
 from onnxcam.output.render.signals import figure_1d
 from onnxcam.output.render.styles import STYLES, Style, painted
+from onnxcam.output.render.volumes import figure_3d
 
 __all__ = [
     "COLORMAPS",

@@ -45,6 +45,7 @@ def figure_bars(
     limits: Limits | None = None,
     colorbar: bool = True,
     units: str = "",
+    note: str = "",
     size: int = 760,
 ) -> Image.Image:
     """Draw what each feature of a table's row is worth, from the strongest to the weakest.
@@ -61,6 +62,7 @@ def figure_bars(
         limits: As in `overlay`.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are.
+        note: What else is to be said, written last.
         size: Width, pixels, at least 480.
 
     Returns:
@@ -92,7 +94,7 @@ def figure_bars(
     said = (
         f"{units} · ".lstrip(" ·") + f"the {len(order)} strongest of {len(map)}" if left else units
     )
-    below = legend(map, name, limits, size, units=said, bar=colorbar)
+    below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
 
 

@@ -187,6 +187,7 @@ def legend(
     units: str,
     bar: bool,
     clip: float | None = None,
+    note: str = "",
 ) -> Image.Image | None:
     """Return what belongs below a map: colour bar, units and raw range, and what was not finite.
 
@@ -198,6 +199,7 @@ def legend(
         units: What the values are.
         bar: Whether to draw the colour bar and the line below it.
         clip: Percentile of the magnitudes at which the colours end; None where they do not.
+        note: What else is to be said of the picture.
 
     Returns:
         The block, or None where there is nothing to say.
@@ -214,6 +216,7 @@ def legend(
         line = " · ".join(text for text in (units, ending, span) if text)
         below = text_block(line, SMALL_SIZE, width, lines=2, ink=MUTED)
         blocks = [colour_bar(name, limits, width), below, *blocks]
+    blocks.append(text_block(note, SMALL_SIZE, width, lines=2, ink=MUTED))
     return stack(blocks, gap=2, margin=0) if any(blocks) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, Unpack, get_args
 
@@ -10,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture, overlay
-from onnxcam.output.render.colour import Limits, drawable, normalise, scale
-from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
+from onnxcam.errors import UsageError
+from onnxcam.output.render.blend import Blending, Box, Picture, check_picture
+from onnxcam.output.render.colour import Limits, scale
+from onnxcam.output.render.draw import heading, legend, stack
 from onnxcam.output.render.styles import Style, check_style, painted, relief_limits
-from onnxcam.output.upsample import Method, upsample
 
 Figure = Image.Image
 Layout = Literal["pair", "overlay"]
@@ -32,6 +30,7 @@ class Drawing(Blending, total=False):
     subtitle: str
     colorbar: bool
     units: str
+    note: str
     size: int
     layout: Layout
     style: Style
@@ -52,6 +51,7 @@ def figure(
     box: Box | None = None,
     colorbar: bool = True,
     units: str = "",
+    note: str = "",
     layout: Layout = "pair",
     style: Style = "overlay",
     relief: NDArray[Any] | None = None,
@@ -69,6 +69,7 @@ def figure(
         box: The part of the picture that the map covers; see `overlay`.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are, written below the colour bar.
+        note: What else is to be said, written last.
         layout: ``pair`` puts the picture before the overlay (beside it, or above where the picture
             is wide), ``overlay`` shows that alone.
         style: How the map is shown: ``overlay``, ``relief``, ``heat``, ``contour``, or ``side``
@@ -108,7 +109,7 @@ def figure(
     if style == "relief":
         shades = map if relief is None else relief
         name, limits = "gray", relief_limits(shades, clip, given)
-    below = legend(shades, name, limits, width, units=units, bar=colorbar, clip=clip)
+    below = legend(shades, name, limits, width, units=units, bar=colorbar, note=note, clip=clip)
     return stack([heading(title, subtitle, width), shown, below])
 
 
@@ -135,79 +136,6 @@ def image(
     if scale != 1:
         picture, box = scaled(picture, box, pixels(picture, 0, scale))
     return painted(style, picture, map, box=box, relief=relief, **blending)
-
-
-def figure_3d(
-    volume: NDArray[Any],
-    map: NDArray[Any],
-    *,
-    title: str,
-    subtitle: str = "",
-    slices: int = 9,
-    peak: bool = False,
-    colorbar: bool = True,
-    units: str = "",
-    size: int = 200,
-    **blending: Unpack[Blending],
-) -> Image.Image:
-    """Draw overlays of slices spread evenly over a volume's first axis, all on one scale.
-
-    Args:
-        volume: ``[D, H, W]`` (uint8 as it is; other dtypes in gray from their smallest to their
-            largest finite value) or sRGB uint8 ``[D, H, W, 3]``.
-        map: Raw values, ``[d, h, w]``, over the whole volume.
-        title: As in `figure`.
-        subtitle: As in `figure`.
-        slices: How many to draw; at most the volume's depth.
-        peak: Whether also the three slices through the map's largest value are drawn, first.
-        colorbar: Whether to draw the colour bar.
-        units: What the raw values are, written below the colour bar.
-        size: Longer side of a slice, pixels, at least 16.
-        blending: As in `figure`.
-
-    Returns:
-        An RGB image.
-
-    Raises:
-        InputError: If the volume or the map cannot be used.
-        UsageError: If an option has no such value.
-    """
-    pictures = _volume_pictures(volume)
-    if np.ndim(map) != 3:
-        raise InputError(
-            f"render: a map of shape {np.shape(map)} does not fit a volume", "Pass a map [d, h, w]"
-        )
-    if slices < 1:
-        raise UsageError(f"render: cannot draw {slices} slices", "Pass 1 or more")
-    name, limits = fixed_scale(map, blending)
-    how: Method = "bicubic" if blending.get("smooth", True) else "nearest"
-    deep = np.moveaxis(upsample(np.moveaxis(drawable(map), 0, -1), (len(pictures),), how), -1, 0)
-    tiles = []
-    for z in _spread(len(pictures), slices):
-        panel, _ = scaled(pictures[z], None, size)
-        tiles.append(_labelled(Image.fromarray(overlay(panel, deep[z], **blending)), f"slice {z}"))
-    grid = _grid(tiles)
-    through = _through_peak(pictures, map, size, blending) if peak else None
-    width = max(grid.width, through.width if through else 0, MIN_WIDTH)
-    below = legend(map, name, limits, width, units=units, bar=colorbar, clip=blending.get("clip"))
-    return stack([heading(title, subtitle, width), through, grid, below])
-
-
-def _through_peak(
-    pictures: NDArray[np.uint8], map: NDArray[Any], size: int, blending: Blending
-) -> Image.Image:
-    """Draw the three slices through the value of a map that is farthest from 0."""
-    values, shape = drawable(map), pictures.shape[:3]
-    full = upsample(values, shape, "bicubic" if blending.get("smooth", True) else "nearest")
-    size_of = np.abs(full) if blending.get("signed", False) else full
-    place = np.unravel_index(int(size_of.argmax()), shape)
-    tiles = []
-    for axis, letter in enumerate("DHW"):
-        at = int(place[axis])
-        panel, _ = scaled(np.ascontiguousarray(pictures.take(at, axis)), None, size)
-        drawn = overlay(panel, np.asarray(full.take(at, axis)), **blending)
-        tiles.append(_labelled(Image.fromarray(drawn), f"{letter} {at}, through the peak"))
-    return stack(tiles, margin=0, gap=GAP // 2, across=True)
 
 
 def pixels(picture: Picture, size: int, scale: float | None) -> int:
@@ -257,44 +185,6 @@ def scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box |
     return panel, (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
-def _volume_pictures(volume: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a volume's slices as sRGB, uint8 ``[D, H, W, 3]``."""
-    array = np.asarray(volume)
-    if array.ndim == 3 and array.dtype != np.uint8:
-        array = np.rint(255 * normalise(array, "minmax")).astype(np.uint8)
-    if array.ndim == 3:
-        array = np.repeat(array[..., None], 3, axis=-1)
-    if array.ndim != 4 or array.shape[0] == 0:
-        raise InputError(
-            f"render: a volume of shape {array.shape} cannot be drawn",
-            "Pass [D, H, W], or sRGB as uint8 [D, H, W, 3]",
-        )
-    check_picture(array[0])
-    return array
-
-
-def _spread(depth: int, count: int) -> list[int]:
-    """Return up to `count` slice numbers, at the middles of equal parts of a depth."""
-    count = min(depth, count)
-    return [(2 * i + 1) * depth // (2 * count) for i in range(count)]
-
-
-def _labelled(tile: Image.Image, label: str) -> Image.Image:
-    """Return a tile with a small label above it."""
-    text = text_block(label, SMALL_SIZE, max(tile.width, 64), ink=MUTED)
-    return stack([text, tile], gap=2, margin=0)
-
-
 def below_each_other(figures: Sequence[Image.Image]) -> Image.Image:
     """Return figures of their own as one image."""
     return stack(list(figures), margin=0)
-
-
-def _grid(tiles: list[Image.Image]) -> Image.Image:
-    """Return tiles in rows, about as many of them as there are columns."""
-    columns = math.ceil(math.sqrt(len(tiles)))
-    rows = [
-        stack(tiles[first : first + columns], margin=0, gap=GAP // 2, across=True)
-        for first in range(0, len(tiles), columns)
-    ]
-    return stack(rows, margin=0, gap=GAP // 2)

@@ -66,9 +66,10 @@ def save_png(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) ->
     _save(image, path, "PNG")
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """Return an image as the content of a PNG file."""
-    return _encoded(image, "PNG")
+def png_bytes(image: Image.Image | NDArray[Any]) -> bytes:
+    """Return an image, as :func:`save_png` takes it, as the content of a PNG file."""
+    drawn = image if isinstance(image, Image.Image) else _as_image(np.asarray(image))
+    return _encoded(drawn, "PNG")
 
 
 def _encoded(image: Image.Image, format: str) -> bytes:

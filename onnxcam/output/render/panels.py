@@ -78,6 +78,7 @@ def figure_panels(
     subtitle: str = "",
     scale: Scale = "own",
     columns: int | None = None,
+    note: str = "",
     size: int = 240,
     enlarged: float | None = None,
 ) -> Image.Image:
@@ -90,6 +91,7 @@ def figure_panels(
         scale: ``own``: the colours of each panel run over its own raw values, written below it.
             ``one``: all run over the same, written once; only maps of one unit compare so.
         columns: Panels in a row; None takes about as many as rows.
+        note: What else is to be said, written last.
         size: Longer side of a panel's picture, pixels.
         enlarged: Instead of a size: how many pixels a pixel of the picture becomes.
 
@@ -114,14 +116,14 @@ def figure_panels(
     shown = stack(rows, margin=0, gap=GAP)
     said = "all maps on one scale" if scale == "one" else "every map on a scale of its own"
     maps = [p for p in panels if p.map is not None]
-    how, *more = subtitle.splitlines() or [""]
-    how = " · ".join(filter(None, [how, said if len(maps) > 1 else ""]))
-    text = heading(title, "\n".join([how, *more]), max(shown.width, 360))
-    below = None
-    if scale == "one" and maps:
-        name, limits = _colours(maps[0])
-        below = colour_bar(name, limits, max(shown.width, 360))
-    return stack([text, shown, below])
+    width = max(shown.width, 360)
+    bar = colour_bar(*_colours(maps[0]), width) if scale == "one" and maps else None
+    below = [bar] + [
+        text_block(line, SMALL_SIZE, width, lines=2, ink=MUTED)
+        for line in (said if len(maps) > 1 else "", note)
+    ]
+    rest = stack(below, gap=2, margin=0) if any(below) else None
+    return stack([heading(title, subtitle, width), shown, rest])
 
 
 def _tile(panel: Panel, size: int, enlarged: float | None, *, bar: bool) -> Image.Image:
@@ -134,7 +136,7 @@ def _tile(panel: Panel, size: int, enlarged: float | None, *, bar: bool) -> Imag
     width = max(picture.shape[1], _LEAST)
     texts = [
         text_block(panel.title, TEXT_SIZE, width, ink=INK),
-        *(text_block(line, SMALL_SIZE, width, ink=MUTED) for line in panel.lines),
+        *(text_block(line, SMALL_SIZE, width, lines=2, ink=MUTED) for line in panel.lines),
         *(text_block(line, SMALL_SIZE, width, lines=4, ink=ALARM) for line in panel.warnings),
     ]
     below = colour_bar(*_colours(panel), width) if bar and panel.map is not None else None

@@ -54,6 +54,7 @@ def figure_1d(
     smooth: bool = True,
     colorbar: bool = True,
     units: str = "",
+    note: str = "",
     size: int = 960,
 ) -> Image.Image:
     """Draw a signal, each channel in a lane of its own, over the colours of its map.
@@ -77,6 +78,7 @@ def figure_1d(
         smooth: As in `overlay`.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are, written below the colour bar.
+        note: What else is to be said, written last.
         size: Width of the plot, pixels, at least 200.
 
     Returns:
@@ -100,7 +102,7 @@ def figure_1d(
         channels = [f"channel {number}" for number in range(len(lanes))]
     labels = _labels(channels, height) if channels else None
     shown = stack([labels, plot], _LABEL_GAP, 0, across=True)
-    below = legend(map, name, limits, shown.width, units=units, bar=colorbar, clip=clip)
+    below = legend(map, name, limits, shown.width, units=units, bar=colorbar, note=note, clip=clip)
     return stack([heading(title, subtitle, shown.width), shown, below])
 
 
