@@ -32,7 +32,7 @@ class Blending(TypedDict, total=False):
 
 
 BAND = 256  # rows blended at once: a large picture's colours as floats are some gigabytes
-_LUMA = np.array([0.299, 0.587, 0.114])
+_DIM = 0.45 * np.array([0.299, 0.587, 0.114])  # of the luma
 
 
 def overlay(
@@ -157,7 +157,7 @@ def _at_size(map: NDArray[Any], size: tuple[int, int], *, smooth: bool) -> NDArr
 
 def _dimmed(picture: Picture) -> Picture:
     """Return the picture in dark gray, which sets it off from what the map covers."""
-    luma = np.rint(0.45 * (picture @ _LUMA)).astype(np.uint8)
+    luma = np.rint(picture @ _DIM).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=2)
 
 

@@ -88,10 +88,7 @@ def figure(
         UsageError: If an option has no such value.
     """
     check_picture(picture)
-    if layout not in get_args(Layout):
-        raise UsageError(
-            f"render: unknown layout {layout!r}", f"Choose one of {', '.join(get_args(Layout))}"
-        )
+    _check_layout(layout)
     check_style(style)
     panel, box = scaled(picture, box, pixels(picture, size, scale))
     given = blending.get("limits")
@@ -111,6 +108,14 @@ def figure(
         name, limits = "gray", relief_limits(shades, clip, given)
     below = legend(shades, name, limits, width, units=units, bar=colorbar, note=note, clip=clip)
     return stack([heading(title, subtitle, width), shown, below])
+
+
+def _check_layout(layout: str) -> None:
+    """Raise UsageError for a layout that there is not."""
+    if layout not in get_args(Layout):
+        raise UsageError(
+            f"render: unknown layout {layout!r}", f"Choose one of {', '.join(get_args(Layout))}"
+        )
 
 
 def image(

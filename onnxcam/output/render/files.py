@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from onnxcam.output.render.vector import erased, svg
 FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".svg")
 """Endings of the files that figures are written to; .svg keeps text as text."""
 
-# As small as the default, four times faster: runs of pixels, and no search for others.
+_COLOUR_TYPES = {"L": 0, "RGB": 2}  # of PNG, by Pillow's modes
 _HOW: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_type": zlib.Z_RLE},
     "JPEG": {"quality": 90, "subsampling": 0},  # red text smears else
     "WEBP": {"quality": 90, "method": 2},
 }
@@ -73,9 +73,35 @@ def png_bytes(image: Image.Image | NDArray[Any]) -> bytes:
 
 
 def _encoded(image: Image.Image, format: str) -> bytes:
+    if format == "PNG" and image.mode in _COLOUR_TYPES:
+        return _png(np.asarray(image), _COLOUR_TYPES[image.mode])
     buffer = io.BytesIO()
-    image.save(buffer, format=format, **_HOW[format])
+    image.save(buffer, format=format, **_HOW.get(format, {}))
     return buffer.getvalue()
+
+
+def _png(pixels: NDArray[np.uint8], colour_type: int) -> bytes:
+    """Return a PNG file: every row as its difference to the one above, runs of it compressed.
+
+    Pillow tries five such filters on every row, which takes longer than to compress it; this takes
+    a quarter of the time for a file a tenth larger.
+    """
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = 2  # the filter "Up"
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    data = packer.compress(filtered.data) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    return b"".join([b"\x89PNG\r\n\x1a\n", *(_chunk(*chunk) for chunk in chunks)])
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(data, zlib.crc32(name))
+    return b"".join([struct.pack(">I", len(data)), name, data, struct.pack(">I", check)])
 
 
 def _save(image: Image.Image | NDArray[Any], path: str | os.PathLike[str], format: str) -> None:
@@ -83,8 +109,8 @@ def _save(image: Image.Image | NDArray[Any], path: str | os.PathLike[str], forma
         image = _as_image(np.asarray(image))
     place = Path(path)
     try:
-        with whole(place) as part, part.open("wb") as file:
-            image.save(file, format=format, **_HOW[format])
+        with whole(place) as part:
+            part.write_bytes(_encoded(image, format))
     except OSError as error:
         raise OnnxcamError(
             f"render: cannot write {place}: {error.strerror or error}",
