@@ -44,7 +44,7 @@ def test_overlay_and_figure_are_drawn_on_one_scale(method: methods.Method) -> No
         drawn, render.overlay(PICTURE, found.map, box=found.box, signed=method.signed, clip=clip)
     )
     bare = {"title": "", "subtitle": "", "colorbar": False, "layout": "overlay", "size": 64}
-    bare |= {"style": "overlay", "clip": clip}
+    bare |= {"style": "overlay", "clip": clip, "note": ""}
     figure = render.figure(PICTURE, found.map, box=found.box, signed=method.signed, **bare)
     np.testing.assert_array_equal(found.figure(**bare), figure)  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ def test_a_signal_and_a_volume_follow_too() -> None:
     found = replace(_explained("cam"), picture=None, signed=True)
     line = np.linspace(1, 2, 9, dtype=np.float32)  # no value below 0
     signal = replace(found, map=line, raw_map=line, tensor=np.zeros((1, 9), "f4"), layout="CT")
-    bare = {"title": "", "subtitle": ""}
+    bare = {"title": "", "subtitle": "", "note": ""}
     want = render.figure_1d(np.zeros((1, 9), "f4"), line, signed=True, **bare)
     np.testing.assert_array_equal(signal.figure(**bare), want)  # type: ignore[arg-type]
     cube = np.linspace(1, 2, 27, dtype=np.float32).reshape(3, 3, 3)

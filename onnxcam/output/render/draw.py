@@ -210,8 +210,8 @@ def legend(
     ends = clip is not None and not limits[0] <= low <= high <= limits[1]
     ending = f"colours end at the {clip:g}th percentile" if ends else ""
     bad = finite.size - int(np.count_nonzero(finite))
-    note = f"{bad} of {finite.size} values are not finite; drawn as 0" if bad else ""
-    blocks = [text_block(note, SMALL_SIZE, width, lines=2, ink=ALARM)]
+    wrong = f"{bad} of {finite.size} values are not finite; drawn as 0" if bad else ""
+    blocks = [text_block(wrong, SMALL_SIZE, width, lines=2, ink=ALARM)]
     if bar:
         line = " · ".join(text for text in (units, ending, span) if text)
         below = text_block(line, SMALL_SIZE, width, lines=2, ink=MUTED)
