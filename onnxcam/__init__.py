@@ -5,21 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from onnxcam.errors import (
-    InputError,
-    InternalError,
-    ModelError,
-    NoDescriptionError,
-    OnnxcamError,
-    UnsupportedOp,
-    UsageError,
-)
 from onnxcam.version import __version__
 
 if TYPE_CHECKING:
     from onnxcam import methods
     from onnxcam.autodiff.api import vjp_model
     from onnxcam.conversion import convert
+    from onnxcam.errors import (
+        InputError,
+        InternalError,
+        ModelError,
+        NoDescriptionError,
+        OnnxcamError,
+        UnsupportedOp,
+        UsageError,
+    )
     from onnxcam.explain import Explainer
     from onnxcam.model.model import load
     from onnxcam.output.explanation import Explanation
@@ -48,6 +48,8 @@ _HOMES = {
     "load": "onnxcam.model.model",
     "methods": "onnxcam.methods",
     "vjp_model": "onnxcam.autodiff.api",
+    **dict.fromkeys([name for name in __all__ if name.endswith("Error")], "onnxcam.errors"),
+    "UnsupportedOp": "onnxcam.errors",
 }
 
 if not TYPE_CHECKING:  # a checker shall know what there is, and what is misspelt

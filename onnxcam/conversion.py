@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,20 +15,22 @@ from onnx import ModelProto
 from onnxcam import compose
 from onnxcam.analysis import layers
 from onnxcam.analysis.ports import model_input
+from onnxcam.compose.made import holds, unexplained
 from onnxcam.compose.request import Request
-from onnxcam.errors import InputError, OnnxcamError, UsageError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, class_names, prepare, to_metadata
+from onnxcam.errors import InputError, OnnxcamError, UsageError
+from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
-_MARK = "onnxcam.method"
+_FILES = "onnxcam.source.files"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Conversion:
         }
 
 
-@bounded("the model cannot be converted")
+@answered_for("the model cannot be converted")
 def convert(
     model: Source,
     output: str | os.PathLike[str] | None = None,
@@ -150,7 +153,7 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = _unexplained(held(load(model, opset=opset), None, check=check))
+    loaded = unexplained(held(load(model, opset=opset), None, check=check))
     wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
     catalog = _catalog(loaded, *wanted)
     said = _described(loaded, catalog, preprocess, labels)
@@ -166,8 +169,11 @@ def _described(
     preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
 ) -> Description:
-    declared, names = model_input(model, catalog), class_names(labels)
-    return Description(declared, model.path, model.metadata, preprocess, names)
+    with noted() as files:
+        declared, names = model_input(model, catalog), class_names(labels)
+        said = Description(declared, model.path, model.metadata, preprocess, names, files)
+        _ = said.spec_if_said  # it is looked up once: now
+    return said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -186,6 +192,7 @@ def _explained(
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
     metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
+    metadata |= {_FILES: json.dumps({**model.files, **said.files}, ensure_ascii=False)}
     if request.gradient:
         return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
     return compose.plan_graph(model, plan, metadata=metadata)
@@ -251,12 +258,6 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def holds(model: Model) -> Mapping[str, str] | None:
-    """Return the provenance of an explained model, None for any other."""
-    found = {k: v for k, v in model.metadata.items() if k.startswith("onnxcam.")}
-    return found if _MARK in found else None
-
-
 def _catalog(
     model: Model,
     reduction_layer: str | None,
@@ -280,18 +281,3 @@ def _catalog(
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
     return catalog
-
-
-def _unexplained(model: Model) -> Model:
-    """Return a model that is not explained already."""
-    found = holds(model)
-    if found is None:
-        return model
-    said = ", ".join(
-        f"{key.removeprefix('onnxcam.')} {found[key]}"
-        for key in (_MARK, "onnxcam.feature_layer", "onnxcam.wrt", "onnxcam.version")
-        if key in found
-    )
-    raise UsageError(
-        f"the model is explained already ({said})", "convert the original model instead"
-    )

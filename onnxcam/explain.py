@@ -26,6 +26,7 @@ from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of, in_groups, joined
 from onnxcam.run.options import Options
+from onnxcam.run.refusal import answered_for, answering
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
@@ -98,7 +99,7 @@ class Explainer(Generic[Result]):
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
     ) -> None: ...
-    @bounded("the model cannot be explained")
+    @answered_for("the model cannot be explained")
     def __init__(
         self,
         model: Source,
@@ -288,9 +289,9 @@ class Explainer(Generic[Result]):
         listed: bool,
         feeds: Feeds,
     ) -> Iterable[Any]:
-        @bounded("the model cannot be explained")
         def run(batch: Sequence[Prepared]) -> list[Any]:
-            rows = self._engine.run(batch, targets, self.labels or self.description.labels)
+            with answering("the model cannot be explained", self.model):
+                rows = self._engine.run(batch, targets, self.labels or self.description.labels)
             found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
             return found if listed else [row[0] for row in found]
 

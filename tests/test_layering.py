@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "onnxcam"
 
 # From the top down; a module may import what stands below it (and its own package).
 ORDER = [
+    "__main__",
     "cli",
     "audit",
     "conversion",

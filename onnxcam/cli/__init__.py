@@ -1,6 +1,23 @@
 """The command line: parse, call the API, print, exit code. No maths."""
 
-from onnxcam.cli import convert, explain, look
-from onnxcam.cli.group import main
+from __future__ import annotations
 
-__all__ = ["convert", "explain", "look", "main"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxcam.cli.group import main
+
+__all__ = ["main"]
+
+_COMMANDS = ("convert", "explain", "look")  # the modules that enter their commands
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the commands when the first is asked for: signals are told what to do before."""
+        if name != "main":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        for module in _COMMANDS:
+            import_module(f"{__name__}.{module}")
+        return import_module(f"{__name__}.group").main

@@ -1,5 +1,5 @@
 """`python -m onnxcam.cli` is `onnxcam`."""
 
-from onnxcam.cli import main
+from onnxcam.cli.start import run
 
-main()
+run()

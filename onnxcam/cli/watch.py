@@ -107,7 +107,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     """End the work as Ctrl-C does, once: what is half written is removed meanwhile."""
     for each in _ENDS:
         signal.signal(each, signal.SIG_IGN)
+    sys.unraisablehook = _unsaid  # raised where Python cannot pass it on, it would be printed
     raise KeyboardInterrupt
+
+
+def _unsaid(unraisable: object) -> None:
+    """Say nothing: the watch says what ended the work, and ends it where it goes on."""
 
 
 def _die_with(parent: int) -> None:

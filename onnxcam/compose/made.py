@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
 from onnxcam.autodiff.api import provenance
 from onnxcam.compose.plan import Plan
+from onnxcam.errors import UsageError
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import GRADIENT
 from onnxcam.version import __version__
+
+_MARK = "onnxcam.method"
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,28 @@ def described(plan: Plan) -> dict[str, str]:
         ]
         entries["onnxcam.maps"] = json.dumps(records, ensure_ascii=False)
     return entries
+
+
+def holds(model: Model) -> Mapping[str, str] | None:
+    """Return the provenance of an explained model, None for any other."""
+    found = {k: v for k, v in model.metadata.items() if k.startswith("onnxcam.")}
+    return found if _MARK in found else None
+
+
+def unexplained(model: Model) -> Model:
+    """Return a model that is not explained already.
+
+    Raises:
+        UsageError: It is.
+    """
+    found = holds(model)
+    if found is None:
+        return model
+    said = ", ".join(
+        f"{key.removeprefix('onnxcam.')} {found[key]}"
+        for key in (_MARK, "onnxcam.feature_layer", "onnxcam.wrt", "onnxcam.version")
+        if key in found
+    )
+    raise UsageError(
+        f"the model is explained already ({said})", "convert the original model instead"
+    )

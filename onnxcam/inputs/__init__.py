@@ -11,7 +11,7 @@ from __future__ import annotations
 from onnxcam.inputs.completion import resolve
 from onnxcam.inputs.description import Description, class_names
 from onnxcam.inputs.files import read_toml, to_metadata, write_toml
-from onnxcam.inputs.labels import load_labels
+from onnxcam.inputs.labels import load_labels, noted
 from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, presets
 from onnxcam.inputs.tensor import Input, Prepared, prepare
 
@@ -24,6 +24,7 @@ __all__ = [
     "Prepared",
     "class_names",
     "load_labels",
+    "noted",
     "prepare",
     "presets",
     "read_toml",

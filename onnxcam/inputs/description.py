@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,6 +37,7 @@ class Description:
         metadata: The model's ``metadata_props``.
         preprocess: What a caller says: a preset, a TOML file, a spec, or None.
         given: Names of the classes that a caller gives, None for none.
+        files: The sha256 of the files that were read for it, by name, where they were noted.
     """
 
     declared: ModelInput
@@ -44,6 +45,7 @@ class Description:
     metadata: Mapping[str, str]
     preprocess: str | os.PathLike[str] | InputSpec | None = None
     given: tuple[str, ...] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def spec(self) -> InputSpec:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from onnxcam.files import regular
 
 FORMS = "one name a line (.txt), a JSON list or {id: name} (.json), or `labels = [...]` (.toml)"
 _MOST = 32_000_000  # bytes of a file of texts: a million names
+_noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
 
 
 def load_labels(path: str | PathLike[str]) -> tuple[str, ...]:
@@ -45,6 +49,31 @@ def load_labels(path: str | PathLike[str]) -> tuple[str, ...]:
     return labels
 
 
+@contextmanager
+def noted() -> Iterator[dict[str, str]]:
+    """Note which description and label files are read in a block.
+
+    Yields:
+        The sha256 of each file by its name, by its path where two have one name.
+    """
+    found: dict[str, str] = {}
+    before = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(before)
+
+
+def _note(path: Path, data: bytes) -> None:
+    found = _noted.get()
+    if found is None:
+        return
+    said = hashlib.sha256(data).hexdigest()
+    known = found.setdefault(path.name, said)
+    if known != said:
+        found[path.as_posix()] = said
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file (a byte order mark is dropped).
 
@@ -53,7 +82,9 @@ def read_text(path: Path) -> str:
     """
     try:
         regular(path, _MOST)
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        _note(path, data)
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}", "check the path"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnxcam.errors import InputError, ModelError, plain
 from onnxcam.files import regular
 from onnxcam.graph.emit.walks import every_graph
+from onnxcam.model.mapping import Bytes, mapped, written_to
 from onnxcam.model.stream import digest
-from onnxcam.model.weights import SMALL, Bytes, byte_size, fill, is_light, lighten, mapped
+from onnxcam.model.weights import SMALL, Weights, byte_size, fill, is_light, lighten
 
 _COPY = "copy the data file again"
 
@@ -55,13 +55,26 @@ class Beside:
                 fill(tensor, self._bytes(tensor))
         return found
 
+    @property
+    def is_used(self) -> bool:
+        """Whether any data lies in other files."""
+        return bool(self._open)
+
     def digests(self) -> Mapping[str, str]:
-        """Return the sha256 of every file that was read, by its place beside the model."""
+        """Return the sha256 of every file that was read, by its place beside the model.
+
+        Raises:
+            ModelError: One was written to since.
+        """
         folder = None if self._path is None else self._path.resolve().parent
-        return {
-            str(place.relative_to(folder) if folder else place): digest(data.data)
+        found = {
+            (place.relative_to(folder) if folder else place).as_posix(): digest(data.data)
             for place, data in sorted(self._open.items())
         }
+        changed = Weights({p.name: data for p, data in self._open.items()}).changed()
+        if changed is not None:
+            raise written_to(changed)
+        return found
 
     def _bytes(self, tensor: TensorProto) -> Bytes:
         name = plain(tensor.name, 80)
@@ -138,14 +151,6 @@ class Beside:
                 "check its name and its rights",
             ) from None
         return self._open[place]
-
-
-def listing(own: str, others: Mapping[str, str]) -> str:
-    """Return the hash of a model: that of its file, or with data beside it, of all together."""
-    if not others:
-        return own
-    lines = [own, *(f"{digest} {name}" for name, digest in sorted(others.items()))]
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
 def _is_outside(tensor: TensorProto) -> bool:

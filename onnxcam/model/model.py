@@ -18,14 +18,11 @@ from onnxcam.errors import InputError, ModelError, bounded
 from onnxcam.files import regular
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import standard_opset
-from onnxcam.model.external import Beside, listing
+from onnxcam.model.external import Beside
+from onnxcam.model.mapping import mapped, written_to
 from onnxcam.model.passes.pipeline import prepared
-from onnxcam.model.stream import Digest, digest, digest_of, parse
-from onnxcam.model.weights import (
-    Weights,
-    detached,
-    mapped,
-)
+from onnxcam.model.stream import Digest, digest_of, parse
+from onnxcam.model.weights import Weights, detached
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,30 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that were loaded (the file; external data excluded).
+        """Of the bytes that were loaded, external data included; empty for a borrowed proto.
 
-        Empty for a borrowed proto.
+        Raises:
+            ModelError: A file was written to since it was read.
         """
         return self.digest if isinstance(self.digest, str) else self.digest.text
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The sha256 of each file that it was read from, by name; empty where there is none."""
+        if self.path is None:
+            return {}
+        own = self.digest
+        return {self.path.name: own} if isinstance(own, str) else own.files
+
+    def check_unchanged(self) -> None:
+        """Check that nobody wrote to the files that its weights lie in.
+
+        Raises:
+            ModelError: Somebody did: what is computed from now on is of no file.
+        """
+        changed = self.weights.changed()
+        if changed is not None:
+            raise written_to(changed)
 
     @property
     def proto(self) -> ModelProto:
@@ -170,7 +186,7 @@ def _read(
     if isinstance(source, bytes):
         light, weights = _parsed(source, "the bytes")
         Beside(None).taken(light)
-        return light, weights, digest_of(source), None
+        return light, weights, digest_of("", source), None
     path = Path(source)
     try:
         if path.is_dir():
@@ -186,9 +202,8 @@ def _read(
     light, weights = _parsed(data, str(path))
     beside = Beside(path)
     external = beside.taken(light)
-    found = digest_of(data)
-    if external:
-        found = Digest(lambda: listing(digest(data), beside.digests()))
+    several = beside.is_used
+    found = Digest(path.name, data, beside.digests) if several else digest_of(path.name, data)
     return light, Weights({**weights, **external}, external), found, path
 
 

@@ -74,6 +74,7 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
             else:
                 with part.open("wb") as file:
                     write(model.light, model.weights, file)
+            model.check_unchanged()
             yield part
             old = [p for p in _data_of(place) if p != data]
         data = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -16,16 +16,8 @@ from onnx import GraphProto, ModelProto, TensorProto
 
 from onnxcam.errors import ModelError, plain
 from onnxcam.model import wire
-from onnxcam.model.weights import (
-    SMALL,
-    Bytes,
-    Weights,
-    byte_size,
-    is_light,
-    keep,
-    lighten,
-    release,
-)
+from onnxcam.model.mapping import Bytes, MappedFile, release, written_to
+from onnxcam.model.weights import SMALL, Weights, byte_size, is_light, keep, lighten
 
 _LARGE = 1 << 22  # bytes
 _ALIGNMENT = 4096  # bytes: whole pages, so that runtimes can map a weight
@@ -103,20 +95,40 @@ class Digest:
     """The sha256 of what files hold, found when somebody asks: it takes as long as reading them.
 
     Attributes:
-        find: Returns it, in hex.
+        name: Of the model's file.
+        data: What is in it.
+        beside: Returns the hashes of the files with its data by their places beside it.
     """
 
-    find: Callable[[], str]
+    name: str
+    data: bytes | mmap.mmap
+    beside: Callable[[], Mapping[str, str]] = dict
+
+    @cached_property
+    def files(self) -> Mapping[str, str]:
+        """The hash of every file, in hex, the model's first.
+
+        Raises:
+            ModelError: The model's file was written to since it was read.
+        """
+        found = {self.name: digest(self.data), **self.beside()}
+        if isinstance(self.data, MappedFile) and self.data.is_changed():
+            raise written_to(self.data.path)
+        return found
 
     @cached_property
     def text(self) -> str:
-        """The hash, in hex."""
-        return self.find()
+        """The hash of the model: that of its file, or with data beside it, of all together."""
+        own, *others = self.files.items()
+        if not others:
+            return own[1]
+        lines = [own[1], *(f"{digest} {name}" for name, digest in sorted(others))]
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
-def digest_of(data: bytes | mmap.mmap) -> str | Digest:
+def digest_of(name: str, data: bytes | mmap.mmap) -> str | Digest:
     """Return the sha256 of a file's content, of a large one only what finds it."""
-    return digest(data) if len(data) < _LARGE else Digest(partial(digest, data))
+    return digest(data) if len(data) < _LARGE else Digest(name, data)
 
 
 def digest(data: bytes | mmap.mmap | memoryview) -> str:

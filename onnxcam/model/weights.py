@@ -8,11 +8,10 @@ what they get, run on light models; files are read and written around them (``st
 from __future__ import annotations
 
 import math
-import mmap
-import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,8 +19,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnxcam.errors import ModelError
-
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+from onnxcam.model.mapping import Bytes, MappedFile, owner_of, release
 
 LOCATION = "onnxcam"
 SMALL = 4096  # bytes: what the version converter and the shape inference may want to read
@@ -63,10 +61,19 @@ class Weights(Mapping[str, Bytes]):
         """How many bytes they have together."""
         return sum(self[name].nbytes for name in self)
 
+    def changed(self) -> Path | None:
+        """Return a file that weights are mapped from and that was written to since, if any."""
+        return next((owner.path for owner in self._owners if owner.is_changed()), None)
+
+    @cached_property
+    def _owners(self) -> tuple[MappedFile, ...]:
+        owners = (owner_of(f) for f in self._found.values() if not isinstance(f, TensorProto))
+        return tuple({id(o): o for o in owners if isinstance(o, MappedFile)}.values())
+
     def place(self, name: str) -> tuple[Path, int] | None:
         """Return the file that a weight lies in and where; None where it is in memory alone."""
         found = self._found[name]
-        owner = None if isinstance(found, TensorProto) else _owner(found)
+        owner = None if isinstance(found, TensorProto) else owner_of(found)
         if not isinstance(owner, MappedFile) or not owner.is_there():
             return None
         begin = np.frombuffer(owner, np.uint8).ctypes.data
@@ -154,55 +161,6 @@ def fill(tensor: TensorProto, data: Bytes) -> None:
     values = data.tobytes()
     release(data)
     tensor.raw_data = values
-
-
-def release(data: Bytes | memoryview) -> None:
-    """Give back the memory that a mapped file takes up; it is read again where it is asked for."""
-    owner = _owner(data)
-    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
-        owner.madvise(mmap.MADV_DONTNEED)
-
-
-class MappedFile(mmap.mmap):
-    """A file's content, mapped into memory, that knows where it comes from.
-
-    Attributes:
-        path: The file, through all links.
-        stamp: What tells whether another file has taken its place.
-    """
-
-    path: Path
-    stamp: tuple[int, int, int, int]
-
-    def is_there(self) -> bool:
-        """Tell whether the path still leads to what is mapped."""
-        try:
-            return _stamp(self.path.stat()) == self.stamp
-        except OSError:
-            return False
-
-
-def mapped(path: Path) -> MappedFile | bytes:
-    """Return the content of a file, mapped into memory (an empty one cannot be)."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not status.st_size:
-            return b""
-        content = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
-    content.path, content.stamp = path.resolve(), _stamp(status)
-    return content
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _owner(data: Bytes | memoryview) -> Any:
-    """Return what the bytes of a weight lie in."""
-    owner: Any = data
-    while isinstance(owner, np.ndarray | memoryview):
-        owner = owner.obj if isinstance(owner, memoryview) else owner.base
-    return owner
 
 
 def in_files(light: ModelProto, weights: Weights) -> tuple[ModelProto, Path] | None:

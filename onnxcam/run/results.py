@@ -85,6 +85,7 @@ def explanation(
         found: What was found.
         labels: Names of the classes, None where nothing says them.
     """
+    origin.model.check_unchanged()
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"

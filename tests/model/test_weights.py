@@ -17,11 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from support import nets
 
 from onnxcam.errors import ModelError
-from onnxcam.model import stream, wire
+from onnxcam.model import mapping, stream, wire
 from onnxcam.model.draft import Draft
+from onnxcam.model.mapping import mapped, release
 from onnxcam.model.model import load
 from onnxcam.model.stream import digest, parse, write
-from onnxcam.model.weights import detached, in_files, is_light, mapped, release
+from onnxcam.model.weights import detached, in_files, is_light
 from onnxcam.run.session import Session
 
 
@@ -148,6 +149,12 @@ def test_loading_and_drafting_copy_no_weights(tmp_path: Path) -> None:
     assert peak < 0.1 * size
     onnx.checker.check_model(tmp_path / "out.onnx")
     assert mapped(tmp_path / "out.onnx")[:1] != b""
+
+
+@pytest.fixture(autouse=True)
+def _all_are_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small files be mapped, too: large ones take long."""
+    monkeypatch.setattr(mapping, "PRIVATE", 0)
 
 
 def test_a_released_file_is_read_again(tmp_path: Path) -> None:

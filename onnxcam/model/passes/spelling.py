@@ -11,8 +11,9 @@ from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 from onnxcam.graph.contrib.definitions import is_defined, lower
 from onnxcam.graph.emit import Emitter, dtype_of, imported, node_proto, shape_of
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_node
+from onnxcam.model.mapping import Bytes
 from onnxcam.model.passes.disguise import stamped
-from onnxcam.model.weights import SMALL, Bytes, Weights, lighten
+from onnxcam.model.weights import SMALL, Weights, lighten
 
 
 def spelled(

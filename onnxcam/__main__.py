@@ -1,0 +1,5 @@
+"""`python -m onnxcam` is `onnxcam`."""
+
+from onnxcam.cli.start import run
+
+run()
