@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
@@ -15,23 +14,21 @@ from onnxcam.analysis.layers import Asked, asked
 from onnxcam.analysis.ports import model_input
 from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, ModelInput, Prepared, class_names
+from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.inputs.tensor import is_picture
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
-from onnxcam.run.feeds import Feeds
-from onnxcam.run.groups import batch_of, in_groups, joined
 from onnxcam.run.options import Options
-from onnxcam.run.refusal import answered_for, answering
+from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
-from onnxcam.targets import Score, Target, Wanted, as_targets, fitting, is_several, resolved
+from onnxcam.run.stream import Stream, Streams
+from onnxcam.targets import Score, Wanted, fitting
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -133,7 +130,7 @@ class Explainer(Generic[Result]):
         self.maps = maps_of(self.catalog, method, feature_layer, parameters)
         self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling, self.batch_size = upsampling, batch_size
+        self.upsampling, self.batch_size, self._layer = upsampling, batch_size, feature_layer
         self._preprocess, self._labels = preprocess, class_names(labels)
         self._engine = Engine(
             self.model, self.catalog, self.maps, upsampling, device, threads,
@@ -182,19 +179,39 @@ class Explainer(Generic[Result]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
-        self, x: Input, target: Wanted = None, *, extra_inputs: Extra = None
+        self,
+        x: Input,
+        target: Wanted = None,
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Result: ...
     @overload
     def __call__(
-        self, x: Input, target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self,
+        x: Input,
+        target: Sequence[Wanted],
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> list[Result]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, x: Inputs, target: Wanted = None, *, extra_inputs: Extra = None
+        self,
+        x: Inputs,
+        target: Wanted = None,
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> list[Result]: ...
     @overload
     def __call__(
-        self, x: Inputs, target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self,
+        x: Inputs,
+        target: Sequence[Wanted],
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> list[list[Result]]: ...
     def __call__(
         self,
@@ -202,6 +219,7 @@ class Explainer(Generic[Result]):
         target: Wanted | Sequence[Wanted] = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Any:
         """Explain one input or a list of them.
 
@@ -210,6 +228,8 @@ class Explainer(Generic[Result]):
             target: Class index or label, None for the top class; a target of
                 :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; or a list of these.
             extra_inputs: Ready arrays for the model's other inputs, by name.
+            method: Another method than the explainer's, for this call: model, layers and labels
+                are shared. The layer is the explainer's, where the method takes one.
 
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
@@ -223,7 +243,7 @@ class Explainer(Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._stream(inputs, target, extra_inputs):
+        for _, result in self._by.method(method).of(inputs, target, extra_inputs):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -231,11 +251,21 @@ class Explainer(Generic[Result]):
 
     @overload
     def stream(  # type: ignore[overload-overlap]
-        self, inputs: Iterable[X], target: Wanted = None, *, extra_inputs: Extra = None
+        self,
+        inputs: Iterable[X],
+        target: Wanted = None,
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self, inputs: Iterable[X], target: Sequence[Wanted], *, extra_inputs: Extra = None
+        self,
+        inputs: Iterable[X],
+        target: Sequence[Wanted],
+        *,
+        extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
@@ -243,6 +273,7 @@ class Explainer(Generic[Result]):
         target: Wanted | Sequence[Wanted] = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
@@ -250,51 +281,16 @@ class Explainer(Generic[Result]):
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        return self._stream(inputs, target, extra_inputs)
+        return self._by.method(method).of(inputs, target, extra_inputs)
 
-    def _stream(
-        self, inputs: Iterable[X], target: Wanted | Sequence[Wanted], extra_inputs: Extra
-    ) -> Iterator[tuple[X, Any]]:
-        listed, targets = is_several(target), as_targets(target)
-        names = self.description.labels if any(t.names_labels for t in targets) else None
-        wanted = resolved(targets, self.catalog.reduction, names)
-        limit = self._most if self._engine.together else 1
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        extra = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
-        feeds, numbered = Feeds(self.model, self.catalog, self._fed), enumerate(inputs)
-        while waiting := list(islice(numbered, limit)):
-            parts = [feeds.each(self._prepared(x), extra, i, total) for i, x in waiting]
-            found = self._explained(parts, wanted, listed, feeds)
-            yield from zip((x for _, x in waiting), found, strict=True)
+    @cached_property
+    def _by(self) -> Streams:
+        labels = partial(getattr, self, "labels")  # asked when there is an input: may raise
+        first = Stream(self._engine, self.description, self._fed, labels, self._named)
+        return Streams(first, self._layer)
 
-    @property
-    def _most(self) -> int:
-        """The most inputs in one run; one where no axis of the scores surely counts them."""
-        fixed, scores = batch_of(self.model, self.catalog).size, self.catalog.reduction
-        return fixed or (self.batch_size if scores.sure and scores.batch_axis is not None else 1)
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the model, its maps, its layers."""
+        from onnxcam.output import html  # late: only notebooks ask
 
-    def _prepared(self, x: Any) -> Prepared | OnnxcamError:
-        # A missing description is no fault of this input: it stops the whole call.
-        if is_picture(x, self.input):
-            self.spec  # noqa: B018
-        try:
-            return self.description.prepare(x)
-        except OnnxcamError as error:
-            return error
-
-    def _explained(
-        self,
-        parts: Sequence[Sequence[Prepared | OnnxcamError]],
-        targets: Sequence[tuple[Target, int]],
-        listed: bool,
-        feeds: Feeds,
-    ) -> Iterable[Any]:
-        def run(batch: Sequence[Prepared]) -> list[Any]:
-            with answering("the model cannot be explained", self.model):
-                rows = self._engine.run(batch, targets, self.labels or self.description.labels)
-            found = [[m if self._named else m[self.method.name] for m in row] for row in rows]
-            return found if listed else [row[0] for row in found]
-
-        each = (p for part in parts for p in part)
-        found = in_groups(each, run, self._most, feeds.alike)
-        return joined(found, [len(part) for part in parts])
+        return html.of_explainer(self)

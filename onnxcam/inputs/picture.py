@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def open_picture(path: Path) -> Image.Image:
         if image.format in _RUNS_PROGRAMS:
             raise InputError(f"{path} is {image.format}, which is drawn by a program", _HINT)
         return to_rgb(image, str(path))
+
+
+def decoded(data: bytes) -> Image.Image:
+    """Return the picture that the content of an image file is, as `open_picture` does.
+
+    Raises:
+        InputError: It is empty, damaged, too large or no picture.
+    """
+    with _explained("the bytes"), Image.open(BytesIO(data)) as image:
+        if image.format in _RUNS_PROGRAMS:
+            raise InputError(f"a picture in {image.format} is drawn by a program", _HINT)
+        return to_rgb(image, "the bytes")
 
 
 def array_picture(array: Array) -> Image.Image:

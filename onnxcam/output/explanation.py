@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, Unpack, cast
 
 import numpy as np
 
-from onnxcam.errors import UsageError, json_text, plain
+from onnxcam.errors import OnnxcamError, UsageError, json_text, plain
 from onnxcam.files import write_whole
 from onnxcam.output import records, render, subject
 
@@ -201,7 +201,7 @@ class Explanation:
         return records.summary(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the explanation: a figure (.png), the maps (.npz) or a summary (.json).
+        """Write the explanation: a figure (.png, .jpg ...), the maps (.npz) or a summary (.json).
 
         Args:
             path: Where to; the ending says what. An existing file is replaced, whole or not at
@@ -213,20 +213,71 @@ class Explanation:
         """
         path = Path(path)
         kind = path.suffix.lower()
-        if kind == ".png":
-            render.save_png(self.figure(), path)
+        if kind in render.FORMATS:
+            render.save_image(self.figure(), path)
         elif kind == ".npz":
             write_whole(path, records.npz(self))
         elif kind == ".json":
             write_whole(path, json_text(self.as_dict()).encode())
         else:
             raise UsageError(
-                f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
+                f"{path}: cannot write a {kind or 'file without ending'}",
+                f"use {', '.join(render.FORMATS)}, .npz or .json",
             )
 
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
+
+    def show(self) -> None:
+        """Show the figure in the system's viewer of pictures."""
+        self.figure().show()
+
+    def plot(
+        self,
+        ax: Any = None,
+        style: render.Style | None = None,
+        **options: Unpack[render.Blending],
+    ) -> Any:
+        """Draw the map on axes of matplotlib (the extra ``notebook``).
+
+        Args:
+            ax: The axes; None makes a figure.
+            style: As in :meth:`image`.
+            options: As in :meth:`image`.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OnnxcamError: matplotlib is not installed, or the map is one of a volume.
+        """
+        from onnxcam.output.shown import plotted  # nobody else needs it
+
+        return plotted(self, ax, style, options)
+
+    def to_xarray(self) -> Any:
+        """Return the map as an ``xarray.DataArray`` (the extra ``notebook``), facts as attributes.
+
+        Raises:
+            OnnxcamError: xarray is not installed.
+        """
+        from onnxcam.output.shown import as_xarray
+
+        return as_xarray(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows; nothing of what cannot be drawn."""
+        try:
+            return render.png_bytes(self.figure())
+        except OnnxcamError:
+            return None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the figure, method, target and diagnosis."""
+        from onnxcam.output.shown import as_html
+
+        return as_html(self)
 
     @property
     def plane(self) -> Array:

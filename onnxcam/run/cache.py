@@ -43,11 +43,8 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
-    own = not foreign and not registry.extended()
-    key = None
-    if kept is not None and own and plan.key is not None:
-        key = key_of(model, plan.key)
+    key = name_of(model, plan, kept)
+    if kept is not None and key is not None:
         light = _parsed(kept.get(key))
         if light is not None:
             return Model(light, model.weights, model.digest)
@@ -55,6 +52,14 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made
+
+
+def name_of(model: Model, plan: compose.Plan, kept: Store | None) -> str | None:
+    """Return the name of what a plan makes of a model; None where nothing is kept of it."""
+    if kept is None or plan.key is None or registry.extended():
+        return None
+    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
+    return None if foreign else key_of(model, plan.key)
 
 
 def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +43,7 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
+        made: What explains each kind of target, once it was asked for.
     """
 
     model: Model
@@ -54,7 +56,8 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
-    _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def together(self) -> bool:
@@ -67,9 +70,10 @@ class Engine:
         Raises:
             OnnxcamError: Of the kind that fits: what it is cannot be explained.
         """
-        if target not in self._made:
-            self._made[target] = [*self._runner(target), *self._samplers(target)]
-        return self._made[target]
+        with self._lock:  # threads that ask for it at once get one
+            if target not in self.made:
+                self.made[target] = [*self._runner(target), *self._samplers(target)]
+            return self.made[target]
 
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps if m.method.kind == "graph")

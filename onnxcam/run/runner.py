@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import Any, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from onnxcam.targets import TOP, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
+_SHARED: WeakValueDictionary[tuple[Any, ...], Session] = WeakValueDictionary()
+_MAKING = RLock()  # a session is made once, whoever asks first
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +67,17 @@ class Runner:
 
     @cached_property
     def session(self) -> Session:
-        """The compiled model in ONNX Runtime."""
-        return Session(self._compiled, device=self.device, threads=self.threads)
+        """The compiled model in ONNX Runtime; explainers of one model share it."""
+        how = (self.device, self.threads)
+        key = cache.name_of(self.model, self.plan, self.store)
+        if key is None:
+            return Session(self._compiled, device=self.device, threads=self.threads)
+        with _MAKING:
+            found = _SHARED.get((key, *how))
+            if found is None:
+                found = Session(self._compiled, device=self.device, threads=self.threads)
+                _SHARED[key, *how] = found
+        return found
 
     def run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import index
 from typing import ClassVar
 
 import numpy as np
@@ -142,19 +143,30 @@ class Sum(Target):
 
 def as_target(target: Wanted) -> Target:
     """Return a target; a class by itself stands for its score."""
-    return target if isinstance(target, Target) else Score(target)
+    if isinstance(target, Target):
+        return target
+    return Score(target if target is None or isinstance(target, str) else index(target))
 
 
 def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
     """Return the targets of a call, which may ask for one or for a list of them."""
-    if wanted is None or isinstance(wanted, int | str | Target):
-        return [as_target(wanted)]
-    return [as_target(target) for target in wanted]
+    if is_several(wanted):
+        return [as_target(target) for target in wanted]  # type: ignore[union-attr]
+    return [as_target(wanted)]  # type: ignore[arg-type]
 
 
 def is_several(target: object) -> bool:
-    """Tell whether a call asks for several targets: whether it gives a list of them."""
-    return not (target is None or isinstance(target, int | str | Target))
+    """Tell whether a call asks for several targets: whether it gives a list of them.
+
+    A class is any whole number, also NumPy's, or that of an array or tensor without axes.
+    """
+    if target is None or isinstance(target, str | Target):
+        return False
+    try:
+        index(target)  # type: ignore[arg-type]
+    except TypeError:
+        return True
+    return False
 
 
 def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass, replace
 from typing import Any
-from xml.sax.saxutils import escape
 
 from PIL import Image, ImageDraw
 
@@ -85,6 +83,8 @@ def svg(image: Image.Image, pixels: bytes) -> bytes:
         image: The figure, for its size and texts.
         pixels: A PNG file of it without the texts.
     """
+    from base64 import b64encode  # late: few ask for it
+
     width, height = image.size
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -98,10 +98,12 @@ def svg(image: Image.Image, pixels: bytes) -> bytes:
 
 
 def _text(w: Written) -> str:
+    from html import escape
+
     ink = bytes(w.ink).hex()
     base = w.y + 0.95 * w.size  # from the ascender to the base line
     return (
         f'<text x="{w.x:g}" y="{base:g}" font-size="{w.size}" fill="#{ink}" '
         f'text-anchor="{_ANCHORS[w.anchor[0]]}" textLength="{w.box[2] - w.box[0]:g}" '
-        f'lengthAdjust="spacingAndGlyphs">{escape(w.text)}</text>'
+        f'lengthAdjust="spacingAndGlyphs">{escape(w.text, quote=False)}</text>'
     )
