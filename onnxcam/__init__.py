@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from onnxcam.explain import Explainer
+    from onnxcam.matlab import d_rise, grad_cam, image_lime, occlusion_sensitivity
     from onnxcam.model.model import load
     from onnxcam.output.explanation import Explanation
 
@@ -36,8 +37,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "convert",
+    "d_rise",
+    "grad_cam",
+    "image_lime",
     "load",
     "methods",
+    "occlusion_sensitivity",
     "vjp_model",
 ]
 
@@ -45,8 +50,12 @@ _HOMES = {
     "convert": "onnxcam.conversion",
     "Explainer": "onnxcam.explain",
     "Explanation": "onnxcam.output.explanation",
+    "d_rise": "onnxcam.matlab",
+    "grad_cam": "onnxcam.matlab",
+    "image_lime": "onnxcam.matlab",
     "load": "onnxcam.model.model",
     "methods": "onnxcam.methods",
+    "occlusion_sensitivity": "onnxcam.matlab",
     "vjp_model": "onnxcam.autodiff.api",
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], "onnxcam.errors"),
     "UnsupportedOp": "onnxcam.errors",

@@ -58,8 +58,8 @@ class Conversion:
         if not isinstance(self.explained, compose.Explained):
             return ()
         plan = self.explained.plan
-        is_default = any(m.feature == plan.catalog.feature for m in plan.maps)
-        return plan.catalog.warnings if is_default else ()
+        said = (text for m in plan.maps for text in plan.catalog.warnings_of(m.feature))
+        return tuple(dict.fromkeys(said))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""

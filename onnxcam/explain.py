@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
@@ -16,30 +16,35 @@ from onnxcam.compose import maps_of
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
+from onnxcam.inputs.tensor import as_given
 from onnxcam.model.model import Model, load
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answers import Answers
+from onnxcam.run.asking import asking
 from onnxcam.run.cache import analysed
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
-from onnxcam.run.options import Options
+from onnxcam.run.feeds import Feeds
+from onnxcam.run.options import Call, Options
+from onnxcam.run.predict import Predicts
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.sampling import Progress, checked_seed
 from onnxcam.run.session import Device, Provider
 from onnxcam.run.store import store
-from onnxcam.run.stream import Stream, Streams
 from onnxcam.targets import Score, Wanted, fitting
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
+Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer(Generic[Result]):
+class Explainer(Predicts, Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
@@ -179,44 +184,20 @@ class Explainer(Generic[Result]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
-        self,
-        x: Input,
-        target: Wanted = None,
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
+        self, x: Input, target: Wanted = None, **how: Unpack[Call]
     ) -> Result: ...
     @overload
-    def __call__(
-        self,
-        x: Input,
-        target: Sequence[Wanted],
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
-    ) -> list[Result]: ...
+    def __call__(self, x: Input, target: Sequence[Wanted], **how: Unpack[Call]) -> list[Result]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self,
-        x: Inputs,
-        target: Wanted = None,
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
+        self, x: Inputs, target: Wanted = None, **how: Unpack[Call]
     ) -> list[Result]: ...
     @overload
-    def __call__(
-        self,
-        x: Inputs,
-        target: Sequence[Wanted],
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
-    ) -> list[list[Result]]: ...
+    def __call__(self, x: Inputs, target: Many, **how: Unpack[Call]) -> list[list[Result]]: ...
     def __call__(
         self,
         x: Input | Inputs,
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
         method: str | None = None,
@@ -226,10 +207,11 @@ class Explainer(Generic[Result]):
         Args:
             x: Path, PIL image, uint8 picture [H, W, 3] or ready tensor; or a list of these.
             target: Class index or label, None for the top class; a target of
-                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; or a list of these.
+                :mod:`onnxcam.targets`, such as ``Margin("cat", "dog")``; a function, such as
+                ``lambda y: y[:, 208]`` (:class:`onnxcam.targets.Function`); a list of these; or
+                such a list for each input.
             extra_inputs: Ready arrays for the model's other inputs, by name.
-            method: Another method than the explainer's, for this call: model, layers and labels
-                are shared. The layer is the explainer's, where the method takes one.
+            method: Another method than the explainer's, for this call; all else is shared.
 
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
@@ -243,7 +225,7 @@ class Explainer(Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._by.method(method).of(inputs, target, extra_inputs):
+        for _, result in self._stream(inputs, target, extra_inputs, method, single=not several):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -251,26 +233,16 @@ class Explainer(Generic[Result]):
 
     @overload
     def stream(  # type: ignore[overload-overlap]
-        self,
-        inputs: Iterable[X],
-        target: Wanted = None,
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
+        self, inputs: Iterable[X], target: Wanted = None, **how: Unpack[Call]
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self,
-        inputs: Iterable[X],
-        target: Sequence[Wanted],
-        *,
-        extra_inputs: Extra = None,
-        method: str | None = None,
+        self, inputs: Iterable[X], target: Many, **how: Unpack[Call]
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
         inputs: Iterable[X],
-        target: Wanted | Sequence[Wanted] = None,
+        target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
         method: str | None = None,
@@ -281,13 +253,45 @@ class Explainer(Generic[Result]):
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        return self._by.method(method).of(inputs, target, extra_inputs)
+        return self._stream(inputs, target, extra_inputs, method)
 
-    @cached_property
-    def _by(self) -> Streams:
-        labels = partial(getattr, self, "labels")  # asked when there is an input: may raise
-        first = Stream(self._engine, self.description, self._fed, labels, self._named)
-        return Streams(first, self._layer)
+    def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
+        """Return the scores of an input, float [C]: of a model of embeddings its embedding.
+
+        Raises:
+            OnnxcamError: The input cannot be used.
+        """
+        ((_, result),) = self._stream([x], None, extra_inputs)
+        if isinstance(result, OnnxcamError):
+            raise result
+        if isinstance(result, list):
+            raise UsageError(f"the array holds {len(result)} inputs", "give one of them")
+        found = result if isinstance(result, Explanation) else next(iter(result.values()))
+        return found.scores
+
+    def _stream(
+        self,
+        inputs: Iterable[X],
+        target: Any,
+        extra_inputs: Extra,
+        method: str | None = None,
+        *,
+        single: bool = False,
+    ) -> Iterator[tuple[X, Any]]:
+        engine = self._engine if method is None else self._engine.by(method, self._layer)
+        bare = engine.maps[0].method.name
+        asked = asking(
+            target,
+            self.catalog.reduction,
+            lambda: self.description.labels,
+            lambda x: self.scores(x, extra_inputs=extra_inputs),
+        )
+        given = {name: np.asarray(as_given(a)) for name, a in (extra_inputs or {}).items()}
+        feeds = Feeds(self.model, self.catalog, self._fed)
+        labels = lambda: self.labels or self.description.labels  # noqa: E731
+        answers = Answers(engine, self.description, feeds, labels, asked, single, given)
+        for x, found in answers.of(inputs):
+            yield x, found if self._named else answers.mapped(found, lambda maps: maps[bare])
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the model, its maps, its layers."""

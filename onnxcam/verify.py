@@ -282,7 +282,9 @@ def _wanted(
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
         size = layout.sizes(feeds[plan.catalog.input].shape)
-        maps = maps if size is None else upsample(maps, size, plan.upsampling)
+        area = planned.feature.area
+        if size is not None:
+            maps = upsample(maps, size, plan.upsampling, () if area is None else area.spans(size))
     return _normalised(maps, plan.normalize)
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = ("convert", "explain", "look")  # the modules that enter their commands
+_COMMANDS = ("audit", "convert", "explain", "look")  # the modules that enter their commands
 
 if not TYPE_CHECKING:
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onnxcam.cli.group import spoken
+from onnxcam.cli.job import Job, Outcome
 from onnxcam.cli.options import arrays, say, wanted
-from onnxcam.cli.places import STDOUT, Places, Wanted
+from onnxcam.cli.places import Places
 from onnxcam.cli.sources import Source
-from onnxcam.cli.writing import Desk, Files, Look, desk
+from onnxcam.cli.writing import Desk, Files, desk
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -23,82 +23,6 @@ from onnxcam.targets import Target, resolved
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-
-@dataclass(frozen=True)
-class Job:
-    """What `onnxcam explain` was asked for; see its ``--help``."""
-
-    model: Path
-    inputs: tuple[Source, ...]
-    output: Path | None
-    methods: tuple[str, ...]
-    targets: tuple[str, ...]
-    quantity: str
-    against: str | None
-    boxes: tuple[int, ...]
-    feature_layers: tuple[str, ...]
-    reduction_layer: str | None
-    class_axis: int | None
-    input: str | None
-    feeds: tuple[str, ...]
-    input_format: str | None
-    feature_format: str | None
-    upsampling: Any
-    device: Any
-    preprocess: str | None
-    labels: Path | None
-    colormap: str | None
-    alpha: float | None
-    style: str | None
-    only: str | None
-    scale: float | None
-    panel: str | None
-    format: str
-    save_map: Path | None
-    cache: bool
-    seed: int
-    parameters: Mapping[str, Any]
-    as_json: bool
-
-    @cached_property
-    def look(self) -> Look:
-        """How figures look."""
-        given = {"colormap": self.colormap, "alpha": self.alpha}
-        blending = {k: v for k, v in given.items() if v is not None}
-        return Look(blending, self.style, self.only, self.scale, self.panel)
-
-    @cached_property
-    def wanted(self) -> Wanted:
-        """Where the results go, and what is never written to."""
-        given = [self.model, self.model.with_suffix(".toml"), *(s.path for s in self.inputs)]
-        given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
-        lists = (self.inputs, self.targets, self.methods, self.feature_layers)
-        single = all(len(each) <= 1 for each in lists)
-        panel = self.panel is not None
-        return Wanted(self.output, self.save_map, single, tuple(given), panel, f".{self.format}")
-
-    def say(self, line: str) -> None:
-        """Tell of what is done: not where the results themselves are printed."""
-        if not self.as_json:
-            say(line, err=self.output == STDOUT)
-
-
-@dataclass
-class Outcome:
-    """What came of a job."""
-
-    explanations: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def failed(self) -> bool:
-        """Whether any input could not be explained."""
-        return bool(self.errors)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {"explanations": self.explanations, "errors": self.errors}
 
 
 def run(job: Job) -> Outcome:
@@ -142,6 +66,7 @@ class _Report:
             if isinstance(result, OnnxcamError):
                 raise result
             for number, rows in _inputs(result):
+                self._say_recipes(rows)
                 found = [
                     (replace(e, source=source.name), places(name, t, number))
                     for t, maps in enumerate(rows)
@@ -149,6 +74,11 @@ class _Report:
                 ]
                 self._write(source, found)
         self._bar.advance()
+
+    def _say_recipes(self, rows: list[Any]) -> None:
+        for e in (e for maps in rows for e in maps.values()):
+            if self.outcome.new(e.preprocessing):
+                self._job.say(f"input: {e.preprocessing}")
 
     def _write(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
         job = self._job

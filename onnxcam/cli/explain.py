@@ -128,7 +128,8 @@ def explain_command(**options: Any) -> None:
 
     An INPUT is a picture, an array (.npy, .npz), a folder with such, or - for standard input.
     """
-    from onnxcam.cli.batch import Job, run
+    from onnxcam.cli.batch import run
+    from onnxcam.cli.job import Job
     from onnxcam.cli.sources import sources
 
     parameters, others = taken(options)

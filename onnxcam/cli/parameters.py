@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onnxcam.methods.needs import Kind
 
 _PREFIX = "parameter_"  # of the names under which click hands them on
-_METAVARS = {int: "N", float: "X"}
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 class Configured(click.Command):
@@ -40,7 +40,7 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
         for p in method.parameters:
             said = f"{p.help}: {p.range} [default: {p.default}]"
             found.setdefault(p.name, {}).setdefault(said, []).append(method.name)
-            kinds[p.name] = click.Choice(p.choices) if p.kind is str else p.kind
+            kinds[p.name] = click.Choice(p.choices) if p.choices else p.kind
     return [
         click.Option(
             [f"--{name.replace('_', '-')}", _PREFIX + name],

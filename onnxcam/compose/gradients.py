@@ -73,8 +73,8 @@ def gradient_graph(
     reduction = plan.catalog.reduction
     tensor = draft.tensor(reduction.name)
     score = class_scores(op, tensor, reduction)
-    classes = chosen_classes(draft, score, plan)
-    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction))
+    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction), draft.tensor)
+    classes = chosen_classes(draft, outputs, plan)
     found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:

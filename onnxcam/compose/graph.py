@@ -187,7 +187,7 @@ def _outputs(
     draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
 ) -> dict[str, Tensor]:
     op, plan = draft.op, slopes.plan
-    classes = chosen_classes(draft, slopes.score, plan)
+    classes = chosen_classes(draft, slopes.shown, plan)
     one = partial(_explained, slopes, maps)
     each = for_each(op, classes, plan.targets, one, direct=direct)
     found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}
@@ -225,7 +225,8 @@ def _finished(op: Emitter, map: Tensor, quantities: Quantities) -> Tensor:
     space: Sequence[Dim] = (shape_of(map) or (None,) * 5)[2:]
     with op.scope("map"):
         if plan.upsampling != "none":
-            map = resampled(op, map, quantities.input_size(), plan.upsampling)
+            size, spans = quantities.input_size(), quantities.spans(op)
+            map = resampled(op, map, size, plan.upsampling, spans)
             space = quantities.input_space()
         if plan.normalize != "none":
             map = normalized(op, map, plan.normalize)
@@ -240,7 +241,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> 
             "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
-        large = resampled(op, map, quantities.input_size(), kernel)
+        large = resampled(op, map, quantities.input_size(), kernel, quantities.spans(op))
     picture = drawn(op, quantities.pictured(op), large, how)
     return _sized(op, picture, quantities, (*quantities.input_space(), 3))
 

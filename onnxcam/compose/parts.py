@@ -15,11 +15,11 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, HeadScore, InputGradient
+from onnxcam.methods.needs import Activation, FeatureGradient, HeadScore, InputGradient
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Parts:
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
             the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
-            ``onnxcam.feature``, float32 [N, C, *space].
+            ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part from the feature layer to ``onnxcam.score``; None where it is not needed.
             The feature layer and its other inputs are outputs of ``whole``.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
@@ -60,15 +60,19 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
     op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
-    slopes = InputGradient in method.needs
-    if slopes:
-        slope = _input_gradient(draft, scores)
+    if InputGradient in method.needs:
+        source = place_of(draft, input_layer(catalog))
+        slope = source.gradient(op, _gradient(draft, scores, source.source))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
-        draft.output(_features(op, place), FEATURE)
+        draft.output(_features(op, place, place.tensor), FEATURE)
+    if FeatureGradient in method.needs:
+        place = place_of(draft, feature)
+        slope = place.gradient(op, _gradient(draft, scores, place.source))
+        draft.output(_features(op, place, slope), SLOPES)
     whole = draft.finish()
-    said = provenance(op) if slopes else "not used"
+    said = provenance(op) if method.uses_gradient else "not used"
     if HeadScore not in method.needs:
         return Parts(whole, None, said)
     head = tail(whole, _channelled(draft, feature), SCORE)
@@ -98,20 +102,19 @@ def _channelled(draft: Draft, feature: Candidate) -> str:
     return feature.name
 
 
-def _features(op: Emitter, place: Place) -> Tensor:
-    return op.cast(place.as_features(op, place.patches(op, place.tensor)), np.float32)
+def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
+    return op.cast(place.as_features(op, place.patches(op, value)), np.float32)
 
 
-def _input_gradient(draft: Draft, scores: Slopes) -> Tensor:
+def _gradient(draft: Draft, scores: Slopes, wrt: Tensor) -> Tensor:
     """Return the gradient of the score of a class, which becomes an input."""
     op, plan = draft.op, scores.plan
-    source = place_of(draft, input_layer(plan.catalog))
-    classes = chosen_classes(draft, scores.score, plan)
+    classes = chosen_classes(draft, scores.shown, plan)
     index = op.Squeeze(classes, axes=[1])
-    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
+    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [wrt])
     if slope is None:
         raise UsageError(
-            f"the score {plan.catalog.reduction.name!r} does not depend on {plan.catalog.input!r}",
+            f"the score {plan.catalog.reduction.name!r} does not depend on {wrt.name!r}",
             "name another `reduction_layer`",
         )
-    return source.gradient(op, slope)
+    return slope

@@ -69,6 +69,7 @@ class Plan:
         normalize: How every map is scaled.
         expose: Names of more outputs.
         single: Whether what is explained is computed in float32, whatever the model's precision.
+        each: Whether a call gives targets [N, K], or [1, K] for all inputs, instead of [K].
 
     Raises:
         UsageError: An option is unknown, or the default targets are not as many as a call has.
@@ -84,6 +85,7 @@ class Plan:
     normalize: Normalization = "none"
     expose: frozenset[str] = field(default_factory=frozenset)
     single: bool = False
+    each: bool = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -97,6 +99,12 @@ class Plan:
                 "give as many, or targets=None for any number",
             )
         for planned in self.maps:
+            if GRADIENT in self.expose and not planned.method.uses_gradient:
+                raise UsageError(
+                    f"{planned.method.name} takes no gradient of the score: there is no gradient "
+                    "to expose",
+                    "leave it out, or write a file with `method='gradient'`",
+                )
             if Weights in planned.method.needs and not self.target.linear:
                 raise UsageError(
                     f"{planned.method.name} explains sums of scores, not a {self.target.quantity}",
@@ -113,7 +121,7 @@ class Plan:
             for m in self.maps
         ]
         options = (self.targets, tuple(self.default), self.required, self.upsampling)
-        more = (self.normalize, sorted(self.expose), self.single)
+        more = (self.normalize, sorted(self.expose), self.single, self.each)
         return [self.catalog.reduction.name, self.target.key, *maps, repr((*options, *more))]
 
 

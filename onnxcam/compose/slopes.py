@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
 from onnxcam.methods.parameters import Setting
@@ -35,6 +35,7 @@ class Slopes:
         op: Emitter of the graph.
         tensor: The reduction layer, in float32 where the plan says so.
         score: The scores [N, C], as the model computes them.
+        shown: What the class of a target is read off: the same.
         outputs: What the target is made of: the same before their final rounding, in float32
             where the plan says so.
     """
@@ -43,7 +44,9 @@ class Slopes:
         self.op, self.plan, self._draft = draft.op, plan, draft
         self._reduction = plan.catalog.reduction
         self.tensor = draft.tensor(self._reduction.name)
-        self.score = class_scores(self.op, self.tensor, self._reduction)
+        self._named: Callable[[str], Tensor] | None = draft.tensor
+        self.shown = self._outputs(self.tensor)
+        self.score = self.shown.scores
         self.outputs = self._outputs(unrounded(self.op, self.tensor))
         self._rules: dict[str, Overrides] = {}  # by method
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
@@ -52,12 +55,15 @@ class Slopes:
     def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Compute the scores once more in float32 from these tensors on; return their twins."""
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
+        if self.tensor is not self.outputs.tensor:
+            self._named = None
         self.outputs = self._outputs(self.tensor)
         return twins
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        return Outputs(scores, tensor, self._reduction, objectness(self._draft, self._reduction))
+        anything = objectness(self._draft, self._reduction)
+        return Outputs(scores, tensor, self._reduction, anything, self._named)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
@@ -131,13 +137,22 @@ def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
     return None if best is None or best.objectness is None else draft.tensor(best.objectness)
 
 
-def chosen_classes(draft: Draft, score: Tensor, plan: Plan) -> Tensor:
+def chosen_classes(draft: Draft, outputs: Outputs, plan: Plan) -> Tensor:
     """Add the input with the targets; return the class of each, int64 [N, K]."""
     kept = None if plan.required else np.asarray(plan.default, np.int64)
-    wanted = draft.input(TARGET, np.int64, [plan.targets or ANY_NUMBER], kept)
+    shape: list[Dim] = [plan.targets or ANY_NUMBER]
+    if plan.each:
+        shape, kept = [None, *shape], None if kept is None else kept[None]
+    wanted = draft.input(TARGET, np.int64, shape, kept)
     op = draft.op
     with op.scope("target"):
-        return op.Where(op.Less(wanted, 0), top_class(draft, score, plan.catalog.reduction), wanted)
+        top = plan.target.top(op, outputs)
+        if top is None:
+            top = top_class(draft, outputs.scores, plan.catalog.reduction)
+        found = op.Where(op.Less(wanted, 0), top, wanted)
+        if plan.each:
+            found.shape = [(shape_of(top) or (None,))[0], shape[1]]
+        return found
 
 
 def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +45,20 @@ def open_picture(path: Path) -> Image.Image:
         return to_rgb(image, str(path))
 
 
-def decoded(data: bytes) -> Image.Image:
-    """Return the picture that the content of an image file is, as `open_picture` does.
+def picture_in(data: bytes, source: str) -> Image.Image:
+    """Read the bytes of an image file, as a table of pictures holds them.
+
+    Args:
+        data: The bytes, in any format that `open_picture` takes.
+        source: What they are called, for messages.
 
     Raises:
-        InputError: It is empty, damaged, too large or no picture.
+        InputError: They are damaged, too large or no picture.
     """
-    with _explained("the bytes"), Image.open(BytesIO(data)) as image:
+    with _explained(source), Image.open(io.BytesIO(data)) as image:
         if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"a picture in {image.format} is drawn by a program", _HINT)
-        return to_rgb(image, "the bytes")
+            raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+        return to_rgb(image, source)
 
 
 def array_picture(array: Array) -> Image.Image:

@@ -92,15 +92,16 @@ class InputSpec:
 
     @property
     def summary(self) -> str:
-        """What it does to a picture, in words."""
-        size = "" if self.size is None else f"{self.size[1]} x {self.size[0]}"
-        ways = {
-            "shortest": f"shorter side to {self.resize_size}, centre {size}",
-            "stretch": f"stretched to {self.resize_size or size}" if size else "",
-            "none": "at its own size",
-        }
+        """What becomes of a picture's pixels, in words."""
         values = f"(x * {self.scale:.6g} - {_numbers(self.mean)}) / {_numbers(self.std)}"
-        return ", ".join(filter(None, [ways[self.resize], self.channels, values]))
+        return f"{self.resize}, {self.channels}, {values}"
+
+    @property
+    def described(self) -> str:
+        """The same, and where it is said."""
+        places = dict.fromkeys(self.source.get(name, "") for name in ("scale", "mean", "std"))
+        named = [place for place in places if place not in ("", "default")]
+        return f"{self.summary}{f' ({named[0]})' if named else ''}"
 
     def said(self) -> dict[str, Any]:
         """Return the fields that are set, without `source`."""
@@ -138,10 +139,10 @@ def presets() -> Mapping[str, InputSpec]:
     return PRESETS
 
 
-def _numbers(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])
-
-
 def show_shape(shape: tuple[int | str | None, ...]) -> str:
     """Return a shape as messages show it: `[N, 3, 224, ?]`."""
     return f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])

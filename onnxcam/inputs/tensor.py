@@ -37,6 +37,7 @@ class Prepared:
         source: The file's name as it was given, or "array".
         others: Arrays for other inputs of the model, by name, which came with it.
         spec: How the picture became the tensor; None for a ready array.
+        recipe: How the picture became the tensor, in words; "" for a ready array.
     """
 
     tensor: Array
@@ -45,6 +46,7 @@ class Prepared:
     source: str
     others: Mapping[str, Array] = field(default_factory=dict)
     spec: InputSpec | None = None
+    recipe: str = ""
 
 
 def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
@@ -104,9 +106,9 @@ def as_given(x: Any) -> Any:
         InputError: It says that it is an array, and cannot be had as one.
     """
     if isinstance(x, bytes | bytearray | memoryview):
-        from onnxcam.inputs.picture import decoded
+        from onnxcam.inputs.picture import picture_in
 
-        return decoded(bytes(x))
+        return picture_in(bytes(x), "the bytes")
     if isinstance(x, np.ndarray | str | PathLike) or type(x).__module__.startswith("PIL."):
         return x
     for step in ("detach", "cpu"):  # PyTorch's: else it refuses
@@ -182,7 +184,7 @@ def _from_picture(
         tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
-    return Prepared(tensor, np.array(picture), box, source, spec=spec)
+    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described, spec=spec)
 
 
 def _values(pixels: Array, spec: InputSpec) -> Array:

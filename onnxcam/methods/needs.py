@@ -52,6 +52,8 @@ Input = Need("input", "input")
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
 Weights = Need("weights of the class behind global average pooling", "feature")
+Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
 InputGradient = Need("gradient of the score at the input", "input")
@@ -61,6 +63,10 @@ Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
 Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Sigmoid
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
+FeatureGradient = Need(
+    "gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
 KINDS = {
@@ -70,9 +76,18 @@ KINDS = {
     "head": "runs only what lies behind the feature layer",
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
-_ASKS = {"repeated": {InputGradient}, "sampling": {Score, Probability}, "head": {HeadScore}}
-_VALUES = {"repeated": {Input, Score}, "sampling": {Input, Activation}, "head": {Activation, Layer}}
-_OF_GRAPH = {Activation, Gradient, Weights, Input, InputGradient}
+_ASKS = {
+    "repeated": {InputGradient, FeatureGradient},
+    "sampling": {Score, Probability},
+    "head": {HeadScore},
+}
+_VALUES = {
+    "repeated": {Input, Score, Activation, Background},
+    "sampling": {Input, Activation},
+    "head": {Activation, Layer},
+}
+_OF_GRAPH = {Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares}
+GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

@@ -49,11 +49,12 @@ class Explanation:
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
+        laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
+        preprocessing: How the picture became ``tensor``, in words; "" for arrays.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
         style: How its method's maps are drawn, one of :data:`onnxcam.output.render.STYLES`.
         relief: float32 [C, *space], the signed values of the input's channels that the map is made
             of, where the method has them; three are red, green, blue. Else None.
-        preparation: How the picture became ``tensor``, in words; "" for a ready array.
     """
 
     map: Array = field(repr=False)
@@ -84,7 +85,8 @@ class Explanation:
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
     style: str = "overlay"
     relief: Array | None = field(default=None, repr=False)
-    preparation: str = ""
+    laid: str = ""
+    preprocessing: str = ""
 
     @property
     def score(self) -> float:
@@ -153,7 +155,7 @@ class Explanation:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
         texts = {"title": plain(self.title), "subtitle": self._subtitle()}
-        texts["note"] = self.preparation and plain(f"input: {self.preparation}")
+        texts["note"] = self.preprocessing and plain(f"input: {self.preprocessing}")
         style = options.get("style") or self._style
         chosen: dict[str, Any] = {**texts, **self.drawn(style), **options}
         if self.map.ndim != 2:
@@ -227,7 +229,9 @@ class Explanation:
 
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}", *warnings]))
+        where = f", over {self.laid}" if self.laid else ""
+        how = f"{self.method} at {self.feature_layer}{where}"
+        return "\n".join(map(plain, [how, *warnings]))
 
     def show(self) -> None:
         """Show the figure in the system's viewer of pictures."""

@@ -131,7 +131,7 @@ def _common(all: Sequence[Explanation]) -> str:
 
 def _prepared(all: Sequence[Explanation]) -> str:
     """Return how all pictures became inputs, where that is the same."""
-    said = {e.preparation for e in all}
+    said = {e.preprocessing for e in all}
     return plain(f"input: {said.pop()}") if len(said) == 1 and said != {""} else ""
 
 

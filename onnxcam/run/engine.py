@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxcam.analysis.layers import Catalog
-from onnxcam.compose import MapPlan, Plan
+from onnxcam.compose import MapPlan, Plan, maps_of
 from onnxcam.inputs import Prepared
-from onnxcam.methods import SampledMethod
+from onnxcam.methods import SampledMethod, find
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC, RELIEF
 from onnxcam.output.explanation import Explanation
@@ -43,7 +42,6 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
-        made: What explains each kind of target, once it was asked for.
     """
 
     model: Model
@@ -56,7 +54,10 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
-    made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    _made: dict[Target, list[Runner | Sampler]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _others: dict[str, Engine] = field(default_factory=dict, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
@@ -71,14 +72,29 @@ class Engine:
             OnnxcamError: Of the kind that fits: what it is cannot be explained.
         """
         with self._lock:  # threads that ask for it at once get one
-            if target not in self.made:
-                self.made[target] = [*self._runner(target), *self._samplers(target)]
-            return self.made[target]
+            if target not in self._made:
+                self._made[target] = [*self._runner(target), *self._samplers(target)]
+            return self._made[target]
+
+    def by(self, method: str, layer: str | Sequence[str] | None) -> Engine:
+        """Return the same for the map of another method; it is made once.
+
+        Args:
+            method: Its name.
+            layer: The feature layer that a caller named, for methods that take one; or None.
+
+        Raises:
+            OnnxcamError: There is no such method, or it cannot explain the model.
+        """
+        if method not in self._others:
+            named = layer if find(method).takes_feature else None
+            self._others[method] = replace(self, maps=maps_of(self.catalog, method, named))
+        return self._others[method]
 
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps if m.method.kind == "graph")
         if maps:
-            plan = Plan(self.catalog, maps, target, targets=None, expose=_EXPOSED)
+            plan = Plan(self.catalog, maps, target, targets=None, expose=_EXPOSED, each=True)
             how = (self.upsampling, self.device, self.threads)
             runner = Runner(self.model, plan, *how, self.store)
             runner.session  # noqa: B018 - it is made, or says what is wrong
@@ -99,26 +115,30 @@ class Engine:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[tuple[Target, int]],
+        targets: Sequence[Sequence[tuple[Target, int]]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs of one shape; targets of one kind share a run.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Targets without their class, and the index of that; -1 for the top class.
+            targets: Of every input its targets without their class, and the index of that; -1 for
+                the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
             For every input and target the explanations by the names of the maps, in their order.
         """
         order = [m.name or m.method.name for m in self.maps]
-        found: list[list[dict[str, Explanation]]] = [[{} for _ in targets] for _ in batch]
-        for kind in dict.fromkeys(target for target, _ in targets):
-            places = [k for k, (target, _) in enumerate(targets) if target == kind]
-            classes = [targets[k][1] for k in places]
-            parts = [each.run(batch, classes, labels) for each in self.of(kind)]
-            for n, k in product(range(len(batch)), range(len(places))):
-                maps = {name: e for part in parts for name, e in part[n][k].items()}
-                found[n][places[k]] = {name: maps[name] for name in order}
+        found: list[list[dict[str, Explanation]]] = [[{} for _ in row] for row in targets]
+        for kind in dict.fromkeys(target for row in targets for target, _ in row):
+            places = [[k for k, (target, _) in enumerate(row) if target == kind] for row in targets]
+            asked = [n for n, own in enumerate(places) if own]
+            classes = [[targets[n][k][1] for k in places[n]] for n in asked]
+            some = [batch[n] for n in asked]
+            parts = [each.run(some, classes, labels) for each in self.of(kind)]
+            for i, n in enumerate(asked):
+                for j, k in enumerate(places[n]):
+                    maps = {name: e for part in parts for name, e in part[i][j].items()}
+                    found[n][k] = {name: maps[name] for name in order}
         return found

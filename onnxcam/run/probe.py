@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -134,10 +134,15 @@ class Probe:
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
-            needs.InputGradient: lambda: self._ask_gradients,
+            needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.HeadScore: lambda: self._ask_head,
         }
         return values[need]()
+
+    def background(self, values: Array) -> Array:
+        """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
+        return self._order.channels_first(values).astype(np.float32)
 
     def _ask_scores(self, inputs: Iterable[Array]) -> Iterator[Array]:
         for batch in self._batches(inputs):
@@ -157,14 +162,15 @@ class Probe:
                     )
                 yield np.array(found, np.float64)
 
-    def _ask_gradients(self, inputs: Iterable[Array]) -> Iterator[Array]:
+    def _ask_gradients(self, output: str, inputs: Iterable[Array]) -> Iterator[Array]:
         self.steepest[:] = 0
         for batch in self._batches(inputs):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}
-                slopes = self._whole(batch, [names.GRADIENT], more)[0]
-                found.append(self._order.channels_first(slopes))
+                slopes = self._whole(batch, [output], more)[0]
+                at_input = output == names.GRADIENT  # else they are in order
+                found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)

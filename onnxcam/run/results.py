@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.geometry import Area
+from onnxcam.analysis.layers import Candidate, Catalog, Reduction
 from onnxcam.analysis.layout import Layout
 from onnxcam.inputs import InputSpec, Prepared
 from onnxcam.methods import Method
@@ -91,9 +92,8 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
-    notes = [*([reduction.note] if reduction.note else []), *_unused(labels, names, count)]
     return Explanation(
-        map=upsample(found.raw, size or found.raw.shape, upsampling),
+        **_laid(origin, found.raw, size),
         raw_map=found.raw,
         signed_map=found.signed,
         scores=found.scores,
@@ -104,8 +104,9 @@ def explanation(
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
+        diagnosis=(*found.diagnosis, *_notes(reduction, labels, count), *_of_layer(origin, found)),
         source=prepared.source,
+        preprocessing=prepared.recipe,
         picture=prepared.picture,
         box=prepared.box,
         tensor=prepared.tensor[0],
@@ -121,7 +122,6 @@ def explanation(
         standard_error=found.error,
         style=origin.method.style,
         relief=_in_colours(found.relief, prepared.spec),
-        preparation="" if prepared.spec is None else prepared.spec.summary,
     )
 
 
@@ -131,15 +131,26 @@ def _in_colours(relief: Array | None, spec: InputSpec | None) -> Array | None:
     return relief[::-1] if reverse and relief is not None else relief
 
 
-def _unused(labels: tuple[str, ...] | None, names: tuple[str, ...] | None, count: int) -> list[str]:
-    """Return a warning, in words, where there are names that do not fit."""
-    unused = labels and not names
-    return [f"{len(labels or ())} names for {count} scores: they are not used"] if unused else []
+def _notes(reduction: Reduction, labels: tuple[str, ...] | None, count: int) -> list[str]:
+    """Return what is to be known of the scores, in words, and of names that do not fit them."""
+    said = [reduction.note] if reduction.note else []
+    if labels and len(labels) != count:
+        said.append(f"{len(labels)} names for {count} scores: they are not used")
+    return said
+
+
+def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the map at the input's size, and where it lies, in words."""
+    if size is None:
+        return {"map": upsample(raw, raw.shape, "none")}
+    area = origin.feature.area or Area()
+    large = upsample(raw, size, origin.upsampling, area.spans(size))
+    return {"map": large, "laid": area.described(size)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings if origin.feature == origin.catalog.feature else ()
+    said = origin.catalog.warnings_of(origin.feature)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

@@ -13,12 +13,13 @@ import numpy as np
 
 from onnxcam import names
 from onnxcam.compose import MapPlan, Plan
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.groups import batch_of
+from onnxcam.run.groups import Batch, batch_of
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
 from onnxcam.run.session import Device, Provider, Session
@@ -82,14 +83,14 @@ class Runner:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[int],
+        targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs of one shape in one call.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Class indices; -1 is the top class.
+            targets: Class indices of each; -1 is the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -108,12 +109,13 @@ class Runner:
         others, zeros = Feeds(self.model, catalog, catalog.input).of(batch)
         said = {**whole.said(len(batch)), **zeros}
         feeds.update(others)
-        feeds[names.TARGET] = np.array(targets, np.int64)
+        feeds[names.TARGET] = _rows(targets, whole)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
         found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
-        for target in targets:
+        self._check_values(found, inputs or len(batch))
+        for target in {index for row in targets for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
@@ -123,10 +125,24 @@ class Runner:
                     )
                     for m in self.plan.maps
                 }
-                for k in range(len(targets))
+                for k in range(len(targets[n]))
             ]
             for n, prepared in enumerate(batch)
         ]
+
+    def _check_values(self, found: Mapping[str, Array], inputs: int) -> None:
+        """Check that a target is one number for each input, where only a run tells.
+
+        Raises:
+            UsageError: It is not.
+        """
+        values = found.get(names.VALUE)
+        if values is not None and len(values) != inputs:
+            raise UsageError(
+                f"the target ({self.plan.target.quantity}) gave {len(values)} numbers for {inputs} "
+                f"input{'s' * (inputs != 1)}: it must be one for each",
+                "keep the axis of the inputs, as y[:, 208] does",
+            )
 
     def _explanation(
         self,
@@ -154,6 +170,18 @@ class Runner:
             relief=cell.relief,
         )
         return explanation(origin, prepared, found, labels)
+
+
+def _rows(targets: Sequence[Sequence[int]], batch: Batch) -> Array:
+    """Return the targets as the compiled model takes them: one row for all, or one for each.
+
+    A shorter row is filled with its first target again.
+    """
+    most = max(map(len, targets))
+    rows = np.array([[*row, *[row[0]] * (most - len(row))] for row in targets], np.int64)
+    if (rows == rows[:1]).all():
+        return rows[:1]
+    return Batch(0, batch.size).filled(rows)
 
 
 @dataclass(frozen=True)

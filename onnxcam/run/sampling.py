@@ -11,10 +11,10 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
-from onnxcam.errors import UsageError
+from onnxcam.errors import InputError, UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer, Need
+from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -126,14 +126,14 @@ class Sampler:
     def run(
         self,
         batch: Sequence[Prepared],
-        targets: Sequence[int],
+        targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
         """Explain inputs, one after another.
 
         Args:
             batch: The inputs, each with a batch axis of 1.
-            targets: Class indices; -1 is the top class.
+            targets: Class indices of each; -1 is the top class.
             labels: Names of the classes, None where nothing says them.
 
         Returns:
@@ -145,8 +145,8 @@ class Sampler:
             UsageError: There is no such class, or the model is not one for this method.
         """
         return [
-            [{self.name: e} for e in self._explained(prepared, targets, labels)]
-            for prepared in batch
+            [{self.name: e} for e in self._explained(prepared, classes, labels)]
+            for prepared, classes in zip(batch, targets, strict=True)
         ]
 
     def _explained(
@@ -166,6 +166,7 @@ class Sampler:
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *_noise(signed[k], error),
+                *self._misplaced,
             )
             facts = {name: float(values[k]) for name, values in estimate.facts.items()}
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
@@ -198,14 +199,25 @@ class Sampler:
         )
         for target in targets:
             resolve_target(target, len(probe.scores), None)
-        values = [probe.value(need) for need in self.method.needs]
+        values = [
+            self._background(probe, tensor) if need == Background else probe.value(need)
+            for need in self.method.needs
+        ]
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         return self.method.estimate(*values, **self.settings), probe
 
+    @property
+    def _misplaced(self) -> tuple[str, ...]:
+        """Return a warning where a layer that saw part of the input hides all of it."""
+        hides = Input in self.method.needs and Activation in self.method.needs
+        if not hides or self.feature.area is None:
+            return ()
+        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
+
     def _check_ranks(self, values: Mapping[Need, Any]) -> None:
         """Refuse to lay a feature layer over an input of another rank."""
-        if Input not in values or Activation not in values:
+        if Input not in values or Activation not in values or self.method.kind == "repeated":
             return
         ranks = values[Activation].ndim - 1, values[Input].ndim - 1
         if ranks[0] != ranks[1]:
@@ -214,6 +226,32 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
+
+    def _background(self, probe: Probe, tensor: Array) -> Array | None:
+        """Return the inputs [n, C, *space] of the file that a parameter names; None for none.
+
+        Raises:
+            InputError: It cannot be read, or holds no inputs like this one.
+        """
+        file = str(self.settings["background"])
+        if not file:
+            return None
+        try:
+            found = np.load(file, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
+            ) from error
+        axis = self._engine.batch.axis
+        like = [d for i, d in enumerate(tensor.shape) if i != axis]
+        has = [d for i, d in enumerate(getattr(found, "shape", ())) if i != axis]
+        if has != like or not found.size:
+            raise InputError(
+                f"the background {file} holds no inputs like this one: its shape is "
+                f"{list(getattr(found, 'shape', ()))}, that of the input {list(tensor.shape)}",
+                "give prepared inputs, one after another in the batch's axis",
+            )
+        return probe.background(found)
 
 
 class _Steps:

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+
+import numpy as np
 
 from onnxcam.analysis.layers import Reduction
 from onnxcam.errors import UsageError
+from onnxcam.targets.classes import Score
+from onnxcam.targets.functions import Function
 from onnxcam.targets.names import TOP
-from onnxcam.targets.target import Target
+from onnxcam.targets.target import Target, Wanted
+
+
+def as_target(target: Wanted) -> Target:
+    """Return a target; a class by itself stands for its score, a function for what it returns.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(target, Target):
+        return target
+    if target is None or isinstance(target, str):
+        return Score(target)
+    if callable(target):
+        return Function(target)
+    try:
+        return Score(operator.index(target))
+    except TypeError:
+        raise UsageError(
+            f"a target of type {type(target).__name__} is no class, target or function",
+            "give a class index or label, a target of `onnxcam.targets`, or a function of the "
+            "scores",
+        ) from None
+
+
+def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
+    """Return the targets of a call, which may ask for one or for a list of them."""
+    if is_several(wanted):
+        return [as_target(target) for target in wanted]  # type: ignore[union-attr]
+    return [as_target(wanted)]  # type: ignore[arg-type]  # any other sequence is no target
+
+
+def is_several(target: object) -> bool:
+    """Tell whether a call asks for several targets: whether it gives a list of them."""
+    return isinstance(target, list | tuple) or (isinstance(target, np.ndarray) and target.ndim > 0)
 
 
 def fitting(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import index
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.targets.names import TOP, resolve_target
-from onnxcam.targets.target import Class, Outputs, Target, Wanted
+from onnxcam.targets.target import Class, Outputs, Target
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Probability(Target):
             UsageError: The scores are no logits or probabilities of classes.
         """
         kind = outputs.reduction
-        _check_probability(kind, shape_of(outputs.scores))
+        check_probability(kind, shape_of(outputs.scores))
         if kind.kind == "probabilities":
             return picked(op, outputs.scores, index)
         if kind.final == "Sigmoid":
@@ -141,34 +140,6 @@ class Sum(Target):
         return op.ReduceSum(outputs.scores, axes=[1], keepdims=0)
 
 
-def as_target(target: Wanted) -> Target:
-    """Return a target; a class by itself stands for its score."""
-    if isinstance(target, Target):
-        return target
-    return Score(target if target is None or isinstance(target, str) else index(target))
-
-
-def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
-    """Return the targets of a call, which may ask for one or for a list of them."""
-    if is_several(wanted):
-        return [as_target(target) for target in wanted]  # type: ignore[union-attr]
-    return [as_target(wanted)]  # type: ignore[arg-type]
-
-
-def is_several(target: object) -> bool:
-    """Tell whether a call asks for several targets: whether it gives a list of them.
-
-    A class is any whole number, also NumPy's, or that of an array or tensor without axes.
-    """
-    if target is None or isinstance(target, str | Target):
-        return False
-    try:
-        index(target)  # type: ignore[arg-type]
-    except TypeError:
-        return True
-    return False
-
-
 def picked(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
     """Return the scores [N] of one class of each input, int64 [N], from [N, C]."""
     column = op.GatherElements(scores, op.Unsqueeze(index, axes=[1]), axis=1)
@@ -203,7 +174,12 @@ def _without(op: Emitter, scores: Tensor, index: Tensor) -> Tensor:
     return op.Where(op.Greater(own, 0.5), op.const(np.array(-np.inf, kind)), scores)
 
 
-def _check_probability(reduction: Reduction, shape: Sequence[object] | None) -> None:
+def check_probability(reduction: Reduction, shape: Sequence[object] | None) -> None:
+    """Check that scores have probabilities.
+
+    Raises:
+        UsageError: They are no logits or probabilities of classes.
+    """
     problem = ""
     if reduction.positions:
         problem = "they are sums over positions"

@@ -7,9 +7,9 @@ input of the explained model, so one compiled model answers for every class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
 from onnxcam.targets.names import TOP, resolve_target
 
 Class: TypeAlias = "int | str | None"
-Wanted: TypeAlias = "Target | int | str | None"
+Wanted: TypeAlias = "Target | int | str | Callable[..., Any] | None"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,15 @@ class Outputs:
         reduction: What is known of it.
         objectness: Of a detector: the probability that there is anything at a position, with one
             row at each; None where the model does not say it.
+        named: Returns any tensor of the model by its name; None where what is explained is
+            computed once more in another precision.
     """
 
     scores: Tensor
     tensor: Tensor
     reduction: Reduction
     objectness: Tensor | None = None
+    named: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,21 @@ class Target(ABC):
     def key(self) -> str | None:
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity
+
+    def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
+        """Return the class of each input that is taken where a call names none, int64 [N, 1].
+
+        None for the one with the highest score, or of a detector's best finding.
+        """
+        return None
+
+    def referred(self, scores: Callable[[Any], Any]) -> Target:
+        """Return the target with the scores of the input that it refers to; itself without one.
+
+        Args:
+            scores: Returns the scores [C] of an input, as an Explainer takes it.
+        """
+        return self
 
     def described(self, labels: Sequence[str] | None) -> str:
         """Return the quantity in words, with the names of classes where they are known."""

@@ -248,5 +248,5 @@ def test_text_stays_text_in_svg(tmp_path: Path) -> None:
 
 def test_the_figure_says_how_the_picture_was_prepared() -> None:
     e = onnxcam.Explainer(nets.cnn(channels=3), preprocess="unit")(PICTURE)
-    assert "RGB" in e.preparation
+    assert "RGB" in e.preprocessing
     assert any(w.text.startswith("input: ") for w in written(e.figure()))

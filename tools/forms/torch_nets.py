@@ -38,10 +38,10 @@ def network(name: str) -> nn.Module:
 
 def keras_mobilenet(shape: tuple[int, int, int]) -> Any:
     """Return keras's own MobileNetV2."""
-    import keras
+    from survey.more import keras_afresh
 
     def build() -> nn.Module:
-        net: nn.Module = keras.applications.MobileNetV2(
+        net: nn.Module = keras_afresh().applications.MobileNetV2(
             weights=None, input_shape=shape, classes=CLASSES, classifier_activation=None, alpha=0.5
         )
         return net

@@ -11,6 +11,12 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
 
 
+BASELINE = Parameter(
+    "baseline", float, 0.0, -1e6, 1e6,
+    "value of every number of the prepared input that stands for nothing",
+)  # fmt: skip
+
+
 @sampled_method(
     "integrated-gradients",
     kind="repeated",
@@ -18,10 +24,7 @@ _MISSED = 0.05  # a completeness error of this part of the difference in the sco
     cite="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, equation 1",
     parameters=(
         Parameter("steps", int, 50, 1, 10_000, "number of inputs between the baseline and x"),
-        Parameter(
-            "baseline", float, 0.0, -1e6, 1e6,
-            "value of every number of the prepared input that stands for nothing",
-        ),
+        BASELINE,
     ),
     cost=Cost(3, "steps"),
     signed=True,
@@ -33,7 +36,7 @@ _MISSED = 0.05  # a completeness error of this part of the difference in the sco
         "Everything is against the baseline: what equals it gets nothing, whatever it does, and "
         "another baseline gives another map. Noisy."
     ),
-)  # fmt: skip
+)
 def integrated_gradients(
     x: Array, gradients: Ask, scores: Ask, *, steps: int, baseline: float
 ) -> Estimate:
@@ -53,11 +56,13 @@ def integrated_gradients(
     above, below = scores([x, start])
     rise = above.astype(np.float64) - below
     missed = signed.reshape(len(signed), -1).sum(1) - rise
-    doubts = tuple(map(_doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts, relief=shares)
+    doubts = tuple(map(doubt, missed, rise))
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=shares)
 
 
-def _doubt(missed: float, rise: float) -> str | None:
+def doubt(missed: float, rise: float) -> str | None:
+    """Return what is wrong with a map that does not sum up to the rise of the score, in words."""
     if not abs(missed) > _MISSED * abs(rise):  # nor of NaN
         return None
     return (

@@ -14,7 +14,7 @@ from onnxcam.output.render.figures import (
     figure,
     image,
 )
-from onnxcam.output.render.files import FORMATS, png_bytes, save_image, save_png
+from onnxcam.output.render.files import FORMATS, jpeg, png_bytes, save_image, save_png
 from onnxcam.output.render.panels import SCALES, Panel, Scale, figure_panels
 from onnxcam.output.render.signals import figure_1d
 from onnxcam.output.render.styles import STYLES, Style, painted
@@ -41,6 +41,7 @@ __all__ = [
     "figure_bars",
     "figure_panels",
     "image",
+    "jpeg",
     "normalise",
     "overlay",
     "painted",

@@ -118,6 +118,17 @@ def _save(image: Image.Image | NDArray[Any], path: str | os.PathLike[str], forma
         ) from error
 
 
+def jpeg(image: NDArray[Any], quality: int = 80) -> bytes:
+    """Return an image, uint8 ``[H, W, 3]`` or ``[H, W]``, as the bytes of a JPEG.
+
+    Raises:
+        InputError: If the array is no picture.
+    """
+    buffer = io.BytesIO()
+    _as_image(np.asarray(image)).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
 def _as_image(array: NDArray[Any]) -> Image.Image:
     """Return uint8 pixels as a PIL image."""
     picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
