@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from onnxcam.cli.bar import Bar, progress
 from onnxcam.cli.group import spoken
 from onnxcam.cli.job import Job, Outcome
 from onnxcam.cli.options import arrays, say, wanted
@@ -21,15 +20,12 @@ from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
 from onnxcam.targets import Target, resolved
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
 
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
     targets = wanted(job.targets, job.quantity, job.against, job.boxes)
-    with _progress(job) as bar, desk(len(job.inputs)) as work:
+    with progress(len(job.inputs)) as bar, desk(len(job.inputs)) as work:
         explainer = _explainer(job, bar)
         job.say(_heading(explainer))
         places = _places(job, explainer, targets)
@@ -55,7 +51,7 @@ class _Report:
         outcome: What came of it.
     """
 
-    def __init__(self, job: Job, bar: _Bar, work: Desk) -> None:
+    def __init__(self, job: Job, bar: Bar, work: Desk) -> None:
         self._job, self._bar, self._work = job, bar, work
         self.outcome = Outcome()
         self._kept: list[Explanation] = []  # that go into one file
@@ -136,7 +132,7 @@ class _Report:
         job.say(f"{len(kept)} maps -> {job.output}")
 
 
-def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
+def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
     return Explainer(
         job.model,
         job.methods,
@@ -161,7 +157,9 @@ def _heading(explainer: Explainer[Any]) -> str:
     what = ", ".join(planned.summary for planned in explainer.maps)
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
-    return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
+    provider = explainer.provider
+    why = f" ({provider.why})" if provider.why != "there is no GPU" else ""
+    return f"{what}{gradient} on {provider.name}{why}"
 
 
 def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
@@ -179,45 +177,3 @@ def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> P
         classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
     maps = [m.name or m.method.name for m in explainer.maps]
     return Places(job.wanted, job.inputs, maps, classes)
-
-
-class _Bar:
-    """What a progress bar shows: the inputs, and the runs of the one that is explained.
-
-    Args:
-        bar: rich's; None where nobody looks.
-        inputs: How many there are.
-    """
-
-    def __init__(self, bar: Progress | None, inputs: int) -> None:
-        self._bar = bar
-        self._inputs = bar.add_task("explaining", total=inputs) if bar and inputs > 1 else None
-        self._runs: Any = None
-
-    def advance(self) -> None:
-        """Tell that an input is done."""
-        if self._bar and self._inputs is not None:
-            self._bar.advance(self._inputs)
-
-    def run(self, done: int, total: int | None) -> None:
-        """Tell how often the model was run for an input."""
-        if not self._bar:
-            return
-        if self._runs is None:
-            self._runs = self._bar.add_task("running", total=total)
-        shown = done if total is None else min(done, total)  # a few runs are not the method's
-        self._bar.update(self._runs, completed=shown, total=total)
-
-
-@contextmanager
-def _progress(job: Job) -> Iterator[_Bar]:
-    """A progress bar where there is someone to look at it."""
-    # As rich asks, which is not imported where nobody looks.
-    if not sys.stderr.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys():
-        yield _Bar(None, len(job.inputs))
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar, len(job.inputs))

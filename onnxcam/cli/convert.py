@@ -108,7 +108,7 @@ class _Convert(Configured, Grouped):
     upsampling(", in the graph"),
     click.option(
         "--normalize",
-        type=click.Choice(["none", "max", "minmax"]),
+        type=click.Choice(["none", "max", "minmax"], case_sensitive=False),
         default="none",
         show_default=True,
         help="Scale every map in the graph.",

@@ -251,14 +251,18 @@ def names(kind: Kind | None = None) -> tuple[str, ...]:
 
 
 def find(name: str) -> Method:
-    """Return a method by its name.
+    """Return a method by its name, in any case.
 
     Raises:
         UsageError: There is none of this name.
     """
-    method = _METHODS.get(name)
+    method = _METHODS.get(name) or _METHODS.get(name.casefold().replace("_", "-"))
     if method is None:
-        raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
+        from difflib import get_close_matches  # late: only mistakes need it
+
+        close = get_close_matches(name.casefold(), names(), 1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UsageError(f"no method {name!r}{meant}", f"choose one of {', '.join(names())}")
     return method
 
 

@@ -14,6 +14,7 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 from onnxcam.run.store import Store
 
+_LOG = logging.getLogger(__name__)
 _TEXT = "onnxcam.text"  # where an entry that is no model holds what it says
 
 
@@ -47,8 +49,10 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     if kept is not None and key is not None:
         light = _parsed(kept.get(key))
         if light is not None:
+            _LOG.info("explained model taken from the store")
             return Model(light, model.weights, model.digest)
     made = compose.plan_graph(model, plan, direct=True).model
+    _LOG.info("gradient written behind the model: %d nodes", len(made.light.graph.node))
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made

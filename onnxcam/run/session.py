@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +22,7 @@ from onnxcam.run.trial import crash, is_fragile
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_LOG = logging.getLogger(__name__)
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _READS_FILES = (1, 21)  # from this version on a model in memory may have its weights in files
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -80,12 +83,17 @@ def choose_provider(device: Device) -> Provider:
             f"no usable CUDA device: {problem}",
             "install it: pip install 'onnxcam[gpu]', or use `device='cpu'`",
         )
-    return Provider(_CPU, f"no usable CUDA device: {problem}")
+    return Provider(_CPU, f"no usable CUDA device: {problem}" if has_gpu() else "there is no GPU")
 
 
 def available_devices() -> tuple[Device, ...]:
     """Return the devices that can be used here: "cpu", and "gpu" where CUDA works."""
     return ("cpu",) if choose_provider("auto").name == _CPU else ("cpu", "gpu")
+
+
+def has_gpu() -> bool:
+    """Tell whether the machine has a GPU of NVIDIA's, as far as its driver tells."""
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or bool(which("nvidia-smi"))
 
 
 def _cuda_problem() -> str | None:
@@ -161,6 +169,7 @@ class Session:
                     "is loaded: export the model without the operators that read or write files"
                 )
             raise ModelError(f"ONNX Runtime cannot load the model: {_line(error)}", hint) from error
+        _LOG.info("session made on %s, threads %s", self.provider.name, threads or "as it likes")
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -175,6 +184,7 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         self._try(feeds, names)
+        _LOG.debug("run of %s", {name: np.shape(value) for name, value in feeds.items()})
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:
