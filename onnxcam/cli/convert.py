@@ -132,7 +132,7 @@ class _Convert(Configured, Grouped):
     click.option(
         "--expose",
         metavar="NAMES",
-        help="More outputs, by commas: feature, gradient, score, signed, steepest.",
+        help="More outputs, by commas: feature, gradient, score, signed, steepest, relief.",
         default="",
     ),
     click.option(
