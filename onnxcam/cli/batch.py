@@ -11,9 +11,10 @@ from typing import Any
 from onnxcam.cli.bar import Bar, progress
 from onnxcam.cli.group import spoken
 from onnxcam.cli.job import Job, Outcome
-from onnxcam.cli.options import arrays, say, wanted
+from onnxcam.cli.options import arrays, say
 from onnxcam.cli.places import Places
 from onnxcam.cli.sources import Source
+from onnxcam.cli.wanted import declared, wanted
 from onnxcam.cli.writing import Desk, Files, desk
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
@@ -24,12 +25,13 @@ from onnxcam.targets import Target, resolved
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
+    given = (job.boxes, job.places, job.similar_to, job.over)
+    targets = wanted(job.targets, job.quantity, job.against, *given)
     with progress(len(job.inputs)) as bar, desk(len(job.inputs)) as work:
         explainer = _explainer(job, bar)
-        job.say(_heading(explainer))
+        job.say(_heading(explainer, targets[0]))
         places = _places(job, explainer, targets)
-        report = _Report(job, bar, work)
+        report = _Report(job, bar, work, targets[0], places.first)
         paths = [source.path for source in job.inputs]
         results = explainer.stream(paths, targets, extra_inputs=arrays(job.feeds))
         for k, (_, result) in enumerate(results):
@@ -46,13 +48,16 @@ class _Report:
         job: What was asked for.
         bar: What shows how far it is.
         work: Where figures are drawn.
+        target: The first of the targets.
+        only: What the only map of a target without others is called.
 
     Attributes:
         outcome: What came of it.
     """
 
-    def __init__(self, job: Job, bar: Bar, work: Desk) -> None:
+    def __init__(self, job: Job, bar: Bar, work: Desk, target: Target, only: str) -> None:
         self._job, self._bar, self._work = job, bar, work
+        self._target, self._only = target, only
         self.outcome = Outcome()
         self._kept: list[Explanation] = []  # that go into one file
 
@@ -61,24 +66,32 @@ class _Report:
         with self._spoken(source):
             if isinstance(result, OnnxcamError):
                 raise result
-            for number, rows in _inputs(result):
-                self._say_recipes(rows)
+            for number, rows in _inputs(result, self._target.many):
                 found = [
-                    (replace(e, source=source.name), places(name, t, number))
-                    for t, maps in enumerate(rows)
-                    for name, e in maps.items()
+                    (replace(e, source=source.name), places(name, t, number, self._row(e)))
+                    for t, maps in _each(rows)
+                    for name, e in (maps if isinstance(maps, dict) else {self._only: maps}).items()
                 ]
+                self._say_first(source, found)
                 self._write(source, found)
         self._bar.advance()
 
-    def _say_recipes(self, rows: list[Any]) -> None:
-        for e in (e for maps in rows for e in maps.values()):
+    def _row(self, e: Explanation) -> int | None:
+        """Return the row of a box, where an input has as many results as boxes."""
+        return e.detection.row if self._target.many and e.detection else None
+
+    def _say_first(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
+        """Say how pictures become the input, once; and where a detector found nothing."""
+        for e, _ in found:
             if self.outcome.new(e.preprocessing):
                 self._job.say(f"input: {e.preprocessing}")
+        if not found:
+            self.outcome.empty.append(source.name)
+            self._job.say(f"{source.name}: no detection ({self._target.quantity})")
 
     def _write(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
         job = self._job
-        if job.wanted.together:
+        if job.wanted.together or not found:
             self._kept += [e for e, _ in found]
             return
         if job.wanted.panel:
@@ -135,8 +148,9 @@ class _Report:
 def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
     return Explainer(
         job.model,
-        job.methods,
+        job.methods or None,
         feature_layer=job.feature_layers or None,
+        fuse=job.fuse,
         reduction_layer=job.reduction_layer,
         class_axis=job.class_axis,
         input=job.input,
@@ -145,16 +159,19 @@ def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,
+        detector=declared(job.detector),
         upsampling=job.upsampling,
         parameters=job.parameters,
         seed=job.seed,
+        budget=job.budget,
         progress=bar.run,
         cache=job.cache,
+        op_library=job.op_library,
     )
 
 
-def _heading(explainer: Explainer[Any]) -> str:
-    what = ", ".join(planned.summary for planned in explainer.maps)
+def _heading(explainer: Explainer[Any], target: Target) -> str:
+    what = ", ".join(planned.summary for planned in explainer.maps_of(target))
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
     provider = explainer.provider
@@ -162,11 +179,19 @@ def _heading(explainer: Explainer[Any]) -> str:
     return f"{what}{gradient} on {provider.name}{why}"
 
 
-def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
+def _inputs(result: list[Any], many: bool) -> list[tuple[int | None, list[Any]]]:
     """Return the maps of each target by input; an array may hold several of these."""
-    if result and isinstance(result[0], list):
+    inner = result[0] if result and many else result
+    if inner and isinstance(inner, list) and isinstance(inner[0], list):
         return list(enumerate(result, 1))
     return [(None, result)]
+
+
+def _each(rows: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each target with its maps, once for each finding that it stands for."""
+    for t, maps in enumerate(rows):
+        for one in maps if isinstance(maps, list) else [maps]:
+            yield t, one
 
 
 def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> Places:
@@ -175,5 +200,5 @@ def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> P
     if len(targets) > 1:
         said = explainer.description.labels if any(t.names_labels for t in targets) else None
         classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
-    maps = [m.name or m.method.name for m in explainer.maps]
+    maps = [m.name or m.method.name for m in explainer.maps_of(targets[0])]
     return Places(job.wanted, job.inputs, maps, classes)

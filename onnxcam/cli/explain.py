@@ -10,28 +10,27 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
     DEVICE,
     FEATURE,
     FEATURE_FORMAT,
     FEED,
+    FUSE,
     INPUT,
     INPUT_FORMAT,
     JSON,
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     options,
     print_json,
-    target,
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, OVER, QUANTITY, SIMILAR, target
 
 STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sensitive=False)
 
@@ -54,7 +53,11 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
+    SIMILAR,
+    OVER,
     FEATURE,
+    FUSE,
     REDUCTION,
     CLASS_AXIS,
     INPUT,
@@ -101,6 +104,8 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
         help="ember, marine, gray, blush, bluered, jet, viridis, inferno, cividis or turbo; any "
         "of matplotlib's where it is installed.",
     ),
+    OP_LIBRARY,
+    DETECTOR,
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
     click.option(
         "--save-map",
@@ -120,6 +125,13 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
         default=0,
         show_default=True,
         help="Of the random numbers that some methods draw.",
+    ),
+    click.option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The most runs of the model for one map of a method that runs it many times; the map "
+        "so far is taken then, as on Ctrl-C, and says so.",
     ),
     JSON,
 )

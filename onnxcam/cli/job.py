@@ -25,8 +25,12 @@ class Job:
     targets: tuple[str, ...]
     quantity: str
     against: str | None
-    boxes: tuple[int, ...]
+    boxes: tuple[str, ...]
+    places: tuple[int, ...]
+    similar_to: Path | None
+    over: float | None
     feature_layers: tuple[str, ...]
+    fuse: Any
     reduction_layer: str | None
     class_axis: int | None
     input: str | None
@@ -37,6 +41,8 @@ class Job:
     device: Any
     preprocess: str | None
     labels: Path | None
+    op_library: tuple[Path, ...]
+    detector: tuple[str, ...]
     colormap: str | None
     alpha: float | None
     style: str | None
@@ -47,6 +53,7 @@ class Job:
     save_map: Path | None
     cache: bool
     seed: int
+    budget: int | None
     parameters: Mapping[str, Any]
     as_json: bool
 
@@ -62,8 +69,9 @@ class Job:
         """Where the results go, and what is never written to."""
         given = [self.model, self.model.with_suffix(".toml"), *(s.path for s in self.inputs)]
         given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
-        lists = (self.inputs, self.targets, self.methods, self.feature_layers)
-        single = all(len(each) <= 1 for each in lists)
+        layers = self.feature_layers if self.fuse is None else ()
+        lists = (self.inputs, self.targets, self.methods, layers, self.boxes)
+        single = all(len(each) <= 1 for each in lists) and self.quantity != "detections"
         panel = self.panel is not None
         return Wanted(self.output, self.save_map, single, tuple(given), panel, f".{self.format}")
 
@@ -80,6 +88,7 @@ class Outcome:
     explanations: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
     recipes: set[str] = field(default_factory=set, repr=False)
+    empty: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -94,4 +103,5 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {"explanations": self.explanations, "errors": self.errors}
+        found = {"explanations": self.explanations, "errors": self.errors}
+        return {**found, **({"without_detection": self.empty} if self.empty else {})}

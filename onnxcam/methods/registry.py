@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onnxcam.autodiff.view import Overrides
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
 from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
 from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
@@ -21,6 +21,7 @@ __all__ = [
     "GraphMethod",
     "Method",
     "SampledMethod",
+    "convertible",
     "find",
     "graph",
     "graph_method",
@@ -106,14 +107,11 @@ class Method:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
+        plain = ("name", "kind", "summary", "claim", "limits", "signed", "style")
         return {
-            **{"name": self.name, "kind": self.kind, "summary": self.summary},
+            **{name: getattr(self, name) for name in plain},
             "from": self.cite,
-            "claim": self.claim,
-            "limits": self.limits,
             "cost": str(self.cost),
-            "signed": self.signed,
-            "style": self.style,
             "parameters": [
                 {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
                 for p in self.parameters
@@ -170,9 +168,14 @@ class SampledMethod(Method):
 
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
+        form: The same written into a graph; None where it is not.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
+    form: GraphMethod | None = None
+    anytime: bool = False
 
 
 def graph_method(
@@ -218,10 +221,14 @@ def sampled_method(
     rectify: bool = False,
     signed: bool = False,
     style: str | None = None,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
+    form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
@@ -230,7 +237,12 @@ def sampled_method(
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        graph = None
+        if form is not None:
+            _check(name, "graph", form[0])
+            graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        _METHODS.enter(name, made)
         return estimate
 
     return enter
@@ -250,19 +262,23 @@ def names(kind: Kind | None = None) -> tuple[str, ...]:
     return tuple(sorted(n for n, method in _METHODS.items() if kind in (None, method.kind)))
 
 
-def find(name: str) -> Method:
-    """Return a method by its name, in any case.
+def convertible() -> tuple[str, ...]:
+    """Return the names of the methods that can be written into a file, sorted."""
+    return tuple(n for n in names() if _form(find(n)) is not None)
 
-    Raises:
-        UsageError: There is none of this name.
-    """
+
+def _form(method: Method) -> GraphMethod | None:
+    if isinstance(method, SampledMethod):
+        return method.form
+    return method if isinstance(method, GraphMethod) else None
+
+
+def find(name: str) -> Method:
+    """Return a method by its name, in any case; UsageError where there is none."""
     method = _METHODS.get(name) or _METHODS.get(name.casefold().replace("_", "-"))
     if method is None:
-        from difflib import get_close_matches  # late: only mistakes need it
-
-        close = get_close_matches(name.casefold(), names(), 1)
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise UsageError(f"no method {name!r}{meant}", f"choose one of {', '.join(names())}")
+        known = names()
+        raise UsageError(f"no method {name!r}{meant(name, known)}", f"take {', '.join(known)}")
     return method
 
 
@@ -273,9 +289,10 @@ def graph(name: str) -> GraphMethod:
         UsageError: There is none of this name, or it is of another kind.
     """
     method = find(name)
-    if not isinstance(method, GraphMethod):
+    form = _form(method)
+    if form is None:
         raise UsageError(
             f"{name} cannot be written into a file: it {KINDS[method.kind]}",
-            f"explain with it, or convert with one of {', '.join(names('graph'))}",
+            f"explain with it, or convert with one of {', '.join(convertible())}",
         )
-    return method
+    return form

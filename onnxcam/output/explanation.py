@@ -10,16 +10,18 @@ from typing import Any, TypeAlias, Unpack, cast
 
 import numpy as np
 
-from onnxcam.errors import OnnxcamError, UsageError, json_text, plain
+from onnxcam.errors import UsageError, json_text, plain
 from onnxcam.files import write_whole
 from onnxcam.output import records, render, subject
+from onnxcam.output.detection import Detected
+from onnxcam.output.shown import Shown
 
 Array: TypeAlias = np.ndarray[Any, Any]
 CLIP = 99.0  # percentile at which the colours of noisy maps end
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """Why a model gave a score to an input.
 
     Attributes:
@@ -51,6 +53,7 @@ class Explanation:
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
         laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
         preprocessing: How the picture became ``tensor``, in words; "" for arrays.
+        detection: The box that is explained, of a detector; else None.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
         style: How its method's maps are drawn, one of :data:`onnxcam.output.render.STYLES`.
         relief: float32 [C, *space], the signed values of the input's channels that the map is made
@@ -87,6 +90,7 @@ class Explanation:
     relief: Array | None = field(default=None, repr=False)
     laid: str = ""
     preprocessing: str = ""
+    detection: Detected | None = None
 
     @property
     def score(self) -> float:
@@ -97,6 +101,8 @@ class Explanation:
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
         name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.detection is not None:
+            name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):
             name = f"{name} {self.quantity}".strip()
         elif self.probability is not None:
@@ -106,7 +112,7 @@ class Explanation:
         return f"{name} {self.score:.4g}"
 
     def overlay(self, **options: Unpack[render.Blending]) -> Array:
-        """Return the picture with the map over it, uint8 [H, W, 3].
+        """Return the picture with the map over it, uint8 [H, W, 3]; a detector's box is framed.
 
         Args:
             options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
@@ -115,8 +121,7 @@ class Explanation:
         Raises:
             UsageError: The input was no picture, or an option has no such value.
         """
-        chosen: render.Blending = {**self.drawn(), **options}
-        return render.overlay(subject.as_picture(self), self.plane, box=self.box, **chosen)
+        return self.image("overlay", 1, **options)
 
     def image(
         self,
@@ -141,7 +146,7 @@ class Explanation:
         chosen: render.Blending = {**self.drawn(how), **options}
         return render.image(
             subject.as_picture(self), self.plane, box=self.box, style=how, scale=scale,
-            relief=self.relief, **chosen,
+            relief=self.relief, marks=self.marks, **chosen,
         )  # fmt: skip
 
     def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
@@ -160,12 +165,12 @@ class Explanation:
         chosen: dict[str, Any] = {**texts, **self.drawn(style), **options}
         if self.map.ndim != 2:
             return self._unpictured(texts, options)
-        chosen = {"style": style, "relief": self.relief, **chosen}
+        chosen = {"style": style, "relief": self.relief, "marks": self.marks, **chosen}
         return render.figure(subject.as_picture(self), self.plane, box=self.box, **chosen)
 
     def _unpictured(self, texts: Mapping[str, str], options: Mapping[str, Any]) -> render.Figure:
         """Draw what is no picture: a signal, a volume, a row of a table."""
-        pictures_only = ("style", "layout", "relief", "scale")
+        pictures_only = ("style", "layout", "relief", "scale", "marks")
         given = {k: v for k, v in options.items() if k not in pictures_only}
         chosen: dict[str, Any] = {**texts, **self.drawn("overlay"), **given}
         if self.map.ndim == 3:
@@ -227,61 +232,18 @@ class Explanation:
                 f"use {', '.join(render.FORMATS)}, .npz or .json",
             )
 
+    @property
+    def marks(self) -> list[render.Mark]:
+        """The box that is explained, and what it is called."""
+        found = self.detection
+        return [] if found is None or found.box is None else [(found.box, found.title)]
+
     def _subtitle(self) -> str:
+        fused = f", fused ({self.parameters['fuse']})" if "fuse" in self.parameters else ""
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         where = f", over {self.laid}" if self.laid else ""
-        how = f"{self.method} at {self.feature_layer}{where}"
+        how = f"{self.method} at {self.feature_layer}{fused}{where}"
         return "\n".join(map(plain, [how, *warnings]))
-
-    def show(self) -> None:
-        """Show the figure in the system's viewer of pictures."""
-        self.figure().show()
-
-    def plot(
-        self,
-        ax: Any = None,
-        style: render.Style | None = None,
-        **options: Unpack[render.Blending],
-    ) -> Any:
-        """Draw the map on axes of matplotlib (the extra ``notebook``).
-
-        Args:
-            ax: The axes; None makes a figure.
-            style: As in :meth:`image`.
-            options: As in :meth:`image`.
-
-        Returns:
-            The axes.
-
-        Raises:
-            OnnxcamError: matplotlib is not installed, or the map is one of a volume.
-        """
-        from onnxcam.output.shown import plotted  # nobody else needs it
-
-        return plotted(self, ax, style, options)
-
-    def to_xarray(self) -> Any:
-        """Return the map as an ``xarray.DataArray`` (the extra ``notebook``), facts as attributes.
-
-        Raises:
-            OnnxcamError: xarray is not installed.
-        """
-        from onnxcam.output.shown import as_xarray
-
-        return as_xarray(self)
-
-    def _repr_png_(self) -> bytes | None:
-        """Return what a notebook shows; nothing of what cannot be drawn."""
-        try:
-            return render.png_bytes(self.figure())
-        except OnnxcamError:
-            return None
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the figure, method, target and diagnosis."""
-        from onnxcam.output.shown import as_html
-
-        return as_html(self)
 
     @property
     def plane(self) -> Array:

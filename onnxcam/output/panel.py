@@ -115,6 +115,7 @@ def _panel(
         e.box,
         style,
         e.relief,
+        e.marks,
         {**options, **given},  # type: ignore[typeddict-item]
     )
 

@@ -50,6 +50,7 @@ def summary(e: Any) -> dict[str, Any]:
             "laid": e.laid,
         },
         "box": e.box,
+        "detection": e.detection and e.detection.as_dict(),
         "preprocessing": e.preprocessing or None,
         "diagnosis": list(e.diagnosis),
         "model_sha256": e.model_sha256,

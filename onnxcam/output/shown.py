@@ -5,13 +5,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 from onnxcam.errors import OnnxcamError, UsageError, json_text, plain
 from onnxcam.output import html, render
 from onnxcam.output.records import summary
 
 _DIMENSIONS = {1: ("t",), 2: ("y", "x"), 3: ("z", "y", "x")}
+
+
+class Shown:
+    """What an explanation does where people look at it."""
+
+    figure: Callable[..., Any]
+
+    def show(self) -> None:
+        """Show the figure in the system's viewer of pictures."""
+        self.figure().show()
+
+    def plot(
+        self,
+        ax: Any = None,
+        style: render.Style | None = None,
+        **options: Unpack[render.Blending],
+    ) -> Any:
+        """Draw the map on axes of matplotlib (the extra ``notebook``).
+
+        Args:
+            ax: The axes; None makes a figure.
+            style: As in :meth:`image`.
+            options: As in :meth:`image`.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OnnxcamError: matplotlib is not installed, or the map is one of a volume.
+        """
+        return plotted(self, ax, style, options)
+
+    def to_xarray(self) -> Any:
+        """Return the map as an ``xarray.DataArray`` (the extra ``notebook``), facts as attributes.
+
+        Raises:
+            OnnxcamError: xarray is not installed.
+        """
+        return as_xarray(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows; nothing of what cannot be drawn."""
+        try:
+            return render.png_bytes(self.figure())
+        except OnnxcamError:
+            return None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the figure, method, target and diagnosis."""
+        return as_html(self)
 
 
 def as_html(e: Any) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from onnx import ModelProto
 from onnxcam import compose, version
 from onnxcam.analysis import layers, record
 from onnxcam.analysis.layers import Asked, Catalog
+from onnxcam.analysis.layers.formats import Describing
 from onnxcam.autodiff import registry
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
@@ -50,7 +52,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
         light = _parsed(kept.get(key))
         if light is not None:
             _LOG.info("explained model taken from the store")
-            return Model(light, model.weights, model.digest)
+            return Model(light, model.weights, model.digest, libraries=model.libraries)
     made = compose.plan_graph(model, plan, direct=True).model
     _LOG.info("gradient written behind the model: %d nodes", len(made.light.graph.node))
     if kept is not None and key is not None and made.weights is model.weights:
@@ -83,6 +85,34 @@ def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
         if said is None or not record.read(model, asked, said):
             kept.put(key, saying(record.written(model, asked)))
     return layers.catalog(model, asked)
+
+
+def looked_through(
+    model: Model,
+    said: Asked,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+    preprocess: Describing,
+    kept: Store | None,
+) -> tuple[str, Catalog]:
+    """Return the input that callers give, and the layers of a model.
+
+    Args:
+        model: The model.
+        said: What is said of the score and the input.
+        input_format: As for :func:`onnxcam.analysis.layers.asked`.
+        feature_format: Likewise.
+        feature_layer: Likewise.
+        preprocess: Likewise.
+        kept: Where what is known of a model is kept; None finds it out.
+
+    Raises:
+        OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
+    """
+    fed = analysed(model, said, kept).input
+    asked = layers.asked(model, said, input_format, feature_format, feature_layer, preprocess)
+    return fed, analysed(model, asked, kept)
 
 
 def saying(text: bytes) -> bytes:

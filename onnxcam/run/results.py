@@ -17,8 +17,8 @@ from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.output.upsample import Method as Upsampling
 from onnxcam.output.upsample import upsample
+from onnxcam.run.hardware import Provider
 from onnxcam.run.scores import claimed
-from onnxcam.run.session import Provider
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -35,6 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
+        place: The feature layers in words, where there are several; "" for one.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,6 @@ def explanation(
         found: What was found.
         labels: Names of the classes, None where nothing says them.
     """
-    origin.model.check_unchanged()
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"
@@ -100,7 +101,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.feature.name,
+        feature_layer=origin.place or origin.feature.name,
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
@@ -112,7 +113,7 @@ def explanation(
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -137,6 +138,12 @@ def _notes(reduction: Reduction, labels: tuple[str, ...] | None, count: int) -> 
     if labels and len(labels) != count:
         said.append(f"{len(labels)} names for {count} scores: they are not used")
     return said
+
+
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
 
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
+from onnxcam.run.hardware import Provider
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
-from onnxcam.run.session import Device, Provider, Session
+from onnxcam.run.session import Device, Session
 from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
 
@@ -115,13 +116,14 @@ class Runner:
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         self._check_values(found, inputs or len(batch))
-        for target in {index for row in targets for index in row}:
+        rows = targets if self.plan.target.of_class else ()
+        for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels, said
+                        m, prepared, _Cell(found, m, n, k), labels, said, targets[n][k]
                     )
                     for m in self.plan.maps
                 }
@@ -151,12 +153,13 @@ class Runner:
         cell: _Cell,
         labels: tuple[str, ...] | None,
         said: Mapping[str, str],
+        asked: int,
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient,
+            self.provider, self.gradient, planned.place,
         )  # fmt: skip
         found = Finding(
             raw,
@@ -164,8 +167,8 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST)), cell.rest),
-            {**planned.settings, **said},
-            quantity=target.described(labels),
+            {**planned.settings, **said, **({"fuse": planned.fuse} if planned.fuse else {})},
+            quantity=target.described(labels, asked),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
             relief=cell.relief,
         )

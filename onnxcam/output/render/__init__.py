@@ -5,8 +5,9 @@ negative and non-finite maps; the figures write the raw values beside their colo
 """
 
 from onnxcam.output.render.bars import figure_bars
-from onnxcam.output.render.blend import Blending, Box, overlay
+from onnxcam.output.render.blend import Blending, Box, Mark, overlay
 from onnxcam.output.render.colour import COLORMAPS, Limits, Mode, normalise, value_range
+from onnxcam.output.render.draw import stack
 from onnxcam.output.render.figures import (
     Drawing,
     Figure,
@@ -15,6 +16,7 @@ from onnxcam.output.render.figures import (
     image,
 )
 from onnxcam.output.render.files import FORMATS, jpeg, png_bytes, save_image, save_png
+from onnxcam.output.render.matrix import matrix
 from onnxcam.output.render.panels import SCALES, Panel, Scale, figure_panels
 from onnxcam.output.render.signals import figure_1d
 from onnxcam.output.render.styles import STYLES, Style, painted
@@ -30,6 +32,7 @@ __all__ = [
     "Drawing",
     "Figure",
     "Limits",
+    "Mark",
     "Mode",
     "Panel",
     "Scale",
@@ -42,11 +45,13 @@ __all__ = [
     "figure_panels",
     "image",
     "jpeg",
+    "matrix",
     "normalise",
     "overlay",
     "painted",
     "png_bytes",
     "save_image",
     "save_png",
+    "stack",
     "value_range",
 ]

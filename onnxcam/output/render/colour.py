@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import InputError, UsageError, meant
 
 Mode = Literal["max", "minmax", "signed"]
 Limits = tuple[float, float]
@@ -175,12 +175,9 @@ def _of_matplotlib(name: str) -> NDArray[np.uint8]:
             rgb = colormaps[other](np.linspace(0, 1, STEPS))[:, :3]
             table: NDArray[np.uint8] = np.rint(255 * rgb).astype(np.uint8)
             return table
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.casefold(), [*COLORMAPS, *others], 1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise UsageError(
-        f"render: no colour map {name!r}{meant}", f"Choose one of {', '.join(COLORMAPS)}{more}"
+        f"render: no colour map {name!r}{meant(name, [*COLORMAPS, *others])}",
+        f"Choose one of {', '.join(COLORMAPS)}{more}",
     )
 
 

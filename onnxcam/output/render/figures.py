@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxcam.errors import UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture
+from onnxcam.output.render.blend import Blending, Box, Mark, Picture, check_picture
 from onnxcam.output.render.colour import Limits, scale
 from onnxcam.output.render.draw import heading, legend, stack
 from onnxcam.output.render.styles import Style, check_style, painted, relief_limits
@@ -36,6 +36,7 @@ class Drawing(Blending, total=False):
     style: Style
     relief: NDArray[Any] | None
     scale: float | None
+    marks: Sequence[Mark]
     slices: int
     peak: bool
     channels: Sequence[str]
@@ -55,6 +56,7 @@ def figure(
     layout: Layout = "pair",
     style: Style = "overlay",
     relief: NDArray[Any] | None = None,
+    marks: Sequence[Mark] = (),
     size: int = 480,
     scale: float | None = None,
     **blending: Unpack[Blending],
@@ -75,6 +77,7 @@ def figure(
         style: How the map is shown: ``overlay``, ``relief``, ``heat``, ``contour``, or ``side``
             (heat and overlay); see `painted`.
         relief: Signed values of channels for the style of that name; see `painted`.
+        marks: Frames to draw on all, in the picture's pixels, with a label each.
         size: Longer side of each of the two, pixels, at least 16.
         scale: Instead of a size: how many pixels a pixel of the picture becomes along each side.
         blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits``, ``clip``,
@@ -96,9 +99,9 @@ def figure(
     if style == "relief":
         blending["limits"] = given
     styles: list[Style] = ["heat", "overlay"] if style == "side" else [style]
-    panels = [painted(s, panel, map, box=box, relief=relief, **blending) for s in styles]
-    if layout == "pair":
-        panels.insert(0, panel)
+    panels = [panel] if layout == "pair" else []
+    panels += [painted(s, panel, map, box=box, relief=relief, **blending) for s in styles]
+    panels = [framed(each, picture, marks) for each in panels]
     across = panel.shape[1] < 2 * panel.shape[0]
     shown = stack([Image.fromarray(each) for each in panels], margin=0, across=across)
     width = max(shown.width, MIN_WIDTH)
@@ -108,6 +111,16 @@ def figure(
         name, limits = "gray", relief_limits(shades, clip, given)
     below = legend(shades, name, limits, width, units=units, bar=colorbar, note=note, clip=clip)
     return stack([heading(title, subtitle, width), shown, below])
+
+
+def framed(panel: Picture, picture: Picture, marks: Sequence[Mark]) -> Picture:
+    """Return a panel with the frames that are marked on the picture that it shows."""
+    if not marks:
+        return panel
+    from onnxcam.output.render.marks import marked  # late: only detectors have boxes
+
+    x, y = panel.shape[1] / picture.shape[1], panel.shape[0] / picture.shape[0]
+    return marked(panel, [((a * x, b * y, c * x, d * y), said) for (a, b, c, d), said in marks])
 
 
 def _check_layout(layout: str) -> None:
@@ -126,6 +139,7 @@ def image(
     style: Style = "overlay",
     relief: NDArray[Any] | None = None,
     scale: float = 1,
+    marks: Sequence[Mark] = (),
     **blending: Unpack[Blending],
 ) -> Picture:
     """Draw a map on a picture in a style, and nothing around it; for the arguments see `figure`.
@@ -138,9 +152,11 @@ def image(
         UsageError: If an option has no such value.
     """
     check_picture(picture)
+    panel = picture
     if scale != 1:
-        picture, box = scaled(picture, box, pixels(picture, 0, scale))
-    return painted(style, picture, map, box=box, relief=relief, **blending)
+        panel, box = scaled(picture, box, pixels(picture, 0, scale))
+    drawn = painted(style, panel, map, box=box, relief=relief, **blending)
+    return framed(drawn, picture, marks)
 
 
 def pixels(picture: Picture, size: int, scale: float | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxcam.errors import UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture
+from onnxcam.output.render.blend import Blending, Box, Mark, Picture, check_picture
 from onnxcam.output.render.colour import Limits, value_range
 from onnxcam.output.render.draw import (
     ALARM,
@@ -27,7 +27,7 @@ from onnxcam.output.render.draw import (
     stack,
     text_block,
 )
-from onnxcam.output.render.figures import fixed_scale, pixels, scaled
+from onnxcam.output.render.figures import fixed_scale, framed, pixels, scaled
 from onnxcam.output.render.styles import Style, painted, relief_limits
 from onnxcam.output.render.vector import put
 
@@ -51,6 +51,7 @@ class Panel:
         box: The part of the picture that the map covers.
         style: How the map is drawn.
         relief: Signed values of channels; see `painted`.
+        marks: Frames on the picture, with a label each.
         blending: As in `overlay`.
     """
 
@@ -62,6 +63,7 @@ class Panel:
     box: Box | None = None
     style: Style = "overlay"
     relief: NDArray[Any] | None = None
+    marks: Sequence[Mark] = ()
     blending: Blending = field(default_factory=Blending)
 
     @property
@@ -133,6 +135,7 @@ def _tile(panel: Panel, size: int, enlarged: float | None, *, bar: bool) -> Imag
     if panel.map is not None:
         how = panel.blending
         picture = painted(panel.style, picture, panel.map, box=box, relief=panel.relief, **how)
+    picture = framed(picture, panel.picture, panel.marks)
     width = max(picture.shape[1], _LEAST)
     texts = [
         text_block(panel.title, TEXT_SIZE, width, ink=INK),
@@ -169,12 +172,7 @@ def _on_one_scale(panels: Sequence[Panel]) -> list[Panel]:
     for p in panels:
         options: dict[str, Any] = {**p.blending, "signed": signed, "limits": limits}
         options["colormap"] = name if not signed else p.blending.get("colormap") or "bluered"
-        made.append(
-            Panel(
-                p.picture, p.map, p.title, p.lines, p.warnings, p.box, p.style, p.relief,
-                cast(Blending, options),
-            )
-        )  # fmt: skip
+        made.append(replace(p, blending=cast(Blending, options)))
     return made
 
 
