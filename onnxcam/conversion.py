@@ -163,12 +163,10 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    score = layers.Asked(reduction_layer, class_axis, input)
     whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    loaded = sized(whole, score, None)
-    formats = input_format, feature_format, feature_layer, preprocess
-    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
-    catalog, said = _described(loaded, catalog, preprocess, labels)
+    score = layers.Asked(reduction_layer, class_axis, input)
+    loaded, catalog = _read(whole, score, input_format, feature_format, feature_layer, preprocess)
+    said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
@@ -180,12 +178,12 @@ def _described(
     catalog: layers.Catalog,
     preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
-) -> tuple[layers.Catalog, Description]:
+) -> Description:
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return catalog, said
+    return said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -280,9 +278,10 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
-    """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, asked)
+def _read(whole: Model, score: layers.Asked, *formats: Any) -> tuple[Model, layers.Catalog]:
+    """Return a model and its layers; a score of a whole batch has no map for each input."""
+    model = sized(whole, score, None)
+    catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)
@@ -292,4 +291,4 @@ def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return catalog
+    return model, catalog

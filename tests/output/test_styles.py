@@ -121,13 +121,14 @@ def test_each_method_is_drawn_as_its_paper_does(name: str) -> None:
         assert e.figure(style=other).width > 200
 
 
-@pytest.mark.parametrize("name", [n for n in methods.names() if methods.find(n).style != "overlay"])
+RELIEFS = [n for n in methods.names("graph") if methods.graph(n).relief is not None]
+
+
+@pytest.mark.parametrize("name", [*RELIEFS, "smoothgrad", "integrated-gradients"])
 def test_what_a_map_is_made_of_adds_up_to_it(name: str) -> None:
     """A relief is the same values as the map: their sum, or the largest of them."""
     e = onnxcam.Explainer(nets.cnn(channels=3), name, preprocess="unit")(PICTURE)
-    if e.relief is None:
-        pytest.skip("no values of channels")
-    assert e.relief.shape == (3, *e.raw_map.shape)
+    assert e.relief is not None and e.relief.shape == (3, *e.raw_map.shape)
     made = e.relief.sum(0) if e.signed else np.abs(e.relief).max(0)
     np.testing.assert_allclose(made, e.raw_map, rtol=1e-4, atol=1e-6)
 
