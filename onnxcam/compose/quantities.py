@@ -34,7 +34,7 @@ from onnxcam.methods.needs import (
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
-from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
+from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
 
 
 class Quantities:
@@ -118,7 +118,8 @@ class Quantities:
             absolute gradient of the score, float32 [N] (1 where none is taken); GRADIENT, the
             gradient (or weights) in the axes of the place's tensor; REST, float32 [N], what a mean
             over the positions leaves of it, where the method takes that mean and it can leave
-            less than all.
+            less than all; RELIEF, float32 [N, C, ...space], the signed values that the map is
+            made of, where the method has them.
 
         Raises:
             UsageError: The score does not depend on the layer.
@@ -134,7 +135,9 @@ class Quantities:
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.cast(op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0), np.float32)
             left = self._rest(op, slope) if self.method.averages else {}
-        return {SIGNED: self._map(op, index, self.method), STEEPEST: steep, GRADIENT: slope, **left}
+        signed = self._map(op, index, self.method)
+        left |= self._relief(op, index)
+        return {SIGNED: signed, STEEPEST: steep, GRADIENT: slope, **left}
 
     def _rest(self, op: Emitter, slope: Tensor) -> dict[str, Tensor]:
         """Return REST; nothing where the gradient is the same at every position."""
@@ -147,6 +150,16 @@ class Quantities:
         rest = [place.axes.channel, *place.axes.space]
         most = [op.cast(op.ReduceMax(x, axes=rest, keepdims=0), np.float32) for x in (left, size)]
         return {REST: op.Div(*most)}
+
+    def _relief(self, op: Emitter, index: Tensor) -> dict[str, Tensor]:
+        """Return RELIEF where it is wanted and the method says what it is."""
+        if self.method.relief is None or RELIEF not in self.slopes.plan.expose:
+            return {}
+        place = self.place
+        values = [self._value(op, index, self.method, need) for need in self.method.needs]
+        with op.scope(self.method.name):
+            signed = place.as_features(op, self.method.relief(op, *values))
+            return {RELIEF: op.cast(signed, np.float32)}
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import Any, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -18,14 +20,17 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
+from onnxcam.run.hardware import Provider
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
-from onnxcam.run.session import Device, Provider, Session
+from onnxcam.run.session import Device, Session
 from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
+_SHARED: WeakValueDictionary[tuple[Any, ...], Session] = WeakValueDictionary()
+_MAKING = RLock()  # a session is made once, whoever asks first
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +69,17 @@ class Runner:
 
     @cached_property
     def session(self) -> Session:
-        """The compiled model in ONNX Runtime."""
-        return Session(self._compiled, device=self.device, threads=self.threads)
+        """The compiled model in ONNX Runtime; explainers of one model share it."""
+        how = (self.device, self.threads)
+        key = cache.name_of(self.model, self.plan, self.store)
+        if key is None:
+            return Session(self._compiled, device=self.device, threads=self.threads)
+        with _MAKING:
+            found = _SHARED.get((key, *how))
+            if found is None:
+                found = Session(self._compiled, device=self.device, threads=self.threads)
+                _SHARED[key, *how] = found
+        return found
 
     def run(
         self,
@@ -156,6 +170,7 @@ class Runner:
             {**planned.settings, **said, **({"fuse": planned.fuse} if planned.fuse else {})},
             quantity=target.described(labels, asked),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
+            relief=cell.relief,
         )
         return explanation(origin, prepared, found, labels)
 
@@ -190,6 +205,11 @@ class _Cell:
     def rest(self) -> float:
         """What a mean over the positions leaves of the gradient; 1 where none is taken."""
         return float(self(names.REST)) if self.planned.port(names.REST) in self.found else 1.0
+
+    @property
+    def relief(self) -> Array | None:
+        """The signed values that the map is made of, [C, *space]; None where it has none."""
+        return self(names.RELIEF) if self.planned.port(names.RELIEF) in self.found else None
 
     @property
     def scores(self) -> Array:

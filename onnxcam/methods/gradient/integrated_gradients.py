@@ -72,12 +72,14 @@ def integrated_gradients(
     total: Array = np.zeros(())
     for weight, slope in zip(weights / 2, gradients(path), strict=True):
         total = total + weight * slope.astype(np.float64)
-    signed = ((x - start) * total).sum(1)
+    shares = (x - start) * total
+    signed = shares.sum(1)
     above, below = scores([x, start])
     rise = above.astype(np.float64) - below
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=shares)
 
 
 def doubt(missed: float, rise: float) -> str | None:

@@ -26,6 +26,7 @@ _LEAST = 50  # pixels that a region must add
             "steps", int, 100, 2, 10_000, "number of inputs, half of them from each baseline"
         ),
     ),
+    style="overlay",  # smooth, and of regions
     cost=Cost(3, "steps"),
     signed=True,
     claim="Which regions of the picture have the most of the score for their size.",
