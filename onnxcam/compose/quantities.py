@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.biases import Biased, biased_layers
 from onnxcam.compose.head import Head, head_of
@@ -190,6 +191,12 @@ class Quantities:
             return []
         return laid(op, self.planned.feature.area, self.input_size())
 
+    @property
+    def _areas(self) -> dict[str, Area]:
+        """Where the layers lie that are no even shares of the input, by their names."""
+        layers = self.catalog.candidates
+        return {c.name: c.area for c in layers if c.area is not None}
+
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
         layout = self.catalog.input_layout
@@ -248,7 +255,9 @@ class Quantities:
             slope = self.slopes.of(op, index, method, layer.output)
             axes = Axes(1, tuple(range(2, known_rank(layer.output))))
             each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-            maps.append(resampled(op, channel_sum(op, each, axes), self.input_size(), "linear"))
+            size = self.input_size()
+            spans = laid(op, self._areas.get(layer.output.name), size)
+            maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", spans))
         total = op.Squeeze(reduce(op.Add, maps), axes=[1])
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
