@@ -77,7 +77,8 @@ class Method:
     @property
     def takes_feature(self) -> bool:
         """Whether it has a feature layer, itself or in a map that it builds on."""
-        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+        at_layer = isinstance(self, GraphMethod) and self.at_layer
+        return at_layer or not self.on_input or any(find(name).takes_feature for name in self.maps)
 
     @property
     def uses_gradient(self) -> bool:
@@ -126,11 +127,14 @@ class GraphMethod(Method):
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
+        at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
+            ``axes``, those of its batch and its channels.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
+    at_layer: bool = False
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -179,6 +183,7 @@ def graph_method(
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
+    at_layer: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -193,7 +198,7 @@ def graph_method(
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (emit, overrides or Overrides(), averages)
+        how = (emit, overrides or Overrides(), averages, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
