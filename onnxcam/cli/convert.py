@@ -10,8 +10,6 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
     FEATURE,
     FEATURE_FORMAT,
@@ -21,18 +19,17 @@ from onnxcam.cli.options import (
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     Grouped,
     options,
     print_json,
     say,
-    target,
     upsampling,
-    wanted,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, target, wanted
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
@@ -44,12 +41,15 @@ class _Convert(Configured, Grouped):
     kind = "graph"
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
-            "methods", "targets", "quantity", "against", "boxes", "runtime_target",
+            "methods", "targets", "quantity", "against", "boxes", "places", "runtime_target",
             "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
             "input_format", "feature_format", "labels", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
-        "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
+        "What the file is": (
+            "output", "force", "opset", "fp16_safe", "check", "sample",
+            "op_library",
+        ),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
         "onnxcam convert model.onnx -o explained.onnx": "Grad-CAM of the top class.",
@@ -91,6 +91,7 @@ class _Convert(Configured, Grouped):
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -150,6 +151,7 @@ class _Convert(Configured, Grouped):
     click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
     PREPROCESS,
     LABELS,
+    OP_LIBRARY,
     JSON,
 )
 def convert_command(
@@ -160,6 +162,7 @@ def convert_command(
     quantity: str,
     against: str | None,
     boxes: tuple[int, ...],
+    places: tuple[int, ...],
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -178,7 +181,7 @@ def convert_command(
         model,
         method=methods,
         feature_layer=feature_layers or None,
-        target=wanted(targets, quantity, against, boxes),
+        target=wanted(targets, quantity, against, boxes, places),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
         parameters=parameters,

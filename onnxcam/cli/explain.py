@@ -10,8 +10,6 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
     DEVICE,
     FEATURE,
@@ -23,15 +21,15 @@ from onnxcam.cli.options import (
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     options,
     print_json,
-    target,
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, SIMILAR, target
 
 
 @main.command("explain", cls=Configured, short_help="Explain what a model sees in pictures.")
@@ -51,6 +49,8 @@ from onnxcam.cli.parameters import Configured, taken
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
+    SIMILAR,
     FEATURE,
     REDUCTION,
     CLASS_AXIS,
@@ -62,6 +62,7 @@ from onnxcam.cli.parameters import Configured, taken
     DEVICE,
     PREPROCESS,
     LABELS,
+    OP_LIBRARY,
     click.option("--colormap", metavar="NAME", help="ember, marine, gray, blush, bluered or jet."),
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
     click.option(
@@ -82,6 +83,13 @@ from onnxcam.cli.parameters import Configured, taken
         default=0,
         show_default=True,
         help="Of the random numbers that some methods draw.",
+    ),
+    click.option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The most runs of the model for one map of a method that runs it many times; the map "
+        "so far is taken then, as on Ctrl-C, and says so.",
     ),
     JSON,
 )

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 from onnxcam.errors import UsageError, json_text, plain
-
-if TYPE_CHECKING:
-    from onnxcam.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,19 +42,6 @@ FEATURE = click.option(
     metavar="TENSOR",
     multiple=True,
     help="Tensor that the map is made of; repeatable.",
-)
-QUANTITY = click.option(
-    "--quantity",
-    type=click.Choice(["score", "probability", "margin", "sum", "region", "detection"]),
-    default="score",
-    show_default=True,
-    help="What of the class is explained; sum is that of all scores, of no class; region the "
-    "pixels where the class is highest; detection the best one of the class.",
-)
-AGAINST = click.option(
-    "--against",
-    metavar="IDX|LABEL",
-    help="With --quantity margin: the other class [default: the runner-up].",
 )
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
@@ -106,62 +90,21 @@ PREPROCESS = click.option(
     help="How a picture becomes the input: a preset (imagenet, keras-tf, keras-caffe, unit, raw, "
     "none) or a TOML file [default: what lies beside or in the model].",
 )
+OP_LIBRARY = click.option(
+    "--op-library",
+    "op_library",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Library of the model's custom operators, as that of onnxruntime-extensions: its code is "
+    "run. Repeatable.",
+)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Names of the classes: text, JSON or TOML.",
 )
-
-
-BOX = click.option(
-    "--box",
-    "boxes",
-    type=click.IntRange(0),
-    multiple=True,
-    metavar="N",
-    help="Explain this box of a detector, by its row in the output; repeatable.",
-)
-
-
-def target(what: str) -> Callable[[F], F]:
-    """Return the option for classes, which says what becomes of them."""
-    return click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="IDX|LABEL",
-        help=f"{what} [default: the top class]; repeatable.",
-    )
-
-
-def wanted(
-    targets: Sequence[str], quantity: str, against: str | None, boxes: Sequence[int] = ()
-) -> list[Target]:
-    """Return the targets that the options ask for.
-
-    Raises:
-        UsageError: The options contradict each other.
-    """
-    from onnxcam.targets import Box, Detection, Margin, Probability, Region, Score, Sum
-
-    if boxes:
-        if targets or quantity != "score":
-            raise UsageError("--box names what is explained", "leave --target and --quantity out")
-        return [Box(number) for number in boxes]
-    if against is not None and quantity != "margin":
-        raise UsageError("--against is for margins", "add --quantity margin, or leave it out")
-    classes: list[str | None] = [*targets] or [None]
-    if quantity == "margin":
-        return [Margin(each, against) for each in classes]
-    if quantity == "sum":
-        if targets:
-            raise UsageError("the sum of all scores is of no class", "leave --target out")
-        return [Sum()]
-    kinds: dict[str, Callable[[str | None], Target]] = {
-        "score": Score, "probability": Probability, "region": Region, "detection": Detection,
-    }  # fmt: skip
-    return [kinds[quantity](each) for each in classes]
 
 
 def arrays(feeds: Sequence[str]) -> dict[str, Any]:

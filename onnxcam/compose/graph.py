@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.compose.each import for_each
 from onnxcam.compose.made import Made, described, origin
 from onnxcam.compose.overlay import Drawing, drawn
@@ -159,7 +160,7 @@ def plan_graph(
         UsageError: The score does not depend on a feature layer, or a map cannot be made there.
         UnsupportedOp: No gradient between the two.
     """
-    draft = Draft(model)
+    draft = sized(model)
     slopes = Slopes(draft, plan)
     maps = [Quantities(draft, slopes, planned) for planned in plan.maps]
     if plan.single:

@@ -87,6 +87,10 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         array, others = load_arrays(path, model_input.name, fits)
         tensor = ready(array, str(path), spec, model_input)
         return Prepared(tensor, None, None, str(path), others)
+    if takes_files(model_input):
+        check_file(path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return Prepared(ready(data, str(path), spec, model_input), None, None, str(path))
     if not spec.pictures:
         check_file(path)
         raise _takes_no_picture(str(path), model_input)
@@ -103,7 +107,15 @@ def is_picture(x: object, model_input: ModelInput) -> bool:
         channels = x.shape[2] if x.ndim == 3 else 1
         ready = model_input.dtype == np.uint8 and x.ndim == len(model_input.shape)
         return x.dtype == np.uint8 and x.ndim in (2, 3) and channels in (1, 3, 4) and not ready
-    return not (isinstance(x, str | PathLike) and _holds_array(Path(x)))
+    if not isinstance(x, str | PathLike):
+        return True
+    return not (_holds_array(Path(x)) or takes_files(model_input))
+
+
+def takes_files(model_input: ModelInput) -> bool:
+    """Tell whether an input takes the bytes of a file, which operators of the model decode."""
+    shape = model_input.shape
+    return model_input.dtype == np.uint8 and len(shape) == 1 and not isinstance(shape[0], int)
 
 
 def _holds_array(path: Path) -> bool:

@@ -168,10 +168,13 @@ class SampledMethod(Method):
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
         form: The same written into a graph; None where it is not.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
     form: GraphMethod | None = None
+    anytime: bool = False
 
 
 def graph_method(
@@ -215,6 +218,7 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
     form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
@@ -234,7 +238,8 @@ def sampled_method(
         if form is not None:
             _check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate, graph))
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        _METHODS.enter(name, made)
         return estimate
 
     return enter

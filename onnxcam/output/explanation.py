@@ -219,9 +219,9 @@ class Explanation:
     def _subtitle(self) -> str:
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         where = f", over {self.laid}" if self.laid else ""
-        recipe = [f"input: {self.preprocessing}"] if self.preprocessing else []
-        lines = [f"{self.method} at {self.feature_layer}{where}", *recipe, *warnings]
-        return "\n".join(map(plain, lines))
+        recipe = f" · {self.preprocessing}" if self.preprocessing else ""
+        how = f"{self.method} at {self.feature_layer}{where}{recipe}"
+        return "\n".join(map(plain, [how, *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

@@ -50,7 +50,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
         key = key_of(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
-            return Model(light, model.weights, model.digest)
+            return Model(light, model.weights, model.digest, libraries=model.libraries)
     made = compose.plan_graph(model, plan, direct=True).model
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())

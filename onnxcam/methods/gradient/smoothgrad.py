@@ -60,6 +60,7 @@ def _in_graph(
     cite="Smilkov et al., SmoothGrad: removing noise by adding noise, 2017, arXiv:1706.03825",
     parameters=(SAMPLES, NOISE),
     cost=Cost(3, "samples"),
+    anytime=True,
     claim="How much the score changes on average with each input value, around the input.",
     limits=(
         "Says nothing of what is there, only of small changes. The noise leaves the pictures that "

@@ -28,6 +28,7 @@ def _in_graph(
     "arXiv:1810.03307",
     parameters=(SAMPLES, NOISE),
     cost=Cost(3, "samples"),
+    anytime=True,
     claim="Where the gradient changes from one noisy copy of the input to another: what is curved.",
     limits=(
         "Says nothing of how large the gradient is, nor of its sign: a linear model has an empty "
