@@ -85,6 +85,11 @@ class Request:
         target, classes = self._targets(catalog, said)
         chosen = [] if self.gradient else [methods.graph(name) for name in self.methods]
         maps = maps_of(catalog, chosen, self.feature_layer, self.parameters) if chosen else ()
+        if any(m.settings.get("augment", "none") != "none" for m in maps):
+            raise UsageError(
+                "an augmented map takes runs of its own: it cannot be written into a file",
+                "leave `augment` out, or explain with it",
+            )
         if self.overlay:
             spec = said.spec_if_said
             maps = tuple(replace(m, drawing=drawing(spec, m.graph)) for m in maps)

@@ -10,7 +10,7 @@ from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError
 from onnxcam.graph.registry import Registry, Source
 from onnxcam.methods.needs import GRADIENTS, KINDS, Kind, MapOf, Need, Random, fits
-from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
+from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
 from onnxcam.methods.terms import Axes, Cost, Estimate
 
 __all__ = [
@@ -194,10 +194,14 @@ def graph_method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments.
 
+    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
     _check(name, "graph", needs)
+    if all(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
