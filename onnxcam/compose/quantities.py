@@ -87,7 +87,24 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                self.slopes.want(method, self._wrt(method), self._settings(method))
+                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                self.slopes.want(method, self._wrt(method), told)
+
+    def _layer(self) -> dict[str, Any]:
+        """Return what overrides are told of the feature layer.
+
+        Raises:
+            UsageError: Its channels cannot be told apart in one axis.
+        """
+        place = self.places[0]
+        layout = place.layout
+        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+            raise UsageError(
+                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
+                "axis of its own",
+                "choose another `feature_layer`",
+            )
+        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""
@@ -262,7 +279,8 @@ class Quantities:
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        gradient = self.slopes.of(op, index, method, self._wrt(method))
+        layer = self.places[0].tensor.name if method.at_layer else ""
+        gradient = self.slopes.of(op, index, method, self._wrt(method), layer)
         if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
         assert self._head is not None
