@@ -9,6 +9,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
     python tools/bench.py files models ../shared/models --clock cpu --json docs/benchmarks.json
+    python tools/bench.py methods --page docs/method-costs.md   # methods of many runs
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
     python tools/bench.py start --against ../old --runs 9        # starts, beside another checkout
     python tools/bench.py page                                  # docs/benchmarks.md and its plot
@@ -27,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, files, limits, page, report, start, store
+from bench import comparisons, files, limits, methods, page, report, start, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -78,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=1, help="calls before [1]")
     add("--seed", type=int, default=0, help="of the bootstrap [0]")
     add("--json", type=Path, metavar="FILE", help="write the results")
+    many = commands.add_parser("methods", parents=[timing], help="methods of many runs")
+    many.add_argument("--only", action="append", default=[], help="a method")
+    many.add_argument("--page", type=Path, metavar="FILE", help="write docs/method-costs.md")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
     return made
@@ -132,7 +136,8 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
-    run = {"limits": _limits, "peers": _peers, "files": _files}.get(options.command, _compare)
+    ways = {"limits": _limits, "peers": _peers, "files": _files, "methods": _methods}
+    run = ways.get(options.command, _compare)
     return run(options, settings, console)
 
 
@@ -197,6 +202,23 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
             [{**asdict(c), "passed": c.passed} for c in found], key=("subject", "peer"),
         )  # fmt: skip
     return all(c.passed and c.problem is None for c in found)
+
+
+def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Check what is promised of methods of many runs; tell whether it was kept."""
+    found = []
+    for cost in methods.costs(settings, options.only):
+        found.append(cost)
+        said = "kept" if cost.passed else "NOT KEPT"
+        console.print(
+            f"{cost.promise.arch} {cost.promise.method}: {cost.ratio.median:.2f} "
+            f"({cost.ratio.low:.2f} .. {cost.ratio.high:.2f}), promised {cost.promise.most:g}, "
+            f"unit {cost.unit_ms:.1f} ms: {said}"
+        )
+    if options.page is not None:
+        told = report.circumstances(settings)
+        options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
+    return all(cost.passed for cost in found)
 
 
 def _starts(options: argparse.Namespace, console: Console) -> bool:

@@ -128,6 +128,7 @@ class Sampler:
             port.dtype or np.dtype(np.float32),
             self.batch_size if batch.size is None else batch.size,
             batch,
+            self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
         )
 
