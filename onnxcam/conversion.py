@@ -26,6 +26,7 @@ from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
+from onnxcam.run.traced import sized
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
@@ -76,12 +77,13 @@ def convert(
     model: Source,
     output: str | os.PathLike[str] | None = None,
     *,
-    method: str | Sequence[str] = "gradcam",
+    method: str | Sequence[str] | None = None,
     wrt: Sequence[str] = (),
     target: Wanted | Sequence[Wanted] = None,
     runtime_targets: bool = False,
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
+    fuse: Literal["sum", "mean", "max"] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
     input: str | None = None,
@@ -96,6 +98,7 @@ def convert(
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Labels = None,
+    detector: Mapping[str, Any] | None = None,
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
@@ -108,7 +111,8 @@ def convert(
         output: The file to write, None for none.
         method: Name of a graph method, or several, whose maps share one forward pass and are
             called ``onnxcam.map.<name>``; or "gradient" for gradients of the score as they are, in
-            outputs ``grad::<tensor>`` of the tensors' shapes.
+            outputs ``grad::<tensor>`` of the tensors' shapes. None takes Grad-CAM, of a detector's
+            box HiResCAM.
         wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
         target: Class (or classes) explained by default: index or label, None for the top class;
             or a target of :mod:`onnxcam.targets`. Callers may feed other classes in
@@ -116,7 +120,9 @@ def convert(
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
         require_target: Callers must feed ``onnxcam.target``: the file holds no default, as ONNX
             Runtime Web cannot feed an input that has one.
-        feature_layer: Tensor that the map is made of, or several; None takes the default.
+        feature_layer: Tensor that the map is made of, or several; None takes the default, of a
+            detector's box the layers of its scales, fused.
+        fuse: One map of all layers: "sum", "mean" or "max", see :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
@@ -134,6 +140,8 @@ def convert(
         expose: More outputs: "feature", "gradient", "score", "signed", "steepest".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
+        detector: What the outputs of a detector are, where the graph does not tell; see
+            :class:`onnxcam.Explainer`.
         check: Run the old and the new model side by side before the file is written.
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
@@ -153,14 +161,16 @@ def convert(
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
-    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
+    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
-    catalog = _catalog(loaded, *wanted)
-    said = _described(loaded, catalog, preprocess, labels)
+    score = layers.Asked(reduction_layer, class_axis, input)
+    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
+    loaded = sized(whole, score, None)
+    formats = input_format, feature_format, feature_layer, preprocess
+    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
+    catalog, said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    explained = _explained(loaded, request, catalog, said)
+    explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
     return _written(explained, place, found if check else _unchecked)
 
@@ -170,12 +180,12 @@ def _described(
     catalog: layers.Catalog,
     preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
-) -> Description:
+) -> tuple[layers.Catalog, Description]:
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return said
+    return catalog, said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -188,9 +198,19 @@ def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
 
 
 def _explained(
-    model: Model, request: Request, catalog: layers.Catalog, said: Description
+    model: Model,
+    request: Request,
+    catalog: layers.Catalog,
+    said: Description,
+    declared: Mapping[str, Any] | None,
+    feeds: dict[str, Array] | None,
 ) -> compose.Explained | compose.Gradients:
-    plan, spec = request.plan(catalog, said), said.spec_if_said
+    boxes: tuple[Any, ...] = ()
+    if request.of_boxes:
+        from onnxcam.run.detections import read_off
+
+        boxes = read_off(model, catalog, declared, feeds or sample_feeds(model))
+    plan, spec = request.plan(catalog, said, *boxes), said.spec_if_said
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
     metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
@@ -260,18 +280,8 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(
-    model: Model,
-    reduction_layer: str | None,
-    class_axis: int | None,
-    input: str | None,
-    input_format: str | None,
-    feature_format: str | None,
-    feature_layer: str | Sequence[str] | None,
-) -> layers.Catalog:
+def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
-    score = layers.Asked(reduction_layer, class_axis, input)
-    asked = layers.asked(model, score, input_format, feature_format, feature_layer)
     catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
-from onnxcam.analysis.layers import Asked, asked
+from onnxcam.analysis.layers import Asked
 from onnxcam.analysis.ports import model_input
-from onnxcam.compose import maps_of
+from onnxcam.compose import Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
@@ -20,18 +20,23 @@ from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
-from onnxcam.run.cache import analysed
+from onnxcam.run.cache import looked_through
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Options
+from onnxcam.run.options import Options, checked_upsampling
 from onnxcam.run.predict import Predicts
+from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress, checked_seed
-from onnxcam.run.session import Device, Provider
+from onnxcam.run.sampling import checked_budget, checked_seed
+from onnxcam.run.session import Device
 from onnxcam.run.store import store
+from onnxcam.run.traced import sized
 from onnxcam.targets import Score, Wanted, fitting
+
+if TYPE_CHECKING:
+    from onnxcam.metrics.comparison import Comparison
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -39,6 +44,7 @@ Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
+Fusion: TypeAlias = Literal["sum", "mean", "max"]
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
@@ -49,9 +55,11 @@ class Explainer(Predicts, Generic[Result]):
     Args:
         model: Path, bytes or proto of an ONNX model.
         method: Name of the method, see :func:`onnxcam.methods.names`; or a list of them: they
-            share one forward pass.
+            share one forward pass. None takes Grad-CAM, of a detector's box HiResCAM.
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
-            the default.
+            the default, of a detector's box the layers of its scales, fused.
+        fuse: One map of all feature layers: "sum", "mean" or "max", see
+            :mod:`onnxcam.compose.fused`; None makes one of each.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; None takes the first with space, or that
@@ -63,6 +71,8 @@ class Explainer(Predicts, Generic[Result]):
         preprocess: How a picture becomes the input tensor: a preset's name, a TOML file, an
             :class:`InputSpec`; None looks beside and into the model.
         labels: Names of the classes, or a file with them; None takes those of the description.
+        detector: What the outputs of a detector are, where the graph does not tell, see
+            :mod:`onnxcam.analysis.detectors.declared`; None takes what the description says.
         upsampling: How the map comes to the input's size.
         parameters: Values for parameters of the method, by name; the others have their defaults.
         seed: Of the random numbers that some methods draw; it is in the explanation.
@@ -70,6 +80,8 @@ class Explainer(Predicts, Generic[Result]):
             and of all runs (None where that is not known).
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
+        budget: The most runs of a method that runs the model many times, for one input: behind
+            them the map so far is taken, as on Ctrl-C, and says so; None for as many as it takes.
         cache: Keep what is written behind the model on disk, and take it from there; see
             :mod:`onnxcam.run.cache` for the place.
         op_library: File of a library with the custom operators of the model (such as that of
@@ -79,6 +91,7 @@ class Explainer(Predicts, Generic[Result]):
         model: The loaded model.
         catalog: Its layers.
         maps: What is explained: a method and its feature layer each.
+        maps_of: Returns the maps of a target: those of a detector's box may be others.
 
     Raises:
         OnnxcamError: Of the kind that fits: the model, a name or the device cannot be used.
@@ -88,7 +101,7 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self: Explainer[Explanation],
         model: Source,
-        method: str = "gradcam",
+        method: str | None = None,
         *,
         feature_layer: str | None = None,
         **options: Unpack[Options],
@@ -97,7 +110,7 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self: Explainer[Named],
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
         **options: Unpack[Options],
@@ -106,9 +119,10 @@ class Explainer(Predicts, Generic[Result]):
     def __init__(
         self,
         model: Source,
-        method: str | Sequence[str] = "gradcam",
+        method: str | Sequence[str] | None = None,
         *,
         feature_layer: str | Sequence[str] | None = None,
+        fuse: Fusion | None = None,
         reduction_layer: str | None = None,
         class_axis: int | None = None,
         input: str | None = None,
@@ -117,42 +131,34 @@ class Explainer(Predicts, Generic[Result]):
         device: Device = "auto",
         preprocess: str | os.PathLike[str] | InputSpec | None = None,
         labels: Labels = None,
+        detector: Mapping[str, Any] | None = None,
         upsampling: Upsampling = "bicubic",
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         batch_size: int = 8,
         threads: int | None = None,
+        budget: int | None = None,
         cache: bool = True,
         op_library: Libraries = None,
     ) -> None:
-        if upsampling not in ("bicubic", "nearest", "none"):
-            raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
-        self.model = held(load(model, op_library=op_library), kept := store() if cache else None)
+        self.upsampling, self.batch_size = checked_upsampling(upsampling), batch_size
+        kept = store() if cache else None
         said = Asked(reduction_layer, class_axis, input)
-        self._fed = analysed(self.model, said, kept).input
-        said = asked(self.model, said, input_format, feature_format, feature_layer)
-        self.catalog = analysed(self.model, said, kept)
-        self.maps = maps_of(self.catalog, method, feature_layer, parameters)
-        self._named = not isinstance(method, str) or not isinstance(feature_layer, str | None)
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
-        self.upsampling, self.batch_size, self._preprocess = upsampling, batch_size, preprocess
-        self._labels = class_names(labels)
+        self.model = sized(held(load(model, op_library=op_library), kept), said, kept)
+        named = input_format, feature_format, feature_layer, preprocess
+        self._fed, self.catalog = looked_through(self.model, said, *named, kept)
+        wishes = Wishes(method, feature_layer, parameters, fuse)
+        self._named, self._labels = wishes.several, class_names(labels)
+        self._preprocess = preprocess
         self._engine = Engine(
-            self.model, self.catalog, self.maps, upsampling, device, threads,
-            kept, checked_seed(seed), batch_size, progress,
+            self.model, self.catalog, wishes, upsampling, device, threads, kept,
+            checked_seed(seed), batch_size, progress, checked_budget(budget),
+            lambda: detector or self.description.detector,
         )  # fmt: skip
+        self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine.of(Score())  # what cannot be explained shows now
-
-    @property
-    def gradient(self) -> str:
-        """How true the gradient is: "exact", or "straight-through (operators)"."""
-        return self._engine.of(Score())[0].gradient
-
-    @property
-    def provider(self) -> Provider:
-        """Where it runs and why."""
-        return self._engine.of(Score())[0].provider
 
     @property
     def input(self) -> ModelInput:
@@ -257,6 +263,21 @@ class Explainer(Predicts, Generic[Result]):
         """
         return self._stream(inputs, target, extra_inputs)
 
+    def compare(
+        self, x: Input, methods: Sequence[str] | None = None, target: Wanted = None, **options: Any
+    ) -> Comparison:
+        """Compare methods on one input: maps, what each measures, and whether they agree.
+
+        Args:
+            x: One input, as in a call.
+            methods: Their names, with default parameters; None takes those of this explainer.
+            target: As in a call.
+            options: See :func:`onnxcam.metrics.compare`.
+        """
+        from onnxcam.metrics.comparison import compare  # late: few calls want numbers
+
+        return compare(self if methods is None else self.by(methods), x, target, **options)
+
     def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
         """Return the scores of an input, float [C]: of a model of embeddings its embedding.
 
@@ -276,7 +297,7 @@ class Explainer(Predicts, Generic[Result]):
     ) -> Iterator[tuple[X, Any]]:
         asked = asking(
             target,
-            self.catalog.reduction,
+            self._engine.reduction_of,
             lambda: self.description.labels,
             lambda x: self.scores(x, extra_inputs=extra_inputs),
         )
@@ -285,7 +306,9 @@ class Explainer(Predicts, Generic[Result]):
         labels = lambda: self.labels or self.description.labels  # noqa: E731
         answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
         for x, found in answers.of(inputs):
-            yield x, found if self._named else answers.mapped(found, self._bare)
+            yield x, found if self._named else answers.mapped(found, _bare)
 
-    def _bare(self, maps: Named) -> Explanation:
-        return maps[self.method.name]
+
+def _bare(maps: Named) -> Explanation:
+    """Return the only one of some maps."""
+    return next(iter(maps.values()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from onnxcam.cli.group import spoken
 from onnxcam.cli.options import arrays, say
 from onnxcam.cli.places import Places, Wanted
-from onnxcam.cli.wanted import wanted
+from onnxcam.cli.wanted import declared, wanted
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
@@ -36,10 +36,12 @@ class Job:
     targets: tuple[str, ...]
     quantity: str
     against: str | None
-    boxes: tuple[int, ...]
+    boxes: tuple[str, ...]
     places: tuple[int, ...]
     similar_to: Path | None
+    over: float | None
     feature_layers: tuple[str, ...]
+    fuse: Any
     reduction_layer: str | None
     class_axis: int | None
     input: str | None
@@ -51,11 +53,13 @@ class Job:
     preprocess: str | None
     labels: Path | None
     op_library: tuple[Path, ...]
+    detector: tuple[str, ...]
     colormap: str | None
     alpha: float | None
     save_map: Path | None
     cache: bool
     seed: int
+    budget: int | None
     parameters: Mapping[str, Any]
     as_json: bool
 
@@ -70,8 +74,9 @@ class Job:
         """Where the results go, and what is never written to."""
         given = [self.model, self.model.with_suffix(".toml"), *self.inputs]
         given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
-        lists = (self.inputs, self.targets, self.methods, self.feature_layers)
-        single = all(len(each) <= 1 for each in lists)
+        layers = self.feature_layers if self.fuse is None else ()
+        lists = (self.inputs, self.targets, self.methods, layers, self.boxes)
+        single = all(len(each) <= 1 for each in lists) and self.quantity != "detections"
         return Wanted(self.output, self.save_map, single, tuple(given))
 
 
@@ -82,6 +87,7 @@ class Outcome:
     explanations: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
     recipes: set[str] = field(default_factory=set, repr=False)
+    empty: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -96,29 +102,36 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {"explanations": self.explanations, "errors": self.errors}
+        found = {"explanations": self.explanations, "errors": self.errors}
+        return {**found, **({"without_detection": self.empty} if self.empty else {})}
 
 
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    given = (job.boxes, job.places, job.similar_to)
+    given = (job.boxes, job.places, job.similar_to, job.over)
     targets = wanted(job.targets, job.quantity, job.against, *given)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
         if not job.as_json:
-            say(_heading(explainer))
+            say(_heading(explainer, targets[0]))
         places = _places(job, explainer, targets)
         results = explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds))
         for k, (path, result) in enumerate(results):
             try:
                 if isinstance(result, OnnxcamError):
                     raise result
-                for number, rows in _inputs(result):
-                    for t, maps in enumerate(rows):
-                        for name, explanation in maps.items():
-                            files = places.of(k, name, t, number)
+                many = targets[0].many
+                for number, rows in _inputs(result, many):
+                    if many and not any(rows):
+                        outcome.empty.append(str(path))
+                        _say_empty(job, path, targets[0])
+                    for t, maps in _each(rows):
+                        named = maps if isinstance(maps, dict) else {places.first: maps}
+                        for name, explanation in named.items():
+                            row = explanation.detection.row if many else None
+                            files = places.of(k, name, t, number, row)
                             if not job.as_json:
                                 outcome.tell(explanation.preprocessing)
                             made = _finish(job, Path(path), explanation, files)
@@ -136,8 +149,9 @@ def run(job: Job) -> Outcome:
 def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
     return Explainer(
         job.model,
-        job.methods,
+        job.methods or None,
         feature_layer=job.feature_layers or None,
+        fuse=job.fuse,
         reduction_layer=job.reduction_layer,
         class_axis=job.class_axis,
         input=job.input,
@@ -146,27 +160,42 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,
+        detector=declared(job.detector),
         upsampling=job.upsampling,
         parameters=job.parameters,
         seed=job.seed,
+        budget=job.budget,
         progress=bar.run,
         cache=job.cache,
         op_library=job.op_library,
     )
 
 
-def _heading(explainer: Explainer[Any]) -> str:
-    what = ", ".join(planned.summary for planned in explainer.maps)
+def _heading(explainer: Explainer[Any], target: Target) -> str:
+    what = ", ".join(planned.summary for planned in explainer.maps_of(target))
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
     return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
 
 
-def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
+def _inputs(result: list[Any], many: bool) -> list[tuple[int | None, list[Any]]]:
     """Return the maps of each target by input; an array may hold several of these."""
-    if result and isinstance(result[0], list):
+    inner = result[0] if result and many else result
+    if inner and isinstance(inner, list) and isinstance(inner[0], list):
         return list(enumerate(result, 1))
     return [(None, result)]
+
+
+def _each(rows: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each target with its maps, once for each finding that it stands for."""
+    for t, maps in enumerate(rows):
+        for one in maps if isinstance(maps, list) else [maps]:
+            yield t, one
+
+
+def _say_empty(job: Job, path: Path, target: Target) -> None:
+    if not job.as_json:
+        say(f"{path}: no detection ({target.quantity})")
 
 
 def _finish(job: Job, path: Path, explanation: Explanation, files: _Files) -> dict[str, Any]:
@@ -194,7 +223,7 @@ def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> P
     if len(targets) > 1:
         said = explainer.description.labels if any(t.names_labels for t in targets) else None
         classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
-    maps = [m.name or m.method.name for m in explainer.maps]
+    maps = [m.name or m.method.name for m in explainer.maps_of(targets[0])]
     return Places(job.wanted, job.inputs, maps, classes)
 
 

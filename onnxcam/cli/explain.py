@@ -15,6 +15,7 @@ from onnxcam.cli.options import (
     FEATURE,
     FEATURE_FORMAT,
     FEED,
+    FUSE,
     INPUT,
     INPUT_FORMAT,
     JSON,
@@ -29,7 +30,7 @@ from onnxcam.cli.options import (
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
-from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, SIMILAR, target
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, OVER, QUANTITY, SIMILAR, target
 
 
 @main.command("explain", cls=Configured, short_help="Explain what a model sees in pictures.")
@@ -51,7 +52,9 @@ from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, SIMILAR, target
     BOX,
     AT,
     SIMILAR,
+    OVER,
     FEATURE,
+    FUSE,
     REDUCTION,
     CLASS_AXIS,
     INPUT,
@@ -63,6 +66,7 @@ from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, SIMILAR, target
     PREPROCESS,
     LABELS,
     OP_LIBRARY,
+    DETECTOR,
     click.option("--colormap", metavar="NAME", help="ember, marine, gray, blush, bluered or jet."),
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
     click.option(
@@ -83,6 +87,13 @@ from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, SIMILAR, target
         default=0,
         show_default=True,
         help="Of the random numbers that some methods draw.",
+    ),
+    click.option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The most runs of the model for one map of a method that runs it many times; the map "
+        "so far is taken then, as on Ctrl-C, and says so.",
     ),
     JSON,
 )

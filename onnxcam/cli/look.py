@@ -51,9 +51,11 @@ def layers_command(
     """List the layers of MODEL that can be explained; the default is marked."""
     from onnxcam.analysis.layers import Asked, asked, catalog
     from onnxcam.model.model import load
+    from onnxcam.run.traced import sized
 
-    loaded = load(model)
-    wanted = asked(loaded, Asked(reduction_layer, class_axis, input), input_format)
+    said = Asked(reduction_layer, class_axis, input)
+    loaded = sized(load(model), said, None)
+    wanted = asked(loaded, said, input_format)
     found = catalog(loaded, wanted)
     rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
     if as_json:

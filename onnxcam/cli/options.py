@@ -32,16 +32,22 @@ METHOD = click.option(
     "methods",
     metavar="NAME",
     multiple=True,
-    default=("gradcam",),
-    show_default=True,
-    help="How to explain; `onnxcam methods` lists them. Repeatable: several maps, one run.",
+    help="How to explain; `onnxcam methods` lists them [default: gradcam; of a detector's box "
+    "hirescam]. Repeatable: several maps, one run.",
 )
 FEATURE = click.option(
     "--feature-layer",
     "feature_layers",
     metavar="TENSOR",
     multiple=True,
-    help="Tensor that the map is made of; repeatable.",
+    help="Tensor that the map is made of [default: the last with places; of a detector's box the "
+    "layers of its scales, fused]; repeatable.",
+)
+FUSE = click.option(
+    "--fuse",
+    type=click.Choice(["sum", "mean", "max"]),
+    help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean or "
+    "the maximum of each divided by its own maximum.",
 )
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."

@@ -98,8 +98,18 @@ class Places:
             taken.update(str(p).casefold() for p in self._files(numbered))
             self._stems.append(numbered)
 
+    @property
+    def first(self) -> str:
+        """The name of the first map."""
+        return self._maps[0]
+
     def of(
-        self, index: int, map: str, target: int, number: int | None = None
+        self,
+        index: int,
+        map: str,
+        target: int,
+        number: int | None = None,
+        row: int | None = None,
     ) -> tuple[Path, Path | None]:
         """Return the files of a result, and of its raw map where that is asked for.
 
@@ -108,12 +118,14 @@ class Places:
             map: Name of the map.
             target: Which target.
             number: Of the input in an array of several, from 1; None where there is one.
+            row: Of a detector's box, where an input has as many results as boxes; else None.
 
         Raises:
             UsageError: One file was named, and the array holds several inputs.
         """
         beside = "" if number is None else f"-{number}"
         name = self._name(f"{self._stems[index]}{beside}", map, target)
+        name += "" if row is None else f".box{row}"
         for place in (self._wanted.output, self._wanted.maps):
             if number is not None and self._wanted.is_file(place):
                 raise UsageError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.places import Place, place_of
@@ -15,11 +16,19 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, FeatureGradient, HeadScore, InputGradient
+from onnxcam.methods.needs import (
+    Activation,
+    FeatureGradient,
+    HeadProbability,
+    HeadScore,
+    InputGradient,
+)
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
+from onnxcam.targets import Score, Target
+from onnxcam.targets.target import scalar
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ class Parts:
     gradient: str
 
 
-def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) -> Parts:
+def parts(
+    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+) -> Parts:
     """Return what a method runs.
 
     Args:
@@ -50,32 +61,44 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
         catalog: Its layers.
         method: A method that runs the model many times.
         feature: The feature layer; the input for methods on the input.
+        target: What is explained; None for the score of a class. Any other becomes the output
+            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
             a gradient is needed, or the score does not depend on it.
         UnsupportedOp: No gradient between the score and the input.
     """
-    draft = Draft(model)
-    op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
+    draft = sized(model)
+    plan = Plan(catalog, (), target or Score())
+    op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
-    if InputGradient in method.needs:
+    explained, index = SCORE, None
+    if {InputGradient, FeatureGradient} & {*method.needs} or not isinstance(plan.target, Score):
+        index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
+    if index is not None and not isinstance(plan.target, Score):
+        value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
+        draft.output(op.cast(value, np.float32), VALUE)
+        explained = VALUE
+    if InputGradient in method.needs and index is not None:
         source = place_of(draft, input_layer(catalog))
-        slope = source.gradient(op, _gradient(draft, scores, source.source))
+        slope = source.gradient(op, _gradient(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
         draft.output(_features(op, place, place.tensor), FEATURE)
-    if FeatureGradient in method.needs:
+    if FeatureGradient in method.needs and index is not None:
         place = place_of(draft, feature)
-        slope = place.gradient(op, _gradient(draft, scores, place.source))
+        slope = place.gradient(op, _gradient(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)
     whole = draft.finish()
     said = provenance(op) if method.uses_gradient else "not used"
-    if HeadScore not in method.needs:
+    if not {HeadScore, HeadProbability} & {*method.needs}:
         return Parts(whole, None, said)
-    head = tail(whole, _channelled(draft, feature), SCORE)
+    head = tail(
+        whole, _channelled(draft, feature), explained, own=[TARGET] if explained == VALUE else ()
+    )
     shown = Draft(whole)
     fed = {port.name for port in whole.inputs}
     for name in (feature.name, *head.inputs):
@@ -106,11 +129,9 @@ def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
     return op.cast(place.as_features(op, place.patches(op, value)), np.float32)
 
 
-def _gradient(draft: Draft, scores: Slopes, wrt: Tensor) -> Tensor:
-    """Return the gradient of the score of a class, which becomes an input."""
-    op, plan = draft.op, scores.plan
-    classes = chosen_classes(draft, scores.shown, plan)
-    index = op.Squeeze(classes, axes=[1])
+def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return the gradient of what is explained of a class."""
+    op, plan = scores.op, scores.plan
     (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [wrt])
     if slope is None:
         raise UsageError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,16 @@ from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.methods.cam.sums import channel_sum, narrow, space_mean, stretched
-from onnxcam.methods.needs import Activation, BiasShares, Curvature, Input, MapOf, Need, Weights
+from onnxcam.methods.needs import (
+    Activation,
+    BiasShares,
+    Curvature,
+    Input,
+    MapOf,
+    Need,
+    SlopeAt,
+    Weights,
+)
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
@@ -182,12 +192,14 @@ class Quantities:
             reduced = method.written(op, values, place.axes, self._settings(method))
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Tensor:
+    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Any:
         if isinstance(need, MapOf):
             return self._nested(op, index, graph(need.method))
         place = self._at(method)
         if need in (Activation, Input):
             return place.patches(op, place.tensor)
+        if need == SlopeAt:
+            return partial(self._slope_at, index)
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:
@@ -203,6 +215,18 @@ class Quantities:
         if found is None:  # of a score that is linear in the layer
             return op.zeros_like(place.tensor)
         return place.gradient(op, place.gradient(op, found))
+
+    def _slope_at(self, index: Tensor, op: Emitter, x: Tensor) -> Tensor:
+        """Return the gradient of the score of a class at another input, in the axes of the map.
+
+        Args:
+            index: The class of each input, int64 [N].
+            op: Emitter of the graph or of a subgraph.
+            x: What takes the place of what :meth:`Place.patches` returns of the input.
+        """
+        place = self.place
+        found = self.slopes.at(op, index, place.source, place.unpatched(op, x))
+        return place.patches(op, place.gradient(op, found))
 
     def _bias_shares(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the sum over layers and channels of |b dy/dz| from 0 to 1, at the input's size."""

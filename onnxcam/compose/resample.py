@@ -144,31 +144,33 @@ def _by_samples(
     reach = 2 if kernel == "bicubic" else 1
     place, part = places(op, few, many, span)
     edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
-    runs = op.dims(op.Add(op.dims(few), 1))
-    taps, weights = [], []
-    for tap in range(2 * reach):
-        run = op.Slice(edges, starts=[tap], ends=op.Add(runs, tap), axes=[2])
-        taps.append(op.Unsqueeze(run, axes=[3]))
-        distance = op.Abs(op.Sub(part, float(tap - reach + 1)))
-        weight = _emitted(op, distance, kernel, near=tap in _NEAR[reach])
-        weights.append(op.Unsqueeze(weight, axes=[1]))
-    near = op.Gather(op.Concat(*taps, axis=3), place, axis=2)  # [N, K, many, taps]
-    made = op.ReduceSum(op.Mul(near, op.Concat(*weights, axis=1)), axes=[3], keepdims=0)
+    steps = op.Range(
+        op.const(np.int64(0)), op.Squeeze(op.Add(op.dims(few), 1)), op.const(np.int64(1))
+    )
+    taps = np.arange(2 * reach)
+    windows = op.Gather(edges, op.Add(op.Unsqueeze(steps, axes=[1]), op.const(taps)), axis=2)
+    near = op.Gather(windows, place, axis=2)  # [N, K, many, taps]
+    offsets = op.const((taps - reach + 1).astype(np.float32))
+    distance = op.Abs(op.Sub(op.Unsqueeze(part, axes=[1]), offsets))
+    made = op.ReduceSum(op.Mul(near, _emitted(op, distance, kernel)), axes=[3], keepdims=0)
     return made if span is None else op.Where(inside(op, many, span), made, 0)
 
 
-_NEAR = {1: (0, 1), 2: (1, 2)}  # the taps at most one step from the centre
+# Of the polynomials of the distance from each tap of a kernel, the highest power first.
+_FAR, _NEAR = (-0.5, 2.5, -4.0, 2.0), (1.5, -2.5, 0.0, 1.0)
+_FACTORS = {
+    "bicubic": np.array([_FAR, _NEAR, _NEAR, _FAR], np.float32).T,
+    "linear": np.array([(-1.0, 1.0)] * 2, np.float32).T,
+}
 
 
-def _emitted(op: Emitter, d: Tensor, kernel: Kernel, *, near: bool) -> Tensor:
-    """Return :func:`_kernel` of distances up to one step, or beyond."""
-    factors = (-1.0, 1.0) if kernel == "linear" else (1.5, -2.5, 0.0, 1.0)
-    if kernel != "linear" and not near:
-        factors = (-0.5, 2.5, -4.0, 2.0)
-    value: Tensor = op.Mul(d, factors[0])
-    for factor in factors[1:-1]:
-        value = op.Mul(op.Add(value, factor) if factor else value, d)
-    return op.Add(value, factors[-1])
+def _emitted(op: Emitter, d: Tensor, kernel: Kernel) -> Tensor:
+    """Return :func:`_kernel` of the distances [many, taps]."""
+    first, *others = _FACTORS[kernel]
+    value: Tensor = op.const(first)
+    for factor in others:
+        value = op.Add(op.Mul(value, d), op.const(factor))
+    return value
 
 
 def interpolation(few: int, many: int, kernel: Kernel, span: Span | None = None) -> Array:

@@ -21,6 +21,7 @@ __all__ = [
     "GraphMethod",
     "Method",
     "SampledMethod",
+    "convertible",
     "find",
     "graph",
     "graph_method",
@@ -162,9 +163,14 @@ class SampledMethod(Method):
 
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
+        form: The same written into a graph; None where it is not.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
+    form: GraphMethod | None = None
+    anytime: bool = False
 
 
 def graph_method(
@@ -207,10 +213,14 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
+    form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
@@ -219,7 +229,12 @@ def sampled_method(
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        graph = None
+        if form is not None:
+            _check(name, "graph", form[0])
+            graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        _METHODS.enter(name, made)
         return estimate
 
     return enter
@@ -237,6 +252,17 @@ def _summary(function: Callable[..., Any]) -> str:
 def names(kind: Kind | None = None) -> tuple[str, ...]:
     """Return the names of all methods, or of those of one kind, sorted."""
     return tuple(sorted(n for n, method in _METHODS.items() if kind in (None, method.kind)))
+
+
+def convertible() -> tuple[str, ...]:
+    """Return the names of the methods that can be written into a file, sorted."""
+    return tuple(n for n in names() if _form(find(n)) is not None)
+
+
+def _form(method: Method) -> GraphMethod | None:
+    if isinstance(method, SampledMethod):
+        return method.form
+    return method if isinstance(method, GraphMethod) else None
 
 
 def find(name: str) -> Method:
@@ -258,9 +284,10 @@ def graph(name: str) -> GraphMethod:
         UsageError: There is none of this name, or it is of another kind.
     """
     method = find(name)
-    if not isinstance(method, GraphMethod):
+    form = _form(method)
+    if form is None:
         raise UsageError(
             f"{name} cannot be written into a file: it {KINDS[method.kind]}",
-            f"explain with it, or convert with one of {', '.join(names('graph'))}",
+            f"explain with it, or convert with one of {', '.join(convertible())}",
         )
-    return method
+    return form

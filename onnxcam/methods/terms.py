@@ -35,7 +35,7 @@ class Cost:
     Attributes:
         each: What a run costs: 1, or about 3 where it has a gradient.
         runs: Name of the parameter that says how many there are; "channels" for those of the
-            feature layer; "" for one run.
+            feature layer; "" for one run; else in words, what the input makes of it.
     """
 
     each: float = 1
@@ -51,7 +51,9 @@ class Cost:
         """Return how many runs there are; None where the channels are not known."""
         if self.runs == "channels":
             return channels
-        return int(settings[self.runs]) if self.runs else 1
+        if not self.runs:
+            return 1
+        return int(settings[self.runs]) if self.runs in settings else None
 
 
 @dataclass(frozen=True)

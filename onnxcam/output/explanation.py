@@ -14,6 +14,7 @@ import numpy as np
 from onnxcam.errors import UsageError, json_text, plain
 from onnxcam.files import write_whole
 from onnxcam.output import render
+from onnxcam.output.detection import Detected
 from onnxcam.version import __version__
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -52,6 +53,7 @@ class Explanation:
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
         laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
         preprocessing: How the picture became ``tensor``, in words; "" for arrays.
+        detection: The box that is explained, of a detector; else None.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
 
@@ -83,6 +85,7 @@ class Explanation:
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
     laid: str = ""
     preprocessing: str = ""
+    detection: Detected | None = None
 
     @property
     def score(self) -> float:
@@ -93,6 +96,8 @@ class Explanation:
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
         name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.detection is not None:
+            name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):
             name = f"{name} {self.quantity}".strip()
         elif self.probability is not None:
@@ -102,7 +107,7 @@ class Explanation:
         return f"{name} {self.score:.4g}"
 
     def overlay(self, **options: Unpack[render.Blending]) -> Array:
-        """Return the picture with the map over it, uint8 [H, W, 3].
+        """Return the picture with the map over it, uint8 [H, W, 3]; a detector's box is framed.
 
         Args:
             options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
@@ -112,7 +117,12 @@ class Explanation:
             UsageError: The input was no picture, or an option has no such value.
         """
         options = {"signed": self.signed, **options}
-        return render.overlay(self._picture(), self._plane(), box=self.box, **options)
+        picture = render.overlay(self._picture(), self._plane(), box=self.box, **options)
+        if not self._marks():
+            return picture
+        from onnxcam.output.render.marks import marked
+
+        return marked(picture, self._marks())
 
     def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
         """Return a PIL image: the map over the input, with title and colour bar.
@@ -130,6 +140,7 @@ class Explanation:
             return render.figure_1d(self._signal(), self.map, **chosen)
         if self.map.ndim == 3:
             return render.figure_3d(self._volume(), self.map, **chosen)
+        chosen = {"marks": self._marks(), **chosen}
         return render.figure(self._picture(), self.map, box=self.box, **chosen)
 
     def as_dict(self) -> dict[str, Any]:
@@ -164,6 +175,7 @@ class Explanation:
                 "laid": self.laid,
             },
             "box": self.box,
+            "detection": self.detection and self.detection.as_dict(),
             "diagnosis": list(self.diagnosis),
             "model_sha256": self.model_sha256,
             "provider": self.provider,
@@ -194,6 +206,11 @@ class Explanation:
                 f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
             )
 
+    def _marks(self) -> list[tuple[tuple[float, float, float, float], str]]:
+        """Return the box that is explained, and what it is called."""
+        found = self.detection
+        return [] if found is None or found.box is None else [(found.box, found.title)]
+
     def _npz(self) -> bytes:
         buffer = io.BytesIO()
         error = self.standard_error
@@ -217,11 +234,12 @@ class Explanation:
         return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
 
     def _subtitle(self) -> str:
+        fused = f", fused ({self.parameters['fuse']})" if "fuse" in self.parameters else ""
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         where = f", over {self.laid}" if self.laid else ""
-        recipe = [f"input: {self.preprocessing}"] if self.preprocessing else []
-        lines = [f"{self.method} at {self.feature_layer}{where}", *recipe, *warnings]
-        return "\n".join(map(plain, lines))
+        recipe = f" · {self.preprocessing}" if self.preprocessing else ""
+        how = f"{self.method} at {self.feature_layer}{fused}{where}{recipe}"
+        return "\n".join(map(plain, [how, *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

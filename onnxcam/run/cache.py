@@ -14,6 +14,7 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from onnx import ModelProto
 from onnxcam import compose, version
 from onnxcam.analysis import layers, record
 from onnxcam.analysis.layers import Asked, Catalog
+from onnxcam.analysis.layers.formats import Describing
 from onnxcam.autodiff import registry
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
@@ -74,6 +76,34 @@ def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
         if said is None or not record.read(model, asked, said):
             kept.put(key, saying(record.written(model, asked)))
     return layers.catalog(model, asked)
+
+
+def looked_through(
+    model: Model,
+    said: Asked,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+    preprocess: Describing,
+    kept: Store | None,
+) -> tuple[str, Catalog]:
+    """Return the input that callers give, and the layers of a model.
+
+    Args:
+        model: The model.
+        said: What is said of the score and the input.
+        input_format: As for :func:`onnxcam.analysis.layers.asked`.
+        feature_format: Likewise.
+        feature_layer: Likewise.
+        preprocess: Likewise.
+        kept: Where what is known of a model is kept; None finds it out.
+
+    Raises:
+        OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
+    """
+    fed = analysed(model, said, kept).input
+    asked = layers.asked(model, said, input_format, feature_format, feature_layer, preprocess)
+    return fed, analysed(model, asked, kept)
 
 
 def saying(text: bytes) -> bytes:

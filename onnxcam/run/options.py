@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
+from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
 from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Libraries
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress
 from onnxcam.run.session import Device
 
 
@@ -25,11 +26,25 @@ class Options(TypedDict, total=False):
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
+    detector: Mapping[str, Any] | None
+    fuse: Literal["sum", "mean", "max"] | None
     upsampling: Upsampling
     parameters: Mapping[str, Any] | None
     seed: int
     progress: Progress | None
     batch_size: int
     threads: int | None
+    budget: int | None
     cache: bool
     op_library: Libraries
+
+
+def checked_upsampling(upsampling: Upsampling) -> Upsampling:
+    """Return a way to enlarge maps.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    if upsampling not in ("bicubic", "nearest", "none"):
+        raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
+    return upsampling

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -12,13 +13,15 @@ import numpy as np
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.slopes import Slopes
+from onnxcam.compose.wishes import Wishes
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE
 from onnxcam.run.engine import Engine
 from onnxcam.run.groups import batch_of
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.session import Device, Session
+from onnxcam.run.session import Device, Provider, Session
+from onnxcam.targets import Score
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -82,6 +85,30 @@ class Predicts:
     catalog: Catalog
     batch_size: int
     _engine: Engine
+
+    @property
+    def gradient(self) -> str:
+        """How true the gradient is: "exact", or "straight-through (operators)"."""
+        return self._engine.of(Score())[0].gradient
+
+    @property
+    def provider(self) -> Provider:
+        """Where it runs and why."""
+        return self._engine.of(Score())[0].provider
+
+    def by(self, methods: Sequence[str], parameters: Mapping[str, Any] | None = None) -> Any:
+        """Return an explainer of other methods at their default layers; all else is shared.
+
+        Args:
+            methods: Their names.
+            parameters: Values for their parameters, by name; the others have their defaults.
+        """
+        other: Any = copy(self)
+        engine = replace(self._engine, wishes=Wishes(list(methods), None, parameters), _made={})
+        other._engine, other._named = engine, True
+        other.maps, other.maps_of = engine.maps, engine.maps_of
+        other.method, other.feature = other.maps[0].method, other.maps[0].feature
+        return other
 
     @cached_property
     def predict(self) -> Predictor:

@@ -35,6 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
+        place: The feature layers in words, where there are several; "" for one.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,6 @@ def explanation(
         found: What was found.
         labels: Names of the classes, None where nothing says them.
     """
-    origin.model.check_unchanged()
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"
@@ -101,7 +102,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.feature.name,
+        feature_layer=origin.place or origin.feature.name,
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
@@ -113,7 +114,7 @@ def explanation(
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -122,6 +123,12 @@ def explanation(
         value=found.value,
         standard_error=found.error,
     )
+
+
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
 
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:

@@ -102,13 +102,14 @@ class Runner:
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         self._check_values(found, inputs or len(batch))
-        for target in {index for row in targets for index in row}:
+        rows = targets if self.plan.target.of_class else ()
+        for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels, said
+                        m, prepared, _Cell(found, m, n, k), labels, said, targets[n][k]
                     )
                     for m in self.plan.maps
                 }
@@ -138,12 +139,13 @@ class Runner:
         cell: _Cell,
         labels: tuple[str, ...] | None,
         said: Mapping[str, str],
+        asked: int,
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient,
+            self.provider, self.gradient, planned.place,
         )  # fmt: skip
         found = Finding(
             raw,
@@ -151,8 +153,8 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST)), cell.rest),
-            {**planned.settings, **said},
-            quantity=target.described(labels),
+            {**planned.settings, **said, **({"fuse": planned.fuse} if planned.fuse else {})},
+            quantity=target.described(labels, asked),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
         )
         return explanation(origin, prepared, found, labels)

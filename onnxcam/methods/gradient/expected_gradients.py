@@ -30,6 +30,7 @@ BACKGROUND = Parameter(
     ),
     cost=Cost(3, "samples"),
     signed=True,
+    anytime=True,
     claim=(
         "The share of each input value in the difference between the score and the mean score of "
         "the background: integrated gradients, averaged over many baselines."

@@ -13,6 +13,7 @@ from onnxcam.output.render.colour import Limits, colours, drawable, normalise, s
 from onnxcam.output.upsample import upsample
 
 Box = tuple[float, float, float, float]
+Mark = tuple[Box, str]  # a frame in pixels of the picture, and its label
 Outside = Literal["dim", "keep"]
 Picture = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture, overlay
+from onnxcam.output.render.blend import Blending, Box, Mark, Picture, check_picture, overlay
 from onnxcam.output.render.colour import drawable, normalise, scale
 from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
 from onnxcam.output.upsample import upsample
@@ -33,6 +33,7 @@ class Drawing(Blending, total=False):
     units: str
     size: int
     layout: Layout
+    marks: Sequence[Mark]
     slices: int
     channels: Sequence[str]
     rate: float | None
@@ -49,6 +50,7 @@ def figure(
     units: str = "",
     layout: Layout = "pair",
     size: int = 480,
+    marks: Sequence[Mark] = (),
     **blending: Unpack[Blending],
 ) -> Image.Image:
     """Draw a picture and its overlay under a title, above a colour bar of the raw values.
@@ -64,6 +66,7 @@ def figure(
         layout: ``pair`` puts the picture before the overlay (beside it, or above where the picture
             is wide), ``overlay`` shows that alone.
         size: Longer side of each of the two, pixels, at least 16.
+        marks: Frames to draw on both, in the picture's pixels, with a label each.
         blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits`` and
             ``outside``, as in `overlay`.
 
@@ -81,9 +84,14 @@ def figure(
         )
     panel, box = _scaled(picture, box, size)
     name, limits = _scale(map, blending)
-    panels = [Image.fromarray(overlay(panel, map, box=box, **blending))]
-    if layout == "pair":
-        panels.insert(0, Image.fromarray(panel))
+    shown_twice = [panel] if layout == "pair" else []
+    drawn = [*shown_twice, overlay(panel, map, box=box, **blending)]
+    if marks:
+        from onnxcam.output.render.marks import marked
+
+        step = panel.shape[1] / picture.shape[1], panel.shape[0] / picture.shape[0]
+        drawn = [marked(each, _stretched(marks, step)) for each in drawn]
+    panels = [Image.fromarray(each) for each in drawn]
     shown = stack(panels, margin=0, across=panel.shape[1] < 2 * panel.shape[0])
     width = max(shown.width, MIN_WIDTH)
     below = legend(map, name, limits, width, units=units, bar=colorbar)
@@ -140,6 +148,12 @@ def figure_3d(
     width = max(grid.width, MIN_WIDTH)
     below = legend(map, name, limits, width, units=units, bar=colorbar)
     return stack([heading(title, subtitle, width), grid, below])
+
+
+def _stretched(marks: Sequence[Mark], step: tuple[float, float]) -> list[Mark]:
+    """Return frames on a picture of another size."""
+    x, y = step
+    return [((a * x, b * y, c * x, d * y), label) for (a, b, c, d), label in marks]
 
 
 def _scale(map: NDArray[Any], blending: Blending) -> tuple[str, tuple[float, float]]:
