@@ -1,6 +1,6 @@
-"""Write docs/kinds.md: every kind of model at every target with every method, and what comes of it.
+"""Write docs/kinds.md: every kind of model, target and method, and what comes of each.
 
-python tools/kinds.py                    # runs all, minutes; writes docs/kinds.json and docs/kinds.md
+python tools/kinds.py                    # runs all, minutes; writes docs/kinds.json, .md
 python tools/kinds.py --kind CNN --kind "1-D"    # runs these anew, keeps the others
 python tools/kinds.py --page             # writes the page alone
 python tools/kinds.py --all              # every method at every target, an hour

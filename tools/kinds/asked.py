@@ -161,7 +161,7 @@ def _of_class(make: Callable[[int], Any]) -> Callable[[Tensor], Any]:
 
 QUESTIONS = (
     Question("top class", lambda _: None, _top),
-    Question("class", _of_class(int), lambda kind, y: _own(kind, y)),
+    Question("class", _of_class(int), _own),
     Question("probability", _of_class(targets.Probability), _probability),
     Question("log-probability", _of_class(targets.LogProbability), _log_probability),
     Question("margin", lambda _: targets.Margin(1, 0), _margin),

@@ -134,7 +134,8 @@ def _transposed(at: int) -> Callable[[Outputs], Tensor]:
 def yolov5() -> Kind:
     return _detector(
         "YOLOv5", "[N, A, 5 + C]: boxes, objectness, classes", YoloV5(CLASSES + 1), ("output0",),
-        lambda y: y[0][:, :, 5:].transpose(1, 2), "", lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2), tensor=first,
+        lambda y: y[0][:, :, 5:].transpose(1, 2), "",
+        lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2), tensor=first,
     )  # fmt: skip
 
 
@@ -181,8 +182,8 @@ def ultraface() -> Kind:
 @kind("BlazeFace")
 def blazeface() -> Kind:
     return _detector(
-        "BlazeFace", "boxes with key points, one logit", BlazeFace(1, 16), ("regressors", "classificators"),
-        lambda y: y[1].transpose(1, 2), "", None,
+        "BlazeFace", "boxes with key points, one logit", BlazeFace(1, 16),
+        ("regressors", "classificators"), lambda y: y[1].transpose(1, 2), "", None,
     )  # fmt: skip
 
 

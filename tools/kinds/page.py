@@ -13,12 +13,12 @@ Results: TypeAlias = dict[str, dict[str, dict[str, dict[str, list[str]]]]]
 
 HEAD = """# What is asked of a model: kinds, targets and methods
 
-Written by `tools/kinds.py`, which builds a small network of every kind with random weights, explains it,
-and judges every cell; a test holds it. A cell is *right* where the map equals the method's formula over
-torch's own gradients of the same network, or, for methods of other formulas, the map of a twin of the
-network whose only output is what the target means, written in torch. Anything else is *refused*, with
-the reason and the next step. Every method is run at the targets {core}; the methods {full} at all of
-them.
+Written by `tools/kinds.py`, which builds a small network of every kind with random weights,
+explains it, and judges every cell; a test holds it. A cell is *right* where the map equals the
+method's formula over torch's own gradients of the same network, or, for methods of other
+formulas, the map of a twin of the network whose only output is what the target means, written in
+torch. Anything else is *refused*, with the reason and the next step. Every method is run at the
+targets {core}; the methods {full} at all of them.
 
 {total} cells: {right} right, {refused} refused.
 """
