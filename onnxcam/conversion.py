@@ -20,12 +20,13 @@ from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
+from onnxcam.run.traced import sized
 from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
@@ -58,8 +59,8 @@ class Conversion:
         if not isinstance(self.explained, compose.Explained):
             return ()
         plan = self.explained.plan
-        is_default = any(m.feature == plan.catalog.feature for m in plan.maps)
-        return plan.catalog.warnings if is_default else ()
+        said = (text for m in plan.maps for text in plan.catalog.warnings_of(m.feature))
+        return tuple(dict.fromkeys(said))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -101,6 +102,7 @@ def convert(
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
+    op_library: Libraries = None,
 ) -> Conversion:
     """Write the model that predicts and explains.
 
@@ -144,6 +146,7 @@ def convert(
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
+        op_library: File of a library with the custom operators of the model, or several.
 
     Returns:
         The conversion.
@@ -160,9 +163,12 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    loaded = unexplained(held(load(model, opset=opset), None, check=check))
-    wanted = reduction_layer, class_axis, input, input_format, feature_format, feature_layer
-    catalog, said = _described(loaded, _catalog(loaded, *wanted), preprocess, labels)
+    score = layers.Asked(reduction_layer, class_axis, input)
+    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
+    loaded = sized(whole, score, None)
+    formats = input_format, feature_format, feature_layer, preprocess
+    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
+    catalog, said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
@@ -274,18 +280,8 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(
-    model: Model,
-    reduction_layer: str | None,
-    class_axis: int | None,
-    input: str | None,
-    input_format: str | None,
-    feature_format: str | None,
-    feature_layer: str | Sequence[str] | None,
-) -> layers.Catalog:
+def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
     """Return the layers of a model; a score of a whole batch has no map for each input."""
-    score = layers.Asked(reduction_layer, class_axis, input)
-    asked = layers.asked(model, score, input_format, feature_format, feature_layer)
     catalog = layers.catalog(model, asked)
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
@@ -16,7 +16,7 @@ from onnxcam.compose import Wishes
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
@@ -24,13 +24,19 @@ from onnxcam.run.cache import looked_through
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Options
+from onnxcam.run.options import Options, checked_upsampling
+from onnxcam.run.predict import Predicts
+from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress, checked_seed
-from onnxcam.run.session import Device, Provider
+from onnxcam.run.sampling import checked_budget, checked_seed
+from onnxcam.run.session import Device
 from onnxcam.run.store import store
+from onnxcam.run.traced import sized
 from onnxcam.targets import Score, Wanted, fitting
+
+if TYPE_CHECKING:
+    from onnxcam.metrics.comparison import Comparison
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
@@ -43,7 +49,7 @@ X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer(Generic[Result]):
+class Explainer(Predicts, Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
@@ -74,8 +80,12 @@ class Explainer(Generic[Result]):
             and of all runs (None where that is not known).
         batch_size: Inputs per run where the model's batch is dynamic.
         threads: Threads of ONNX Runtime; None lets it decide.
+        budget: The most runs of a method that runs the model many times, for one input: behind
+            them the map so far is taken, as on Ctrl-C, and says so; None for as many as it takes.
         cache: Keep what is written behind the model on disk, and take it from there; see
             :mod:`onnxcam.run.cache` for the place.
+        op_library: File of a library with the custom operators of the model (such as that of
+            onnxruntime-extensions), or several. Its code runs in this process.
 
     Attributes:
         model: The loaded model.
@@ -128,34 +138,27 @@ class Explainer(Generic[Result]):
         progress: Progress | None = None,
         batch_size: int = 8,
         threads: int | None = None,
+        budget: int | None = None,
         cache: bool = True,
+        op_library: Libraries = None,
     ) -> None:
+        self.upsampling, self.batch_size = checked_upsampling(upsampling), batch_size
         kept = store() if cache else None
-        self.model = held(load(model), kept)
         said = Asked(reduction_layer, class_axis, input)
-        named = input_format, feature_format, feature_layer
+        self.model = sized(held(load(model, op_library=op_library), kept), said, kept)
+        named = input_format, feature_format, feature_layer, preprocess
         self._fed, self.catalog = looked_through(self.model, said, *named, kept)
         wishes = Wishes(method, feature_layer, parameters, fuse)
         self._named, self._labels = wishes.several, class_names(labels)
-        self.upsampling, self.batch_size = upsampling, batch_size
         self._preprocess = preprocess
         self._engine = Engine(
             self.model, self.catalog, wishes, upsampling, device, threads, kept,
-            checked_seed(seed), batch_size, progress, lambda: detector or self.description.detector,
+            checked_seed(seed), batch_size, progress, checked_budget(budget),
+            lambda: detector or self.description.detector,
         )  # fmt: skip
         self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
         self._engine.of(Score())  # what cannot be explained shows now
-
-    @property
-    def gradient(self) -> str:
-        """How true the gradient is: "exact", or "straight-through (operators)"."""
-        return self._engine.of(Score())[0].gradient
-
-    @property
-    def provider(self) -> Provider:
-        """Where it runs and why."""
-        return self._engine.of(Score())[0].provider
 
     @property
     def input(self) -> ModelInput:
@@ -259,6 +262,21 @@ class Explainer(Generic[Result]):
             input that could not be explained. The order is that of ``inputs``.
         """
         return self._stream(inputs, target, extra_inputs)
+
+    def compare(
+        self, x: Input, methods: Sequence[str] | None = None, target: Wanted = None, **options: Any
+    ) -> Comparison:
+        """Compare methods on one input: maps, what each measures, and whether they agree.
+
+        Args:
+            x: One input, as in a call.
+            methods: Their names, with default parameters; None takes those of this explainer.
+            target: As in a call.
+            options: See :func:`onnxcam.metrics.compare`.
+        """
+        from onnxcam.metrics.comparison import compare  # late: few calls want numbers
+
+        return compare(self if methods is None else self.by(methods), x, target, **options)
 
     def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
         """Return the scores of an input, float [C]: of a model of embeddings its embedding.

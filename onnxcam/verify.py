@@ -88,7 +88,8 @@ def verify(
             that out.
         feeds: Inputs; None takes random ones.
     """
-    model = explained.model if file is None else load(file, opset=source.opset)
+    custom = source.libraries
+    model = explained.model if file is None else load(file, opset=source.opset, op_library=custom)
     feeds = feeds or sample_feeds(source)
     problems = [*_checked(model), *_foreign(model, source), *_missing(model, source)]
     what = _TRUTH[type(explained)]
@@ -200,7 +201,7 @@ def _apart(
     names = [p.name for p in model.outputs]
     given = {p.name: feeds[p.name] for p in model.inputs}
     try:
-        want = _run(original, given, names, "auto", optimise=False)
+        want = _run(original, given, names, "auto", optimise=False, libraries=model.libraries)
     except (ModelError, InputError) as error:
         said = "the original is not held against it: ONNX Runtime cannot run that"
         return 0.0, (f"{said} ({error.message})",)
@@ -214,9 +215,11 @@ def _run(
     device: Any,
     *,
     optimise: bool = True,
+    libraries: tuple[Path, ...] = (),
 ) -> list[Array]:
     """Run a model once. Its session is gone when the next one comes: each holds all weights."""
-    return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)
+    session = Session(model, device=device, optimise=optimise, sparing=True, libraries=libraries)
+    return session.run(feeds, outputs)
 
 
 def _own_difference(
@@ -282,7 +285,9 @@ def _wanted(
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
         size = layout.sizes(feeds[plan.catalog.input].shape)
-        maps = maps if size is None else upsample(maps, size, plan.upsampling)
+        area = planned.feature.area
+        if size is not None:
+            maps = upsample(maps, size, plan.upsampling, () if area is None else area.spans(size))
     return _normalised(maps, plan.normalize)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from onnxcam.analysis import layers, layout
+from onnxcam.analysis.geometry.records import Area, Place, Reach
 from onnxcam.analysis.layers import Asked, Candidate, Catalog, Reduction
 from onnxcam.analysis.layers.candidates import PLACE as LAYERS
 from onnxcam.analysis.layers.modules import Origin
@@ -78,7 +79,13 @@ def _candidate(said: Mapping[str, Any]) -> Candidate:
         "shape": _shape(said["shape"]),
         "layout": _layout(said["layout"]),
         "origin": Origin(**said["origin"]),
+        "area": said["area"] and _area(said["area"]),
     })  # fmt: skip
+
+
+def _area(said: Mapping[str, Any]) -> Area:
+    reaches = (Reach(*(Place(*place) for place in reach)) for reach in said["reaches"])
+    return Area(tuple(reaches), said["doubt"])
 
 
 def _layout(said: Mapping[str, Any] | None) -> Layout | None:

@@ -184,6 +184,10 @@ class NodeView:
         """Tell whether the gradient of this input is asked for."""
         return index in self._wanted
 
+    def wanted_as(self, other: NodeView) -> None:
+        """Ask for the gradients that are asked for of another node of the same kind."""
+        self._wanted = set(other._wanted)
+
     @property
     def schema(self) -> onnx.defs.OpSchema | None:
         """The operator's schema at the model's opset, None where onnx does not know it."""

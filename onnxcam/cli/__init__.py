@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = ("convert", "explain", "look")  # the modules that enter their commands
+_COMMANDS = (
+    "audit",
+    "compare",
+    "convert",
+    "explain",
+    "look",
+)  # modules of commands
 
 if not TYPE_CHECKING:
 

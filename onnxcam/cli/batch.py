@@ -37,6 +37,8 @@ class Job:
     quantity: str
     against: str | None
     boxes: tuple[str, ...]
+    places: tuple[int, ...]
+    similar_to: Path | None
     over: float | None
     feature_layers: tuple[str, ...]
     fuse: Any
@@ -50,12 +52,14 @@ class Job:
     device: Any
     preprocess: str | None
     labels: Path | None
+    op_library: tuple[Path, ...]
     detector: tuple[str, ...]
     colormap: str | None
     alpha: float | None
     save_map: Path | None
     cache: bool
     seed: int
+    budget: int | None
     parameters: Mapping[str, Any]
     as_json: bool
 
@@ -82,12 +86,19 @@ class Outcome:
 
     explanations: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
+    recipes: set[str] = field(default_factory=set, repr=False)
     empty: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
         """Whether any input could not be explained."""
         return bool(self.errors)
+
+    def tell(self, recipe: str) -> None:
+        """Print how pictures become the input, once."""
+        if recipe and recipe not in self.recipes:
+            self.recipes.add(recipe)
+            say(f"input: {recipe}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -98,7 +109,8 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    targets = wanted(job.targets, job.quantity, job.against, job.boxes, job.over)
+    given = (job.boxes, job.places, job.similar_to, job.over)
+    targets = wanted(job.targets, job.quantity, job.against, *given)
     outcome = Outcome()
     with _progress(job) as bar:
         explainer = _explainer(job, bar)
@@ -120,6 +132,8 @@ def run(job: Job) -> Outcome:
                         for name, explanation in named.items():
                             row = explanation.detection.row if many else None
                             files = places.of(k, name, t, number, row)
+                            if not job.as_json:
+                                outcome.tell(explanation.preprocessing)
                             made = _finish(job, Path(path), explanation, files)
                             outcome.explanations.append(made)
             except UsageError:
@@ -150,8 +164,10 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         upsampling=job.upsampling,
         parameters=job.parameters,
         seed=job.seed,
+        budget=job.budget,
         progress=bar.run,
         cache=job.cache,
+        op_library=job.op_library,
     )
 
 

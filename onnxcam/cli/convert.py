@@ -20,17 +20,17 @@ from onnxcam.cli.options import (
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
     REDUCTION,
     Grouped,
     options,
     print_json,
     say,
-    target,
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
-from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, QUANTITY, declared, wanted
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, QUANTITY, declared, target, wanted
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
@@ -42,12 +42,15 @@ class _Convert(Configured, Grouped):
     kind = "graph"
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
-            "methods", "targets", "quantity", "against", "boxes", "runtime_target",
+            "methods", "targets", "quantity", "against", "boxes", "places", "runtime_target",
             "require_target", "feature_layers", "fuse", "reduction_layer", "class_axis", "input",
             "input_format", "feature_format", "labels", "detector", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
-        "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
+        "What the file is": (
+            "output", "force", "opset", "fp16_safe", "check", "sample",
+            "op_library",
+        ),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
         "onnxcam convert model.onnx -o explained.onnx": "Grad-CAM of the top class.",
@@ -89,6 +92,7 @@ class _Convert(Configured, Grouped):
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -149,6 +153,7 @@ class _Convert(Configured, Grouped):
     click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
     PREPROCESS,
     LABELS,
+    OP_LIBRARY,
     DETECTOR,
     JSON,
 )
@@ -160,6 +165,7 @@ def convert_command(
     quantity: str,
     against: str | None,
     boxes: tuple[str, ...],
+    places: tuple[int, ...],
     detector: tuple[str, ...],
     runtime_target: bool,
     expose: str,
@@ -180,7 +186,7 @@ def convert_command(
         method=methods or None,
         detector=declared(detector),
         feature_layer=feature_layers or None,
-        target=wanted(targets, quantity, against, boxes),
+        target=wanted(targets, quantity, against, boxes, places),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
         parameters=parameters,

@@ -22,15 +22,15 @@ from onnxcam.cli.options import (
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
     REDUCTION,
     options,
     print_json,
-    target,
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
-from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, OVER, QUANTITY
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, OVER, QUANTITY, SIMILAR, target
 
 
 @main.command("explain", cls=Configured, short_help="Explain what a model sees in pictures.")
@@ -50,6 +50,8 @@ from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, OVER, QUANTITY
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
+    SIMILAR,
     OVER,
     FEATURE,
     FUSE,
@@ -63,6 +65,7 @@ from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, OVER, QUANTITY
     DEVICE,
     PREPROCESS,
     LABELS,
+    OP_LIBRARY,
     DETECTOR,
     click.option("--colormap", metavar="NAME", help="ember, marine, gray, blush, bluered or jet."),
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),
@@ -84,6 +87,13 @@ from onnxcam.cli.wanted import AGAINST, BOX, DETECTOR, OVER, QUANTITY
         default=0,
         show_default=True,
         help="Of the random numbers that some methods draw.",
+    ),
+    click.option(
+        "--budget",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The most runs of the model for one map of a method that runs it many times; the map "
+        "so far is taken then, as on Ctrl-C, and says so.",
     ),
     JSON,
 )

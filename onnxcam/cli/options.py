@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 from onnxcam.errors import UsageError, json_text, plain
-
-if TYPE_CHECKING:
-    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,23 +96,21 @@ PREPROCESS = click.option(
     help="How a picture becomes the input: a preset (imagenet, keras-tf, keras-caffe, unit, raw, "
     "none) or a TOML file [default: what lies beside or in the model].",
 )
+OP_LIBRARY = click.option(
+    "--op-library",
+    "op_library",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Library of the model's custom operators, as that of onnxruntime-extensions: its code is "
+    "run. Repeatable.",
+)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Names of the classes: text, JSON or TOML.",
 )
-
-
-def target(what: str) -> Callable[[F], F]:
-    """Return the option for classes, which says what becomes of them."""
-    return click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="IDX|LABEL",
-        help=f"{what} [default: the top class]; repeatable.",
-    )
 
 
 def arrays(feeds: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onnxcam.methods.needs import Kind
 
 _PREFIX = "parameter_"  # of the names under which click hands them on
-_METAVARS = {int: "N", float: "X"}
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 class Configured(click.Command):
@@ -36,11 +36,12 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
 
     found: dict[str, dict[str, list[str]]] = {}  # name -> what is said of it -> methods
     kinds: dict[str, Any] = {}
-    for method in map(methods.find, methods.names(kind)):
+    names = methods.convertible() if kind == "graph" else methods.names(kind)
+    for method in map(methods.find, names):
         for p in method.parameters:
             said = f"{p.help}: {p.range} [default: {p.default}]"
             found.setdefault(p.name, {}).setdefault(said, []).append(method.name)
-            kinds[p.name] = click.Choice(p.choices) if p.kind is str else p.kind
+            kinds[p.name] = click.Choice(p.choices) if p.choices else p.kind
     return [
         click.Option(
             [f"--{name.replace('_', '-')}", _PREFIX + name],

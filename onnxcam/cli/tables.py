@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
     from onnxcam.methods import Method
+    from onnxcam.metrics import Comparison
     from onnxcam.model.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
@@ -168,6 +169,24 @@ def print_usage(found: Sequence[Usage]) -> None:
     if blocking:
         said = f"No gradient reaches what lies before {', '.join(blocking)}."
     out.print(plain(said), soft_wrap=True)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print what maps and baselines measure, and how far the maps agree."""
+    from onnxcam.metrics.registry import find
+
+    out = console()
+    metrics = list(next(iter(found.measures.values()), {}))
+    table = _table("map", *(f"{m} ({find(m).better} is better)" for m in metrics))
+    for name, row in found.measures.items():
+        style = None if name in found.explanations else "dim"
+        _row(table, name, *(f"{row[m]:.3f}" for m in metrics), style=style)
+    _print_table(out, table)
+    out.print("\nagreement: Spearman's rank correlation of the maps")
+    table = _table("", *found.names)
+    for name, values in zip(found.names, found.agreement, strict=True):
+        _row(table, name, *(f"{value:.2f}" for value in values))
+    _print_table(out, table)
 
 
 def _row(table: Table, *cells: str, style: str | None = None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from onnxcam.cli.options import F
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,13 +18,37 @@ if TYPE_CHECKING:
 QUANTITY = click.option(
     "--quantity",
     type=click.Choice(
-        ["score", "probability", "margin", "sum", "region", "detection", "detections", "keypoint"]
+        "score probability log-probability margin finer yes no sum region detection detections "
+        "keypoint".split()
     ),
     default="score",
     show_default=True,
-    help="What of the class is explained; sum is that of all scores, of no class; region the "
-    "pixels where the class is highest; detection the best one of the class; detections every "
-    "box of a detector that is sure; keypoint the point of this number.",
+    help="What of the class is explained; sum is that of all scores, of no class; finer is "
+    "above the most similar classes; yes and no what speaks for and against a sigmoid's class; "
+    "region the pixels where the class is highest; detection the best one of the class; detections "
+    "every box of a detector that is sure; keypoint the point of this number.",
+)
+AT = click.option(
+    "--at",
+    "places",
+    multiple=True,
+    type=int,
+    metavar="N",
+    help="Explain the class at this step, token or position of the scores, from the end where it "
+    "is negative; once for each of their axes.",
+)
+SIMILAR = click.option(
+    "--similar-to",
+    "similar_to",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Explain how alike INPUT is to another one (a picture, .npy or .npz), by the cosine of "
+    "their scores: for models of embeddings.",
+)
+AGAINST = click.option(
+    "--against",
+    metavar="IDX|LABEL",
+    help="With --quantity margin: the other class [default: the runner-up].",
 )
 DETECTOR = click.option(
     "--detector",
@@ -46,11 +73,17 @@ BOX = click.option(
     help="Explain this box of a detector: by its row in the output, or the one that is at left, "
     "top, right, bottom in pixels of the picture; repeatable.",
 )
-AGAINST = click.option(
-    "--against",
-    metavar="IDX|LABEL",
-    help="With --quantity margin: the other class [default: the runner-up].",
-)
+
+
+def target(what: str) -> Callable[[F], F]:
+    """Return the option for classes, which says what becomes of them."""
+    return click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="IDX|LABEL",
+        help=f"{what} [default: the top class]; repeatable.",
+    )
 
 
 def wanted(
@@ -58,6 +91,8 @@ def wanted(
     quantity: str,
     against: str | None,
     boxes: Sequence[str] = (),
+    places: Sequence[int] = (),
+    similar_to: Path | None = None,
     over: float | None = None,
 ) -> list[Target]:
     """Return the targets that the options ask for.
@@ -65,30 +100,49 @@ def wanted(
     Raises:
         UsageError: The options contradict each other.
     """
-    from onnxcam import targets as kinds_of
+    from onnxcam import targets as kinds
 
     if over is not None and quantity != "detections":
         raise UsageError("--over is for boxes", "add --quantity detections, or leave it out")
+    ways = {"--box": boxes, "--at": places, "--similar-to": similar_to}
+    given = [name for name, value in ways.items() if value]
+    alone = len(given) == 1 and (given == ["--at"] or not targets)
+    if given and not (alone and quantity == "score"):
+        rest = "--quantity out" if given == ["--at"] else "--target, --quantity and others out"
+        raise UsageError(f"{given[0]} names what is explained", f"leave {rest}")
     if boxes:
-        if targets or quantity != "score":
-            raise UsageError("--box names what is explained", "leave --target and --quantity out")
         return [_box(text) for text in boxes]
+    if similar_to is not None:
+        return [kinds.Similarity(input=similar_to)]
     if against is not None and quantity != "margin":
         raise UsageError("--against is for margins", "add --quantity margin, or leave it out")
     classes: list[str | None] = [*targets] or [None]
+    if places:
+        return [kinds.At(places, each) for each in classes]
     if quantity == "margin":
-        return [kinds_of.Margin(each, against) for each in classes]
+        return [kinds.Margin(each, against) for each in classes]
     if quantity == "sum":
         if targets:
             raise UsageError("the sum of all scores is of no class", "leave --target out")
-        return [kinds_of.Sum()]
-    if quantity == "detections":
-        least = {} if over is None else {"over": over}
-        return [kinds_of.Detections(each, **least) for each in classes]
-    if quantity == "keypoint":
-        return [kinds_of.Keypoint(_point(each)) for each in classes]
-    made: Callable[[str | None], Target] = getattr(kinds_of, quantity.capitalize())
-    return [made(each) for each in classes]
+        return [kinds.Sum()]
+    return [_of_class(quantity, each, over) for each in classes]
+
+
+def _of_class(quantity: str, name: str | None, over: float | None) -> Target:
+    """Return the target of a quantity of one class."""
+    from onnxcam import targets as kinds
+
+    made: dict[str, Callable[[str | None], Target]] = {
+        "score": kinds.Score, "probability": kinds.Probability, "region": kinds.Region,
+        "detection": kinds.Detection, "log-probability": kinds.LogProbability,
+        "finer": kinds.Finer, "yes": partial(kinds.Binary, positive=True),
+        "no": partial(kinds.Binary, positive=False),
+        "detections": lambda each: (
+            kinds.Detections(each) if over is None else kinds.Detections(each, over=over)
+        ),
+        "keypoint": lambda each: kinds.Keypoint(_point(each)),
+    }  # fmt: skip
+    return made[quantity](name)
 
 
 def _box(text: str) -> Target:

@@ -17,7 +17,12 @@ COMMANDS = {
     "onnxcam.analysis.layers.catalog(model).candidates": "onnxcam layers MODEL --all",
     "onnxcam.look.presets.try_presets(model, picture)": "onnxcam inputs MODEL IMAGE",
 }
-RENAMED = {"runtime_targets": "--runtime-target", "extra_inputs": "--feed"}
+RENAMED = {
+    "runtime_targets": "--runtime-target",
+    "extra_inputs": "--feed",
+    "slices": "--slice",
+    "metrics": "--metric",
+}
 VALUES = {"extra_inputs": "NAME=FILE"}  # what the shell takes instead
 _QUOTED = re.compile(r"`([^`\n]+)`")
 _ARGUMENT = re.compile(r"(\w+)(?:=(.*))?")

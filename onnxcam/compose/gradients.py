@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.made import Made, origin
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.slopes import Slopes, chosen_classes
 from onnxcam.errors import UsageError
-from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import CLASS
 from onnxcam.targets.classes import class_scores
@@ -67,7 +67,7 @@ def gradient_graph(
         UsageError: There is no tensor of that name, or the score does not depend on it.
         UnsupportedOp: No gradient between the two.
     """
-    draft = Draft(model)
+    draft = sized(model)
     op = draft.op
     tensors = [draft.tensor(name) for name in dict.fromkeys(wrt)]
     reduction = plan.catalog.reduction

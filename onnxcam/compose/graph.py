@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.compose.each import for_each
 from onnxcam.compose.made import Made, described, origin
 from onnxcam.compose.overlay import Drawing, drawn
@@ -166,7 +167,7 @@ def plan_graph(
         UsageError: The score does not depend on a feature layer, or a map cannot be made there.
         UnsupportedOp: No gradient between the two.
     """
-    draft = Draft(model)
+    draft = sized(model)
     slopes = Slopes(draft, plan)
     maps = [_quantities(draft, slopes, planned) for planned in plan.maps]
     if plan.single:
@@ -241,7 +242,8 @@ def _finished(op: Emitter, map: Tensor, quantities: Quantities) -> Tensor:
     space: Sequence[Dim] = (shape_of(map) or (None,) * 5)[2:]
     with op.scope("map"):
         if plan.upsampling != "none":
-            map = resampled(op, map, quantities.input_size(), plan.upsampling)
+            size, spans = quantities.input_size(), quantities.spans(op)
+            map = resampled(op, map, size, plan.upsampling, spans)
             space = quantities.input_space()
         if plan.normalize != "none":
             map = normalized(op, map, plan.normalize)
@@ -256,7 +258,7 @@ def _overlay(op: Emitter, map: Tensor, quantities: Quantities, how: Drawing) -> 
             "leave `overlay` out, or choose another `feature_layer`",
         )
     with op.scope("map"):
-        large = resampled(op, map, quantities.input_size(), kernel)
+        large = resampled(op, map, quantities.input_size(), kernel, quantities.spans(op))
     picture = drawn(op, quantities.pictured(op), large, how)
     return _sized(op, picture, quantities, (*quantities.input_space(), 3))
 

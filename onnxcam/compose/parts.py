@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.places import Place, place_of
@@ -15,11 +16,19 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, HeadScore, InputGradient
+from onnxcam.methods.needs import (
+    Activation,
+    FeatureGradient,
+    HeadProbability,
+    HeadScore,
+    InputGradient,
+)
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE
+from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
+from onnxcam.targets import Score, Target
+from onnxcam.targets.target import scalar
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Parts:
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
             the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
-            ``onnxcam.feature``, float32 [N, C, *space].
+            ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part from the feature layer to ``onnxcam.score``; None where it is not needed.
             The feature layer and its other inputs are outputs of ``whole``.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
@@ -42,7 +51,9 @@ class Parts:
     gradient: str
 
 
-def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) -> Parts:
+def parts(
+    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+) -> Parts:
     """Return what a method runs.
 
     Args:
@@ -50,28 +61,44 @@ def parts(model: Model, catalog: Catalog, method: Method, feature: Candidate) ->
         catalog: Its layers.
         method: A method that runs the model many times.
         feature: The feature layer; the input for methods on the input.
+        target: What is explained; None for the score of a class. Any other becomes the output
+            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
             a gradient is needed, or the score does not depend on it.
         UnsupportedOp: No gradient between the score and the input.
     """
-    draft = Draft(model)
-    op, scores = draft.op, Slopes(draft, Plan(catalog, ()))
+    draft = sized(model)
+    plan = Plan(catalog, (), target or Score())
+    op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
-    slopes = InputGradient in method.needs
-    if slopes:
-        slope = _input_gradient(draft, scores)
+    explained, index = SCORE, None
+    if {InputGradient, FeatureGradient} & {*method.needs} or not isinstance(plan.target, Score):
+        index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
+    if index is not None and not isinstance(plan.target, Score):
+        value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
+        draft.output(op.cast(value, np.float32), VALUE)
+        explained = VALUE
+    if InputGradient in method.needs and index is not None:
+        source = place_of(draft, input_layer(catalog))
+        slope = source.gradient(op, _gradient(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
-        draft.output(_features(op, place), FEATURE)
+        draft.output(_features(op, place, place.tensor), FEATURE)
+    if FeatureGradient in method.needs and index is not None:
+        place = place_of(draft, feature)
+        slope = place.gradient(op, _gradient(scores, place.source, index))
+        draft.output(_features(op, place, slope), SLOPES)
     whole = draft.finish()
-    said = provenance(op) if slopes else "not used"
-    if HeadScore not in method.needs:
+    said = provenance(op) if method.uses_gradient else "not used"
+    if not {HeadScore, HeadProbability} & {*method.needs}:
         return Parts(whole, None, said)
-    head = tail(whole, _channelled(draft, feature), SCORE)
+    head = tail(
+        whole, _channelled(draft, feature), explained, own=[TARGET] if explained == VALUE else ()
+    )
     shown = Draft(whole)
     fed = {port.name for port in whole.inputs}
     for name in (feature.name, *head.inputs):
@@ -98,20 +125,17 @@ def _channelled(draft: Draft, feature: Candidate) -> str:
     return feature.name
 
 
-def _features(op: Emitter, place: Place) -> Tensor:
-    return op.cast(place.as_features(op, place.patches(op, place.tensor)), np.float32)
+def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
+    return op.cast(place.as_features(op, place.patches(op, value)), np.float32)
 
 
-def _input_gradient(draft: Draft, scores: Slopes) -> Tensor:
-    """Return the gradient of the score of a class, which becomes an input."""
-    op, plan = draft.op, scores.plan
-    source = place_of(draft, input_layer(plan.catalog))
-    classes = chosen_classes(draft, scores.shown, plan)
-    index = op.Squeeze(classes, axes=[1])
-    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [source.source])
+def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return the gradient of what is explained of a class."""
+    op, plan = scores.op, scores.plan
+    (slope,) = vjp(op, plan.target.cotangents(op, scores.outputs, index), [wrt])
     if slope is None:
         raise UsageError(
-            f"the score {plan.catalog.reduction.name!r} does not depend on {plan.catalog.input!r}",
+            f"the score {plan.catalog.reduction.name!r} does not depend on {wrt.name!r}",
             "name another `reduction_layer`",
         )
-    return source.gradient(op, slope)
+    return slope

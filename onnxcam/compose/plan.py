@@ -122,6 +122,12 @@ class Plan:
                 "give as many, or targets=None for any number",
             )
         for planned in self.maps:
+            if GRADIENT in self.expose and not planned.method.uses_gradient:
+                raise UsageError(
+                    f"{planned.method.name} takes no gradient of the score: there is no gradient "
+                    "to expose",
+                    "leave it out, or write a file with `method='gradient'`",
+                )
             if Weights in planned.method.needs and not self.target.linear:
                 raise UsageError(
                     f"{planned.method.name} explains sums of scores, not a {self.target.quantity}",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff.engine import vjp
+from onnxcam.compose.biases import Biased, biased_layers
 from onnxcam.compose.head import Head, head_of
+from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
@@ -14,8 +20,19 @@ from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
-from onnxcam.methods.cam.sums import narrow, space_mean
-from onnxcam.methods.needs import Activation, Input, MapOf, Need, Weights
+from onnxcam.methods.cam.sums import channel_sum, narrow, space_mean, stretched
+from onnxcam.methods.needs import (
+    Activation,
+    BiasShares,
+    Curvature,
+    Input,
+    MapOf,
+    Need,
+    SlopeAt,
+    Weights,
+)
+from onnxcam.methods.parameters import Setting
+from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
 from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
 
@@ -41,6 +58,7 @@ class Quantities:
         if self.method.on_input:
             self.places.append(place_of(draft, input_layer(self.catalog)))
         self._head: Head | None = None
+        self._biased: list[Biased] = []
 
     def replace(self, twins: dict[int, Tensor]) -> None:
         """Take the twins of the places' tensors, by the ids of these."""
@@ -63,8 +81,16 @@ class Quantities:
                     )
                 known = {c.name: c.layout for c in self.catalog.candidates if c.layout is not None}
                 self._head = head_of(feature.source, self.slopes.tensor, feature.layout, known)
-            own = self.planned.settings if method is self.method else {}
-            self.slopes.want(method, self._wrt(method), own)
+            if BiasShares in method.needs:
+                self._biased = biased_layers(self.op, self.slopes.tensor, self.place.source)
+                for layer in self._biased:
+                    self.slopes.want(method, layer.output, self._settings(method))
+            if method.uses_gradient:
+                self.slopes.want(method, self._wrt(method), self._settings(method))
+
+    def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
+        """Return what is set for a method; those that the map builds on have their defaults."""
+        return self.planned.settings if method is self.method else {}
 
     @property
     def place(self) -> Place:
@@ -89,14 +115,18 @@ class Quantities:
 
         Returns:
             SIGNED, the map before rectification, float32 [N, ...space]; STEEPEST, the largest
-            absolute gradient of the score, float32 [N]; GRADIENT, the gradient (or weights) in the
-            axes of the place's tensor; REST, float32 [N], what a mean over the positions leaves of
-            it, where the method takes that mean and it can leave less than all.
+            absolute gradient of the score, float32 [N] (1 where none is taken); GRADIENT, the
+            gradient (or weights) in the axes of the place's tensor; REST, float32 [N], what a mean
+            over the positions leaves of it, where the method takes that mean and it can leave
+            less than all.
 
         Raises:
             UsageError: The score does not depend on the layer.
             UnsupportedOp: No gradient between the two.
         """
+        if not self.method.uses_gradient:
+            ones = op.Add(op.Mul(op.cast(index, np.float32), 0), 1)  # one for each input
+            return {SIGNED: self._map(op, index, self.method), STEEPEST: ones}
         slope = self._slope(op, index, self.method)
         with op.scope(self.method.name):
             if self.place.pieces:
@@ -141,6 +171,12 @@ class Quantities:
         assert layout is not None and shape is not None, "input_size() raises before"
         return layout.extents(shape)
 
+    def spans(self, op: Emitter, method: GraphMethod | None = None) -> list[Edges | None]:
+        """Return where the cells of the map lie on the input; nothing for all of it."""
+        if (method or self.method).on_input:
+            return []
+        return laid(op, self.planned.feature.area, self.input_size())
+
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
         layout = self.catalog.input_layout
@@ -153,17 +189,55 @@ class Quantities:
         place = self._at(method)
         values = [self._value(op, index, method, need) for need in method.needs]
         with op.scope(method.name):
-            reduced = method.emit(op, *values, place.axes)
+            reduced = method.written(op, values, place.axes, self._settings(method))
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Tensor:
+    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Any:
         if isinstance(need, MapOf):
             return self._nested(op, index, graph(need.method))
         place = self._at(method)
         if need in (Activation, Input):
             return place.patches(op, place.tensor)
+        if need == SlopeAt:
+            return partial(self._slope_at, index)
+        if need == BiasShares:
+            return self._bias_shares(op, index, method)
+        if need == Curvature:
+            return place.patches(op, self._curvature(op, index, method))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
+
+    def _curvature(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
+        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
+        place = self._at(method)
+        slope = self.slopes.of(op, index, method, place.source)
+        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
+        if found is None:  # of a score that is linear in the layer
+            return op.zeros_like(place.tensor)
+        return place.gradient(op, place.gradient(op, found))
+
+    def _slope_at(self, index: Tensor, op: Emitter, x: Tensor) -> Tensor:
+        """Return the gradient of the score of a class at another input, in the axes of the map.
+
+        Args:
+            index: The class of each input, int64 [N].
+            op: Emitter of the graph or of a subgraph.
+            x: What takes the place of what :meth:`Place.patches` returns of the input.
+        """
+        place = self.place
+        found = self.slopes.at(op, index, place.source, place.unpatched(op, x))
+        return place.patches(op, place.gradient(op, found))
+
+    def _bias_shares(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
+        """Return the sum over layers and channels of |b dy/dz| from 0 to 1, at the input's size."""
+        maps = []
+        for layer in self._biased:
+            slope = self.slopes.of(op, index, method, layer.output)
+            axes = Axes(1, tuple(range(2, known_rank(layer.output))))
+            each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
+            maps.append(resampled(op, channel_sum(op, each, axes), self.input_size(), "linear"))
+        total = op.Squeeze(reduce(op.Add, maps), axes=[1])
+        return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         gradient = self.slopes.of(op, index, method, self._wrt(method))
@@ -177,7 +251,8 @@ class Quantities:
         signed = self._map(op, index, method)
         raw = op.Relu(signed) if method.rectify else signed
         with op.scope(self.method.name):
-            large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear")
+            spans = self.spans(op, method)
+            large = resampled(op, op.Unsqueeze(raw, axes=[1]), self.input_size(), "linear", spans)
             return op.cast(
                 self.place.as_channel(op, op.Squeeze(large, axes=[1])), self.place.tensor
             )

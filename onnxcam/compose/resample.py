@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from onnxcam.compose.laid import Edges, Size, inside, nearest, places
 from onnxcam.graph import quirks
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.output.spans import Span
+from onnxcam.output.upsample import centres, covered
 
 Kernel = Literal["bicubic", "linear", "nearest"]
-Size = Sequence["int | Tensor"]
 Array = np.ndarray[Any, Any]
 _MATRIX = 1 << 16  # entries of the matrix of a signal that is worth its memory
 _RESIZE: dict[str, dict[str, Any]] = {
@@ -27,7 +29,13 @@ _RESIZE: dict[str, dict[str, Any]] = {
 
 
 @quirks.works_around(quirks.SLOW_CUBIC)
-def resampled(op: Emitter, map: Tensor, size: Size, kernel: Kernel = "bicubic") -> Tensor:
+def resampled(
+    op: Emitter,
+    map: Tensor,
+    size: Size,
+    kernel: Kernel = "bicubic",
+    spans: Sequence[Edges | None] = (),
+) -> Tensor:
     """Return a map at another size: half-pixel centres, borders repeated, no antialiasing.
 
     Args:
@@ -35,26 +43,36 @@ def resampled(op: Emitter, map: Tensor, size: Size, kernel: Kernel = "bicubic") 
         map: float32 [N, K, ...space] with one to three axes of space.
         size: Extent of each axis of space of the result: int, or int64 [1] tensor.
         kernel: ``bicubic`` (Keys, a = -0.5), ``linear`` or ``nearest``.
+        spans: Where the cells of each axis lie; none for even shares of the whole.
 
     Returns:
         float32 [N, K, *size]. Where a map is not finite, its whole row and column may be NaN.
     """
     old = [op.dim(map, 2 + i) for i in range(len(size))]
-    if _same(old, size):
-        return map
-    if kernel == "nearest":
-        return _resize(op, map, size, kernel)
-    for axis, (few, many) in enumerate(zip(old, size, strict=True), start=2):
-        if _same([few], [many]):
+    where = list(spans) or [None] * len(size)
+    if where == [None] * len(size):
+        if _same(old, size):
+            return map
+        if kernel == "nearest":
+            return _resize(op, map, size, kernel)
+    for axis, (few, many, span) in enumerate(zip(old, size, where, strict=True), start=2):
+        if span is None and _same([few], [many]):
             continue
         fixed = isinstance(few, int) and isinstance(many, int)
-        if len(size) > 1 or (fixed and int(few) * int(many) <= _MATRIX):  # type: ignore[arg-type]
-            map = _along(op, map, axis, _weights(op, few, many, kernel))
+        if kernel == "nearest":
+            map = nearest(op, map, axis, few, many, span)
+        elif len(size) > 1 or (fixed and int(few) * int(many) <= _MATRIX):  # type: ignore[arg-type]
+            map = _along(op, map, axis, _weights(op, few, many, kernel, span))
         elif isinstance(few, int) and isinstance(many, int):
-            map = _by_stretches(op, map, interpolation(few, many, kernel))
+            map = _by_stretches(op, map, interpolation(few, many, kernel, _fixed(span)))
         else:
-            map = _by_samples(op, map, few, many, kernel)
+            map = _by_samples(op, map, few, many, kernel, span)
     return map
+
+
+def _fixed(span: Edges | None) -> Span | None:
+    """Return the span of an axis of a known size."""
+    return span if span is None else Span(*(e for e in span if isinstance(e, float)))
 
 
 def _same(old: Size, new: Size) -> bool:
@@ -81,12 +99,14 @@ def _along(op: Emitter, map: Tensor, axis: int, weights: Tensor) -> Tensor:
     return op.Reshape(rows, op.dims([0] * (axis + 1), *rest))
 
 
-def _weights(op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel) -> Tensor:
+def _weights(
+    op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel, span: Edges | None
+) -> Tensor:
     """Return float32 [many, few]: what each sample of an axis is made of."""
     if isinstance(few, int) and isinstance(many, int):
-        return op.const(interpolation(few, many, kernel))
-    square = op.ConstantOfShape(op.dims(few, few))
-    each = _by_samples(op, op.Unsqueeze(op.EyeLike(square, dtype=1), axes=[0]), few, many, kernel)
+        return op.const(interpolation(few, many, kernel, _fixed(span)))
+    square = op.EyeLike(op.ConstantOfShape(op.dims(few, few)), dtype=1)
+    each = _by_samples(op, op.Unsqueeze(square, axes=[0]), few, many, kernel, span)
     return op.Transpose(op.Squeeze(each, axes=[0]), perm=[1, 0])
 
 
@@ -100,6 +120,7 @@ def _by_stretches(op: Emitter, map: Tensor, weights: Array) -> Tensor:
     length = min(max(16, 8 * many // few), 512)
     starts = np.arange(0, many, length)
     used = [np.flatnonzero(weights[start : start + length].any(0)) for start in starts]
+    used = [steps if len(steps) else np.zeros(1, int) for steps in used]
     reach = max(int(steps[-1] - steps[0]) + 1 for steps in used)
     steps = np.array([min(int(u[0]), few - reach) for u in used])[:, None] + np.arange(reach)
     parts = np.zeros((len(starts), reach, length), np.float32)
@@ -112,48 +133,50 @@ def _by_stretches(op: Emitter, map: Tensor, weights: Array) -> Tensor:
 
 
 def _by_samples(
-    op: Emitter, map: Tensor, few: int | Tensor, many: int | Tensor, kernel: Kernel
+    op: Emitter,
+    map: Tensor,
+    few: int | Tensor,
+    many: int | Tensor,
+    kernel: Kernel,
+    span: Edges | None,
 ) -> Tensor:
     """Resample the last axis of [N, K, few], each sample from the steps around it."""
     reach = 2 if kernel == "bicubic" else 1
-    count = op.Squeeze(op.dims(many), axes=[0])
-    # The centre is (2 i + 1) few / (2 many) - 1/2 steps; in whole numbers nothing is rounded.
-    odd = op.Add(op.Mul(op.Range(op.const(np.int64(0)), count, op.const(np.int64(1))), 2), 1)
-    above, whole = op.Add(op.Mul(odd, op.dims(few)), count), op.Mul(count, 2)
-    place = op.Div(above, whole)  # of the first step behind the centre
-    part = op.Div(
-        op.cast(op.Sub(above, op.Mul(place, whole)), np.float32), op.cast(whole, np.float32)
-    )
+    place, part = places(op, few, many, span)
     edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
-    runs = op.dims(op.Add(op.dims(few), 1))
-    taps, weights = [], []
-    for tap in range(2 * reach):
-        run = op.Slice(edges, starts=[tap], ends=op.Add(runs, tap), axes=[2])
-        taps.append(op.Unsqueeze(run, axes=[3]))
-        distance = op.Abs(op.Sub(part, float(tap - reach + 1)))
-        weight = _emitted(op, distance, kernel, near=tap in _NEAR[reach])
-        weights.append(op.Unsqueeze(weight, axes=[1]))
-    near = op.Gather(op.Concat(*taps, axis=3), place, axis=2)  # [N, K, many, taps]
-    return op.ReduceSum(op.Mul(near, op.Concat(*weights, axis=1)), axes=[3], keepdims=0)
+    steps = op.Range(
+        op.const(np.int64(0)), op.Squeeze(op.Add(op.dims(few), 1)), op.const(np.int64(1))
+    )
+    taps = np.arange(2 * reach)
+    windows = op.Gather(edges, op.Add(op.Unsqueeze(steps, axes=[1]), op.const(taps)), axis=2)
+    near = op.Gather(windows, place, axis=2)  # [N, K, many, taps]
+    offsets = op.const((taps - reach + 1).astype(np.float32))
+    distance = op.Abs(op.Sub(op.Unsqueeze(part, axes=[1]), offsets))
+    made = op.ReduceSum(op.Mul(near, _emitted(op, distance, kernel)), axes=[3], keepdims=0)
+    return made if span is None else op.Where(inside(op, many, span), made, 0)
 
 
-_NEAR = {1: (0, 1), 2: (1, 2)}  # the taps at most one step from the centre
+# Of the polynomials of the distance from each tap of a kernel, the highest power first.
+_FAR, _NEAR = (-0.5, 2.5, -4.0, 2.0), (1.5, -2.5, 0.0, 1.0)
+_FACTORS = {
+    "bicubic": np.array([_FAR, _NEAR, _NEAR, _FAR], np.float32).T,
+    "linear": np.array([(-1.0, 1.0)] * 2, np.float32).T,
+}
 
 
-def _emitted(op: Emitter, d: Tensor, kernel: Kernel, *, near: bool) -> Tensor:
-    """Return :func:`_kernel` of distances up to one step, or beyond."""
-    factors = (-1.0, 1.0) if kernel == "linear" else (1.5, -2.5, 0.0, 1.0)
-    if kernel != "linear" and not near:
-        factors = (-0.5, 2.5, -4.0, 2.0)
-    value: Tensor = op.Mul(d, factors[0])
-    for factor in factors[1:-1]:
-        value = op.Mul(op.Add(value, factor) if factor else value, d)
-    return op.Add(value, factors[-1])
+def _emitted(op: Emitter, d: Tensor, kernel: Kernel) -> Tensor:
+    """Return :func:`_kernel` of the distances [many, taps]."""
+    first, *others = _FACTORS[kernel]
+    value: Tensor = op.const(first)
+    for factor in others:
+        value = op.Add(op.Mul(value, d), op.const(factor))
+    return value
 
 
-def interpolation(few: int, many: int, kernel: Kernel) -> Array:
+def interpolation(few: int, many: int, kernel: Kernel, span: Span | None = None) -> Array:
     """Return the weights float32 [many, few] of a ``bicubic`` or ``linear`` interpolation."""
-    centre = (np.arange(many) + 0.5) * few / many - 0.5
+    index = np.arange(many)
+    centre = (index + 0.5) * few / many - 0.5 if span is None else centres(index, few, span)
     reach = 2 if kernel == "bicubic" else 1
     first = np.floor(centre).astype(int) - reach + 1
     weights = np.zeros((many, few))
@@ -161,6 +184,8 @@ def interpolation(few: int, many: int, kernel: Kernel) -> Array:
         at = first + tap
         near = np.clip(at, 0, few - 1)  # the border is repeated
         weights[np.arange(many), near] += _kernel(np.abs(centre - at), kernel)
+    if span is not None:
+        weights[~covered(index, span)] = 0
     return weights.astype(np.float32)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
 from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
+from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
@@ -107,6 +109,41 @@ class Slopes:
         if all(t is not wrt for t in tensors):
             tensors.append(wrt)
 
+    def at(self, op: Emitter, index: Tensor, source: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient of the target where another value takes the place of a tensor.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            index: The class of each input, int64 [N].
+            source: The tensor.
+            x: The value, of its shape and dtype.
+
+        Raises:
+            UsageError: The score does not depend on the tensor.
+            UnsupportedOp: No gradient between the two, or what lies there is run but once.
+        """
+        replay, outputs = Replay([(source, x)]), self.outputs
+        tensor = replay.twin(op, outputs.tensor)
+        found, named = outputs.boxes, outputs.named
+        there = replace(
+            outputs,
+            scores=class_scores(op, tensor, self._reduction),
+            tensor=tensor,
+            # Which box it is was settled by the input as it is.
+            boxes=found and replace(found, scores=replay.twin(op, found.scores)),
+            named=None if named is None else lambda name: replay.twin(op, named(name)),
+        )
+        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [x])
+        return self._dependent(slope, source)
+
+    def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+        if slope is None:
+            raise UsageError(
+                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
+            )
+        return slope
+
     def _sharing(self, rules: Overrides) -> list[Tensor]:
         """Return what is differentiated under the same rules."""
         for other, tensors in self._wanted:
@@ -136,13 +173,7 @@ class Slopes:
             found = vjp(op, pairs, tensors, overrides=rules)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
-        slope = self._written[key]
-        if slope is None:
-            raise UsageError(
-                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
-            )
-        return slope
+        return self._dependent(self._written[key], wrt)
 
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:

@@ -11,6 +11,7 @@ from typing import Any
 from onnxcam.errors import NoDescriptionError, UsageError
 from onnxcam.inputs.fields import CHANNELS
 from onnxcam.inputs.places import RULE, gather
+from onnxcam.inputs.plausible import Recipe, fault
 from onnxcam.inputs.spec import PRESETS, InputSpec, ModelInput, show_shape
 
 
@@ -53,6 +54,7 @@ def resolve(
         completion.without_rule(layout, model_path)
     elif fields.get("pictures", True):
         completion.picture(layout)
+        completion.plausible()
     completion.types()
     return InputSpec(**fields, source={**dict.fromkeys(sorted(RULE), "default"), **source})
 
@@ -116,6 +118,13 @@ class _Completion:
         dims = dict(zip(layout, self.model_input.pictured, strict=True))
         self._channels(dims)
         self._size(dims.get("H"), dims.get("W"))
+
+    def plausible(self) -> None:
+        """Refuse what makes no input that a network was trained with."""
+        said = {"scale": 1.0, "mean": (0.0,), "std": (1.0,), **self.fields}
+        wrong = fault(Recipe(said["scale"], said["mean"], said["std"]))
+        if wrong is not None:
+            raise self._contradiction(wrong.field, wrong.text, wrong.hint)
 
     def types(self) -> None:
         """Fill in the element type; a description cannot ask for fractions of an integer type."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,22 @@ def open_picture(path: Path) -> Image.Image:
         if image.format in _RUNS_PROGRAMS:
             raise InputError(f"{path} is {image.format}, which is drawn by a program", _HINT)
         return to_rgb(image, str(path))
+
+
+def picture_in(data: bytes, source: str) -> Image.Image:
+    """Read the bytes of an image file, as a table of pictures holds them.
+
+    Args:
+        data: The bytes, in any format that `open_picture` takes.
+        source: What they are called, for messages.
+
+    Raises:
+        InputError: They are damaged, too large or no picture.
+    """
+    with _explained(source), Image.open(io.BytesIO(data)) as image:
+        if image.format in _RUNS_PROGRAMS:
+            raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+        return to_rgb(image, source)
 
 
 def array_picture(array: Array) -> Image.Image:

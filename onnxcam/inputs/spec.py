@@ -93,6 +93,19 @@ class InputSpec:
         for name, value in check_fields(self.said(), "InputSpec").items():
             object.__setattr__(self, name, value)
 
+    @property
+    def summary(self) -> str:
+        """What becomes of a picture's pixels, in words."""
+        values = f"(x * {self.scale:.6g} - {_numbers(self.mean)}) / {_numbers(self.std)}"
+        return f"{self.resize}, {self.channels}, {values}"
+
+    @property
+    def described(self) -> str:
+        """The same, and where it is said."""
+        places = dict.fromkeys(self.source.get(name, "") for name in ("scale", "mean", "std"))
+        named = [place for place in places if place not in ("", "default")]
+        return f"{self.summary}{f' ({named[0]})' if named else ''}"
+
     def said(self) -> dict[str, Any]:
         """Return the fields that are set, without `source`."""
         values = {name: getattr(self, name) for name in FIELDS}
@@ -132,3 +145,7 @@ def presets() -> Mapping[str, InputSpec]:
 def show_shape(shape: tuple[int | str | None, ...]) -> str:
     """Return a shape as messages show it: `[N, 3, 224, ?]`."""
     return f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])

@@ -36,6 +36,7 @@ class Prepared:
             beyond the picture where the tensor was filled up with black. None with `picture`.
         source: The file's name as it was given, or "array".
         others: Arrays for other inputs of the model, by name, which came with it.
+        recipe: How the picture became the tensor, in words; "" for a ready array.
     """
 
     tensor: Array
@@ -43,6 +44,7 @@ class Prepared:
     box: Box | None
     source: str
     others: Mapping[str, Array] = field(default_factory=dict)
+    recipe: str = ""
 
 
 def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
@@ -85,6 +87,10 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         array, others = load_arrays(path, model_input.name, fits)
         tensor = ready(array, str(path), spec, model_input)
         return Prepared(tensor, None, None, str(path), others)
+    if takes_files(model_input):
+        check_file(path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return Prepared(ready(data, str(path), spec, model_input), None, None, str(path))
     if not spec.pictures:
         check_file(path)
         raise _takes_no_picture(str(path), model_input)
@@ -101,7 +107,15 @@ def is_picture(x: object, model_input: ModelInput) -> bool:
         channels = x.shape[2] if x.ndim == 3 else 1
         ready = model_input.dtype == np.uint8 and x.ndim == len(model_input.shape)
         return x.dtype == np.uint8 and x.ndim in (2, 3) and channels in (1, 3, 4) and not ready
-    return not (isinstance(x, str | PathLike) and _holds_array(Path(x)))
+    if not isinstance(x, str | PathLike):
+        return True
+    return not (_holds_array(Path(x)) or takes_files(model_input))
+
+
+def takes_files(model_input: ModelInput) -> bool:
+    """Tell whether an input takes the bytes of a file, which operators of the model decode."""
+    shape = model_input.shape
+    return model_input.dtype == np.uint8 and len(shape) == 1 and not isinstance(shape[0], int)
 
 
 def _holds_array(path: Path) -> bool:
@@ -144,7 +158,7 @@ def _from_picture(
         tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
-    return Prepared(tensor, np.array(picture), box, source)
+    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described)
 
 
 def _values(pixels: Array, spec: InputSpec) -> Array:

@@ -14,7 +14,7 @@ from onnxcam.analysis.ports import model_input
 from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import exposed
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.run.scores import probability
 from onnxcam.run.session import Session
 
@@ -46,7 +46,11 @@ class Trial:
 
 @bounded("the model cannot be tried")
 def try_presets(
-    model: str | os.PathLike[str], image: str | os.PathLike[str], *, labels: Path | None = None
+    model: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    *,
+    labels: Path | None = None,
+    op_library: Libraries = None,
 ) -> list[Trial]:
     """Run a picture through a model under every preset (and the sidecar's description).
 
@@ -54,11 +58,12 @@ def try_presets(
         model: Path of the model.
         image: Path of a picture.
         labels: File with the names of the classes.
+        op_library: File of a library with the model's custom operators, or several.
 
     Returns:
         One trial per preset; what lies beside or in the model comes first, as "found".
     """
-    loaded = load(model)
+    loaded = load(model, op_library=op_library)
     found = catalog(loaded)
     declared = model_input(loaded, found)
     others = [p.name for p in loaded.inputs if p.name != declared.name]
@@ -135,14 +140,5 @@ def _trial(
         texts[0],
         probability(scores, top, found.reduction),
         texts[1] if len(texts) > 1 else "",
-        _summary(spec),
+        spec.summary,
     )
-
-
-def _summary(spec: InputSpec) -> str:
-    values = f"(x * {spec.scale:.6g} - {_numbers(spec.mean)}) / {_numbers(spec.std)}"
-    return f"{spec.resize}, {spec.channels}, {values}"
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(set(values)) == 1 else str([round(v, 4) for v in values])

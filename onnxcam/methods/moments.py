@@ -36,3 +36,41 @@ class Moments:
             return np.full_like(self.mean, np.inf)
         found: Array = np.sqrt(self._squares / (self.count - 1) / self.count)
         return found
+
+
+class Fourth:
+    """The variance of what is added one by one, and how sure it is (Pebay 2008, equation 2.1).
+
+    Attributes:
+        count: How many were added.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Array = np.zeros(())
+        self._powers: list[Array] = [np.zeros(())] * 3  # sums of away^2, away^3, away^4
+
+    def add(self, value: Array) -> None:
+        """Add a value; all have one shape."""
+        self.count += 1
+        n, (two, three, four) = self.count, self._powers
+        away = value - self._mean
+        part = away / n
+        term = away * part * (n - 1)
+        four = four + term * part**2 * (n * n - 3 * n + 3) + 6 * part**2 * two - 4 * part * three
+        three = three + term * part * (n - 2) - 3 * part * two
+        self._mean = self._mean + part
+        self._powers = [two + term, three, four]
+
+    @property
+    def variance(self) -> Array:
+        """The variance of the values, divided by their number."""
+        found: Array = self._powers[0] / self.count
+        return found
+
+    @property
+    def error(self) -> Array:
+        """The standard error of the variance."""
+        fourth = self._powers[2] / self.count
+        found: Array = np.sqrt(np.maximum(fourth - self.variance**2, 0) / self.count)
+        return found

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Ask: TypeAlias = Callable[[Iterable[Array]], Iterator[Array]]
-"""Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
-They run in batches and none is kept, so a generator of a million inputs takes little memory. An
-answer has the targets as its first axis, [K, ...].
-"""
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A feature layer as it is but for one part: cheaper to ask about than a copy of the layer.
+
+    Attributes:
+        index: What of a layer [C, ...] is replaced.
+        value: By what.
+    """
+
+    index: Any
+    value: Any
+
+
+class Ask(Protocol):
+    """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
+
+    They run in batches and none is kept, so a generator of a million inputs takes little memory.
+    An answer has the targets as its first axis, [K, ...]. Where a run is stopped, or its budget is
+    spent, the answers end early, after the first batch at the soonest.
+    """
+
+    def __call__(self, inputs: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+        """Ask.
+
+        Args:
+            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one.
+            count: How many there are, for the progress bar, where the method's cost does not say.
+        """
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,9 @@ Input = Need("input", "input")
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
 Weights = Need("weights of the class behind global average pooling", "feature")
+Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
+BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
 InputGradient = Need("gradient of the score at the input", "input")
@@ -61,6 +88,12 @@ Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
 Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Sigmoid
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
+HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
+Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
+FeatureGradient = Need(
+    "gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
 KINDS = {
@@ -70,9 +103,20 @@ KINDS = {
     "head": "runs only what lies behind the feature layer",
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
-_ASKS = {"repeated": {InputGradient}, "sampling": {Score, Probability}, "head": {HeadScore}}
-_VALUES = {"repeated": {Input, Score}, "sampling": {Input, Activation}, "head": {Activation, Layer}}
-_OF_GRAPH = {Activation, Gradient, Weights, Input, InputGradient}
+_ASKS = {
+    "repeated": {InputGradient, FeatureGradient},
+    "sampling": {Score, Probability},
+    "head": {HeadScore, HeadProbability},
+}
+_VALUES = {
+    "repeated": {Input, Score, Activation, Background},
+    "sampling": {Input, Activation},
+    "head": {Activation, Layer, Places},
+}
+_OF_GRAPH = {
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt
+}  # fmt: skip
+GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

@@ -23,7 +23,7 @@ class Parameter:
         low: The smallest value that it may have; None for a str.
         high: The largest.
         help: What it is, in words, with its unit.
-        choices: What a str may be.
+        choices: What a str may be; () for any text.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Parameter:
     def range(self) -> str:
         """What it may be, in words."""
         if self.kind is str:
-            return " or ".join(self.choices)
+            return " or ".join(self.choices) or "any text"
         return f"{_number(self.low)} to {_number(self.high)}"
 
     def checked(self, value: Any) -> Setting:
@@ -48,7 +48,7 @@ class Parameter:
             UsageError: It is of another kind or out of the range.
         """
         if self.kind is str:
-            fits = value in self.choices
+            fits = value in self.choices if self.choices else isinstance(value, str)
         else:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             whole = number and math.isfinite(value) and (self.kind is float or value == int(value))
@@ -62,6 +62,13 @@ class Parameter:
                 f"{self.name} is the {self.help} (usually {self.default})",
             )
         return self.kind(value)
+
+
+SMOOTHING = Parameter(
+    "smoothing", str, "none", None, None,
+    "way to put the weighted channels together: their sum, or with eigen their principal component",
+    ("none", "eigen"),
+)  # fmt: skip
 
 
 def _number(value: float | None) -> str:

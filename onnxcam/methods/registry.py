@@ -2,61 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import KINDS, Kind, MapOf, Need, Random, fits
-from onnxcam.methods.parameters import Parameter, Setting, checked
+from onnxcam.methods.needs import GRADIENTS, KINDS, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
+from onnxcam.methods.terms import Axes, Cost, Estimate
 
-Array: TypeAlias = np.ndarray[Any, Any]
+__all__ = [
+    "SMOOTHING",
+    "Axes",
+    "Cost",
+    "Estimate",
+    "GraphMethod",
+    "Method",
+    "SampledMethod",
+    "convertible",
+    "find",
+    "graph",
+    "graph_method",
+    "names",
+    "sampled_method",
+]
+
 _METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The axes of a tensor that a method works on.
-
-    Attributes:
-        channel: Axis of the channels.
-        space: Axes of space, time or tokens.
-    """
-
-    channel: int
-    space: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one explanation of one target costs, in forward passes of the model.
-
-    Attributes:
-        each: What a run costs: 1, or about 3 where it has a gradient.
-        runs: Name of the parameter that says how many there are; "channels" for those of the
-            feature layer; "" for one run.
-    """
-
-    each: float = 1
-    runs: str = ""
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        counted = "the layer's channels" if self.runs == "channels" else self.runs
-        each = "" if self.each == 1 and counted else f"{self.each:g}"
-        return " x ".join(part for part in (each, counted) if part)
-
-    def count(self, settings: Mapping[str, Setting], channels: int | None) -> int | None:
-        """Return how many runs there are; None where the channels are not known."""
-        if self.runs == "channels":
-            return channels
-        return int(settings[self.runs]) if self.runs else 1
-
-
 _ONE = Cost()
 
 
@@ -107,6 +80,12 @@ class Method:
         return not self.on_input or any(find(name).takes_feature for name in self.maps)
 
     @property
+    def uses_gradient(self) -> bool:
+        """Whether it is made of a gradient of the score, itself or in a map that it builds on."""
+        own = not GRADIENTS.isdisjoint(self.needs)
+        return own or any(find(name).uses_gradient for name in self.maps)
+
+    @property
     def stochastic(self) -> bool:
         """Whether its map depends on random numbers."""
         return Random in self.needs
@@ -142,7 +121,8 @@ class GraphMethod(Method):
     """A method that writes its map into the graph.
 
     Attributes:
-        emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1.
+        emit: ``emit(op, *needs, axes)`` -> signed map with the channel axis reduced to 1. It gets
+            the parameters that it names as keywords.
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
@@ -152,6 +132,24 @@ class GraphMethod(Method):
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
 
+    def written(
+        self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
+    ) -> Any:
+        """Write the map; see :attr:`emit`.
+
+        Args:
+            op: Emitter.
+            values: What it needs, in that order.
+            axes: The axes of the layer.
+            settings: Values of its parameters; what is not given has its default.
+        """
+        settings = self.settings(settings)
+        if settings.get(SMOOTHING.name) == "eigen":
+            axes = replace(axes, principal=True)
+        code = self.emit.__code__
+        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        return self.emit(op, *values, axes, **{name: settings[name] for name in named})
+
     def backward(self, **parameters: Any) -> Overrides:
         """Return the overrides for these parameters; what is not given has its default."""
         if isinstance(self.overrides, Overrides):
@@ -160,31 +158,19 @@ class GraphMethod(Method):
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a method found that runs the model many times.
-
-    Attributes:
-        signed: The maps, float [K, *space]: one for each target.
-        error: Their standard error, float [K, *space]; None for what is not random.
-        facts: What else was found, by name: a number for each target.
-        doubts: What looks wrong, in words, for each target; () for nothing.
-    """
-
-    signed: Array
-    error: Array | None = None
-    facts: Mapping[str, Array] = field(default_factory=dict)
-    doubts: tuple[str | None, ...] = ()
-
-
-@dataclass(frozen=True)
 class SampledMethod(Method):
     """A method that runs the model, or a part of it, many times.
 
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
+        form: The same written into a graph; None where it is not.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
+    form: GraphMethod | None = None
+    anytime: bool = False
 
 
 def graph_method(
@@ -227,10 +213,14 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
+    form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
@@ -239,7 +229,12 @@ def sampled_method(
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        graph = None
+        if form is not None:
+            _check(name, "graph", form[0])
+            graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        _METHODS.enter(name, made)
         return estimate
 
     return enter
@@ -257,6 +252,17 @@ def _summary(function: Callable[..., Any]) -> str:
 def names(kind: Kind | None = None) -> tuple[str, ...]:
     """Return the names of all methods, or of those of one kind, sorted."""
     return tuple(sorted(n for n, method in _METHODS.items() if kind in (None, method.kind)))
+
+
+def convertible() -> tuple[str, ...]:
+    """Return the names of the methods that can be written into a file, sorted."""
+    return tuple(n for n in names() if _form(find(n)) is not None)
+
+
+def _form(method: Method) -> GraphMethod | None:
+    if isinstance(method, SampledMethod):
+        return method.form
+    return method if isinstance(method, GraphMethod) else None
 
 
 def find(name: str) -> Method:
@@ -278,9 +284,10 @@ def graph(name: str) -> GraphMethod:
         UsageError: There is none of this name, or it is of another kind.
     """
     method = find(name)
-    if not isinstance(method, GraphMethod):
+    form = _form(method)
+    if form is None:
         raise UsageError(
             f"{name} cannot be written into a file: it {KINDS[method.kind]}",
-            f"explain with it, or convert with one of {', '.join(names('graph'))}",
+            f"explain with it, or convert with one of {', '.join(convertible())}",
         )
-    return method
+    return form

@@ -13,9 +13,31 @@ from onnxcam.graph.registry import Registry, Source
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Predict: TypeAlias = Callable[[Array], Array]
-Kind: TypeAlias = Literal["faithfulness", "localisation"]
+"""Inputs [N, ...] like an explanation's tensor -> scores [N, C], best probabilities."""
+Explain: TypeAlias = Callable[[Array], Array]
+"""One input like an explanation's tensor -> the map of the same method and class, [*space]."""
+Kind: TypeAlias = Literal[
+    "faithfulness", "localisation", "robustness", "complexity", "composite", "sanity"
+]
+Needed: TypeAlias = Literal["predict", "mask", "explain", "randomised"]
 F = TypeVar("F", bound=Callable[..., float])
 
+KINDS: dict[str, str] = {
+    "faithfulness": "does the map show what moves this model's score?",
+    "localisation": "does the map lie where a person says that the object is?",
+    "robustness": "does the map stay when the input hardly changes?",
+    "complexity": "is the map about few places?",
+    "composite": "several of these but localisation, by a formula of somebody's",
+    "sanity": "does the map depend on the model at all?",
+}
+_NEEDED: dict[str, tuple[Needed, ...]] = {
+    "faithfulness": ("predict",),
+    "localisation": ("mask",),
+    "robustness": ("explain",),
+    "complexity": (),
+    "composite": ("predict", "explain"),
+    "sanity": ("randomised",),
+}
 _METRICS: Registry[str, Metric] = Registry("metrics", Source("onnxcam.metrics", "onnxcam.metrics"))
 
 
@@ -25,14 +47,14 @@ class Metric:
 
     Attributes:
         name: What users type.
-        kind: What is asked. "faithfulness": does the map show what moves *this model's* score? It
-            is held against the model, ``measure(explanation, predict, **options)``, where
-            ``predict`` maps inputs [N, ...] to scores [N, C]. "localisation": does the map lie
-            where a person says that the object is? It is held against a mask,
-            ``measure(explanation, mask, **options)``, bool of the map's shape. A model that looks
-            beside the object has faithful maps that are localised badly: numbers of the two kinds
-            are never mixed.
-        measure: Gives the number.
+        kind: What is asked, see :data:`KINDS`. "faithfulness" is held against the model,
+            "localisation" against a mask, bool of the map's shape. A model that looks beside the
+            object has faithful maps that are localised badly: numbers of the two kinds are never
+            mixed.
+        measure: Gives the number: ``measure(explanation, *needs, **options)``.
+        needs: What it takes beside the explanation, in this order: "predict", inputs [N, ...] ->
+            scores [N, C]; "mask", bool of the map's shape; "explain", one input -> the map that
+            the same method makes of it; "randomised", maps of randomised models.
         better: Which numbers are good: "higher" or "lower".
         cite: Where it comes from.
         summary: One line.
@@ -41,29 +63,40 @@ class Metric:
     name: str
     kind: Kind
     measure: Callable[..., float]
+    needs: tuple[Needed, ...]
     better: Literal["higher", "lower"]
     cite: str
     summary: str
 
 
 def metric(
-    name: str, *, kind: Kind, better: Literal["higher", "lower"], cite: str
+    name: str,
+    *,
+    kind: Kind,
+    better: Literal["higher", "lower"],
+    cite: str,
+    needs: tuple[Needed, ...] | None = None,
 ) -> Callable[[F], F]:
-    """Enter a metric; see :class:`Metric` for the arguments."""
+    """Enter a metric; see :class:`Metric` for the arguments.
+
+    Raises:
+        ValueError: There is no such kind, or the name is taken.
+    """
     if kind not in get_args(Kind):
         raise ValueError(f"{name!r} cannot be of the kind {kind!r}: see Metric")
 
     def enter(measure: F) -> F:
         summary = (measure.__doc__ or "").strip().partition("\n")[0]
-        _METRICS.enter(name, Metric(name, kind, measure, better, cite, summary))
+        held = _NEEDED[kind] if needs is None else needs
+        _METRICS.enter(name, Metric(name, kind, measure, held, better, cite, summary))
         return measure
 
     return enter
 
 
-def names(kind: Kind) -> tuple[str, ...]:
-    """Return the names of the metrics of one kind, sorted."""
-    return tuple(sorted(name for name, found in _METRICS.items() if found.kind == kind))
+def names(kind: Kind | None = None) -> tuple[str, ...]:
+    """Return the names of all metrics, or of those of one kind, sorted."""
+    return tuple(sorted(name for name, found in _METRICS.items() if kind in (None, found.kind)))
 
 
 def find(name: str) -> Metric:

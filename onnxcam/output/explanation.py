@@ -51,6 +51,8 @@ class Explanation:
         quantity: What of the class is explained: "score", "probability", "margin over 7".
         value: That quantity, None where it is the score.
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
+        laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
+        preprocessing: How the picture became ``tensor``, in words; "" for arrays.
         detection: The box that is explained, of a detector; else None.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
     """
@@ -81,6 +83,8 @@ class Explanation:
     value: float | None = None
     standard_error: Array | None = field(default=None, repr=False)
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
+    laid: str = ""
+    preprocessing: str = ""
     detection: Detected | None = None
 
     @property
@@ -145,6 +149,7 @@ class Explanation:
         peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
         return {
             "source": self.source,
+            "preprocessing": self.preprocessing or None,
             "target": self.target if self.target >= 0 else None,
             "label": self.label,
             "quantity": self.quantity,
@@ -167,6 +172,7 @@ class Explanation:
                 "max": _number(self.map.max()),
                 "peak": [int(i) for i in peak],
                 "standard_error": self._error(),
+                "laid": self.laid,
             },
             "box": self.box,
             "detection": self.detection and self.detection.as_dict(),
@@ -230,7 +236,10 @@ class Explanation:
     def _subtitle(self) -> str:
         fused = f", fused ({self.parameters['fuse']})" if "fuse" in self.parameters else ""
         warnings = (f"Warning: {each}" for each in self.diagnosis)
-        return "\n".join(map(plain, [f"{self.method} at {self.feature_layer}{fused}", *warnings]))
+        where = f", over {self.laid}" if self.laid else ""
+        recipe = f" · {self.preprocessing}" if self.preprocessing else ""
+        how = f"{self.method} at {self.feature_layer}{fused}{where}{recipe}"
+        return "\n".join(map(plain, [how, *warnings]))
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels and index < len(self.labels) else None

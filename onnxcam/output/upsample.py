@@ -18,12 +18,16 @@ map that is nowhere negative can get small negative values. In exchange it is li
 Bicubic makes NaN of every sample in whose sum a NaN or an infinity has a weight (less than two
 cells away along each axis), and of no other; nearest copies both.
 
+A map whose cells are no even shares of the whole input (behind a crop, a flip, ...) is given the
+:class:`~onnxcam.output.spans.Span` of each axis: it is 0 outside of what its cells were made of.
+
 References:
     R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -31,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import InputError, UsageError
+from onnxcam.output.spans import Span
 
 Method = Literal["bicubic", "nearest", "none"]
 
@@ -41,7 +46,10 @@ _ROWS = 256  # rows made at once, where there are many
 
 
 def upsample(
-    map: NDArray[Any], size: tuple[int, ...], method: Method = "bicubic"
+    map: NDArray[Any],
+    size: tuple[int, ...],
+    method: Method = "bicubic",
+    spans: Sequence[Span] = (),
 ) -> NDArray[np.float32]:
     """Resample the trailing axes of a map to a size; see the module for the conventions.
 
@@ -51,6 +59,7 @@ def upsample(
         size: Extent of each space axis of the result, in samples; its length says how many
             trailing axes are space.
         method: ``bicubic``, ``nearest``, or ``none``, which leaves the map at its own size.
+        spans: Where the cells of each space axis lie; none for even shares of the whole.
 
     Returns:
         Raw values, float32 ``[*, *size]`` (for ``none`` the map's own shape).
@@ -65,33 +74,41 @@ def upsample(
     resample = _bicubic if method == "bicubic" else _nearest
     first = values.ndim - len(size)
     for axis, samples in enumerate(size, start=first):
-        if values.shape[axis] != samples:
-            values = resample(values, axis, int(samples))
+        span = spans[axis - first] if spans else None
+        if span is not None and span == (0, samples, 0, samples):
+            span = None
+        if span is not None or values.shape[axis] != samples:
+            values = resample(values, axis, int(samples), span)
     return np.array(values, dtype=np.float32, order="C")
 
 
-def _bicubic(values: NDArray[Any], axis: int, samples: int) -> NDArray[Any]:
+def _bicubic(values: NDArray[Any], axis: int, samples: int, span: Span | None) -> NDArray[Any]:
     """Resample one axis by cubic convolution, with NaN where a non-finite value has a weight."""
     finite = np.isfinite(values)
-    out = _cubic_convolution(np.where(finite, values, 0), axis, samples)
+    out = _cubic_convolution(np.where(finite, values, 0), axis, samples, span)
     if not finite.all():
-        out[_cubic_convolution(~finite, axis, samples) != 0] = np.nan
+        out[_cubic_convolution(~finite, axis, samples, span) != 0] = np.nan
     return out
 
 
-def _cubic_convolution(values: NDArray[Any], axis: int, samples: int) -> NDArray[np.float64]:
+def _cubic_convolution(
+    values: NDArray[Any], axis: int, samples: int, span: Span | None
+) -> NDArray[np.float64]:
     """Resample one axis of finite values: it becomes the rows of an image, the rest its columns."""
     rows = np.moveaxis(values, axis, 0)
     image = rows.reshape(len(rows), -1).astype(np.float64)
     few = len(rows) * samples <= _MATRIX
-    out = _product(_matrix(len(rows), samples), image) if few else _convolved(image, samples)
+    if few:
+        out = _product(_matrix(len(rows), samples, span), image)
+    else:
+        out = _convolved(image, samples, span)
     return np.moveaxis(out.reshape(samples, *rows.shape[1:]), 0, axis)
 
 
 @lru_cache(maxsize=32)
-def _matrix(count: int, samples: int) -> NDArray[np.float64]:
+def _matrix(count: int, samples: int, span: Span | None) -> NDArray[np.float64]:
     """Return what resamples ``count`` values, [samples, count]: faster than to convolve."""
-    return _convolved(np.eye(count), samples)
+    return _convolved(np.eye(count), samples, span)
 
 
 def _product(matrix: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,27 +117,59 @@ def _product(matrix: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray
     return np.concatenate([matrix @ p for p in np.array_split(image, pieces, axis=1)], axis=1)
 
 
-def _convolved(image: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
+def _convolved(
+    image: NDArray[np.float64], samples: int, span: Span | None = None
+) -> NDArray[np.float64]:
     """Resample the rows of an image, some at a time: each is a cubic of the four rows around it."""
     count = len(image)
     step = count / samples
     out = np.empty((samples, image.shape[1]))
     for first in range(0, samples, _ROWS):
-        at = step * np.arange(first, min(first + _ROWS, samples)) + (0.5 * step - 0.5)
+        index = np.arange(first, min(first + _ROWS, samples))
+        at = step * index + (0.5 * step - 0.5) if span is None else centres(index, count, span)
         below = np.floor(at)
         t = (at - below)[:, None]
         taps = (below.astype(np.intp) + k for k in (-1, 0, 1, 2))
         a, b, c, d = (image[np.clip(tap, 0, count - 1)] for tap in taps)
         square = 2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)
         out[first : first + _ROWS] = b + 0.5 * t * (c - a + t * square)
+    if span is not None:
+        out[~covered(np.arange(samples), span)] = 0
     return out
 
 
-def _nearest(values: NDArray[Any], axis: int, samples: int) -> NDArray[Any]:
+def _nearest(values: NDArray[Any], axis: int, samples: int, span: Span | None) -> NDArray[Any]:
     """Resample one axis by the nearest sample's value, the later one where two are as near."""
-    index = (2 * np.arange(samples) + 1) * values.shape[axis] // (2 * samples)
-    nearest: NDArray[Any] = np.take(values, index, axis=axis)
-    return nearest
+    count = values.shape[axis]
+    if span is None:
+        index = (2 * np.arange(samples) + 1) * count // (2 * samples)
+        return np.asarray(np.take(values, index, axis=axis))
+    at = centres(np.arange(samples), count, span)
+    index = np.clip(np.floor(at + 0.5), 0, count - 1).astype(np.intp)
+    nearest = np.take(values, index, axis=axis)
+    inside = covered(np.arange(samples), span)
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    return np.where(np.expand_dims(inside, others), nearest, 0)
+
+
+def centres(index: NDArray[Any], count: int, span: Span) -> NDArray[np.float64]:
+    """Return where samples of the input lie among the ``count`` cells of a span; 0 is the first's.
+
+    Args:
+        index: Numbers of the samples.
+        count: How many cells there are.
+        span: Where they lie.
+    """
+    found: NDArray[np.float64] = (index + (0.5 - span.first)) * (
+        count / (span.last - span.first)
+    ) - 0.5
+    return found
+
+
+def covered(index: NDArray[Any], span: Span) -> NDArray[np.bool_]:
+    """Tell of samples of the input whether the cells of a span were made of them."""
+    inside: NDArray[np.bool_] = (index + 0.5 >= span.begin) & (index + 0.5 <= span.end)
+    return inside
 
 
 def _checked(map: NDArray[Any], size: tuple[int, ...], method: str) -> NDArray[Any]:

@@ -25,6 +25,7 @@ from onnx import ModelProto
 from onnxcam import compose, version
 from onnxcam.analysis import layers, record
 from onnxcam.analysis.layers import Asked, Catalog
+from onnxcam.analysis.layers.formats import Describing
 from onnxcam.autodiff import registry
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
@@ -51,7 +52,7 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
         key = key_of(model, plan.key)
         light = _parsed(kept.get(key))
         if light is not None:
-            return Model(light, model.weights, model.digest)
+            return Model(light, model.weights, model.digest, libraries=model.libraries)
     made = compose.plan_graph(model, plan, direct=True).model
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
@@ -83,6 +84,7 @@ def looked_through(
     input_format: str | None,
     feature_format: str | None,
     feature_layer: str | Sequence[str] | None,
+    preprocess: Describing,
     kept: Store | None,
 ) -> tuple[str, Catalog]:
     """Return the input that callers give, and the layers of a model.
@@ -93,13 +95,14 @@ def looked_through(
         input_format: As for :func:`onnxcam.analysis.layers.asked`.
         feature_format: Likewise.
         feature_layer: Likewise.
+        preprocess: Likewise.
         kept: Where what is known of a model is kept; None finds it out.
 
     Raises:
         OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
     """
     fed = analysed(model, said, kept).input
-    asked = layers.asked(model, said, input_format, feature_format, feature_layer)
+    asked = layers.asked(model, said, input_format, feature_format, feature_layer, preprocess)
     return fed, analysed(model, asked, kept)
 
 

@@ -18,8 +18,9 @@ from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC
 from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Runner, Upsampling
-from onnxcam.run.sampling import Progress, Sampler
+from onnxcam.run.sampling import Sampler
 from onnxcam.run.session import Device
 from onnxcam.run.store import Store
 from onnxcam.targets import Target
@@ -47,6 +48,7 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
+        budget: The most runs for one input, behind which the map so far is taken; None for any.
         declared: Returns what a caller says of the detector, None for nothing.
     """
 
@@ -60,6 +62,7 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
+    budget: int | None = None
     declared: Callable[[], Mapping[str, Any] | None] | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
 
@@ -148,7 +151,7 @@ class Engine:
                 name = m.name or m.method.name
                 sampler = Sampler(
                     self.model, self.catalog, m.method, m.feature, *how,
-                    self.batch_size, self.progress, name, target,
+                    self.batch_size, self.progress, name, target, self.budget,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler

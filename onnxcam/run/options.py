@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
+from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
 from onnxcam.inputs.description import Labels
+from onnxcam.model.model import Libraries
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import Progress
 from onnxcam.run.session import Device
 
 
@@ -32,4 +34,17 @@ class Options(TypedDict, total=False):
     progress: Progress | None
     batch_size: int
     threads: int | None
+    budget: int | None
     cache: bool
+    op_library: Libraries
+
+
+def checked_upsampling(upsampling: Upsampling) -> Upsampling:
+    """Return a way to enlarge maps.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    if upsampling not in ("bicubic", "nearest", "none"):
+        raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
+    return upsampling

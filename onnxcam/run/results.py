@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.inputs import Prepared
@@ -85,7 +86,6 @@ def explanation(
         found: What was found.
         labels: Names of the classes, None where nothing says them.
     """
-    origin.model.check_unchanged()
     layout, reduction = origin.catalog.input_layout, origin.catalog.reduction
     size = _spatial_size(prepared.tensor, layout, found.raw.ndim)
     upsampling = origin.upsampling if size is not None else "none"
@@ -95,7 +95,7 @@ def explanation(
     if labels and not names:
         notes.append(f"{len(labels)} names for {count} scores: they are not used")
     return Explanation(
-        map=upsample(found.raw, size or found.raw.shape, upsampling),
+        **_laid(origin, found.raw, size),
         raw_map=found.raw,
         signed_map=found.signed,
         scores=found.scores,
@@ -108,12 +108,13 @@ def explanation(
         parameters={**found.parameters, "upsampling": upsampling},
         diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
         source=prepared.source,
+        preprocessing=prepared.recipe,
         picture=prepared.picture,
         box=prepared.box,
         tensor=prepared.tensor[0],
         layout=_unbatched(layout),
         unfolded=_unfolded(layout, prepared.tensor),
-        model_sha256=origin.model.sha256,
+        model_sha256=_sha256(origin),
         provider=origin.provider.name,
         gradient=origin.gradient,
         labels=names,
@@ -124,9 +125,24 @@ def explanation(
     )
 
 
+def _sha256(origin: Origin) -> str:
+    """Return the hash of the model, whose files nobody wrote to meanwhile."""
+    origin.model.check_unchanged()
+    return origin.model.sha256
+
+
+def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
+    """Return the map at the input's size, and where it lies, in words."""
+    if size is None:
+        return {"map": upsample(raw, raw.shape, "none")}
+    area = origin.feature.area or Area()
+    large = upsample(raw, size, origin.upsampling, area.spans(size))
+    return {"map": large, "laid": area.described(size)}
+
+
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings if origin.feature == origin.catalog.feature else ()
+    said = origin.catalog.warnings_of(origin.feature)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

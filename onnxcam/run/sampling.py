@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -14,14 +14,19 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer, Need
+from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
+from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
-from onnxcam.run.probe import Engine, Probe, one_input
+from onnxcam.run.interrupt import Limit, stoppable
+from onnxcam.run.order import one_input
+from onnxcam.run.probe import Engine, Probe
+from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
@@ -29,7 +34,6 @@ from onnxcam.run.session import Device, Provider, Session
 from onnxcam.targets import Score, Target, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, "int | None"], None]
 _NOISY = 0.25  # a standard error of this part of the map's range
 
 
@@ -53,7 +57,8 @@ class Sampler:
         progress: Called with the runs done and the number of them (None where that is not known)
             while an input is explained.
         name: What the map is called.
-        target: What is explained: a score.
+        target: What is explained.
+        budget: The most runs for one input, behind which the map so far is taken; None for any.
     """
 
     model: Model
@@ -69,17 +74,18 @@ class Sampler:
     progress: Progress | None
     name: str
     target: Target = Score()  # noqa: RUF009 - frozen
+    budget: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no score of a class.
+        """Refuse what the method cannot have.
 
         Raises:
-            UsageError: The target is another quantity.
+            UsageError: It cannot end early, and has a budget.
         """
-        if not isinstance(self.target, Score):
+        if self.budget is not None and not self.method.anytime:
             raise UsageError(
-                f"{self.method.name} explains the score of a class, not a {self.target.quantity}",
-                "use a graph method, such as `method='gradcam'`, or explain the score",
+                f"{self.method.name} has no map before its last run: it takes no budget",
+                "set its parameters, see `onnxcam methods`",
             )
 
     @property
@@ -101,7 +107,7 @@ class Sampler:
 
     @cached_property
     def _parts(self) -> Parts:
-        return parts(self.model, self.catalog, self.method, self.feature)
+        return parts(self.model, self.catalog, self.method, self.feature, self.target)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -121,6 +127,7 @@ class Sampler:
             port.dtype or np.dtype(np.float32),
             self.batch_size if batch.size is None else batch.size,
             batch,
+            SCORE if isinstance(self.target, Score) else VALUE,
         )
 
     def run(
@@ -156,7 +163,8 @@ class Sampler:
         labels: tuple[str, ...] | None,
     ) -> list[Explanation]:
         others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
-        estimate, probe = self.estimate(prepared.tensor, targets, others)
+        limit = Limit(self.budget)
+        estimate, probe = self.estimate(prepared.tensor, targets, others, limit)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
         made = []
@@ -166,17 +174,27 @@ class Sampler:
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *_noise(signed[k], error),
+                *self._misplaced,
             )
-            facts = {name: float(values[k]) for name, values in estimate.facts.items()}
+            facts: dict[str, Any] = {n: float(found[k]) for n, found in estimate.facts.items()}
+            if limit.reached:
+                facts["stopped"] = limit.reached
+                doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error
-            )
+                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error,
+                self.target.described(labels),
+                None if probe.values is None else float(probe.values[k]),
+            )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
 
     def estimate(
-        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array]
+        self,
+        tensor: Array,
+        targets: Sequence[int],
+        others: Mapping[str, Array],
+        limit: Limit | None = None,
     ) -> tuple[Estimate, Probe]:
         """Return what the method finds of one input, and what it asked.
 
@@ -184,8 +202,9 @@ class Sampler:
             tensor: The input in the model's axes, with a batch of 1.
             targets: Class indices; -1 is the top class.
             others: What is fed to the model's other inputs.
+            limit: Says when to stop; told why, where it did.
         """
-        steps = _Steps(self.progress)
+        steps, limit = Steps(self.progress), limit or Limit(self.budget)
         probe = Probe(
             self._engine,
             one_input(tensor, self.catalog.input_layout),
@@ -193,17 +212,33 @@ class Sampler:
             targets,
             np.random.default_rng(self.seed),
             steps.add,
+            limit,
         )
         for target in targets:
             resolve_target(target, len(probe.scores), None)
-        values = [probe.value(need) for need in self.method.needs]
+        file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
+        values = [
+            background(file, probe, tensor, axis) if need == Background else probe.value(need)
+            for need in self.method.needs
+        ]
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
-        return self.method.estimate(*values, **self.settings), probe
+        if not self.method.anytime:
+            return self.method.estimate(*values, **self.settings), probe
+        with stoppable(limit):
+            return self.method.estimate(*values, **self.settings), probe
+
+    @property
+    def _misplaced(self) -> tuple[str, ...]:
+        """Return a warning where a layer that saw part of the input hides all of it."""
+        hides = Input in self.method.needs and Activation in self.method.needs
+        if not hides or self.feature.area is None:
+            return ()
+        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
 
     def _check_ranks(self, values: Mapping[Need, Any]) -> None:
         """Refuse to lay a feature layer over an input of another rank."""
-        if Input not in values or Activation not in values:
+        if Input not in values or Activation not in values or self.method.kind == "repeated":
             return
         ranks = values[Activation].ndim - 1, values[Input].ndim - 1
         if ranks[0] != ranks[1]:
@@ -212,19 +247,6 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
-
-
-class _Steps:
-    """Counts runs, and tells."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.done = progress, 0
-        self.total: int | None = None
-
-    def add(self, runs: int) -> None:
-        self.done += runs
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
 
 def checked_seed(seed: int) -> int:
@@ -236,6 +258,19 @@ def checked_seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
     return seed
+
+
+def checked_budget(budget: int | None) -> int | None:
+    """Return a budget.
+
+    Raises:
+        UsageError: It is no whole number from 1 on.
+    """
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+        raise UsageError(f"budget {budget!r} is no whole number from 1 on", "give one, or None")
+    if budget is not None and budget < 1:
+        raise UsageError(f"a budget of {budget} runs explains nothing", "give 1 or more, or None")
+    return budget
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:

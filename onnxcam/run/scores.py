@@ -14,8 +14,6 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 _ROUNDING = 1e-5  # of a gradient: a mean over positions below that is what float32 leaves of 0
 
-_ROUNDING = 1e-5  # of a gradient: a mean over positions below that is what float32 leaves of 0
-
 
 def probability(scores: Array, target: int, reduction: Reduction) -> float | None:
     """Return the probability of a class; None where the scores are of no classes, or not finite.
@@ -25,22 +23,34 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
         target: Class index.
         reduction: What they are; logits without a final Softmax are taken as a Softmax's.
     """
+    if not scores.max() < np.inf:  # NaN neither
+        return None
+    found = probabilities(scores, reduction)
+    if found is None:
+        return None
+    value = float(found[target])
+    return value if 0 <= value <= 1 + 1e-6 else None  # percent, or a sum
+
+
+def probabilities(scores: Array, reduction: Reduction) -> Array | None:
+    """Return what scores [*, C] are as probabilities, float64; None where they are of no classes.
+
+    The arguments are those of :func:`probability`.
+    """
     values = scores.astype(np.float64)
-    if reduction.positions or not values.max() < np.inf:  # NaN neither
+    if reduction.positions or reduction.kind not in ("logits", "probabilities"):
         return None
     if reduction.kind == "probabilities":
-        value = float(values[target])
-        return value if 0 <= value <= 1 + 1e-6 else None  # percent, or a sum
-    if reduction.kind != "logits":
-        return None
+        return values
     if reduction.final == "Sigmoid":
-        return float(1 / (1 + np.exp(-values[target])))
-    if len(values) == 1:
+        return np.asarray(1 / (1 + np.exp(-values)))
+    if values.shape[-1] == 1:
         return None
-    if reduction.final is None and abs(values.sum() - 1) < 1e-3 and (values >= 0).all():
-        return float(values[target])
-    powers = np.exp(values - values.max())
-    return float(powers[target] / powers.sum())
+    sums = np.abs(values.sum(-1) - 1)
+    if reduction.final is None and (sums < 1e-3).all() and (values >= 0).all():
+        return values
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def claimed(

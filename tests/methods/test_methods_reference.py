@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from onnxcam import methods
 from onnxcam.analysis.layers import catalog
-from onnxcam.compose import default_feature, explain_graph
+from onnxcam.compose import Plan, explain_graph, maps_of, plan_graph
 from onnxcam.model.model import load
 from onnxcam.names import SIGNED
 from onnxcam.run.session import Session
@@ -39,6 +40,13 @@ THEIRS = {
     "layercam": "LayerCAM",
     "xgradcam": "XGradCAM",
     "gradcam-elementwise": "GradCAMElementWise",
+}
+# What leaves the sign of its map to a decomposition, but for Seg-Eigen-CAM.
+COMPONENTS = {
+    "eigen-cam": "EigenCAM",
+    "eigen-gradcam": "EigenGradCAM",
+    "seg-eigen-cam": "SegEigenCAM",
+    "kpca-cam": "KPCA_CAM",
 }
 
 
@@ -69,12 +77,13 @@ class _Pair(nn.Module):
         return self.net(x), None
 
 
-def _ours(name: str) -> np.ndarray:
-    _, model, x = _case()
+def _ours(name: str, case: Any = None, **settings: Any) -> np.ndarray:
+    _, model, x = case or _case()
     method = methods.find(name)
     found = catalog(model, reduction_layer="output")
-    feature = default_feature(found, FEATURE if method.takes_feature else None, method)
-    proto = explain_graph(model, found, method, feature=feature, diagnose=True).model
+    layer = FEATURE if method.takes_feature else None
+    plan = Plan(found, maps_of(found, method, layer, settings or None), expose=frozenset([SIGNED]))
+    proto = plan_graph(model, plan).model
     feeds = {"input": x.numpy(), "onnxcam.target": np.array([TARGET])}
     return Session(proto, device="cpu").run(feeds, [SIGNED])[0][:, 0]
 
@@ -83,21 +92,78 @@ def _assert_equal(got: np.ndarray, want: np.ndarray) -> None:
     assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want)
 
 
-@pytest.mark.parametrize("name", THEIRS)
-def test_pytorch_grad_cam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pytorch_grad_cam(monkeypatch)
+def _peers(package: Any, theirs: str, *, eigen: bool = False) -> np.ndarray:
     net, _, x = _case()
     model = _Score(net)
-    cam = getattr(package, THEIRS[name])(model=model, target_layers=[net.body])
+    cam = getattr(package, theirs)(model=model, target_layers=[net.body])
     model.zero_grad()
     cam.activations_and_grads(x)[:, TARGET].sum().backward()
     a, g = (
         t[0].detach().numpy()
         for t in (cam.activations_and_grads.activations, cam.activations_and_grads.gradients)
     )
-    want = cam.get_cam_image(x, net.body, [], a, g, False)
+    want: np.ndarray = cam.get_cam_image(x, net.body, [], a, g, eigen)
     cam.activations_and_grads.release()
-    _assert_equal(_ours(name), want)
+    return want
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_pytorch_grad_cam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _assert_equal(_ours(name), _peers(pytorch_grad_cam(monkeypatch), THEIRS[name]))
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_components_are_theirs_but_for_the_sign(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = _peers(pytorch_grad_cam(monkeypatch), COMPONENTS[name])
+    for got, each in zip(_ours(name), want, strict=True):
+        _assert_equal(got, each if name == "seg-eigen-cam" or (got * each).sum() > 0 else -each)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", set(THEIRS) - {"gradcam++"})
+def test_eigen_smoothing_is_theirs_but_for_the_sign(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = _peers(pytorch_grad_cam(monkeypatch), THEIRS[name], eigen=True)
+    for got, each in zip(_ours(name, smoothing="eigen"), want, strict=True):
+        _assert_equal(got, each if (got * each).sum() > 0 else -each)
+
+
+def test_fem_is_theirs_where_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    _assert_equal(_ours("fem", form="peer"), _peers(pytorch_grad_cam(monkeypatch), "FEM"))
+
+
+def _curved() -> tuple[Any, Any, Tensor]:
+    """A head with a curve: piece by piece linear ones have no second derivative."""
+    net, _, x = _case()
+    net = deepcopy(net)
+    net.head[1] = nn.SiLU()
+    return net, load(export(net, x, dynamo=False)), x
+
+
+def test_shapley_cam(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, case = pytorch_grad_cam(monkeypatch), _curved()
+    net, _, x = case
+    cam = package.ShapleyCAM(model=_Score(net), target_layers=[net.body])
+    leaf, store = x.clone().requires_grad_(), cam.activations_and_grads
+    torch.autograd.grad(store(leaf)[:, TARGET].sum(), leaf, retain_graph=True, create_graph=True)
+    want = cam.get_cam_image(x, net.body, [], store.activations[0], store.gradients[0], False)
+    store.release()
+    got = _ours("shapley-cam", case)
+    _assert_equal(got, want)
+    assert np.linalg.norm(got - _ours("gradcam", case)) > 0.01 * np.linalg.norm(want)
+
+
+def test_fullgrad(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytorch_grad_cam(monkeypatch)
+    net, _, x = _case()
+    model, leaf = _Score(net), x.clone().requires_grad_()
+    cam = package.FullGrad(model=model, target_layers=[])
+    model.zero_grad()
+    cam.activations_and_grads(leaf)[:, TARGET].sum().backward()
+    want = cam.compute_cam_per_layer(leaf, [], False)[:, 0]
+    cam.activations_and_grads.release()
+    _assert_equal(_ours("fullgrad"), want)
 
 
 @pytest.mark.parametrize("case", ["vit", "distilled", "registers", "mean"])

@@ -21,8 +21,8 @@ from onnxcam.names import CLASS, MAP, SIGNED
 from onnxcam.run.session import Session
 
 # By hand in test_methods.py: the oracle net's head is not CAM's. Of transformers: see
-# test_attention_relevance.py.
-NEED_NO_ORACLE = {"cam", "attnlrp", "libragrad"}
+# test_attention_relevance.py; of differences: test_deeplift.py.
+NEED_NO_ORACLE = {"cam", "attnlrp", "libragrad", "deeplift"}
 
 
 @cache
@@ -85,4 +85,5 @@ def test_nodes_have_readable_names(name: str) -> None:
     mine = [n.name for n in nodes if n.name.startswith(f"onnxcam/{name}/")]
     others = [n.name for n in nodes if n.name.startswith("onnxcam") and n.name not in mine]
     assert mine and len({n.name for n in nodes}) == len(nodes)
-    assert any("/conv" in n.lower() or "head" in n.lower() for n in others)
+    behind = any("/conv" in n.lower() or "head" in n.lower() for n in others)
+    assert behind == methods.find(name).uses_gradient

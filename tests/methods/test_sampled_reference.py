@@ -67,11 +67,12 @@ def test_integrated_gradients_are_captums() -> None:
             _assert_equal(found[n][k].signed_map, want[n].sum(0).numpy())
 
 
-def test_smoothgrad_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["smoothgrad", "vargrad"])
+def test_noisy_gradients_are_captums(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same noise: Captum draws it with ``torch.normal``."""
     attr = captum_attr()
     net, _, x = _case()
-    found = _ours("smoothgrad", samples=12, noise=0.2)
+    found = _ours(name, samples=12, noise=0.2)
     noise = np.random.default_rng(3).standard_normal((12, *x.shape[1:])).astype("f4")
     monkeypatch.setattr(torch, "normal", lambda mean, std: torch.from_numpy(noise) * std)
     tunnel = attr.NoiseTunnel(attr.Saliency(_Score(net)))
@@ -81,7 +82,7 @@ def test_smoothgrad_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 want = tunnel.attribute(
-                    one[None].clone().requires_grad_(), nt_type="smoothgrad", nt_samples=12,
+                    one[None].clone().requires_grad_(), nt_type=name, nt_samples=12,
                     stdevs=spread, target=target, abs=False,
                 )  # fmt: skip
             _assert_equal(found[n][k].map, want[0].abs().amax(0).detach().numpy())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from architectures.parts import Network
 from torch import Tensor, nn
@@ -60,6 +62,54 @@ def gradcam_elementwise(a: Tensor, g: Tensor) -> Tensor:
     return (a * g).clamp(min=0).sum(1)
 
 
+def principal(x: Tensor, *, sign: str = "sum") -> Tensor:
+    """The projection [N, H, W] on the first singular vector, input by input."""
+    maps = []
+    for each in x.double():
+        rows = each.flatten(1).T
+        rows = rows - rows.mean(0)
+        v = torch.linalg.svd(rows).Vh[0]
+        values = rows @ v
+        turn = -values.min() > values.max() if sign == "range" else values @ rows.sum(1) < 0
+        maps.append((-values if turn else values).reshape(each.shape[1:]))
+    return torch.stack(maps).float()
+
+
+def eigen_cam(a: Tensor, g: Tensor) -> Tensor:
+    return principal(a)
+
+
+def eigen_gradcam(a: Tensor, g: Tensor) -> Tensor:
+    return principal(a * g)
+
+
+def seg_eigen_cam(a: Tensor, g: Tensor) -> Tensor:
+    return principal(a * g.abs(), sign="range")
+
+
+def kpca_cam(a: Tensor, g: Tensor) -> Tensor:
+    maps = []
+    for each in a.double():
+        rows = each.flatten(1).T
+        rows = rows - rows.mean(0)
+        kernel = torch.tanh(rows @ rows.T / rows.shape[1] + 1)
+        centre = torch.eye(len(rows)) - 1 / len(rows)
+        values, vectors = torch.linalg.eigh(centre.double() @ kernel @ centre.double())
+        u = vectors[:, -1] * values[-1].sqrt()
+        maps.append((u if u @ rows.sum(1) >= 0 else -u).reshape(each.shape[1:]))
+    return torch.stack(maps).float()
+
+
+def fem(a: Tensor, g: Tensor) -> Tensor:
+    mean, spread = a.mean((2, 3), keepdim=True), a.std((2, 3), keepdim=True, unbiased=False)
+    return (mean * (a > mean + 2 * spread)).sum(1)
+
+
+def random_cam(a: Tensor, g: Tensor) -> Tensor:
+    weights = np.random.default_rng(0).uniform(-1, 1, a.shape[1])
+    return torch.einsum("k,nkhw->nhw", torch.from_numpy(weights).float(), a)
+
+
 def saliency(x: Tensor, g: Tensor) -> Tensor:
     return g.abs().amax(1)
 
@@ -75,6 +125,13 @@ AT_FEATURE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "layercam": layercam,
     "xgradcam": xgradcam,
     "gradcam-elementwise": gradcam_elementwise,
+    "eigen-cam": eigen_cam,
+    "eigen-gradcam": eigen_gradcam,
+    "seg-eigen-cam": seg_eigen_cam,
+    "kpca-cam": kpca_cam,
+    "fem": fem,
+    "random-cam": random_cam,
+    "shapley-cam": gradcam,  # the oracle net is linear piece by piece
 }
 AT_INPUT = {
     "saliency": saliency,
@@ -83,18 +140,28 @@ AT_INPUT = {
     "deconvnet": saliency,
     "guided-gradcam": saliency,
 }
-# The convolutions, from 0, that have the gamma rule.
-RELEVANCE = {"lrp-epsilon": (), "lrp-gamma": (0, 1)}
-ALL = [*AT_FEATURE, *AT_INPUT, *RELEVANCE]
+RELEVANCE: dict[str, dict[str, Any]] = {
+    "lrp-epsilon": {},
+    "lrp-gamma": {"with_gamma": (0, 1)},
+    "lrp-epsilon-plus": {"alpha": 1},
+    "lrp-alpha-beta": {"alpha": 2},
+    "lrp-epsilon-plus-flat": {"alpha": 1, "first": "flat"},
+    "lrp-epsilon-alpha2-beta1-flat": {"alpha": 2, "first": "flat"},
+    "lrp-epsilon-gamma-box": {"with_gamma": (1, 2), "first": "box"},
+    "lrp-w2": {"alpha": 1, "first": "w2"},
+}
+ALL = [*AT_FEATURE, *AT_INPUT, *RELEVANCE, "fullgrad"]
 
 
 def expected(name: str, model: nn.Module, x: Tensor, target: int) -> Tensor:
     """Return the map [N, H, W] before its ReLU."""
     if name in AT_FEATURE:
         return AT_FEATURE[name](*feature_gradient(model, x, target))
+    if name == "fullgrad":
+        return _fullgrad(model, x, target)
     if name in RELEVANCE:
         layers = nn.Sequential(*model.body, *model.head)
-        return relevance(layers, x, target, with_gamma=RELEVANCE[name]).sum(1).float()
+        return relevance(layers, x, target, **RELEVANCE[name]).sum(1).float()
     changed = {"guided-backprop": _guided, "guided-gradcam": _guided, "deconvnet": _deconvolved}
     with _rectifiers(model, changed.get(name)):
         leaf = x.clone().requires_grad_()
@@ -103,6 +170,28 @@ def expected(name: str, model: nn.Module, x: Tensor, target: int) -> Tensor:
         cam = gradcam(*feature_gradient(model, x, target)).clamp(min=0)[:, None]
         g = g * F.interpolate(cam, x.shape[2:], mode="bilinear", align_corners=False)
     return AT_INPUT[name](x, g)
+
+
+def _fullgrad(model: nn.Module, x: Tensor, target: int) -> Tensor:
+    """Input and biases of the convolutions, each channel from 0 to 1."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    kept: list[Tensor] = []
+    hooks = [m.register_forward_hook(lambda m, i, y: kept.append(y)) for m in layers]
+    leaf = x.clone().requires_grad_()
+    score = model(leaf)[0][:, target].sum()
+    for hook in hooks:
+        hook.remove()
+    dx, *slopes = torch.autograd.grad(score, [leaf, *kept])
+
+    def stretched(v: Tensor) -> Tensor:
+        v = v.abs() - v.abs().amin((2, 3), keepdim=True)
+        return torch.nan_to_num(v / v.amax((2, 3), keepdim=True))
+
+    total = stretched(x * dx).sum(1)
+    for layer, slope in zip(layers, slopes, strict=True):
+        share = stretched(slope * layer.bias[:, None, None]).sum(1, keepdim=True)
+        total = total + F.interpolate(share, x.shape[2:], mode="bilinear")[:, 0]
+    return total.detach()
 
 
 def feature_gradient(model: nn.Module, x: Tensor, target: int) -> tuple[Tensor, Tensor]:

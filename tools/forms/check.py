@@ -15,6 +15,7 @@ from survey.tape import relative
 
 import onnxcam
 from forms.catalogue import FLOAT, HALF, INT8, Form
+from forms.shares import Parts, cam, channel_axis, contrast
 from forms.sources import Array, NotMadeError, Source
 from onnxcam.errors import OnnxcamError
 
@@ -42,6 +43,9 @@ class Cell:
         map: That of the map; for int8 Spearman's correlation of the maps before the ReLU.
         own: How far the form itself moves the plain file's output.
         output: How far the explained file's output is from the plain one's, relative.
+        contrast: How much the float file's map varies: its deviation over the mean of its size.
+        by_features: For int8, ``map`` of the file's feature layer under the float file's gradient.
+        by_gradient: And of the float file's feature layer under the file's gradient.
     """
 
     exporter: str
@@ -54,6 +58,9 @@ class Cell:
     map: float = math.nan
     own: float = math.nan
     output: float = math.nan
+    contrast: float = math.nan
+    by_features: float = math.nan
+    by_gradient: float = math.nan
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -68,6 +75,7 @@ class Reference:
         feature: The feature layer's values.
         raw: The map.
         signed: The map before its ReLU.
+        parts: What the map is made of.
         scores: The plain file's outputs.
         target: The class that is explained.
     """
@@ -75,6 +83,7 @@ class Reference:
     feature: Array
     raw: Array
     signed: Array
+    parts: Parts
     scores: Array
     target: int
 
@@ -84,8 +93,8 @@ def reference(source: Source) -> Reference:
     scores = _run(str(source.path), source.feeds)[0]
     target = int(scores.reshape(scores.shape[0], scores.shape[1], -1)[0].sum(-1).argmax())
     (_, x), *_ = source.feeds.items()
-    said, feature = _explained(source.path, x, target)[:2]
-    return Reference(feature, said.raw_map, said.signed_map, scores, target)
+    said, parts = _explained(source.path, x, target)[:2]
+    return Reference(parts.feature, said.raw_map, said.signed_map, parts, scores, target)
 
 
 def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> Cell:
@@ -122,8 +131,9 @@ def _look(
     path: Path, plain: list[Array], source: Source, form: Form, truth: Reference, found: Cell
 ) -> None:
     (_, x), *_ = source.feeds.items()
-    said, feature, outputs, warned = _explained(path, x, truth.target)
+    said, parts, outputs, warned = _explained(path, x, truth.target)
     problems: list[str] = []
+    feature, found.contrast = parts.feature, contrast(truth.signed)
     found.layer, found.own = said.feature_layer, relative(_first(plain[0]), _first(truth.scores))
     feature = feature.reshape(-1, *feature.shape[-truth.feature.ndim + 1 :])[:1]
     if feature.size != truth.feature.size:
@@ -136,6 +146,8 @@ def _look(
         limit = max(FEATURE[form.group], OWN * found.own)
         problems += [] if found.feature <= limit else ["the feature layer has other values"]
     found.map, problem = _map(said, truth, form, found.own)
+    if problem and form.group == INT8 and parts.feature.shape == truth.feature.shape:
+        problem = [*problem, *_shared(parts, truth, found)]
     problems += problem
     found.output = max(map(relative, outputs, plain))
     if found.output > OUTPUT[form.group]:
@@ -148,15 +160,37 @@ def _map(said: Any, truth: Reference, form: Form, own: float) -> tuple[float, li
     if said.raw_map.shape != truth.raw.shape:
         return math.inf, [f"a map of {said.raw_map.shape}, not {truth.raw.shape}"]
     if form.group == INT8:
-        like = float(spearmanr(said.signed_map.ravel(), truth.signed.ravel()).statistic)
+        like = _alike(said.signed_map, truth.signed)
         return like, [] if like >= MAP[INT8] else [f"Spearman {like:.2f}"]
     off = relative(said.signed_map, truth.signed)
     limit = max(MAP[form.group], OWN * own)
     return off, [] if off <= limit else [f"the map is {off:.2g} off"]
 
 
-def _explained(path: Path, x: Array, target: int) -> tuple[Any, Array, list[Array], bool]:
-    """Explain and convert: explanation, feature layer, the explained file's outputs, warned."""
+def _shared(parts: Parts, truth: Reference, found: Cell) -> list[str]:
+    """Say what of a map's distance its feature layer makes, and what its gradient."""
+    axis, shape = channel_axis(truth.parts, truth.signed), truth.signed.shape
+    if axis is None:
+        return []
+    mixed = [(parts.feature, truth.parts.gradient), (truth.feature, parts.gradient)]
+    found.by_features, found.by_gradient = (
+        _alike(cam(*pair, axis, shape), truth.signed) for pair in mixed
+    )
+    return [
+        f"of the rounded feature layer under the float gradient {found.by_features:.2f}, of the "
+        f"float feature layer under this file's gradient {found.by_gradient:.2f}; the float map "
+        f"varies by {100 * found.contrast:.1f} % of its mean"
+    ]
+
+
+def _alike(a: Array, b: Array) -> float:
+    """Return Spearman's correlation; 0 where one of them is constant."""
+    like = float(spearmanr(a.ravel(), b.ravel()).statistic) if a.std() and b.std() else 0.0
+    return like
+
+
+def _explained(path: Path, x: Array, target: int) -> tuple[Any, Parts, list[Array], bool]:
+    """Explain and convert: explanation, its parts, the explained file's outputs, warned."""
     explain = onnxcam.Explainer(str(path), cache=False, threads=1, upsampling="none")
     port = explain.input
     shown = x if port.dtype is None else x.astype(port.dtype)
@@ -166,21 +200,24 @@ def _explained(path: Path, x: Array, target: int) -> tuple[Any, Array, list[Arra
     output = path.with_name("explained.onnx")
     try:
         onnxcam.convert(
-            str(path), str(output), target=target, expose=["feature"], upsampling="none"
-        )
+            str(path), str(output), target=target, expose=["feature", "gradient"],
+            upsampling="none",
+        )  # fmt: skip
         names = [o.name for o in _session(str(output)).get_outputs()]
         values = dict(zip(names, _run(str(output), _fitting(path, {port.name: x})), strict=True))
     finally:
         output.unlink(missing_ok=True)
     plain = [values[n] for n in names if not n.startswith("onnxcam.")]
     feature = values["onnxcam.feature"].astype(np.float32)
+    gradient = values["onnxcam.gradient"].astype(np.float32)
+    parts = Parts(feature, gradient.reshape(-1, *feature.shape)[0])
     own_map = values["onnxcam.map"]
     own_map = own_map.reshape(-1, *own_map.shape[-said.raw_map.ndim :])[0]
     off = relative(own_map, said.raw_map)
     if off > 0.02:
         raise AssertionError(f"the converted file's map is {off:.2g} off the explainer's")
     warned = bool(said.diagnosis) or "nothing is known" in explain.catalog.feature_reason
-    return said, feature, plain, warned
+    return said, parts, plain, warned
 
 
 def _fitting(path: Path, feeds: dict[str, Array]) -> dict[str, Array]:

@@ -153,12 +153,10 @@ def _dynamo(
 
 def _keras(network: str, path: Path) -> Source:
     os.environ["KERAS_BACKEND"] = "torch"
-    if network != "MobileNetV2":
-        raise NotMadeError("keras has no ViT of its own")
     height, width = SHAPE[1:]
     x = pictures((height, width, 3), 1, seed=11)
     if not path.exists():
-        net = torch_nets.keras_mobilenet((height, width, 3))
+        net = torch_nets.keras_network(network, (height, width, 3))
         try:
             with quiet():
                 net(x)
@@ -178,7 +176,10 @@ def _elsewhere(exporter: str, network: str, path: Path) -> Source:
             raise NotMadeError(f"no environment: python tools/envs.py {name}")
         maker = Path(__file__).with_name("makers.py")
         command = [str(python), str(maker), exporter, network, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        others = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "PYTHONPATH")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=600, env=others
+        )
         if done.returncode:
             raise NotMadeError(done.stderr.strip().splitlines()[-1][:200])
     return Source(exporter, network, path, _feeds(path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ def _examine(path: Path, tape: Tape, expert: Expert, row: Row, cost: bool) -> No
     if slope is not None and tape.x.grad is not None:
         row.input_gradient = relative(slope, tape.x.grad.double().numpy())
         off, classes = row.input_gradient, len(outputs["onnxcam.score"][0])
-        if off > GRADIENT and off > 2 * expert.rounding(classes):
+        if off > GRADIENT and off > 2 * expert.rounding(classes)[0]:
             _blame(row, "gradient", f"of the input is {row.input_gradient:.2g} off")
     _converted(path, explain, x, target, said.raw_map, expert, row, cost)
 
@@ -125,7 +127,8 @@ def _compare(outputs: dict[str, Array], said: Any, tape: Tape, expert: Expert, r
         _blame(row, "layers", "no tensor of the network has the feature layer's values")
         return
     row.module, row.gradient = match.entry.module, match.gradient
-    if row.gradient > GRADIENT:
+    kink: Callable[[], tuple[float, ...]] = cache(lambda: expert.rounding(len(scores), match))
+    if row.gradient > GRADIENT and row.gradient > 2 * kink()[1]:
         _blame(row, "gradient", f"of the feature layer is {row.gradient:.2g} off")
     problem = expert.objection(match)
     if problem:
@@ -138,7 +141,7 @@ def _compare(outputs: dict[str, Array], said: Any, tape: Tape, expert: Expert, r
         _blame(row, "layout", f"a map of {said.raw_map.shape}, not {truth.shape}")
         return
     row.map = relative(said.raw_map, truth)
-    if row.map > MAP:
+    if row.map > MAP and row.map > 2 * kink()[2]:
         _blame(row, "layout", f"the map is {row.map:.2g} off")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,20 +46,38 @@ class Expert:
             return None, offs[self._which]
         return known[self._which][self.target], offs[self._which]
 
-    def rounding(self, classes: int) -> float:
-        """Return how far noise of 1e-6 moves torch's own gradient in float64: units at a kink."""
+    def rounding(self, classes: int, match: Match | None = None) -> tuple[float, float, float]:
+        """Return how far noise of 1e-6 moves what torch itself has in float64: units at a kink.
+
+        Args:
+            classes: How many scores the file has.
+            match: The network's tensor that is the feature layer.
+
+        Returns:
+            Relative L2 distances of the gradient of the input, of that of the feature layer, and
+            of Grad-CAM; the largest of four.
+        """
         truth = self.tape.x.grad
         if truth is None:
-            return 0.0
+            return 0.0, 0.0, 0.0
         x, offs = self.tape.x.detach(), []
         for seed in range(4):
             random = torch.Generator().manual_seed(seed)
             noise = 1e-6 * torch.randn(x.shape, generator=random, dtype=x.dtype)
             other = record(self.net, x + noise)
             other.back(self._known_scores(other, classes)[self._which][self.target])
-            assert other.x.grad is not None
-            offs.append(relative(other.x.grad.double().numpy(), truth.double().numpy()))
-        return max(offs)
+            offs.append([_apart(other.x, self.tape.x), *self._moved(other, match)])
+        largest = np.max(offs, axis=0)
+        return float(largest[0]), float(largest[1]), float(largest[2])
+
+    def _moved(self, other: Tape, match: Match | None) -> tuple[float, float]:
+        """Return how far gradient and map of the feature layer are in another run."""
+        entry = None if match is None else other.at(match.entry.place)
+        if match is None or entry is None:
+            return 0.0, 0.0
+        maps = self.grad_cam(replace(match, entry=entry)), self.grad_cam(match)
+        apart = 0.0 if maps[0] is None or maps[1] is None else relative(maps[0], maps[1])
+        return _apart(entry.tensor, match.entry.tensor), apart
 
     def _known_scores(self, tape: Tape, classes: int) -> list[Tensor]:
         known = _readings(tape.output)
@@ -154,6 +173,13 @@ class Expert:
                 patches = grad.movedim(axis, 1)[:, tensor.shape[axis] - cells :]
                 return not bool(patches.abs().sum() > 1e-9 * grad.abs().sum())
         return False
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    """Return the relative distance of the gradients of two tensors."""
+    if a.grad is None or b.grad is None:
+        return 0.0
+    return relative(a.grad.double().numpy(), b.grad.double().numpy())
 
 
 def first_tensor(output: Any) -> Tensor:

@@ -224,12 +224,22 @@ def keras_models(classes: int) -> Iterator[Subject]:
     for name, stage in stages.items():
 
         def build(name: str = name) -> nn.Module:
-            os.environ["KERAS_BACKEND"] = "torch"
-            import keras
-
-            net: nn.Module = getattr(keras.applications, name)(
+            net: nn.Module = getattr(keras_afresh().applications, name)(
                 weights=None, input_shape=(96, 128, 3), classes=classes, classifier_activation=None
             )
             return net
 
         yield Subject("keras", name, build, (96, 128, 3), stage, channels_last=True)
+
+
+def keras_afresh() -> Any:
+    """Return keras, its random numbers and the names of layers from the start again.
+
+    Else a network was another one after other networks, and not that of a file made before.
+    """
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    return keras

@@ -165,6 +165,7 @@ def quiet() -> Iterator[None]:
 def _enliven(net: nn.Module) -> None:
     """Replace parameters that are constant: scales of 1 (or 1e-6), biases and heads of 0."""
     random = torch.Generator().manual_seed(3)
+    channels_last = hasattr(net, "get_layer")  # of keras
     with torch.no_grad():
         for parameter in net.parameters():
             if not parameter.is_floating_point() or parameter.numel() < 2:
@@ -174,12 +175,19 @@ def _enliven(net: nn.Module) -> None:
             if low == high and low != 0:
                 uniform = torch.rand(parameter.shape, generator=random)
                 parameter.copy_(0.5 + uniform if abs(low) > 0.2 else 0.2 + 0.4 * uniform)
-            elif low == high:
-                fan = parameter[0].numel() if parameter.dim() > 1 else 100
-                parameter.copy_(noise / max(fan, 1) ** 0.5)
-            elif parameter.dim() > 1 and max(-low, high) < 0.12:
-                fan = parameter[0].numel()  # trunc_normal_(std=0.02): every score would be alike
-                parameter.copy_(noise / max(fan, 1) ** 0.5)
+            elif low == high or (parameter.dim() > 1 and max(-low, high) < 0.12):
+                # trunc_normal_(std=0.02): every score would be alike
+                parameter.copy_(noise / _fan(parameter, channels_last) ** 0.5)
+
+
+def _fan(parameter: Tensor, channels_last: bool) -> int:
+    """Return how many products make an output: of [out, in, *kernel], or [*kernel, in, out]."""
+    if parameter.dim() < 2:
+        return 100
+    if not channels_last:
+        return max(parameter[0].numel(), 1)
+    one_by_one = parameter.dim() > 3 and parameter.shape[-1] == 1  # [*kernel, channels, 1]
+    return parameter.numel() // parameter.shape[-2 if one_by_one else -1]
 
 
 def _set_batch_statistics(net: nn.Module, x: Tensor) -> None:

@@ -21,8 +21,8 @@ batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default
   (of a detector, the last layer that the scores of every scale pass through) and its gradient is
   not in a class token alone; scores, the gradients of feature layer and input
   and the map agree with the network in torch, in float64, with the axes laid as the library has
-  them (relative L2 of 1e-3; for the gradient of the input twice what noise of 1e-6 in the input
-  does to torch's own, where units at a kink switch); the conversion's check passes, and the
+  them (relative L2 of 1e-3; for gradients and map twice what noise of 1e-6 in the input does to
+  torch's own where that is more: units at a kink switch); the conversion's check passes, and the
   converted file, run beside the plain one, predicts the same and places the map over the input;
 - **refused**: an error that says why, and no map;
 - **warned**: something is wrong and the explanation says so;

@@ -79,6 +79,10 @@ class Tape:
             tensor.grad = None
         score.backward(retain_graph=True)
 
+    def at(self, place: int) -> Entry | None:
+        """Return the tensor that was made then."""
+        return next((e for e in self.entries if e.place == place), None)
+
     def find(self, value: Array, gradient: Array | None = None) -> Match | None:
         """Return the tensor that has these values, in whatever order its axes are.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from onnxcam.analysis.geometry import areas
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
@@ -68,6 +69,9 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
         replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
         for t in tensors.values()
     )
+    where = areas(nodes, source, known, {c.name for c in candidates if c.usable})
+    if where:
+        candidates = tuple(replace(c, area=where.get(c.name)) for c in candidates)
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
         """A class token alone, or what is added to the score, says nothing of where it was made."""

@@ -172,7 +172,7 @@ def _before(
     """Go back from a tensor through some nodes to one that is wanted; say what was passed."""
     passed = ""
     while not wanted(tensor):
-        node = tensor.inputs[0]
+        node = _unscaled(tensor.inputs[0])
         source = next((t for t in map(_unrounded, node.inputs) if t.name in usable), None)
         if source is None or not through(node):
             return None, ""
@@ -182,7 +182,15 @@ def _before(
 
 def _unrounded(tensor: Tensor) -> Tensor:
     """Return what a tensor is the rounding of, else the tensor."""
-    return tensor.inputs[0].inputs[0] if producer(tensor) == "QuantizeLinear" else tensor
+    made = bool(tensor.inputs) and has(tensor.inputs[0], Trait.QUANTISES)
+    return tensor.inputs[0].inputs[0] if made else tensor
+
+
+def _unscaled(node: ir.Node) -> ir.Node:
+    """Return the product of integers that a Mul gives their scale back, else the node."""
+    casts = (t.inputs[0] for t in node.inputs if node.op == "Mul" and producer(t) == "Cast")
+    whole = (c.inputs[0].inputs[0] for c in casts if c.inputs[0].inputs)
+    return next((n for n in whole if n.op == "MatMulInteger"), node)
 
 
 def is_activation(tensor: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from onnxcam.analysis.geometry.records import Area
 from onnxcam.analysis.layers.modules import Origin, matching, names_of
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError, suggestion
@@ -43,6 +44,7 @@ class Candidate:
         reason: Why (not).
         unread: Whether it is not usable because the meaning of its axes could not be found.
         origin: The node and the module that it comes from.
+        area: Where its cells lie on the input; None for even shares of all of it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Candidate:
     reason: str
     unread: bool = False
     origin: Origin = field(default_factory=Origin)
+    area: Area | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,14 @@ class Catalog:
     input_layout: Layout | None
     warnings: tuple[str, ...] = ()
     input_positions: Layout | None = None
+
+    def warnings_of(self, feature: Candidate) -> tuple[str, ...]:
+        """Return what the reader of a map of a feature layer has to know, in words."""
+        said = self.warnings if feature == self.feature else ()
+        doubt = "" if feature.area is None else feature.area.doubt
+        if not doubt:
+            return said
+        return (*said, f"where the map lies on the input cannot be told: {doubt}")
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.

@@ -128,6 +128,21 @@ def _gemm(node: ir.Node, rows: Rows) -> list[Need] | None:
     return [taken, *[None] * (len(node.inputs) - 1)]
 
 
+def _product(node: ir.Node, rows: Rows) -> list[Need] | None:
+    """A product that was fused with what stood round it: its first factor may be turned."""
+    rank, first = (len(shape_of(t) or ()) for t in (node.outputs[0], node.inputs[0]))
+    turned = int(node.attrs.get("transA", 0))
+    if rows.axis != rank - 2 or first < 2 or node.attrs.get("transBatchA", 0):
+        return None
+    return [rows.along(first - 2 + turned), *[None] * (len(node.inputs) - 1)]
+
+
+def _skip_norm(node: ir.Node, rows: Rows) -> list[Need] | None:
+    """A normalisation of the last axis, and of the sum of what it is given."""
+    last = len(shape_of(node.outputs[0]) or ()) - 1
+    return None if rows.axis == last else _elementwise(node, rows)
+
+
 def _einsum(node: ir.Node, rows: Rows) -> list[Need]:
     equation = str(node.attrs.get("equation", "")).replace(" ", "")
     terms, _, result = equation.partition("->")
@@ -152,10 +167,14 @@ RULES: dict[str, Rule] = {
 BY_TRAIT = {
     Trait.ELEMENTWISE: _elementwise, Trait.NORMALISES_LAST: _norm, Trait.REDUCES: _reduce,
 }  # fmt: skip
-QUANTISED: dict[str, tuple[tuple[int, ...], Rule]] = {  # and where their tensors stand
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ((0,), _elementwise)),
-    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), ((0,), _elementwise)),
-    **dict.fromkeys(("QLinearAdd", "QLinearMul"), ((0, 3), _elementwise)),
-    "QLinearSoftmax": ((0,), _softmax),
-    "QLinearMatMul": ((0, 3), _matmul),
+QUANTISED: dict[str, Rule] = {  # what their tensors of data need; see graph.ops.data_inputs
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _elementwise),
+    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu"), _elementwise),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), _elementwise),
+    "DynamicQuantizeLinear": _elementwise,
+    "QLinearSoftmax": _softmax,
+    **dict.fromkeys(("QLinearMatMul", "MatMulInteger"), _matmul),
 }
+FUSED = {  # ONNX Runtime's own operators
+    Trait.ELEMENTWISE: _elementwise, Trait.NORMALISES_LAST: _skip_norm, Trait.PRODUCT: _product,
+}  # fmt: skip

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from onnxcam.analysis.layout.picks import gathered, inside, sliced
-from onnxcam.analysis.layout.row_rules import BY_TRAIT, QUANTISED, RULES, Need, Rows
+from onnxcam.analysis.layout.row_rules import BY_TRAIT, FUSED, QUANTISED, RULES, Need, Rows
 from onnxcam.analysis.layout.rules import axes_of, numbers
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, shape_of
-from onnxcam.graph.ops import has
+from onnxcam.graph.ops import Trait, data_inputs, has
 
 __all__ = ["Need", "Rows", "joined", "needed", "passed", "reach"]
 
@@ -36,6 +36,9 @@ def joined(a: Need, b: Need) -> Need:
 
 def reach(nodes: Sequence[ir.Node], outputs: Iterable[Tensor]) -> dict[int, Need]:
     """Return the rows of each tensor that the outputs depend on, by its ``id``.
+
+    It is the dependence that a gradient sees: the scale of a range that a model computes counts as
+    a constant.
 
     Args:
         nodes: Producers first.
@@ -57,9 +60,11 @@ def needed(node: ir.Node, rows: Need, output: int = 0) -> list[Need]:
     selected = _selected(node, rows, output)
     if selected is not None:
         return selected
-    if rows is None or output != 0:
+    if output > 0 and has(node, Trait.QUANTISES):
+        return [Rows(0, 0, 0)] * len(node.inputs)
+    if rows is None or (output > 0 and not has(node, Trait.NORMALISES_LAST)):
         return [None] * len(node.inputs)
-    return passed(node, rows) or _of_quantised(node, rows) or [None] * len(node.inputs)
+    return passed(node, rows) or _of_runtime(node, rows) or [None] * len(node.inputs)
 
 
 def passed(node: ir.Node, rows: Rows) -> list[Need] | None:
@@ -77,15 +82,21 @@ def passed(node: ir.Node, rows: Rows) -> list[Need] | None:
     return found if found is not None and any(found) else None
 
 
-def _of_quantised(node: ir.Node, rows: Rows) -> list[Need] | None:
-    """Return :func:`passed` for an operator on quantised tensors, whose scales lie between."""
-    if node.op not in QUANTISED or shape_of(node.outputs[0]) is None:
+def _of_runtime(node: ir.Node, rows: Rows) -> list[Need] | None:
+    """Return :func:`passed` for an operator on quantised tensors, or of ONNX Runtime's own.
+
+    The gradient goes through what they stand for, so that it is not asked of them.
+    """
+    own = node.domain not in (None, "", "ai.onnx")
+    fused = (rule for trait, rule in FUSED.items() if own and has(node, trait))
+    rule = QUANTISED.get(node.op) or next(fused, None)
+    if rule is None or shape_of(node.outputs[0]) is None:
         return None
-    places, rule = QUANTISED[node.op]
-    reals: Any = SimpleNamespace(
-        inputs=[node.inputs[i] for i in places], outputs=node.outputs, attrs=node.attrs
+    places = data_inputs(node, range(len(node.inputs)))  # scales and zero points lie between
+    data: Any = SimpleNamespace(
+        op=node.op, inputs=[node.inputs[i] for i in places], outputs=node.outputs, attrs=node.attrs
     )
-    needs = dict(zip(places, rule(reals, rows) or [None] * len(places), strict=True))
+    needs = dict(zip(places, rule(data, rows) or [None] * len(places), strict=True))
     return [needs.get(i) for i in range(len(node.inputs))]
 
 

@@ -171,10 +171,18 @@ def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
     return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
 
 
-@_rule("GatherElements", "TopK", "ReverseSequence", "Compress")
+@_rule("ReverseSequence")
+def _reversed(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
+    """What is reversed as a whole keeps its meaning: where it then lies is geometry's."""
+    axis, lengths = int(node.attrs.get("time_axis", 0)), const_value(node.inputs[1])
+    whole = lengths is not None and (lengths == _size(node.inputs[0], axis)).all()
+    return meaning if whole else meaning.put({axis: UNKNOWN})
+
+
+@_rule("GatherElements", "TopK", "Compress")
 def _disordered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
     """Along one axis the elements are no longer in their order."""
-    axis = node.attrs.get("time_axis", node.attrs.get("axis", {"TopK": -1}.get(node.op, 0)))
+    axis = node.attrs.get("axis", {"TopK": -1}.get(node.op, 0))
     return meaning.put({int(axis) % len(meaning.axes): UNKNOWN})
 
 
@@ -196,7 +204,7 @@ def _sliced(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Mean
     axes, steps = axes_of(node, rank, place=3), numbers(node, 4, "steps")
     axes = list(range(len(starts or ends or meaning.axes))) if axes is None else axes
     for k, axis in enumerate(axes):
-        if steps is not None and steps[k] < 0:
+        if steps is not None and steps[k] < 0 and meaning.whole(axis) in ("", "N"):
             meaning = meaning.put({axis: UNKNOWN})
         elif _size(node.inputs[0], axis) != _size(node.outputs[0], axis):
             bounds = (

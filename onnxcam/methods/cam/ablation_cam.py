@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnxcam.methods.needs import Activation, Array, Ask, HeadScore, Layer
+from onnxcam.methods.needs import Activation, Array, Ask, HeadScore, Layer, Patch
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
 
@@ -17,6 +17,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     cite="Desai and Ramaswamy, Ablation-CAM, WACV 2020, equations 4 and 5",
     cost=Cost(1, "channels"),
     rectify=True,
+    anytime=True,
     claim="Where channels are active without which the score falls.",
     limits=(
         "As coarse as the layer. A channel is left out alone: of two that say the same neither is "
@@ -31,14 +32,12 @@ def ablation_cam(layer: Array, a: Array, scores: Ask) -> Estimate:
     0; here, as in the paper, it is 0.
     """
 
-    def ablated() -> Iterator[Array]:
+    def ablated() -> Iterator[Array | Patch]:
         yield layer
-        for channel in range(len(layer)):
-            without = layer.copy()
-            without[channel] = 0
-            yield without
+        yield from (Patch(channel, 0) for channel in range(len(layer)))
 
-    whole, *without = (answer.astype(np.float64) for answer in scores(ablated()))
+    found = np.stack(list(scores(ablated()))).astype(np.float64)
+    whole, without = found[0], found[1:]
     size = np.where(whole == 0, 1, np.abs(whole))  # of a score of 0 the drop itself
-    weights = (whole - np.stack(without)) / size  # [channels, K]
-    return Estimate(np.tensordot(weights.T, a, 1))
+    weights = (whole - without) / size  # [channels, K]
+    return Estimate(np.tensordot(weights.T, a[: len(without)], 1))

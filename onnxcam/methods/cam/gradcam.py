@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import space_mean, weighted_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "gradcam",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     averages=True,
     cite="Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2",
     claim="Where channels are active that raise the score on average over the positions.",

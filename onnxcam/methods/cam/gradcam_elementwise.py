@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "gradcam-elementwise",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     cite="GradCAMElementWise of pytorch-grad-cam, Gildenblat and contributors, 2021",
     claim=(
         "Where features raise the score to first order; what lowers it is left out before the sum."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, ratio, space_sum, weighted_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "gradcam++",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     cite="Chattopadhay et al., Grad-CAM++, WACV 2018, equations 5, 7 and 19",
     claim="As Grad-CAM, with weights meant to mark every instance of a class.",
     limits=(

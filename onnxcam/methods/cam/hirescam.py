@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, weighted_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "hirescam",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     cite="Draelos and Carin, Use HiResCAM instead of Grad-CAM, 2020, arXiv:2011.08891",
     claim=(
         "The share of each position in the score to first order; exact where the head is linear."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, weighted_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "layercam",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     cite="Jiang et al., LayerCAM, IEEE TIP 2021",
     claim=(
         "Where features are active and raising them would raise the score; sharp also "

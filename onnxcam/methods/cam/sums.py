@@ -1,4 +1,7 @@
-"""Sums over channels and positions that methods have in common."""
+"""Sums over channels and positions that methods have in common.
+
+Where the axes say so the channels are put together by their principal component instead.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from onnxcam.autodiff.cotangents import as_narrow
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.methods.cam.principal import projected
 from onnxcam.methods.registry import Axes
 
 
@@ -18,6 +22,8 @@ def weighted_sum(op: Emitter, weights: Tensor, a: Tensor, axes: Axes) -> Tensor:
         a: Feature tensor.
         axes: Its axes.
     """
+    if axes.principal:
+        return projected(op, op.Mul(weights, a), axes)
     rank = len(axes.space) + 2
     usual = axes.channel in (1, rank - 1) and 0 not in (axes.channel, *axes.space)
     if not (usual and _is_narrow(weights, axes)):
@@ -58,6 +64,8 @@ def reshaped(op: Emitter, x: Tensor, *dims: int | Tensor) -> Tensor:
 
 def channel_sum(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
     """Return the sum over the channels, which stay as an axis of 1."""
+    if axes.principal:
+        return projected(op, x, axes)
     return op.ReduceSum(x, axes=[axes.channel], keepdims=1)
 
 
@@ -97,3 +105,10 @@ def largest(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
 def ratio(op: Emitter, above: Tensor, below: Tensor) -> Tensor:
     """Return above / below, 0 where below is 0."""
     return op.Div(above, op.Where(op.Equal(below, 0), np.inf, below))
+
+
+def stretched(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
+    """Return |x| of each channel from 0, its smallest value, to 1, its largest; else 0."""
+    size = op.Abs(x)
+    above = op.Sub(size, op.ReduceMin(size, axes=list(axes.space), keepdims=1))
+    return ratio(op, above, op.ReduceMax(above, axes=list(axes.space), keepdims=1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import narrow, ratio, space_product, space_sum, weighted_sum
 from onnxcam.methods.needs import Activation, Gradient
-from onnxcam.methods.registry import Axes, graph_method
+from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
 
 
 @graph_method(
     "xgradcam",
     needs=(Activation, Gradient),
+    parameters=(SMOOTHING,),
     cite="Fu et al., Axiom-based Grad-CAM, BMVC 2020",
     claim=(
         "As Grad-CAM, with weights that make the map add up to the score as nearly as "

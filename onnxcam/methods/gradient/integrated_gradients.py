@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
+from onnxcam.methods.cam.sums import channel_sum
+from onnxcam.methods.gradient import rounds
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score, SlopeAt
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Cost, Estimate, sampled_method
+from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
+
+
+BASELINE = Parameter(
+    "baseline", float, 0.0, -1e6, 1e6,
+    "value of every number of the prepared input that stands for nothing",
+)  # fmt: skip
+
+
+def _in_graph(
+    op: Emitter, x: Tensor, slope_at: rounds.SlopeAt, axes: Axes, *, steps: int, baseline: float
+) -> Tensor:
+    """Write the sum over the steps: one after another, with one gradient in memory."""
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    kind = dtype_of(x) or np.dtype(np.float32)
+    items = [((places + 1) / 2).astype(kind), (weights / 2).astype(kind)]
+    way = op.Sub(x, baseline)
+
+    def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
+        at = body.Add(body.Mul(way, item[0]), baseline)
+        return [body.Add(sums[0], body.Mul(slope_at(body, body.typed(at, x)), item[1]))]
+
+    (total,) = rounds.rounds(op, x, items, 1, one)
+    return channel_sum(op, op.Mul(way, total), axes)
 
 
 @sampled_method(
@@ -18,10 +44,7 @@ _MISSED = 0.05  # a completeness error of this part of the difference in the sco
     cite="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, equation 1",
     parameters=(
         Parameter("steps", int, 50, 1, 10_000, "number of inputs between the baseline and x"),
-        Parameter(
-            "baseline", float, 0.0, -1e6, 1e6,
-            "value of every number of the prepared input that stands for nothing",
-        ),
+        BASELINE,
     ),
     cost=Cost(3, "steps"),
     signed=True,
@@ -33,7 +56,8 @@ _MISSED = 0.05  # a completeness error of this part of the difference in the sco
         "Everything is against the baseline: what equals it gets nothing, whatever it does, and "
         "another baseline gives another map. Noisy."
     ),
-)  # fmt: skip
+    form=((Input, SlopeAt), _in_graph),
+)
 def integrated_gradients(
     x: Array, gradients: Ask, scores: Ask, *, steps: int, baseline: float
 ) -> Estimate:
@@ -52,11 +76,12 @@ def integrated_gradients(
     above, below = scores([x, start])
     rise = above.astype(np.float64) - below
     missed = signed.reshape(len(signed), -1).sum(1) - rise
-    doubts = tuple(map(_doubt, missed, rise))
+    doubts = tuple(map(doubt, missed, rise))
     return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
 
 
-def _doubt(missed: float, rise: float) -> str | None:
+def doubt(missed: float, rise: float) -> str | None:
+    """Return what is wrong with a map that does not sum up to the rise of the score, in words."""
     if not abs(missed) > _MISSED * abs(rise):  # nor of NaN
         return None
     return (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.autodiff.engine import vjp
-from onnxcam.autodiff.overrides import own_rule
+from onnxcam.autodiff.overrides import own_rule, rectifies
 from onnxcam.autodiff.route import Node
 from onnxcam.autodiff.view import NodeView
 from onnxcam.errors import UnsupportedOp
@@ -21,7 +21,7 @@ from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, has
 from onnxcam.methods.lrp.layers import closes, gated, is_positive, layer
 
-_TINY = 1e-12  # where epsilon is 0, for 0 / 0
+TINY = 1e-12  # where epsilon is 0, for 0 / 0
 _SMALLEST_HALF = 6.2e-5  # of float16, with all its digits
 
 
@@ -37,13 +37,23 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
         # Relu is the cheapest here: it keeps the layout that convolutions like.
         (i,) = node.route.moving(node.raw)
         size = y if node.op_type == "Relu" else op.Relu(node.inputs[i])
-        share = op.Div(y, op.Add(size, _stable(y, epsilon or _TINY)))
+        share = op.Div(y, op.Add(size, stable(y, epsilon or TINY)))
         dx = op.Mul(dy, share)
         return [dx if k == i else None for k in range(len(node.inputs))]
     if epsilon:
         size = op.Abs(y)
-        dy = op.Mul(dy, op.Div(size, op.Add(size, _stable(y, epsilon))))
+        dy = op.Mul(dy, op.Div(size, op.Add(size, stable(y, epsilon))))
     return own_rule(op, node, dy)
+
+
+def rectified(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
+    """R_x = R_y of a ReLU or ReLU6: its own gradient, and dy y / x where it has an upper limit."""
+    if node.op_type == "Relu":
+        return own_rule(op, node, dy)
+    (i,) = node.route.moving(node.raw)
+    x, y = node.inputs[i], node.outputs[0]
+    dx = op.Mul(dy, op.Div(y, op.Max(x, stable(y, TINY))))  # y is 0 where x is not above 0
+    return [dx if k == i else None for k in range(len(node.inputs))]
 
 
 def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon: float) -> Any:
@@ -59,13 +69,13 @@ def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon
     z = y
     if closed and nodes[-1].op != "Relu":
         z = nodes[-1].inputs[node.route.moving(nodes[-1])[0]]
-    weight, bias = _merged(op, node, nodes)
+    weight, bias = merged(op, node, nodes)
     up = op.Relu(weight)
     down = op.Sub(weight, up)
     signs = [(x, up)] if is_positive(node, x) else [(op.Relu(x), up), (op.Min(x, 0), down)]
-    parts = [_product(op, node, part, w) for part, w in signs]
+    parts = [product(op, node, part, w) for part, w in signs]
     helped = reduce(op.Add, parts if bias is None else [*parts, op.Relu(bias)])
-    small = _stable(y, epsilon or _TINY)
+    small = stable(y, epsilon or TINY)
     total = op.Add(z, op.Mul(helped, gamma))
     rising = op.Mul(dy, op.Div(y if closed else op.Relu(y), op.Add(op.Relu(total), small)))
     falling = None  # the share of outputs below 0, of which a ReLU leaves none
@@ -73,10 +83,43 @@ def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon
         total = op.Add(y, op.Mul(op.Sub(y, helped), gamma))
         falling = op.Mul(dy, op.Div(op.Min(y, 0), op.Sub(op.Min(total, 0), small)))
     plus, minus = (op.Add(weight, op.Mul(w, gamma)) for w in (up, down))
-    dx = _back(op, node, (plus, rising), (minus, falling))
+    dx = back(op, node, (plus, rising), (minus, falling))
     if len(signs) > 1:
-        other = _back(op, node, (minus, rising), (plus, falling))
+        other = back(op, node, (minus, rising), (plus, falling))
         dx = op.Where(op.Greater(x, 0), dx, other)
+    return [dx, *[None] * (len(node.inputs) - 1)]
+
+
+def alpha_beta_rule(
+    op: Emitter, node: NodeView, dy: Tensor, *, alpha: float, beta: float, epsilon: float
+) -> Any:
+    """R_i = sum_j (alpha (x_i w_ij)+ / p_j - beta (x_i w_ij)- / n_j) R_j, p_j and n_j their sums.
+
+    Bach et al. 2015, equation 60; p_j holds b_j+, n_j b_j-. For inputs of both signs, as in zennit.
+    """
+    nodes = layer(node)
+    x, y = node.inputs[0], nodes[-1].outputs[0]
+    weight, bias = merged(op, node, nodes)
+    up = op.Relu(weight)
+    down = op.Sub(weight, up)
+    positive = is_positive(node, x)
+    parts = [x] if positive else [op.Relu(x), op.Min(x, 0)]
+    small, r = stable(y, epsilon or TINY), op.Mul(y, dy)
+
+    def share(signs: tuple[Tensor, Tensor], own: Tensor | None, sign: int) -> Tensor:
+        sums = [product(op, node, part, w) for part, w in zip(parts, signs, strict=False)]
+        total = reduce(op.Add, sums if own is None else [*sums, own])
+        return op.Div(r, op.Add(total, sign * small))
+
+    rising = share((up, down), None if bias is None else op.Relu(bias), 1)
+    dx = op.Mul(back(op, node, (up, rising)), alpha)
+    other = None if positive else op.Mul(back(op, node, (down, rising)), alpha)
+    if beta:
+        falling = share((down, up), None if bias is None else op.Min(bias, 0), -1)
+        dx = op.Sub(dx, op.Mul(back(op, node, (down, falling)), beta))
+        if other is not None:
+            other = op.Sub(other, op.Mul(back(op, node, (up, falling)), beta))
+    dx = dx if other is None else op.Where(op.Greater(x, 0), dx, other)
     return [dx, *[None] * (len(node.inputs) - 1)]
 
 
@@ -88,6 +131,8 @@ def handed_on(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 
 def activation_rule(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """R_x = R_y: dx = dy y / x; 0 where x is 0."""
+    if rectifies(node):
+        return rectified(op, node, dy)
     (i,) = node.route.moving(node.raw)
     x, y = node.inputs[i], node.outputs[0]
     if has(node, Trait.QUANTISES):
@@ -130,11 +175,12 @@ def _reason(node: NodeView) -> str:
     return "it is no linear layer, no activation, and does not hand values on"
 
 
-def _stable(like: Tensor, epsilon: float) -> float:
+def stable(like: Tensor, epsilon: float) -> float:
+    """Return an epsilon that a tensor's dtype can hold."""
     return max(epsilon, _SMALLEST_HALF) if dtype_of(like) == np.float16 else epsilon
 
 
-def _merged(op: Emitter, node: NodeView, nodes: tuple[Node, ...]) -> tuple[Tensor, Tensor | None]:
+def merged(op: Emitter, node: NodeView, nodes: tuple[Node, ...]) -> tuple[Tensor, Tensor | None]:
     """Return weight and bias of a convolution and what shifts and scales it; bias [M, 1, ...]."""
     weight, bias = node.inputs[1], node.input(2)
     rank = len(shape_of(weight) or ())
@@ -171,19 +217,19 @@ def _scale_and_shift(
     return (other if part.op_type == "Mul" else op.Reciprocal(other)), None
 
 
-def _product(op: Emitter, node: NodeView, x: Tensor, weight: Tensor) -> Tensor:
+def product(op: Emitter, node: NodeView, x: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution of other values with another weight, without a bias."""
     y: Tensor = node.emit_forward(op, [x, weight])
     return y
 
 
-def _back(op: Emitter, node: NodeView, *pairs: tuple[Tensor, Tensor | None]) -> Tensor:
+def back(op: Emitter, node: NodeView, *pairs: tuple[Tensor, Tensor | None]) -> Tensor:
     """Return the sum of what convolutions with these weights give back of these cotangents."""
     x = node.inputs[0]
     grads: list[Any] = []
     for weight, dy in pairs:
         if dy is not None:
-            y = _product(op, node, x, weight)
+            y = product(op, node, x, weight)
             (dx,) = vjp(op, [(y, op.typed(dy, y))], [x], stops=[x])
             grads.append(dx)
     total: Tensor = reduce(op.Add, grads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from pathlib import Path
@@ -39,6 +40,17 @@ def save_png(image: Image.Image | NDArray[Any], path: str | os.PathLike[str]) ->
             f"render: cannot write {place}: {error.strerror or error}",
             "Choose a file in an existing folder that you may write to",
         ) from error
+
+
+def jpeg(image: NDArray[Any], quality: int = 80) -> bytes:
+    """Return an image, uint8 ``[H, W, 3]`` or ``[H, W]``, as the bytes of a JPEG.
+
+    Raises:
+        InputError: If the array is no picture.
+    """
+    buffer = io.BytesIO()
+    _as_image(np.asarray(image)).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
 
 
 def _as_image(array: NDArray[Any]) -> Image.Image:

@@ -1,0 +1,1 @@
+"""The forms of data sets, one file a form."""

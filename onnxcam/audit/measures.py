@@ -1,0 +1,124 @@
+"""What a policy can limit: a measure is a number or a truth of every sample, and its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.audit.records import Row
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure.
+
+    Attributes:
+        name: What a policy calls it.
+        table: Where it is read: "records" (of the model), "pairs", "where" (of clustered classes),
+            or "trust" (of the audit).
+        value: Its value of a row; None where a row says nothing.
+        meaning: One line.
+    """
+
+    name: str
+    table: str
+    value: Callable[[Row], Any]
+    meaning: str
+
+
+def _of(name: str) -> Callable[[Row], Any]:
+    return lambda row: row.get(name)
+
+
+def _drop(row: Row) -> Any:
+    before, after = row.get("right_before"), row.get("right_after")
+    return None if before is None or after is None else float(before) - float(after)
+
+
+def _harmful(row: Row) -> Any:
+    before, after = row.get("right_before"), row.get("right_after")
+    return None if before is None or after is None else before and not after
+
+
+def _shift(row: Row) -> Any:
+    found = row.get("probability_shift")
+    return None if found is None else abs(found)
+
+
+def _stays(row: Row) -> Any:
+    return None if row.get("flipped") or row.get("spearman") is None else row["explanation_flip"]
+
+
+_ALL = [
+    Measure("accuracy", "records", _of("correct"), "rate of samples predicted as their label"),
+    Measure("failures", "records", lambda r: r.get("error") is not None,
+            "rate of samples that could not be explained"),
+    Measure("warned", "records", lambda r: None if r.get("error") else bool(r.get("diagnosis")),
+            "rate of explanations with a diagnosis"),
+    Measure("object_energy", "records", _of("object_energy"),
+            "share of the map inside the object"),
+    Measure("pointing", "records", _of("pointing_hit"), "rate of peaks inside the object"),
+    Measure("border_share", "records", _of("border_share"),
+            "share of the map in the outer tenth along the edges"),
+    Measure("corner_share", "records", _of("corner_share"),
+            "share of the map in the corner that has most"),
+    Measure("entropy", "records", _of("entropy"), "how evenly the map is spread"),
+    Measure("flips", "pairs", _of("flipped"), "rate of predictions that changed"),
+    Measure("harmful_flips", "pairs", _harmful, "rate of samples right before and wrong now"),
+    Measure("accuracy_drop", "pairs", _drop, "accuracy before minus accuracy now"),
+    Measure("probability_shift", "pairs", _shift,
+            "size of the change of the baseline's class's probability"),
+    Measure("explanation_flips", "pairs", _stays,
+            "of the predictions that stay: rate of maps with a rank correlation below 0.5"),
+    *(Measure(name, "pairs", _of(name), f"agreement of the maps: {name}")
+      for name in ("spearman", "pearson", "ssim", "iou", "peak_shift", "emd")),
+    Measure("suspicious", "where", _of("suspicious"),
+            "rate of samples in strategies that look at corners or borders as no others do"),
+    Measure("sanity", "trust", _of("sanity"),
+            "rank correlation of a map with that of the model with random weights, in size"),
+    Measure("method_agreement", "trust", _of("method_agreement"),
+            "rank correlation of the maps of two methods"),
+]  # fmt: skip
+MEASURES: Mapping[str, Measure] = {m.name: m for m in _ALL}
+_FAITHFUL = "faithfulness."  # before the name of a metric
+
+
+def find(name: str) -> Measure | None:
+    """Return a measure by its name; `faithfulness.NAME` is a metric of the records."""
+    if name.startswith(_FAITHFUL):
+        metric = name.removeprefix(_FAITHFUL)
+        return Measure(
+            name, "records", lambda r: (r.get("faithfulness") or {}).get(metric), f"metric {metric}"
+        )
+    return MEASURES.get(name)
+
+
+def column(measure: Measure, rows: Iterable[Row]) -> Array:
+    """Return a measure of rows, those that say nothing left out: bool or float64 [N]."""
+    found = [v for v in map(measure.value, rows) if v is not None]
+    truths = bool(found) and all(isinstance(v, bool) for v in found)
+    return np.asarray(found, np.bool_ if truths else np.float64)
+
+
+def groups(rows: Sequence[Row], per: str) -> dict[str, list[Row]]:
+    """Return rows by group: "overall", "class" (the label, else the prediction) or "slice"."""
+    if per == "overall":
+        return {"": list(rows)}
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        for name in _names(row, per):
+            found.setdefault(name, []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _names(row: Row, per: str) -> list[str]:
+    if per == "slice":
+        return [f"{k}={v}" for k, v in (row.get("slices") or {}).items()]
+    named = row.get("label") or row.get("predicted_label") or row.get("baseline_label")
+    number = row.get("predicted", row.get("baseline_class"))
+    return [str(number if named is None else named)] if (named, number) != (None, None) else []

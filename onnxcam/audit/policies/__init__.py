@@ -1,0 +1,1 @@
+"""Ready policies, as they are given to `--policy` by their names."""

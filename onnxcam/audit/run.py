@@ -1,0 +1,281 @@
+"""An audit from end to end: asked, logged, worked off, judged, written down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+
+from onnxcam import methods as all_methods
+from onnxcam.audit import evidence
+from onnxcam.audit.data import Listing, Selection, open_data
+from onnxcam.audit.extras import needed
+from onnxcam.audit.finish import finish
+from onnxcam.audit.job import Job
+from onnxcam.audit.log import RunLog
+from onnxcam.audit.policy import Policy, read_policy
+from onnxcam.audit.store import Store
+from onnxcam.audit.verdict import Verdict
+from onnxcam.audit.work import local
+from onnxcam.audit.work.child import JOB, SAMPLES
+from onnxcam.audit.work.chunks import BATCH, work_off
+from onnxcam.audit.work.faithful import checked
+from onnxcam.audit.work.worker import Worker
+from onnxcam.errors import OnnxcamError, UsageError, bounded, json_text
+from onnxcam.files import write_whole
+from onnxcam.version import __version__
+
+Place: TypeAlias = "str | os.PathLike[str]"
+Engine: TypeAlias = Literal["local", "here", "ray"]
+Progress: TypeAlias = Callable[[int, int], None]
+POLICY = "policy.toml"
+_LOG = "run.jsonl"
+_OF_DATA = ("data_format", "boxes", "masks", "slices", "sample", "seed")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit that is done.
+
+    Attributes:
+        folder: Where its evidence lies.
+        verdict: What it came to.
+        counts: How many samples there are of each kind.
+    """
+
+    folder: Path
+    verdict: Verdict
+    counts: Mapping[str, Any]
+
+
+class Options(TypedDict, total=False):
+    """The options of an audit that say what of the data is taken, and how models are explained.
+
+    Attributes:
+        data_format: The form of the data; None finds it.
+        boxes: COCO's JSON or a folder of VOC's XML with the objects of the samples.
+        masks: A folder of masks.
+        slices: Columns of the data that make groups.
+        sample: How many samples are drawn; None takes all.
+        seed: Of that draw, and of methods with random numbers.
+        labels: Names of the classes; this and the rest as for :class:`onnxcam.Explainer`.
+        preprocess: See there; of both models.
+        baseline_preprocess: What differs for the baseline.
+        feature_layer: See there.
+        reduction_layer: See there.
+        parameters: See there.
+        device: See there.
+    """
+
+    data_format: str | None
+    boxes: Place | None
+    masks: Place | None
+    slices: Sequence[str]
+    sample: int | None
+    seed: int
+    labels: Place | None
+    preprocess: str | None
+    baseline_preprocess: str | None
+    feature_layer: str | None
+    reduction_layer: str | None
+    parameters: Mapping[str, Any] | None
+    device: str
+
+
+@bounded("the audit fails")
+def run(
+    model: Place,
+    data: Place,
+    output: Place,
+    *,
+    baseline: Place | None = None,
+    method: str | Sequence[str] = "gradcam",
+    metrics: Sequence[str] = (),
+    policy: Place | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    workers: int = 2,
+    resume: bool = False,
+    keep_maps: bool = True,
+    trust: int = 16,
+    progress: Progress = lambda *_: None,
+    **options: Unpack[Options],
+) -> Audit:
+    """Audit a model on a data set, alone or beside another one, and leave the evidence.
+
+    Args:
+        model: The model's file.
+        data: A folder with one for each class, a list or CSV, COCO's JSON, VOC's folder, a folder
+            of pictures and one of masks, an .npz or Parquet file, or a `datasets` folder.
+        output: The folder of the audit. It must not exist, or be empty, unless ``resume``.
+        baseline: The model that it is held against: the one in use, or the one before a build.
+        method: Name of a method, or names.
+        metrics: Names of metrics of faithfulness; each runs the model many times a sample.
+        policy: A TOML file, or a ready policy's name; None takes "first-release" for one model
+            and "quantised-build" for two.
+        engine: "local" (a child process, which may crash), "here" (this process), or "ray".
+        address: Of a Ray cluster; None starts one here.
+        workers: Of the ray engine.
+        resume: Go on with an audit that was interrupted.
+        keep_maps: Whether the maps are written.
+        trust: Samples that the audit itself is checked on (weights made random, a second method);
+            0 leaves that out.
+        progress: Told how many samples are done, of how many.
+        options: See :class:`Options`.
+
+    Returns:
+        The verdict and where everything lies.
+
+    Raises:
+        OnnxcamError: Of the kind that fits: something cannot be read, used or written, or the
+            audit cannot be resumed as it is asked for.
+    """
+    needed("pyarrow", "the records of an audit")
+    needed("scipy", "the intervals of an audit")
+    names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
+    for name in names:
+        all_methods.find(name)
+    checked(metrics)
+    chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
+    files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
+    said = {k: v for k, v in options.items() if k not in _OF_DATA}
+    theirs = {"preprocess": said.pop("baseline_preprocess", None)}
+    said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
+    facts = _facts(files, listing, chosen)
+    job = Job(
+        tuple(files), tuple(names), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        facts=facts,
+    )  # fmt: skip
+    folder = Path(output)
+    with _begun(folder, job, listing, chosen, resume) as log:
+        _work(folder, job, listing, (engine, address, workers), progress)
+        log.add("worked off")
+        verdict, counts = finish(folder, job, listing, chosen, trust)
+    return Audit(folder, verdict, counts)
+
+
+def _policy(policy: Place | None, baseline: Place | None) -> Policy:
+    default = "first-release" if baseline is None else "quantised-build"
+    chosen = read_policy(os.fspath(policy) if policy is not None else default)
+    if chosen.needs_baseline and baseline is None:
+        raise UsageError(
+            f"the policy {chosen.name!r} compares two models", "give the other one as `baseline`"
+        )
+    return chosen
+
+
+def _listing(data: Path, options: Options) -> Listing:
+    boxes, masks = options.get("boxes"), options.get("masks")
+    return open_data(
+        data,
+        form=options.get("data_format"),
+        slices=options.get("slices", ()),
+        selection=Selection(options.get("sample"), options.get("seed", 0)),
+        boxes=None if boxes is None else Path(boxes),
+        masks=None if masks is None else Path(masks),
+    )
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as JSON holds them, paths in full."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        is_file = name in ("labels", "preprocess") and Path(str(value)).is_file()
+        if isinstance(value, Mapping):
+            found[name] = dict(value)
+        else:
+            found[name] = str(Path(str(value)).absolute()) if is_file else value
+    return found
+
+
+def _facts(files: Sequence[str], listing: Listing, policy: Policy) -> dict[str, Any]:
+    from onnxcam.run.session import runtime
+
+    return {
+        "models": [evidence.files_digest(evidence.model_files(Path(f))) for f in files],
+        "data": listing.digest,
+        "policy": policy.sha256,
+        "onnxcam": __version__,
+        "onnxruntime": runtime().__version__,
+    }
+
+
+@contextmanager
+def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: bool) -> Any:
+    """Begin an audit, or go on with it: its folder is this process's until the block ends."""
+    there = folder.is_dir() and any(folder.iterdir())
+    if there and not resume:
+        raise UsageError(
+            f"{folder} is not empty", "choose another folder, or go on with `resume=True`"
+        )
+    if there:
+        Job.read(folder / JOB).check_same(job)
+    try:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OnnxcamError(
+            f"{folder} cannot be made ({error.strerror})", "choose another"
+        ) from None
+    with _held(folder / _LOG):
+        log = RunLog(folder)
+        if not there:
+            lines = (json_text(s.as_dict(), None) + "\n" for s in listing.samples)
+            write_whole(folder / SAMPLES, "".join(lines).encode())
+            write_whole(folder / POLICY, policy.text.encode())
+            log.add("started", policy=policy.name, policy_sha256=policy.sha256, job=job.facts)
+            write_whole(folder / JOB, job.text().encode())  # last: what has it can be resumed
+        else:
+            log.add("resumed")
+        yield log
+
+
+@contextmanager
+def _held(place: Path) -> Any:
+    """Hold a folder against another audit that would write to it."""
+    with place.open("ab") as file:
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another process works on {place.parent}", "wait for it, or end it"
+                ) from None
+        yield
+
+
+def _work(
+    folder: Path, job: Job, listing: Listing, engine: tuple[Engine, str | None, int],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Work off what is missing, and tell how far it is."""
+    store = Store(folder, job.chunk)
+    samples, count = listing.samples, len(listing.samples)
+    missing = store.missing(count)
+    at = count - sum(len(store.part(n, samples)) for n in missing)
+    progress(at, count)
+
+    def done(more: int) -> None:
+        nonlocal at
+        at += more
+        progress(at, count)
+
+    name, address, workers = engine
+    if not missing:
+        return
+    if name == "here":
+        work_off(Worker(job), store, samples, missing, done=lambda _, k: done(k))
+    elif name == "local":
+        local.run_local(folder, store, samples, done)
+    elif name == "ray":
+        from onnxcam.audit.work.ray_engine import run_ray
+
+        run_ray(folder, store, samples, done, address, workers)
+    else:
+        raise UsageError(f"no engine {name!r}", "choose local or ray")

@@ -1,0 +1,49 @@
+"""Smooth Grad-CAM++."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxcam.methods.gradient.smoothgrad import NOISE, SAMPLES, noisy
+from onnxcam.methods.needs import Activation, Array, Ask, FeatureGradient, Input, Random
+from onnxcam.methods.registry import Cost, Estimate, sampled_method
+
+
+@sampled_method(
+    "smooth-gradcam++",
+    kind="repeated",
+    needs=(Input, Activation, FeatureGradient, Random),
+    cite="Omeiza et al., Smooth Grad-CAM++, 2019, arXiv:1908.01224, equations 8 to 10",
+    parameters=(SAMPLES, NOISE),
+    cost=Cost(2, "samples"),
+    rectify=True,
+    anytime=True,
+    claim="As Grad-CAM++, with derivatives averaged over noisy copies of the input.",
+    limits=(
+        "The weights are a heuristic; the noise leaves the pictures that the model was trained on. "
+        "As coarse as the layer."
+    ),
+)
+def smooth_gradcam_plus_plus(
+    x: Array, a: Array, gradients: Ask, rng: np.random.Generator, *, samples: int, noise: float
+) -> Estimate:
+    """L = relu(sum_k w_k A_k), w_k = sum over positions of alpha relu(D_1), D_p = mean_i g_i^p.
+
+    alpha = D_2 / (2 D_2 + D_3 sum(A_k)), 0 where the denominator is 0; g_i is the gradient at the
+    feature layer for x + e_i, e_i ~ N(0, s^2), s = noise (max x - min x), and A the features of x
+    itself. As in Grad-CAM++ powers of the gradient stand for the derivatives of exp(y). torchcam
+    takes the last copy's gradient for D_1.
+    """
+    sums: list[Array] = [np.zeros(())] * 3
+    count = 0
+    for slope in gradients(noisy(x, rng, samples, noise)):
+        count += 1
+        g = slope.astype(np.float64)  # [K, C, *space]
+        sums = [total + g**power for power, total in enumerate(sums, start=1)]
+    first, second, third = (total / count for total in sums)
+    space = tuple(range(1, a.ndim))
+    below = 2 * second + third * a.sum(space, np.float64, keepdims=True)
+    alpha = np.divide(second, below, out=np.zeros_like(below), where=below != 0)
+    inner = tuple(range(2, first.ndim))
+    weights = (alpha * np.maximum(first, 0)).sum(inner)
+    return Estimate(np.tensordot(weights, a, 1))

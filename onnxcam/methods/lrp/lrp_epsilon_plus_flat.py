@@ -1,0 +1,32 @@
+"""The composite epsilon-plus-flat."""
+
+from __future__ import annotations
+
+from onnxcam.autodiff.view import Overrides
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.lrp import composites, lrp_epsilon_plus
+from onnxcam.methods.lrp.lrp_epsilon import EPSILON
+from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.registry import Axes, Cost, graph_method
+
+
+def composite(epsilon: float = 1e-6) -> Overrides:
+    """Return which node hands its relevance on by which rule."""
+    return lrp_epsilon_plus.composite(epsilon, "flat")
+
+
+@graph_method(
+    "lrp-epsilon-plus-flat",
+    needs=(Input, InputGradient),
+    cite="EpsilonPlusFlat of zennit; Lapuschkin et al., Nature Communications 2019 (flat rule)",
+    rectify=False,
+    signed=True,
+    overrides=composite,
+    parameters=(EPSILON,),
+    cost=Cost(3),
+    claim="As lrp-epsilon-plus, down to the first layer, which blurs: a clear picture of where.",
+    limits="The first layer shares out alike, whatever its inputs are: no finer than its windows.",
+)
+def lrp_epsilon_plus_flat(op: Emitter, x: Tensor, r: Tensor, axes: Axes) -> Tensor:
+    """M = sum_c R_c by lrp-epsilon-plus; R_i = sum_j R_j / (inputs of j) in the first layers."""
+    return composites.as_map(op, x, r, axes, "flat")
