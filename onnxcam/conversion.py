@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -31,6 +30,10 @@ from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
+# What a file is held against: as it was given and as it was read, its layers, and what to run.
+Held: TypeAlias = (
+    "tuple[Path | bytes | ModelProto | Model, Model, layers.Catalog, dict[str, Array] | None]"
+)
 _FILES = "onnxcam.source.files"
 
 
@@ -164,28 +167,35 @@ def convert(
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
     score = layers.Asked(reduction_layer, class_axis, input)
-    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    loaded = sized(whole, score, None)
+    loaded = _read(model, opset, op_library, score, check=check)
     formats = input_format, feature_format, feature_layer, preprocess
-    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
-    catalog, said = _described(loaded, catalog, preprocess, labels)
-    feeds = None if sample is None else _feeds(sample, loaded, said)
+    catalog, said, feeds = _described(loaded, score, formats, labels, sample)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
-    found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
-    return _written(explained, place, found if check else _unchecked)
+    return _written(explained, place, (_as_given(model), loaded, catalog, feeds) if check else None)
+
+
+def _read(
+    model: Source, opset: int | None, library: Libraries, score: layers.Asked, *, check: bool
+) -> Model:
+    """Return a model that is not explained already, held against its file where that is wanted."""
+    whole = held(load(model, opset=opset, op_library=library), None, check=check)
+    return sized(unexplained(whole), score, None)
 
 
 def _described(
     model: Model,
-    catalog: layers.Catalog,
-    preprocess: str | os.PathLike[str] | InputSpec | None,
+    score: layers.Asked,
+    formats: tuple[Any, ...],
     labels: Labels,
-) -> tuple[layers.Catalog, Description]:
+    sample: Input | None,
+) -> tuple[layers.Catalog, Description, dict[str, Array] | None]:
+    """Return the layers of a model, what is said of its input, and what to run it on."""
+    catalog, preprocess = _catalog(model, layers.asked(model, score, *formats)), formats[-1]
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return catalog, said
+    return catalog, said, None if sample is None else _feeds(sample, model, said)
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -225,30 +235,20 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients,
-    place: Path | None,
-    check: Callable[[Path | None], Check | None],
+    explained: compose.Explained | compose.Gradients, place: Path | None, held: Held | None
 ) -> Conversion:
-    """Check the explained model and put it in its place."""
+    """Check the explained model, where that is wanted, and put it in its place."""
     if place is None:
-        return Conversion(explained, None, check(None))
+        return Conversion(explained, None, held and _found(explained, held, None))
     with placed(place, explained.model) as part:
-        found = check(part)
+        found = held and _found(explained, held, part)
     return Conversion(explained, place, found)
 
 
-def _unchecked(file: Path | None) -> None:
-    """Find nothing."""
-
-
 def _found(
-    original: Path | bytes | ModelProto | Model,
-    source: Model,
-    explained: compose.Explained | compose.Gradients,
-    catalog: layers.Catalog,
-    feeds: dict[str, Array] | None,
-    file: Path | None,
+    explained: compose.Explained | compose.Gradients, held: Held, file: Path | None
 ) -> Check:
+    original, source, catalog, feeds = held
     try:
         found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
     except InputError as error:

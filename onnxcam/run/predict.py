@@ -105,10 +105,14 @@ class Predicts:
         """
         other: Any = copy(self)
         engine = replace(self._engine, wishes=Wishes(list(methods), None, parameters), _made={})
-        other._engine, other._named = engine, True
-        other.maps, other.maps_of = engine.maps, engine.maps_of
-        other.method, other.feature = other.maps[0].method, other.maps[0].feature
+        other._take(engine)
         return other
+
+    def _take(self, engine: Engine) -> None:
+        """Explain with an engine, by its maps."""
+        self._engine, self._named = engine, engine.wishes.several
+        self.maps, self.maps_of = engine.maps, engine.maps_of
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
 
     @cached_property
     def predict(self) -> Predictor:
