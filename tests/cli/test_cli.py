@@ -189,7 +189,7 @@ def test_one_unreadable_file_is_skipped(desk: Path) -> None:
         ("explain m.onnx a.png --preprocess imagnet", 2, "imagnet"),
         ("explain m.onnx a.png --preprocess unit --target 7", 2, "out of range"),
         ("explain m.onnx a.png --preprocess unit --target dog", 2, "no labels"),
-        ("explain m.onnx a.png --preprocess unit --method lime", 2, "no method"),
+        ("explain m.onnx a.png --preprocess unit --method grad-cram", 2, "no method"),
         ("explain m.onnx a.png --preprocess unit --feature-layer pool", 2, "1 x 1"),
         ("explain m.onnx a.png --preprocess unit --feature-layer x7", 2, "no feature layer"),
         ("explain m.onnx a.png --preprocess unit --reduction-layer x7", 2, "no tensor 'x7'"),
