@@ -30,10 +30,6 @@ from onnxcam.targets import Wanted, fitting
 from onnxcam.verify import Array, Check, verify
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
-# What a file is held against: as it was given and as it was read, its layers, and what to run.
-Held: TypeAlias = (
-    "tuple[Path | bytes | ModelProto | Model, Model, layers.Catalog, dict[str, Array] | None]"
-)
 _FILES = "onnxcam.source.files"
 
 
@@ -166,36 +162,26 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    score = layers.Asked(reduction_layer, class_axis, input)
-    loaded = _read(model, opset, op_library, score, check=check)
-    formats = input_format, feature_format, feature_layer, preprocess
-    catalog, said, feeds = _described(loaded, score, formats, labels, sample)
+    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
+    asked = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
+    loaded, catalog = _read(whole, *asked, preprocess)
+    said = _described(loaded, catalog, preprocess, labels)
+    feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
-    return _written(explained, place, (_as_given(model), loaded, catalog, feeds) if check else None)
-
-
-def _read(
-    model: Source, opset: int | None, library: Libraries, score: layers.Asked, *, check: bool
-) -> Model:
-    """Return a model that is not explained already, held against its file where that is wanted."""
-    whole = held(load(model, opset=opset, op_library=library), None, check=check)
-    return sized(unexplained(whole), score, None)
+    return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 
 def _described(
     model: Model,
-    score: layers.Asked,
-    formats: tuple[Any, ...],
+    catalog: layers.Catalog,
+    preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
-    sample: Input | None,
-) -> tuple[layers.Catalog, Description, dict[str, Array] | None]:
-    """Return the layers of a model, what is said of its input, and what to run it on."""
-    catalog, preprocess = _catalog(model, layers.asked(model, score, *formats)), formats[-1]
+) -> Description:
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return catalog, said, None if sample is None else _feeds(sample, model, said)
+    return said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -235,20 +221,33 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients, place: Path | None, held: Held | None
+    place: Path | None,
+    check: bool,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    *others: Any,
 ) -> Conversion:
-    """Check the explained model, where that is wanted, and put it in its place."""
+    """Check the explained model and put it in its place."""
+
+    def found(part: Path | None) -> Check | None:
+        return _found(part, original, source, explained, *others) if check else None
+
     if place is None:
-        return Conversion(explained, None, held and _found(explained, held, None))
+        return Conversion(explained, None, found(None))
     with placed(place, explained.model) as part:
-        found = held and _found(explained, held, part)
-    return Conversion(explained, place, found)
+        checked = found(part)
+    return Conversion(explained, place, checked)
 
 
 def _found(
-    explained: compose.Explained | compose.Gradients, held: Held, file: Path | None
+    file: Path | None,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    catalog: layers.Catalog,
+    feeds: dict[str, Array] | None,
 ) -> Check:
-    original, source, catalog, feeds = held
     try:
         found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
     except InputError as error:
@@ -280,9 +279,11 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
-    """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, asked)
+def _read(whole: Model, said: tuple[Any, ...], *formats: Any) -> tuple[Model, layers.Catalog]:
+    """Return a model and its layers; a score of a whole batch has no map for each input."""
+    score = layers.Asked(*said)
+    model = sized(whole, score, None)
+    catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)
@@ -292,4 +293,4 @@ def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return catalog
+    return model, catalog

@@ -170,9 +170,8 @@ def measured(subject: Subject, coco: Path, most: int) -> Iterator[str]:
         probe = Explainer(subject.model, preprocess=subject.preprocess, device="cpu", threads=1)
         if way.get("one"):
             options["feature_layer"] = probe.catalog.feature.name
-        elif len(probe.maps_of(Box(0))[0].layers) == 1:
-            if way.get("fuse") in ("max", "mean"):
-                continue  # of one scale there is nothing to fuse
+        elif way.get("fuse", "sum") != "sum" and len(probe.maps_of(Box(0))[0].layers) == 1:
+            continue  # of one scale there is nothing to fuse
         explain = Explainer(
             subject.model, preprocess=subject.preprocess, device="cpu", threads=1, **options
         )
@@ -198,7 +197,8 @@ def main() -> int:
     if given.fastest is not None:
         unit = InputSpec(layout="NCHW", size=(352, 352), channels="BGR", scale=1 / 255)
         subjects.append(Subject("FastestDet", given.fastest, unit, fastest))
-    head = "| detector | maps | astronaut | median | lower quarter | findings |\n" + "|---" * 6 + "|"
+    head = "| detector | maps | astronaut | median | lower quarter | findings |\n"
+    head += "|---" * 6 + "|"
     lines = [line for s in subjects for line in measured(s, given.coco, given.most)]
     table = "\n".join([head, *lines])
     text = PAGE.read_text()
