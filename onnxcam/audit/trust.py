@@ -128,9 +128,8 @@ def _energy(map: Array, mask: Array | None) -> float | None:
 
 def _shuffled(subject: Subject, job: Job, method: str, seed: int) -> Explainer[Any] | None:
     """Return what explains the model with every weight's numbers in a random order."""
-    _, proto = list(metrics.randomised(subject.explainer.model, most=2, seed=seed))[
-        -1
-    ]  # down to the input
+    # Of two the second is shuffled from the output down to the input.
+    _, proto = list(metrics.randomised(subject.explainer.model, most=2, seed=seed))[-1]
     catalog, given = subject.explainer.catalog, dict(job.options)
     given["reduction_layer"] = catalog.reduction.name
     planned = subject.explainer.maps[0]
