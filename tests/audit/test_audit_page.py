@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support.audits import colour_net, damaged, saved, squares
 
+from onnxcam.audit import run
 from onnxcam.audit.page import write_report
-from onnxcam.audit.run import run
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("jinja2")

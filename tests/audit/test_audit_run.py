@@ -17,9 +17,8 @@ import onnx
 import pytest
 from support.audits import POLICY, colour_net, damaged, saved, squares
 
+from onnxcam.audit import Audit, diff, run
 from onnxcam.audit.check import verify
-from onnxcam.audit.diff import diff
-from onnxcam.audit.run import Audit, run
 from onnxcam.audit.store import Store
 from onnxcam.errors import InputError, UsageError
 
@@ -190,7 +189,7 @@ def test_a_chunk_that_is_missing_is_made_again(place: Path, audit: Audit, copy: 
 
 def _killed(place: Path, folder: Path, after: float) -> None:
     code = f"""
-from onnxcam.audit.run import run
+from onnxcam.audit import run
 run({str(place / "scaled.onnx")!r}, {str(place / "data")!r}, {str(folder)!r},
     baseline={str(place / "net.onnx")!r}, resume=True, trust=4)
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onnxcam.audit.run import run
+from onnxcam.audit import run
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")

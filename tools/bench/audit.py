@@ -28,7 +28,7 @@ _FEW, _MANY = 1000, 20_000  # samples between which memory must not grow
 _FLAT = 1.10
 RUN = """
 import resource, sys
-from onnxcam.audit.run import run
+from onnxcam.audit import run
 run(sys.argv[1], sys.argv[2], sys.argv[3], engine="here", trust=0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
