@@ -30,7 +30,7 @@ from onnxcam.output.explanation import Explanation
 Array: TypeAlias = np.ndarray[Any, Any]
 SANE, AGREE = 0.7, 0.3  # mean rank correlations that are said: above the one, below the other
 _STEPS, _BATCH = 16, 16  # of a deletion curve
-_SECOND = ("hirescam", "gradcam")
+_SECOND = ("hirescam", "gradcam", "input-x-gradient", "saliency")  # the first that fits is taken
 
 
 def check(
@@ -51,13 +51,9 @@ def check(
     if count < 1:
         return [], []
     first = job.methods[0]
-    second = next(m for m in _SECOND if m != first)
-    try:
-        worker = Worker(
-            replace(job, models=job.models[:1], methods=(first, second), metrics=("deletion",))
-        )
-    except OnnxcamError as error:
-        return [], [f"the second method, {second}, cannot explain the model: {error.message}"]
+    worker, second = _with_second(job, first)
+    if worker is None:
+        return [], [f"no second method explains the model: {first} stands alone"]
     subject = worker.subjects[0]
     shuffled = _shuffled(subject, job, first, seed)
     rng = np.random.default_rng(seed)
@@ -67,6 +63,17 @@ def check(
         if row is not None:
             rows.append(row)
     return rows, conflicts(rows, first, second)
+
+
+def _with_second(job: Job, first: str) -> tuple[Worker | None, str]:
+    """Return what explains by the audit's method and another one, and that one's name."""
+    for second in (m for m in _SECOND if m != first):
+        both = replace(job, models=job.models[:1], methods=(first, second), metrics=("deletion",))
+        try:
+            return Worker(both), second
+        except OnnxcamError:
+            continue
+    return None, ""
 
 
 def _row(
@@ -113,6 +120,8 @@ def _alike(a: Explanation, b: Explanation) -> float | None:
 
 
 def _deletion(explanation: Explanation, subject: Subject) -> float | None:
+    if not subject.by_probability or explanation.probability is None:
+        return None  # a score that may be below 0 does not fall to nothing
     try:
         return metrics.find("deletion").measure(
             explanation, subject.explainer.predict, steps=_STEPS, batch_size=_BATCH
