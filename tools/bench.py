@@ -12,6 +12,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py methods --page docs/method-costs.md   # methods of many runs
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
     python tools/bench.py start --against ../old --runs 9        # starts, beside another checkout
+    python tools/bench.py audit --clock cpu --memory             # what an audit costs
     python tools/bench.py page                                  # docs/benchmarks.md and its plot
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
@@ -28,7 +29,11 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+<<<<<<< HEAD
 from bench import comparisons, files, limits, methods, page, report, start, store
+=======
+from bench import audit, comparisons, limits, page, report, start, store
+>>>>>>> h/audit
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -69,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
     others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
     others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
+    audits = commands.add_parser("audit", parents=[timing], help="an audit, per sample")
+    audits.add_argument("--memory", action="store_true", help="of 20,000 samples too: minutes")
     starts = commands.add_parser("start", help="processor time of cold and warm starts")
     add = starts.add_argument
     add("--against", type=Path, metavar="DIR", help="another checkout, measured in turns")
@@ -130,14 +137,22 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     """Do what the command says; tell whether every limit was kept."""
     if options.command == "start":
         return _starts(options, console)
+<<<<<<< HEAD
     if "list" in getattr(options, "arch", []):
+=======
+    if "list" in getattr(options, "arch", ()):
+>>>>>>> h/audit
         console.print(" ".join(architectures()))
         return True
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
+<<<<<<< HEAD
     ways = {"limits": _limits, "peers": _peers, "files": _files, "methods": _methods}
     run = ways.get(options.command, _compare)
+=======
+    run = {"limits": _limits, "peers": _peers, "audit": _audits}.get(options.command, _compare)
+>>>>>>> h/audit
     return run(options, settings, console)
 
 
@@ -204,6 +219,7 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
     return all(c.passed and c.problem is None for c in found)
 
 
+<<<<<<< HEAD
 def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Check what is promised of methods of many runs; tell whether it was kept."""
     found = []
@@ -219,6 +235,17 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         told = report.circumstances(settings)
         options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
     return all(cost.passed for cost in found)
+=======
+def _audits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Measure an audit; tell whether every promise was kept."""
+    found = []
+    for figure in audit.figures(settings, memory=options.memory):
+        console.print(audit.shown(figure))
+        found.append(figure)
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n")
+    return all(f.passed for f in found)
+>>>>>>> h/audit
 
 
 def _starts(options: argparse.Namespace, console: Console) -> bool:
