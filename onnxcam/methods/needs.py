@@ -129,3 +129,13 @@ def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
     if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
         return False
     return len({need.of for need in needs}) == 1
+
+
+def check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    """Check what a method needs.
+
+    Raises:
+        ValueError: Methods of its kind cannot have it.
+    """
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")

@@ -9,9 +9,9 @@ from typing import Any
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, check
 from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
-from onnxcam.methods.terms import Axes, Cost, Estimate
+from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
 __all__ = [
     "SMOOTHING",
@@ -206,12 +206,12 @@ def graph_method(
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
-    _check(name, "graph", needs)
+    check(name, "graph", needs)
     if all(need.of == "feature" for need in needs):
         parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
+        said = (cite, summary(emit), signed, parameters, cost, claim, limits)
         how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
@@ -242,28 +242,19 @@ def sampled_method(
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
-    _check(name, kind, needs)
+    check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
+        said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
         graph = None
         if form is not None:
-            _check(name, "graph", form[0])
+            check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
         made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
         _METHODS.enter(name, made)
         return estimate
 
     return enter
-
-
-def _check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
-    if not fits(kind, needs):
-        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def names(kind: Kind | None = None) -> tuple[str, ...]:
