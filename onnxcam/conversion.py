@@ -164,8 +164,7 @@ def convert(
     place = None if output is None else free_place(output, model, force=force)
     whole = load(model, opset=opset, op_library=op_library)
     names = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
-    loaded, catalog = _read(whole, check, *names, preprocess)
-    said = _described(loaded, catalog, preprocess, labels)
+    loaded, catalog, said = _read(whole, check, labels, *names, preprocess)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
@@ -280,9 +279,12 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
 
 
 def _read(
-    whole: Model, check: bool, said: tuple[Any, ...], *formats: Any
-) -> tuple[Model, layers.Catalog]:
-    """Return a model and its layers; a score of a whole batch has no map for each input."""
+    whole: Model, check: bool, labels: Labels, said: tuple[Any, ...], *formats: Any
+) -> tuple[Model, layers.Catalog, Description]:
+    """Return a model, its layers and what describes its input.
+
+    A score of a whole batch has no map for each input.
+    """
     score = layers.Asked(*said)
     model = sized(unexplained(held(whole, None, check=check)), score, None)
     catalog = layers.catalog(model, layers.asked(model, score, *formats))
@@ -295,4 +297,4 @@ def _read(
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return model, catalog
+    return model, catalog, _described(model, catalog, formats[-1], labels)
