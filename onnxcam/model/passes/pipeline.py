@@ -20,6 +20,7 @@ from onnxcam.model.passes.mending import mended, stated
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
 from onnxcam.model.passes.pools import fill_windows
 from onnxcam.model.passes.raising import has_other_opsets, raised_functions
+from onnxcam.model.passes.sequences import unlisted
 from onnxcam.model.passes.shapes import infer_shapes, put_right
 from onnxcam.model.passes.site import Unraisable
 from onnxcam.model.passes.spoken import utf8
@@ -80,6 +81,9 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     turned = any(map(has_channels_last, before.graph.node))
     doubtful = converted or turned or weights is not own
     light = _inferred(light, notes)
+    if unlisted(light):
+        notes.append("sequences of known tensors written as the tensors")
+        doubtful, light = True, _inferred(light, notes)
     if standard_opset(before) < _COUNTED <= standard_opset(light) and fill_windows(light):
         notes.append("average pools with windows larger than their input padded")
     return Made(light, weights, notes, restored(before) if doubtful else None)
