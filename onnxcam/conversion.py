@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -164,13 +163,12 @@ def convert(
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
     whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    score = layers.Asked(reduction_layer, class_axis, input)
-    loaded, catalog = _read(whole, score, input_format, feature_format, feature_layer, preprocess)
+    asked = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
+    loaded, catalog = _read(whole, *asked, preprocess)
     said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
-    found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
-    return _written(explained, place, found if check else _unchecked)
+    return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 
 def _described(
@@ -223,29 +221,32 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients,
     place: Path | None,
-    check: Callable[[Path | None], Check | None],
+    check: bool,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    *others: Any,
 ) -> Conversion:
     """Check the explained model and put it in its place."""
+
+    def found(part: Path | None) -> Check | None:
+        return _found(part, original, source, explained, *others) if check else None
+
     if place is None:
-        return Conversion(explained, None, check(None))
+        return Conversion(explained, None, found(None))
     with placed(place, explained.model) as part:
-        found = check(part)
-    return Conversion(explained, place, found)
-
-
-def _unchecked(file: Path | None) -> None:
-    """Find nothing."""
+        checked = found(part)
+    return Conversion(explained, place, checked)
 
 
 def _found(
+    file: Path | None,
     original: Path | bytes | ModelProto | Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
-    file: Path | None,
 ) -> Check:
     try:
         found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
@@ -278,8 +279,9 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _read(whole: Model, score: layers.Asked, *formats: Any) -> tuple[Model, layers.Catalog]:
+def _read(whole: Model, said: tuple[Any, ...], *formats: Any) -> tuple[Model, layers.Catalog]:
     """Return a model and its layers; a score of a whole batch has no map for each input."""
+    score = layers.Asked(*said)
     model = sized(whole, score, None)
     catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction

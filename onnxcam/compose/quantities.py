@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.biases import Biased, biased_layers
 from onnxcam.compose.head import Head, head_of
@@ -86,7 +87,24 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                self.slopes.want(method, self._wrt(method), self._settings(method))
+                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                self.slopes.want(method, self._wrt(method), told)
+
+    def _layer(self) -> dict[str, Any]:
+        """Return what overrides are told of the feature layer.
+
+        Raises:
+            UsageError: Its channels cannot be told apart in one axis.
+        """
+        place = self.places[0]
+        layout = place.layout
+        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+            raise UsageError(
+                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
+                "axis of its own",
+                "choose another `feature_layer`",
+            )
+        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""
@@ -190,6 +208,12 @@ class Quantities:
             return []
         return laid(op, self.planned.feature.area, self.input_size())
 
+    @property
+    def _areas(self) -> dict[str, Area]:
+        """Where the layers lie that are no even shares of the input, by their names."""
+        layers = self.catalog.candidates
+        return {c.name: c.area for c in layers if c.area is not None}
+
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
         layout = self.catalog.input_layout
@@ -248,12 +272,15 @@ class Quantities:
             slope = self.slopes.of(op, index, method, layer.output)
             axes = Axes(1, tuple(range(2, known_rank(layer.output))))
             each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-            maps.append(resampled(op, channel_sum(op, each, axes), self.input_size(), "linear"))
+            size = self.input_size()
+            spans = laid(op, self._areas.get(layer.output.name), size)
+            maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", spans))
         total = op.Squeeze(reduce(op.Add, maps), axes=[1])
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        gradient = self.slopes.of(op, index, method, self._wrt(method))
+        layer = self.places[0].tensor.name if method.at_layer else ""
+        gradient = self.slopes.of(op, index, method, self._wrt(method), layer)
         if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
         assert self._head is not None

@@ -10,7 +10,7 @@ from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
 from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
-from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
+from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
 from onnxcam.methods.terms import Axes, Cost, Estimate
 
 __all__ = [
@@ -84,7 +84,8 @@ class Method:
     @property
     def takes_feature(self) -> bool:
         """Whether it has a feature layer, itself or in a map that it builds on."""
-        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+        at_layer = isinstance(self, GraphMethod) and self.at_layer
+        return at_layer or not self.on_input or any(find(name).takes_feature for name in self.maps)
 
     @property
     def uses_gradient(self) -> bool:
@@ -130,12 +131,15 @@ class GraphMethod(Method):
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
         relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
+        at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
+            ``axes``, those of its batch and its channels.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
     relief: Callable[..., Any] | None = None
+    at_layer: bool = False
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -189,6 +193,7 @@ def graph_method(
     averages: bool = False,
     relief: Callable[..., Any] | None = None,
     style: str | None = None,
+    at_layer: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -196,14 +201,18 @@ def graph_method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments.
 
+    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
     _check(name, "graph", needs)
+    if all(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (style, emit, overrides or Overrides(), averages, relief)
+        how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 

@@ -18,6 +18,7 @@ from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
+from onnxcam.run.augment import augmented
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
 from onnxcam.run.hardware import Provider
@@ -112,13 +113,19 @@ class Runner:
         feeds.update(others)
         feeds[names.TARGET] = _rows(targets, whole)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
-        found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
+
+        def once(fed: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(zip(fetched, self.session.run(dict(fed), fetched), strict=True))
+
+        found = once(feeds)
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         self._check_values(found, inputs or len(batch))
         rows = targets if self.plan.target.of_class else ()
         for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
+        of_class = self.plan.target.of_class
+        found.update(augmented(once, feeds, found, self.plan.maps, catalog, of_class=of_class))
         return [
             [
                 {
@@ -159,7 +166,7 @@ class Runner:
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient, planned.place,
+            self.provider, self.gradient, planned.others,
         )  # fmt: skip
         found = Finding(
             raw,
