@@ -29,11 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-<<<<<<< HEAD
-from bench import comparisons, files, limits, methods, page, report, start, store
-=======
-from bench import audit, comparisons, limits, page, report, start, store
->>>>>>> h/audit
+from bench import audit, comparisons, files, limits, methods, page, report, start, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -137,22 +133,16 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     """Do what the command says; tell whether every limit was kept."""
     if options.command == "start":
         return _starts(options, console)
-<<<<<<< HEAD
-    if "list" in getattr(options, "arch", []):
-=======
     if "list" in getattr(options, "arch", ()):
->>>>>>> h/audit
         console.print(" ".join(architectures()))
         return True
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
-<<<<<<< HEAD
-    ways = {"limits": _limits, "peers": _peers, "files": _files, "methods": _methods}
+    ways = {
+        "limits": _limits, "peers": _peers, "files": _files, "methods": _methods, "audit": _audits,
+    }  # fmt: skip
     run = ways.get(options.command, _compare)
-=======
-    run = {"limits": _limits, "peers": _peers, "audit": _audits}.get(options.command, _compare)
->>>>>>> h/audit
     return run(options, settings, console)
 
 
@@ -219,7 +209,6 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
     return all(c.passed and c.problem is None for c in found)
 
 
-<<<<<<< HEAD
 def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Check what is promised of methods of many runs; tell whether it was kept."""
     found = []
@@ -235,7 +224,8 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         told = report.circumstances(settings)
         options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
     return all(cost.passed for cost in found)
-=======
+
+
 def _audits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Measure an audit; tell whether every promise was kept."""
     found = []
@@ -245,7 +235,6 @@ def _audits(options: argparse.Namespace, settings: Settings, console: Console) -
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n")
     return all(f.passed for f in found)
->>>>>>> h/audit
 
 
 def _starts(options: argparse.Namespace, console: Console) -> bool:

@@ -66,11 +66,7 @@ def _pictures(
         found[model] = uri(overlay(picture, plane, signed=bool(plane.min() < 0)))
         last = picture
     boxes = [records[name, model]["box"] for model in planes]
-<<<<<<< HEAD
-    found["aligned"] = len(planes) == 2 and (
-=======
     found["aligned"] = len(boxes) == 2 and (
->>>>>>> h/audit
         None in boxes or np.allclose(boxes[0], boxes[1], atol=1)
     )
     if found["aligned"] and planes["model"].shape == planes["baseline"].shape:
