@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -163,16 +162,13 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    score = layers.Asked(reduction_layer, class_axis, input)
     whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    loaded = sized(whole, score, None)
-    formats = input_format, feature_format, feature_layer, preprocess
-    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
-    catalog, said = _described(loaded, catalog, preprocess, labels)
+    asked = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
+    loaded, catalog = _read(whole, *asked, preprocess)
+    said = _described(loaded, catalog, preprocess, labels)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
-    found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
-    return _written(explained, place, found if check else _unchecked)
+    return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 
 def _described(
@@ -180,12 +176,12 @@ def _described(
     catalog: layers.Catalog,
     preprocess: str | os.PathLike[str] | InputSpec | None,
     labels: Labels,
-) -> tuple[layers.Catalog, Description]:
+) -> Description:
     with noted() as files:
         declared, names = model_input(model, catalog), class_names(labels)
         said = Description(declared, model.path, model.metadata, preprocess, names, files)
         _ = said.spec_if_said  # it is looked up once: now
-    return catalog, said
+    return said
 
 
 def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
@@ -225,29 +221,32 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients,
     place: Path | None,
-    check: Callable[[Path | None], Check | None],
+    check: bool,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    *others: Any,
 ) -> Conversion:
     """Check the explained model and put it in its place."""
+
+    def found(part: Path | None) -> Check | None:
+        return _found(part, original, source, explained, *others) if check else None
+
     if place is None:
-        return Conversion(explained, None, check(None))
+        return Conversion(explained, None, found(None))
     with placed(place, explained.model) as part:
-        found = check(part)
-    return Conversion(explained, place, found)
-
-
-def _unchecked(file: Path | None) -> None:
-    """Find nothing."""
+        checked = found(part)
+    return Conversion(explained, place, checked)
 
 
 def _found(
+    file: Path | None,
     original: Path | bytes | ModelProto | Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
-    file: Path | None,
 ) -> Check:
     try:
         found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
@@ -280,9 +279,11 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
-    """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, asked)
+def _read(whole: Model, said: tuple[Any, ...], *formats: Any) -> tuple[Model, layers.Catalog]:
+    """Return a model and its layers; a score of a whole batch has no map for each input."""
+    score = layers.Asked(*said)
+    model = sized(whole, score, None)
+    catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)
@@ -292,4 +293,4 @@ def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return catalog
+    return model, catalog

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
 from onnxcam.analysis.layers import Asked
-from onnxcam.analysis.ports import model_input
 from onnxcam.compose import Wishes
-from onnxcam.errors import OnnxcamError, UsageError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
+from onnxcam.errors import OnnxcamError
+from onnxcam.inputs import Input, InputSpec, class_names
 from onnxcam.inputs.description import Labels
+from onnxcam.inputs.tensor import as_given
 from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
 from onnxcam.run.cache import looked_through
+from onnxcam.run.described import Described
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Options, checked_upsampling
+from onnxcam.run.options import Call, Options, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
@@ -33,7 +33,7 @@ from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.run.traced import sized
-from onnxcam.targets import Score, Wanted, fitting
+from onnxcam.targets import Score, Wanted
 
 if TYPE_CHECKING:
     from onnxcam.metrics.comparison import Comparison
@@ -49,7 +49,7 @@ X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer(Predicts, Generic[Result]):
+class Explainer(Predicts, Described, Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
@@ -149,68 +149,33 @@ class Explainer(Predicts, Generic[Result]):
         named = input_format, feature_format, feature_layer, preprocess
         self._fed, self.catalog = looked_through(self.model, said, *named, kept)
         wishes = Wishes(method, feature_layer, parameters, fuse)
-        self._named, self._labels = wishes.several, class_names(labels)
-        self._preprocess = preprocess
-        self._engine = Engine(
+        self._labels, self._preprocess = class_names(labels), preprocess
+        self._take(Engine(
             self.model, self.catalog, wishes, upsampling, device, threads, kept,
             checked_seed(seed), batch_size, progress, checked_budget(budget),
             lambda: detector or self.description.detector,
-        )  # fmt: skip
-        self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
+        ))  # fmt: skip
         self._engine.of(Score())  # what cannot be explained shows now
-
-    @property
-    def input(self) -> ModelInput:
-        """The input that ``x`` is for: maps are laid over it, or over one that a layer is of."""
-        return self.description.declared
-
-    @cached_property
-    @bounded("the model's input cannot be described")
-    def description(self) -> Description:
-        """What is said of the input and the classes."""
-        model = self.model
-        declared = model_input(model, self.catalog, self._fed)
-        return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
-
-    @property
-    def spec(self) -> InputSpec:
-        """How a picture becomes the input tensor.
-
-        Raises:
-            NoDescriptionError: Nothing says; the hint shows what to type.
-            UsageError: What is said is wrong.
-        """
-        return self.description.spec
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says as many; those given must be as many."""
-        said, given = self.description.labels, self._labels is not None
-        return fitting(said, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
-        self, x: Input, target: Wanted = None, *, extra_inputs: Extra = None
+        self, x: Input, target: Wanted = None, **how: Unpack[Call]
     ) -> Result: ...
     @overload
-    def __call__(
-        self, x: Input, target: Sequence[Wanted], *, extra_inputs: Extra = None
-    ) -> list[Result]: ...
+    def __call__(self, x: Input, target: Sequence[Wanted], **how: Unpack[Call]) -> list[Result]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, x: Inputs, target: Wanted = None, *, extra_inputs: Extra = None
+        self, x: Inputs, target: Wanted = None, **how: Unpack[Call]
     ) -> list[Result]: ...
     @overload
-    def __call__(
-        self, x: Inputs, target: Many, *, extra_inputs: Extra = None
-    ) -> list[list[Result]]: ...
+    def __call__(self, x: Inputs, target: Many, **how: Unpack[Call]) -> list[list[Result]]: ...
     def __call__(
         self,
         x: Input | Inputs,
         target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Any:
         """Explain one input or a list of them.
 
@@ -221,6 +186,7 @@ class Explainer(Predicts, Generic[Result]):
                 ``lambda y: y[:, 208]`` (:class:`onnxcam.targets.Function`); a list of these; or
                 such a list for each input.
             extra_inputs: Ready arrays for the model's other inputs, by name.
+            method: Another method than the explainer's, for this call; all else is shared.
 
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
@@ -234,7 +200,8 @@ class Explainer(Predicts, Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._stream(inputs, target, extra_inputs, single=not several):
+        explainer = self.of(method)
+        for _, result in explainer._stream(inputs, target, extra_inputs, single=not several):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -242,11 +209,11 @@ class Explainer(Predicts, Generic[Result]):
 
     @overload
     def stream(  # type: ignore[overload-overlap]
-        self, inputs: Iterable[X], target: Wanted = None, *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Wanted = None, **how: Unpack[Call]
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self, inputs: Iterable[X], target: Many, *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Many, **how: Unpack[Call]
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
@@ -254,6 +221,7 @@ class Explainer(Predicts, Generic[Result]):
         target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
@@ -261,7 +229,7 @@ class Explainer(Predicts, Generic[Result]):
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        return self._stream(inputs, target, extra_inputs)
+        yield from self.of(method)._stream(inputs, target, extra_inputs)
 
     def compare(
         self, x: Input, methods: Sequence[str] | None = None, target: Wanted = None, **options: Any
@@ -278,20 +246,6 @@ class Explainer(Predicts, Generic[Result]):
 
         return compare(self if methods is None else self.by(methods), x, target, **options)
 
-    def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
-        """Return the scores of an input, float [C]: of a model of embeddings its embedding.
-
-        Raises:
-            OnnxcamError: The input cannot be used.
-        """
-        ((_, result),) = self._stream([x], None, extra_inputs)
-        if isinstance(result, OnnxcamError):
-            raise result
-        if isinstance(result, list):
-            raise UsageError(f"the array holds {len(result)} inputs", "give one of them")
-        found = result if isinstance(result, Explanation) else next(iter(result.values()))
-        return found.scores
-
     def _stream(
         self, inputs: Iterable[X], target: Any, extra_inputs: Extra, *, single: bool = False
     ) -> Iterator[tuple[X, Any]]:
@@ -301,14 +255,12 @@ class Explainer(Predicts, Generic[Result]):
             lambda: self.description.labels,
             lambda x: self.scores(x, extra_inputs=extra_inputs),
         )
-        given = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
+        given = {name: np.asarray(as_given(a)) for name, a in (extra_inputs or {}).items()}
         feeds = Feeds(self.model, self.catalog, self._fed)
         labels = lambda: self.labels or self.description.labels  # noqa: E731
         answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
         for x, found in answers.of(inputs):
-            yield x, found if self._named else answers.mapped(found, _bare)
-
-
-def _bare(maps: Named) -> Explanation:
-    """Return the only one of some maps."""
-    return next(iter(maps.values()))
+            yield (
+                x,
+                found if self._named else answers.mapped(found, lambda m: next(iter(m.values()))),
+            )
