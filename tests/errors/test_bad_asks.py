@@ -53,7 +53,7 @@ def _made(**options: Any) -> Explainer[Any]:
 
 Case = tuple[Callable[[], Any], type[OnnxcamError], str]
 TARGETS: dict[str, Case] = {
-    "a mask of another size": (lambda: Region(1, np.ones((4, 4))), UsageError, r"\[4, 4\].*\[6, 8\]"),
+    "another mask": (lambda: Region(1, np.ones((4, 4))), UsageError, r"\[4, 4\].*\[6, 8\]"),
     "a mask of three axes": (lambda: Region(1, np.ones((6, 8, 1))), UsageError, r"\[6, 8, 1\]"),
     "an empty mask": (lambda: Region(1, np.zeros((6, 8))), UsageError, "empty"),
     "no such region": (lambda: Region(1, "front"), UsageError, "'predicted', or give a mask"),
