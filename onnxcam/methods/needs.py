@@ -24,6 +24,17 @@ class Patch:
     value: Any
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A feature layer times something, which is written in place.
+
+    Attributes:
+        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
+    """
+
+    factor: Array
+
+
 class Ask(Protocol):
     """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
@@ -36,8 +47,8 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one, and
-                :data:`ChannelScore` takes the number of the channel that is 0, or None.
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
+                :data:`ChannelScore` the number of the channel that is 0, or None.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
