@@ -93,7 +93,9 @@ class Slopes:
         if all(t is not wrt for t in tensors):
             tensors.append(wrt)
 
-    def at(self, op: Emitter, index: Tensor, source: Tensor, x: Tensor) -> Tensor:
+    def at(
+        self, op: Emitter, index: Tensor, source: Tensor, x: Tensor, wrt: Tensor | None = None
+    ) -> Tensor:
         """Return the gradient of the target where another value takes the place of a tensor.
 
         Args:
@@ -101,6 +103,7 @@ class Slopes:
             index: The class of each input, int64 [N].
             source: The tensor.
             x: The value, of its shape and dtype.
+            wrt: What is differentiated with respect to; None for the value.
 
         Raises:
             UsageError: The score does not depend on the tensor.
@@ -116,7 +119,8 @@ class Slopes:
             objectness=None if found is None else replay.twin(op, found),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
-        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [x])
+        wrt = x if wrt is None else wrt
+        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
         return self._dependent(slope, source)
 
     def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
