@@ -151,7 +151,7 @@ class GraphMethod(Method):
         if settings.get(SMOOTHING.name) == "eigen":
             axes = replace(axes, principal=True)
         code = self.emit.__code__
-        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        named = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         return self.emit(op, *values, axes, **{name: settings[name] for name in named})
 
     def backward(self, **parameters: Any) -> Overrides:
@@ -192,9 +192,7 @@ def graph_method(
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a graph method; see :class:`GraphMethod` for the arguments.
-
-    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+    """Enter a graph method; see :class:`GraphMethod`. At a feature layer it also has ``augment``.
 
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
@@ -269,9 +267,8 @@ def convertible() -> tuple[str, ...]:
 
 
 def _form(method: Method) -> GraphMethod | None:
-    if isinstance(method, SampledMethod):
-        return method.form
-    return method if isinstance(method, GraphMethod) else None
+    found = method.form if isinstance(method, SampledMethod) else method
+    return found if isinstance(found, GraphMethod) else None
 
 
 def find(name: str) -> Method:

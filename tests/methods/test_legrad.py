@@ -108,7 +108,7 @@ def test_by_hand() -> None:
     )  # fmt: skip
     found = explain(np.array([[[[1, 3]]]], "f4"), target=0)
     # dy/dA_ij = v_j / 2, averaged over two queries
-    np.testing.assert_allclose(found.raw_map, [[0.5, 1.5]], rtol=1e-5)
+    np.testing.assert_allclose(found.raw_map, [0.5, 1.5], rtol=1e-5)
 
 
 def test_a_network_without_attention_is_refused() -> None:
