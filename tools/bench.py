@@ -8,6 +8,7 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient models/squeezenet1.1.onnx --batch 4
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
+    python tools/bench.py files models ../shared/models --clock cpu --json docs/benchmarks.json
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
     python tools/bench.py start --against ../old --runs 9        # starts, beside another checkout
     python tools/bench.py page                                  # docs/benchmarks.md and its plot
@@ -26,7 +27,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, limits, page, report, start, store
+from bench import comparisons, files, limits, page, report, start, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -60,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
     promises.add_argument("--only", action="append", default=[], choices=limits.GROUPS)
     promises.add_argument("--arch", action="append", default=[], metavar="NAME", help="[all]")
     promises.add_argument("--batch", action="append", default=[], type=int, help="[1 and 8]")
+    real = commands.add_parser("files", parents=[timing], help="every file of some folders")
+    real.add_argument(
+        "place", nargs="+", type=Path, metavar="FOLDER", help="folders, or ONNX files"
+    )
     others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
     others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
     others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
@@ -121,13 +126,13 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     """Do what the command says; tell whether every limit was kept."""
     if options.command == "start":
         return _starts(options, console)
-    if "list" in options.arch:
+    if "list" in getattr(options, "arch", []):
         console.print(" ".join(architectures()))
         return True
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
-    run = {"limits": _limits, "peers": _peers}.get(options.command, _compare)
+    run = {"limits": _limits, "peers": _peers, "files": _files}.get(options.command, _compare)
     return run(options, settings, console)
 
 
@@ -164,6 +169,18 @@ def _limits(options: argparse.Namespace, settings: Settings, console: Console) -
         store.update(
             options.json, "limits", report.circumstances(settings), report.as_rows(found),
             key=("group", "subject", "what", "batch", "quantity"),
+        )  # fmt: skip
+    return all(c.passed for c in found)
+
+
+def _files(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Measure every file; tell whether each kept its limit."""
+    found = list(files.costs(options.place, settings))
+    report.show_files(settings, found, console)
+    if options.json is not None:
+        store.update(
+            options.json, "files", report.circumstances(settings),
+            [{**asdict(c), "passed": c.passed} for c in found], key=("subject",),
         )  # fmt: skip
     return all(c.passed for c in found)
 

@@ -109,7 +109,7 @@ def _derived(folder: Path) -> Iterator[tuple[bool, str]]:
     job = Job.read(folder / JOB)
     policy = parsed((folder / "policy.toml").read_text(encoding="utf-8"), "policy.toml")
     said = bundle.read(folder / bundle.RESULTS)
-    found = results.tables(Store(folder, job.chunk), said["trust"])
+    found = results.tables(Store(folder, job.chunk), said["trust"], said["suspicious"])
     samples = samples_in(folder)
     per_sample = len(job.models) * len(job.methods)
     records = list(Store(folder, job.chunk).read("records", ["id"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.autodiff.engine import vjp
+from onnxcam.analysis.geometry import Area
 from onnxcam.compose.attention import blocks_of, of_patches
 from onnxcam.compose.biases import Biased, bias_shares, biased_layers
 from onnxcam.compose.head import Head, head_of
@@ -35,7 +35,7 @@ from onnxcam.methods.needs import (
 )
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
-from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
+from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
 
 
 class Quantities:
@@ -136,7 +136,8 @@ class Quantities:
             absolute gradient of the score, float32 [N] (1 where none is taken); GRADIENT, the
             gradient (or weights) in the axes of the place's tensor; REST, float32 [N], what a mean
             over the positions leaves of it, where the method takes that mean and it can leave
-            less than all.
+            less than all; RELIEF, float32 [N, C, ...space], the signed values that the map is
+            made of, where the method has them.
 
         Raises:
             UsageError: The score does not depend on the layer.
@@ -152,7 +153,9 @@ class Quantities:
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.cast(op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0), np.float32)
             left = self._rest(op, slope) if self.method.averages else {}
-        return {SIGNED: self._map(op, index, self.method), STEEPEST: steep, GRADIENT: slope, **left}
+        signed = self._map(op, index, self.method)
+        left |= self._relief(op, index)
+        return {SIGNED: signed, STEEPEST: steep, GRADIENT: slope, **left}
 
     def _rest(self, op: Emitter, slope: Tensor) -> dict[str, Tensor]:
         """Return REST; nothing where the gradient is the same at every position."""
@@ -165,6 +168,16 @@ class Quantities:
         rest = [place.axes.channel, *place.axes.space]
         most = [op.cast(op.ReduceMax(x, axes=rest, keepdims=0), np.float32) for x in (left, size)]
         return {REST: op.Div(*most)}
+
+    def _relief(self, op: Emitter, index: Tensor) -> dict[str, Tensor]:
+        """Return RELIEF where it is wanted and the method says what it is."""
+        if self.method.relief is None or RELIEF not in self.slopes.plan.expose:
+            return {}
+        place = self.place
+        values = [self._value(op, index, self.method, need) for need in self.method.needs]
+        with op.scope(self.method.name):
+            signed = place.as_features(op, self.method.relief(op, *values))
+            return {RELIEF: op.cast(signed, np.float32)}
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.
@@ -195,6 +208,12 @@ class Quantities:
             return []
         return laid(op, self.planned.feature.area, self.input_size())
 
+    @property
+    def _areas(self) -> dict[str, Area]:
+        """Where the layers lie that are no even shares of the input, by their names."""
+        layers = self.catalog.candidates
+        return {c.name: c.area for c in layers if c.area is not None}
+
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
         layout = self.catalog.input_layout
@@ -223,18 +242,9 @@ class Quantities:
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:
-            return place.patches(op, self._curvature(op, index, method))
+            return place.patches(op, self.slopes.curvature(op, index, method, place))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
-
-    def _curvature(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
-        place = self._at(method)
-        slope = self.slopes.of(op, index, method, place.source)
-        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
-        if found is None:  # of a score that is linear in the layer
-            return op.zeros_like(place.tensor)
-        return place.gradient(op, place.gradient(op, found))
 
     def _attention_slopes(self, op: Emitter, index: Tensor) -> list[Tensor]:
         """Return the gradient of each block's score at its attention, of the patches as keys.
@@ -262,7 +272,9 @@ class Quantities:
     def _bias_shares(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the sum over layers and channels of |b dy/dz| from 0 to 1, at the input's size."""
         slopes = [self.slopes.of(op, index, method, layer.output) for layer in self._biased]
-        total = bias_shares(op, self._biased, slopes, self.input_size())
+        size = self.input_size()
+        spans = [laid(op, self._areas.get(layer.output.name), size) for layer in self._biased]
+        total = bias_shares(op, self._biased, slopes, size, spans)
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:

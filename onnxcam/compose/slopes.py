@@ -13,6 +13,7 @@ from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
+from onnxcam.compose.places import Place
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
@@ -23,6 +24,7 @@ from onnxcam.methods.needs import Input
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
+from onnxcam.targets.found import found
 from onnxcam.targets.target import Outputs
 
 
@@ -49,13 +51,20 @@ class Slopes:
         self._named: Callable[[str], Tensor] | None = draft.tensor
         self.shown = self._outputs(self.tensor)
         self.score = self.shown.scores
-        self.outputs = self._outputs(unrounded(self.op, self.tensor))
+        whole = unrounded(self.op, self.tensor)
+        self.outputs = self.shown if whole is self.tensor else self._outputs(whole)
         self._rules: dict[tuple[str, str], Overrides] = {}  # by method, and the layer it is told
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
 
     def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Compute the scores once more in float32 from these tensors on; return their twins."""
+        detector = self.plan.detector
+        if detector is not None and not (detector.single and detector.rows is None):
+            raise UsageError(
+                "`fp16_safe` explains one tensor with scores, and these boxes are of several",
+                "leave it out, or name the scores as `reduction_layer` and explain a class",
+            )
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
         if self.tensor is not self.outputs.tensor:
             self._named = None
@@ -64,8 +73,17 @@ class Slopes:
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        anything = objectness(self._draft, self._reduction)
-        return Outputs(scores, tensor, self._reduction, anything, self._named)
+        plan, draft = self.plan, self._draft
+        layout, shape = plan.catalog.input_layout, shape_of(draft.tensor(plan.catalog.input))
+        known = layout is not None and shape is not None and len(shape) == len(layout.axes)
+        size = layout.extents(shape) if known else ()  # type: ignore[union-attr, arg-type]
+        boxes = None
+        if plan.detector is not None:
+            anything = objectness(draft, self._reduction) if plan.detector.single else None
+            boxes = found(draft, plan.detector, tensor, anything, plan.decoding)
+            if not plan.detector.single:
+                scores = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
+        return Outputs(scores, tensor, self._reduction, self._named, boxes, size)
 
     def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Any]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
@@ -111,17 +129,26 @@ class Slopes:
         """
         replay, outputs = Replay([(source, x)]), self.outputs
         tensor = replay.twin(op, outputs.tensor)
-        found, named = outputs.objectness, outputs.named
+        found, named = outputs.boxes, outputs.named
         there = replace(
             outputs,
             scores=class_scores(op, tensor, self._reduction),
             tensor=tensor,
-            objectness=None if found is None else replay.twin(op, found),
+            # Which box it is was settled by the input as it is.
+            boxes=found and replace(found, scores=replay.twin(op, found.scores)),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
         wrt = x if wrt is None else wrt
         (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
         return self._dependent(slope, source)
+
+    def curvature(self, op: Emitter, index: Tensor, method: GraphMethod, place: Place) -> Tensor:
+        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
+        slope = self.of(op, index, method, place.source)
+        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
+        if found is None:  # of a score that is linear in the layer
+            return op.zeros_like(place.tensor)
+        return place.gradient(op, place.gradient(op, found))
 
     def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
         if slope is None:
@@ -176,7 +203,7 @@ def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
 
 
 def chosen_classes(draft: Draft, outputs: Outputs, plan: Plan) -> Tensor:
-    """Add the input with the targets; return the class of each, int64 [N, K]."""
+    """Add the input with the targets; return the class (or row) of each, int64 [N, K]."""
     kept = None if plan.required else np.asarray(plan.default, np.int64)
     shape: list[Dim] = [plan.targets or ANY_NUMBER]
     if plan.each:

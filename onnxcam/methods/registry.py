@@ -7,27 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onnxcam.autodiff.view import Overrides
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
 from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
 from onnxcam.methods.terms import Axes, Cost, Estimate
 
 __all__ = [
-    "SMOOTHING",
-    "Axes",
-    "Cost",
-    "Estimate",
-    "GraphMethod",
-    "Method",
-    "SampledMethod",
-    "convertible",
-    "find",
-    "graph",
-    "graph_method",
-    "names",
-    "sampled_method",
-]
+    "SMOOTHING", "Axes", "Cost", "Estimate", "GraphMethod", "Method", "SampledMethod",
+    "convertible", "find", "graph", "graph_method", "names", "sampled_method",
+]  # fmt: skip
 
 _METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
 _ONE = Cost()
@@ -50,6 +39,7 @@ class Method:
         cost: In forward passes.
         claim: What its map is a measure of.
         limits: What it cannot show, or gets wrong.
+        own_style: How its maps are drawn, one of `STYLES`; None for the usual way.
     """
 
     name: str
@@ -63,6 +53,12 @@ class Method:
     cost: Cost
     claim: str
     limits: str
+    own_style: str | None
+
+    @property
+    def style(self) -> str:
+        """How its maps are drawn: a value for every pixel is noise if it lies over a picture."""
+        return self.own_style or ("heat" if InputGradient in self.needs else "overlay")
 
     @property
     def on_input(self) -> bool:
@@ -101,15 +97,11 @@ class Method:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
+        plain = ("name", "kind", "summary", "claim", "limits", "signed", "style")
         return {
-            "name": self.name,
-            "kind": self.kind,
-            "summary": self.summary,
+            **{name: getattr(self, name) for name in plain},
             "from": self.cite,
-            "claim": self.claim,
-            "limits": self.limits,
             "cost": str(self.cost),
-            "signed": self.signed,
             "parameters": [
                 {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
                 for p in self.parameters
@@ -129,12 +121,14 @@ class GraphMethod(Method):
         averages: Whether it weights channels with the mean of the gradient over the positions.
         at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
             ``axes``, those of its batch and its channels.
+        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
     at_layer: bool = False
+    relief: Callable[..., Any] | None = None
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -187,6 +181,8 @@ def graph_method(
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
     at_layer: bool = False,
+    relief: Callable[..., Any] | None = None,
+    style: str | None = None,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -203,7 +199,7 @@ def graph_method(
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (emit, overrides or Overrides(), averages, at_layer)
+        how = (style, emit, overrides or Overrides(), averages, at_layer, relief)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
@@ -220,6 +216,7 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    style: str | None = None,
     anytime: bool = False,
     claim: str = "",
     limits: str = "",
@@ -235,7 +232,7 @@ def sampled_method(
     _check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
+        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
         graph = None
         if form is not None:
             _check(name, "graph", form[0])
@@ -272,14 +269,11 @@ def _form(method: Method) -> GraphMethod | None:
 
 
 def find(name: str) -> Method:
-    """Return a method by its name.
-
-    Raises:
-        UsageError: There is none of this name.
-    """
-    method = _METHODS.get(name)
+    """Return a method by its name, in any case; UsageError where there is none."""
+    method = _METHODS.get(name) or _METHODS.get(name.casefold().replace("_", "-"))
     if method is None:
-        raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
+        known = names()
+        raise UsageError(f"no method {name!r}{meant(name, known)}", f"take {', '.join(known)}")
     return method
 
 

@@ -27,7 +27,7 @@ _CLOSE = 1e-9  # of the distance that is left: it has been reached
         ),
         Parameter(
             "distance", float, 0.02, 0, 1,
-            "how far a value may be ahead of or behind the straight path, as a part of it",
+            "most that a value may be ahead of or behind the straight path, as a part of it",
         ),
     ),
     cost=Cost(3, "steps"),

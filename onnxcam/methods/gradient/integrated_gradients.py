@@ -70,14 +70,16 @@ def integrated_gradients(
     The integral is by Gauss-Legendre quadrature, as Captum's is. The completeness error is
     sum(M) - (y(x) - y(b)), which the exact integral makes 0.
     """
-    signed = shares(x, gradients, [(baseline, steps)]).sum(1)
+    found = shares(x, gradients, [(baseline, steps)])
+    signed = found.sum(1)
     ends = list(scores([x, np.full_like(x, baseline)]))
     if len(ends) < 2:  # ended early
-        return Estimate(signed)
+        return Estimate(signed, relief=found)
     rise = ends[0].astype(np.float64) - ends[1]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=found)
 
 
 def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array:

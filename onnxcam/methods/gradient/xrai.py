@@ -27,6 +27,7 @@ _LEAST = 50  # pixels that a region must add
             "steps", int, 100, 2, 10_000, "number of inputs, half of them from each baseline"
         ),
     ),
+    style="overlay",  # smooth, and of regions
     cost=Cost(3, "steps"),
     anytime=True,
     signed=True,
