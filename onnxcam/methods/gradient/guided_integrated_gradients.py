@@ -64,11 +64,13 @@ def guided_integrated_gradients(
             return value
 
         found.append(_attributed(x.astype(np.float64), start, slope, steps, fraction, distance))
-    signed = np.stack(found).sum(1)
+    relief = np.stack(found)
+    signed = relief.sum(1)
     rise = above.astype(np.float64) - below
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=relief)
 
 
 def _attributed(
