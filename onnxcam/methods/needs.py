@@ -87,6 +87,9 @@ Input = Need("input", "input")
 
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
+AttentionGradients = Need(
+    "gradients of each block's score at its attention", "feature"
+)  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
@@ -127,7 +130,8 @@ _VALUES = {
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 

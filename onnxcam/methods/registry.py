@@ -14,20 +14,9 @@ from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, c
 from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
 __all__ = [
-    "SMOOTHING",
-    "Axes",
-    "Cost",
-    "Estimate",
-    "GraphMethod",
-    "Method",
-    "SampledMethod",
-    "convertible",
-    "find",
-    "graph",
-    "graph_method",
-    "names",
-    "sampled_method",
-]
+    "SMOOTHING", "Axes", "Cost", "Estimate", "GraphMethod", "Method", "SampledMethod",
+    "convertible", "find", "graph", "graph_method", "names", "sampled_method",
+]  # fmt: skip
 
 _METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
 _ONE = Cost()
@@ -156,7 +145,7 @@ class GraphMethod(Method):
         if settings.get(SMOOTHING.name) == "eigen":
             axes = replace(axes, principal=True)
         code = self.emit.__code__
-        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        named = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         return self.emit(op, *values, axes, **{name: settings[name] for name in named})
 
     def backward(self, **parameters: Any) -> Overrides:
@@ -199,9 +188,7 @@ def graph_method(
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a graph method; see :class:`GraphMethod` for the arguments.
-
-    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+    """Enter a graph method; see :class:`GraphMethod`. At a feature layer it also has ``augment``.
 
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
@@ -268,9 +255,8 @@ def convertible() -> tuple[str, ...]:
 
 
 def _form(method: Method) -> GraphMethod | None:
-    if isinstance(method, SampledMethod):
-        return method.form
-    return method if isinstance(method, GraphMethod) else None
+    found = method.form if isinstance(method, SampledMethod) else method
+    return found if isinstance(found, GraphMethod) else None
 
 
 def find(name: str) -> Method:
