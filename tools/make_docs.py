@@ -16,6 +16,7 @@ import click
 import onnx
 
 from onnxcam import methods
+from onnxcam.audit import measures, records
 from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
 from onnxcam.graph import quirks
@@ -45,17 +46,26 @@ Written by `tools/make_docs.py` from `onnxcam/graph/quirks.py`; a test holds it.
 workaround may go.
 """
 MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
+RECORDS_HEAD = """# The records of an audit
+
+Written by `tools/make_docs.py` from `onnxcam/audit/records.py`; a test holds it. The files are
+Parquet; the version of these columns, {version}, is in their metadata as `onnxcam.audit.records`. A
+column never gets another meaning. What is unknown is null.
+"""
+MEASURES_TABLE = re.compile(r"(?<=<!-- measures -->\n).*?(?=<!-- /measures -->)", re.DOTALL)
 TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
     """Return the documents as they should be."""
-    readme = ROOT / "README.md"
+    readme, audit = ROOT / "README.md", ROOT / "docs" / "audit.md"
     return {
         ROOT / "docs" / "cli.md": _commands(),
         ROOT / "docs" / "methods.md": _methods_page(),
         ROOT / "docs" / "ops.md": _operators(),
         ROOT / "docs" / "quirks.md": _quirks(),
+        ROOT / "docs" / "audit-records.md": _records(),
+        audit: MEASURES_TABLE.sub(lambda _: _measures(), audit.read_text()),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }
 
@@ -75,6 +85,26 @@ def _operators() -> str:
         rows += [f"| {e.op_type} | {e.kind} | {e.reason} |" for e in found if e.domain == domain]
         parts.append(f"## {domain or 'ai.onnx'}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
+
+
+def _records() -> str:
+    tables = (
+        ("records", records.RECORDS, "One row a sample, model and method."),
+        ("pairs", records.PAIRS, "One row a sample and method, where there is a baseline."),
+        ("maps", records.MAPS, "One row a sample, model and method, unless they are left out."),
+    )
+    parts = [RECORDS_HEAD.format(version=records.VERSION)]
+    for name, columns, what in tables:
+        rows = "".join(f"| `{c.name}` | {c.kind} | {c.meaning} |\n" for c in columns)
+        parts.append(
+            f"\n## `{name}/`\n\n{what}\n\n| column | kind | meaning |\n|---|---|---|\n{rows}"
+        )
+    return "".join(parts)
+
+
+def _measures() -> str:
+    rows = (f"| `{m.name}` | {m.table} | {m.meaning} |\n" for m in measures.MEASURES.values())
+    return "\n| measure | from | meaning |\n|---|---|---|\n" + "".join(rows) + "\n"
 
 
 def _quirks() -> str:

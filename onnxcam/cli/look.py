@@ -18,6 +18,7 @@ from onnxcam.cli.options import (
     JSON,
     LABELS,
     MODEL,
+    OP_LIBRARY,
     REDUCTION,
     options,
     print_json,
@@ -50,9 +51,11 @@ def layers_command(
     """List the layers of MODEL that can be explained; the default is marked."""
     from onnxcam.analysis.layers import Asked, asked, catalog
     from onnxcam.model.model import load
+    from onnxcam.run.traced import sized
 
-    loaded = load(model)
-    wanted = asked(loaded, Asked(reduction_layer, class_axis, input), input_format)
+    said = Asked(reduction_layer, class_axis, input)
+    loaded = sized(load(model), said, None)
+    wanted = asked(loaded, said, input_format)
     found = catalog(loaded, wanted)
     rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
     if as_json:
@@ -70,10 +73,17 @@ def layers_command(
     click.option("--save", metavar="PRESET", help="Write this preset as <model>.toml."),
     click.option("--force", is_flag=True, help="Replace a <model>.toml that is there."),
     LABELS,
+    OP_LIBRARY,
     JSON,
 )
 def inputs_command(
-    model: Path, image: Path, save: str | None, force: bool, labels: Path | None, as_json: bool
+    model: Path,
+    image: Path,
+    save: str | None,
+    force: bool,
+    labels: Path | None,
+    op_library: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Find out how MODEL wants its pictures: what IMAGE is taken for under every preset."""
     from onnxcam.cli import tables as report
@@ -81,7 +91,7 @@ def inputs_command(
 
     trials = [
         replace(trial, problem=spoken(trial.problem))
-        for trial in try_presets(model, image, labels=labels)
+        for trial in try_presets(model, image, labels=labels, op_library=op_library)
     ]
     saved = save_preset(model, save, labels=labels, force=force) if save else None
     if as_json:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import numpy_helper
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.places import Place, place_of
@@ -31,6 +32,9 @@ from onnxcam.model.tail import Tail, tail
 from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,12 @@ class Parts:
 
 
 def parts(
-    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+    model: Model,
+    catalog: Catalog,
+    method: Method,
+    feature: Candidate,
+    target: Target | None = None,
+    detector: Detector | None = None,
 ) -> Parts:
     """Return what a method runs.
 
@@ -68,14 +77,15 @@ def parts(
         feature: The feature layer; the input for methods on the input.
         target: What is explained; None for the score of a class. Any other becomes the output
             ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
             a gradient is needed, or the score does not depend on it.
         UnsupportedOp: No gradient between the score and the input.
     """
-    draft = Draft(model)
-    plan = Plan(catalog, (), target or Score())
+    draft = sized(model)
+    plan = Plan(catalog, (), target or Score(), detector=detector)
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)

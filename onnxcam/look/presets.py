@@ -14,7 +14,7 @@ from onnxcam.analysis.ports import model_input
 from onnxcam.errors import NoDescriptionError, OnnxcamError, UsageError, bounded
 from onnxcam.inputs import PRESETS, InputSpec, class_names, prepare, resolve, write_toml
 from onnxcam.model.draft import exposed
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.run.scores import probability
 from onnxcam.run.session import Session
 
@@ -46,7 +46,11 @@ class Trial:
 
 @bounded("the model cannot be tried")
 def try_presets(
-    model: str | os.PathLike[str], image: str | os.PathLike[str], *, labels: Path | None = None
+    model: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    *,
+    labels: Path | None = None,
+    op_library: Libraries = None,
 ) -> list[Trial]:
     """Run a picture through a model under every preset (and the sidecar's description).
 
@@ -54,11 +58,12 @@ def try_presets(
         model: Path of the model.
         image: Path of a picture.
         labels: File with the names of the classes.
+        op_library: File of a library with the model's custom operators, or several.
 
     Returns:
         One trial per preset; what lies beside or in the model comes first, as "found".
     """
-    loaded = load(model)
+    loaded = load(model, op_library=op_library)
     found = catalog(loaded)
     declared = model_input(loaded, found)
     others = [p.name for p in loaded.inputs if p.name != declared.name]

@@ -89,6 +89,7 @@ Input = Need("input", "input")
 Gradient = Need("gradient of the score at the feature layer", "feature")
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -125,7 +126,9 @@ _VALUES = {
     "sampling": {Input, Activation},
     "head": {Activation, Layer, Places},
 }
-_OF_GRAPH = {Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares}
+_OF_GRAPH = {
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt
+}  # fmt: skip
 GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
 

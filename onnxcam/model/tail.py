@@ -94,7 +94,7 @@ def _part(model: Model, nodes: list[Any], inputs: list[Any], outputs: list[Any])
     _keep(graph.node, [n for n in graph.node if made.intersection(n.output)])
     _keep(graph.initializer, [t for t in graph.initializer if t.name in used - fed])
     _keep(graph.value_info, [v for v in graph.value_info if v.name in made - fed])
-    return Model(proto, model.weights, model.digest)
+    return Model(proto, model.weights, model.digest, libraries=model.libraries)
 
 
 def _keep(items: Any, kept: list[Any]) -> None:

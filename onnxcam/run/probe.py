@@ -45,6 +45,7 @@ class Engine:
         start: Name of the tensor that the head begins at.
         output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
             the class ``onnxcam.target``.
+        of_class: Whether what is asked for are classes, not boxes.
     """
 
     whole: Session
@@ -58,6 +59,7 @@ class Engine:
     batch: Batch
     start: str = ""
     output: str = names.SCORE
+    of_class: bool = True
 
 
 class Probe:
@@ -99,7 +101,9 @@ class Probe:
         found = dict(zip(wanted_outputs, self._whole(tensor, wanted_outputs), strict=True))
         self._found = found
         self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
-        wanted = [resolve_target(target, len(self.scores), None) for target in targets]
+        wanted = list(targets)
+        if engine.of_class:
+            wanted = [resolve_target(target, len(self.scores), None) for target in targets]
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
         score = engine.output == names.SCORE

@@ -15,10 +15,13 @@ Array: TypeAlias = np.ndarray[Any, Any]
 _MOST = 2**28  # elements of one input: a gigabyte of float32
 
 
-def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
+def sample_feeds(
+    model: Model, *, seed: int = 0, batch: int = 1, space: int = 64, length: int = 1
+) -> dict[str, Array]:
     """Return random inputs of a model's shapes.
 
-    An unknown dimension becomes 1, but 64 in space and 512 in a sound (floats [N, samples]).
+    An unknown dimension becomes ``batch``, but ``space`` in space and eight times as much in a
+    sound (floats [N, samples]), and ``length`` in whole numbers [N, words].
 
     Raises:
         ModelError: An input is too large.
@@ -28,7 +31,10 @@ def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
     symbols: dict[Dim, int] = {}  # a symbol is the same size everywhere
     for port in model.inputs:
         dims = list(enumerate(port.shape or ()))
-        sizes = [d if isinstance(d, int) and d >= 0 else _size(axis, port) for axis, d in dims]
+        free = [_size(axis, port, batch, space, length) for axis, _ in dims]
+        sizes = [
+            d if isinstance(d, int) and d >= 0 else n for (_, d), n in zip(dims, free, strict=True)
+        ]
         shape = [
             symbols.setdefault(d, n) if isinstance(d, str) else n
             for (_, d), n in zip(dims, sizes, strict=True)
@@ -45,13 +51,13 @@ def sample_feeds(model: Model, *, seed: int = 0) -> dict[str, Array]:
     return feeds
 
 
-def _size(axis: int, port: Port) -> int:
+def _size(axis: int, port: Port, batch: int, space: int, length: int) -> int:
     rank = len(port.shape or ())
     if axis == 0 or rank < 2:
-        return 1
+        return batch
     if rank > 2:
-        return 64
-    return 512 if port.dtype is not None and is_float_type(port.dtype) else 1
+        return space
+    return 8 * space if port.dtype is not None and is_float_type(port.dtype) else length
 
 
 def is_float_type(dtype: np.dtype[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
+from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
 from onnxcam.run.order import one_input
 from onnxcam.run.probe import Engine, Probe
@@ -30,8 +31,11 @@ from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
-from onnxcam.run.session import Device, Provider, Session
-from onnxcam.targets import Score, Target, resolve_target
+from onnxcam.run.session import Device, Session
+from onnxcam.targets import TOP, Score, Target, resolve_target
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -59,6 +63,7 @@ class Sampler:
         name: What the map is called.
         target: What is explained.
         budget: The most runs for one input, behind which the map so far is taken; None for any.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
     """
 
     model: Model
@@ -75,13 +80,22 @@ class Sampler:
     name: str
     target: Target = Score()  # noqa: RUF009 - frozen
     budget: int | None = None
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the method cannot have.
 
         Raises:
-            UsageError: It cannot end early, and has a budget.
+            UsageError: It cannot end early, and has a budget; or the box is another one in every
+                input that it runs.
         """
+        rows = None if self.detector is None else self.detector.rows
+        if rows is not None and not self.target.of_class:
+            raise UsageError(
+                f"{self.method.name} runs the model on many inputs, and behind its suppression of "
+                "boxes a row is another box in each",
+                "explain the best detection of a class, or use `method='hirescam'`",
+            )
         if self.budget is not None and not self.method.anytime:
             raise UsageError(
                 f"{self.method.name} has no map before its last run: it takes no budget",
@@ -107,7 +121,8 @@ class Sampler:
 
     @cached_property
     def _parts(self) -> Parts:
-        return parts(self.model, self.catalog, self.method, self.feature, self.target)
+        whole = (self.model, self.catalog, self.method, self.feature, self.target)
+        return parts(*whole, self.detector)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -129,6 +144,7 @@ class Sampler:
             batch,
             self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
+            self.target.of_class,
         )
 
     def run(
@@ -182,10 +198,12 @@ class Sampler:
                 facts["stopped"] = limit.reached
                 doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error,
-                self.target.described(labels),
+                raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
+                {**said, **facts, **zeros}, error, self.target.described(labels, target),
                 None if probe.values is None else float(probe.values[k]),
+                relief,
             )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made

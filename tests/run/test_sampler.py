@@ -431,7 +431,7 @@ def test_no_such_class() -> None:
 
 
 def test_what_cannot_be_written_into_a_file() -> None:
-    for name in SMALL:
+    for name in set(SMALL) - set(methods.convertible()):
         with pytest.raises(
             UsageError, match=f"{re.escape(name)} cannot be written.*convert with one of .*cam"
         ):

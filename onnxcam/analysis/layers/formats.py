@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from onnxcam.analysis.layers.candidates import catalog
 from onnxcam.analysis.layers.records import Asked
 from onnxcam.analysis.layout.records import SPACE
 from onnxcam.errors import UsageError
+from onnxcam.inputs import InputSpec
+from onnxcam.inputs.places import gather
 from onnxcam.model.model import Model
 
+Describing: TypeAlias = "str | os.PathLike[str] | InputSpec | None"
 _HINT = (
     "one letter an axis: B or N the batch, C channels, S space, T time, or D, H, W by name; such "
     "as 'BTC', 'SSCB', 'NHWC'"
@@ -48,12 +53,23 @@ def letters(format: str, what: str) -> str:
     return given
 
 
+def _described(model: Model, score: Asked, option: Describing) -> str | None:
+    """Return the axes of an input as a description of it says, where the graph does not tell."""
+    layout = catalog(model, score).input_layout
+    if layout is not None and "?" not in layout.axes:
+        return None
+    fields, _ = gather(model.path, model.metadata, option)
+    said: str | None = fields.get("layout")
+    return said
+
+
 def asked(
     model: Model,
     score: Asked,
     input_format: str | None = None,
     feature_format: str | None = None,
     feature_layers: str | Sequence[str] | None = None,
+    preprocess: Describing = None,
 ) -> Asked:
     """Return what is asked for, from a caller's arguments.
 
@@ -64,12 +80,16 @@ def asked(
         feature_format: Of the feature layers.
         feature_layers: Their names, or its name. Where the caller names no input, and they lie on
             the way of another one than the usual alone, it is that input.
+        preprocess: A preset's name, a TOML file or a description of the input, whose layout is
+            taken where nothing else says one; None looks beside and into the model.
 
     Raises:
-        UsageError: A format is none, or one is given of a feature layer that is not named.
+        UsageError: A format is none, or one is given of a feature layer that is not named, or what
+            describes the input is wrong.
     """
     names = [feature_layers] if isinstance(feature_layers, str) else list(feature_layers or ())
     formats = []
+    input_format = input_format or _described(model, score, preprocess)
     if input_format is not None:
         given = letters(input_format, "input_format")
         formats.append((score.input or catalog(model, score).input, given))
