@@ -125,7 +125,7 @@ _ASKS = {
     "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
-    "repeated": {Input, Score, Activation, Background},
+    "repeated": {Input, Score, Probability, Activation, Background},
     "sampling": {Input, Activation},
     "head": {Activation, Layer, Places},
 }
