@@ -230,6 +230,7 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
         note=_note(found, axes),
         sure=axes.sure,
         first=found.first,
+        space=axes.turned,
     )
 
 
