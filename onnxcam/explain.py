@@ -11,9 +11,10 @@ from onnx import ModelProto
 
 from onnxcam.analysis.layers import Asked
 from onnxcam.compose import Wishes
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import Input, InputSpec, class_names
 from onnxcam.inputs.description import Labels
+from onnxcam.inputs.tensor import as_given
 from onnxcam.model.model import Libraries, Model, load
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
@@ -23,7 +24,7 @@ from onnxcam.run.described import Described
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Options, checked_upsampling
+from onnxcam.run.options import Call, Options, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
@@ -158,26 +159,23 @@ class Explainer(Predicts, Described, Generic[Result]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them
-        self, x: Input, target: Wanted = None, *, extra_inputs: Extra = None
+        self, x: Input, target: Wanted = None, **how: Unpack[Call]
     ) -> Result: ...
     @overload
-    def __call__(
-        self, x: Input, target: Sequence[Wanted], *, extra_inputs: Extra = None
-    ) -> list[Result]: ...
+    def __call__(self, x: Input, target: Sequence[Wanted], **how: Unpack[Call]) -> list[Result]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, x: Inputs, target: Wanted = None, *, extra_inputs: Extra = None
+        self, x: Inputs, target: Wanted = None, **how: Unpack[Call]
     ) -> list[Result]: ...
     @overload
-    def __call__(
-        self, x: Inputs, target: Many, *, extra_inputs: Extra = None
-    ) -> list[list[Result]]: ...
+    def __call__(self, x: Inputs, target: Many, **how: Unpack[Call]) -> list[list[Result]]: ...
     def __call__(
         self,
         x: Input | Inputs,
         target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Any:
         """Explain one input or a list of them.
 
@@ -188,6 +186,7 @@ class Explainer(Predicts, Described, Generic[Result]):
                 ``lambda y: y[:, 208]`` (:class:`onnxcam.targets.Function`); a list of these; or
                 such a list for each input.
             extra_inputs: Ready arrays for the model's other inputs, by name.
+            method: Another method than the explainer's, for this call; all else is shared.
 
         Returns:
             One :class:`Explanation`; where methods or layers are given as a list, a dict of
@@ -201,7 +200,8 @@ class Explainer(Predicts, Described, Generic[Result]):
         several = isinstance(x, list | tuple)
         results: list[Any] = []
         inputs: Iterable[Any] = x if several else [x]  # type: ignore[assignment]
-        for _, result in self._stream(inputs, target, extra_inputs, single=not several):
+        explainer = self.of(method)
+        for _, result in explainer._stream(inputs, target, extra_inputs, single=not several):
             if isinstance(result, OnnxcamError):
                 raise result
             results.append(result)
@@ -209,11 +209,11 @@ class Explainer(Predicts, Described, Generic[Result]):
 
     @overload
     def stream(  # type: ignore[overload-overlap]
-        self, inputs: Iterable[X], target: Wanted = None, *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Wanted = None, **how: Unpack[Call]
     ) -> Iterator[tuple[X, Result | OnnxcamError]]: ...
     @overload
     def stream(
-        self, inputs: Iterable[X], target: Many, *, extra_inputs: Extra = None
+        self, inputs: Iterable[X], target: Many, **how: Unpack[Call]
     ) -> Iterator[tuple[X, list[Result] | OnnxcamError]]: ...
     def stream(
         self,
@@ -221,6 +221,7 @@ class Explainer(Predicts, Described, Generic[Result]):
         target: Wanted | Many = None,
         *,
         extra_inputs: Extra = None,
+        method: str | None = None,
     ) -> Iterator[tuple[X, Any]]:
         """Explain many inputs, in batches where the model's batch is dynamic.
 
@@ -228,7 +229,7 @@ class Explainer(Predicts, Described, Generic[Result]):
             (input, result): as :meth:`__call__` returns it, or the :class:`OnnxcamError` of an
             input that could not be explained. The order is that of ``inputs``.
         """
-        return self._stream(inputs, target, extra_inputs)
+        yield from self.of(method)._stream(inputs, target, extra_inputs)
 
     def compare(
         self, x: Input, methods: Sequence[str] | None = None, target: Wanted = None, **options: Any
@@ -245,20 +246,6 @@ class Explainer(Predicts, Described, Generic[Result]):
 
         return compare(self if methods is None else self.by(methods), x, target, **options)
 
-    def scores(self, x: Input, *, extra_inputs: Extra = None) -> Array:
-        """Return the scores of an input, float [C]: of a model of embeddings its embedding.
-
-        Raises:
-            OnnxcamError: The input cannot be used.
-        """
-        ((_, result),) = self._stream([x], None, extra_inputs)
-        if isinstance(result, OnnxcamError):
-            raise result
-        if isinstance(result, list):
-            raise UsageError(f"the array holds {len(result)} inputs", "give one of them")
-        found = result if isinstance(result, Explanation) else next(iter(result.values()))
-        return found.scores
-
     def _stream(
         self, inputs: Iterable[X], target: Any, extra_inputs: Extra, *, single: bool = False
     ) -> Iterator[tuple[X, Any]]:
@@ -268,14 +255,12 @@ class Explainer(Predicts, Described, Generic[Result]):
             lambda: self.description.labels,
             lambda x: self.scores(x, extra_inputs=extra_inputs),
         )
-        given = {name: np.asarray(a) for name, a in (extra_inputs or {}).items()}
+        given = {name: np.asarray(as_given(a)) for name, a in (extra_inputs or {}).items()}
         feeds = Feeds(self.model, self.catalog, self._fed)
         labels = lambda: self.labels or self.description.labels  # noqa: E731
         answers = Answers(self._engine, self.description, feeds, labels, asked, single, given)
         for x, found in answers.of(inputs):
-            yield x, found if self._named else answers.mapped(found, _bare)
-
-
-def _bare(maps: Named) -> Explanation:
-    """Return the only one of some maps."""
-    return next(iter(maps.values()))
+            yield (
+                x,
+                found if self._named else answers.mapped(found, lambda m: next(iter(m.values()))),
+            )

@@ -48,9 +48,9 @@ workaround may go.
 MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
 RECORDS_HEAD = """# The records of an audit
 
-Written by `tools/make_docs.py` from `onnxcam/audit/records.py`; a test holds it. The files are Parquet;
-the version of these columns, {version}, is in their metadata as `onnxcam.audit.records`. A column never
-gets another meaning. What is unknown is null.
+Written by `tools/make_docs.py` from `onnxcam/audit/records.py`; a test holds it. The files are
+Parquet; the version of these columns, {version}, is in their metadata as `onnxcam.audit.records`. A
+column never gets another meaning. What is unknown is null.
 """
 MEASURES_TABLE = re.compile(r"(?<=<!-- measures -->\n).*?(?=<!-- /measures -->)", re.DOTALL)
 TABLE = re.compile(r"(?<=<!-- methods -->\n).*?(?=<!-- /methods -->)", re.DOTALL)

@@ -27,8 +27,8 @@ from onnxcam.cli.watching import watched_bar
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnxcam.audit import Audit
     from onnxcam.audit.check import Checked
-    from onnxcam.audit.run import Audit
 
 _PLACE = click.Path(path_type=Path)
 FOLDER = click.argument("folder", metavar="OUT", type=_PLACE)
@@ -158,7 +158,7 @@ def audit_command(
     holds the report (report.html), the records and everything that `onnxcam verify` checks. The
     exit code is 0 where the policy passes, 3 where it fails, 4 where there is not enough data.
     """
-    from onnxcam.audit.run import run
+    from onnxcam.audit import run
 
     with watched_bar("auditing") as progress:
         made = run(method=methods, parameters=_values(parameters), progress=progress, **chosen)
@@ -210,9 +210,9 @@ def _print(made: Audit) -> None:
 @options(FOLDER)
 def report_command(folder: Path) -> None:
     """Write OUT/report.html again from what lies in OUT, as after an update of onnxcam."""
-    from onnxcam.audit.page import write_report
+    from onnxcam.audit import report
 
-    say(f"written: {write_report(folder)}")
+    say(f"written: {report(folder)}")
 
 
 @main.command("verify", short_help="Check an audit: hashes, records, verdict.")
@@ -228,7 +228,7 @@ def verify_command(folder: Path, data: bool, as_json: bool) -> None:
 
     The exit code is 1 where something is not what it was, else that of the audit.
     """
-    from onnxcam.audit.check import verify
+    from onnxcam.audit import verify
 
     found = verify(folder, data=data)
     if as_json:
@@ -264,7 +264,7 @@ def diff_command(as_json: bool, **chosen: Any) -> None:
 
     The exit code is 0 where no prediction and no explanation changed, else 3.
     """
-    from onnxcam.audit.diff import diff
+    from onnxcam.audit import diff
 
     made = diff(**chosen)
     if as_json:

@@ -111,7 +111,7 @@ class _Convert(Configured, Grouped):
     upsampling(", in the graph"),
     click.option(
         "--normalize",
-        type=click.Choice(["none", "max", "minmax"]),
+        type=click.Choice(["none", "max", "minmax"], case_sensitive=False),
         default="none",
         show_default=True,
         help="Scale every map in the graph.",
@@ -135,7 +135,7 @@ class _Convert(Configured, Grouped):
     click.option(
         "--expose",
         metavar="NAMES",
-        help="More outputs, by commas: feature, gradient, score, signed, steepest.",
+        help="More outputs, by commas: feature, gradient, score, signed, steepest, relief.",
         default="",
     ),
     click.option(

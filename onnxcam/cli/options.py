@@ -45,7 +45,7 @@ FEATURE = click.option(
 )
 FUSE = click.option(
     "--fuse",
-    type=click.Choice(["sum", "mean", "max"]),
+    type=click.Choice(["sum", "mean", "max"], case_sensitive=False),
     help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean or "
     "the maximum of each divided by its own maximum.",
 )
@@ -85,7 +85,7 @@ FEED = click.option(
 )
 DEVICE = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    type=click.Choice(["auto", "cpu", "gpu"], case_sensitive=False),
     default="auto",
     show_default=True,
     help="Where to run; gpu without a usable CUDA device is an error.",
@@ -137,7 +137,7 @@ def upsampling(where: str = "") -> Callable[[F], F]:
     """Return the option for the way that a map is enlarged, which says where that happens."""
     return click.option(
         "--upsampling",
-        type=click.Choice(["bicubic", "nearest", "none"]),
+        type=click.Choice(["bicubic", "nearest", "none"], case_sensitive=False),
         default="bicubic",
         show_default=True,
         help=f"How the map comes to the input's size{where}.",
@@ -176,11 +176,21 @@ class Grouped(click.Command):
                 formatter.dedent()
 
 
+_quiet: list[bool] = []
+
+
+def hush(*, quiet: bool) -> None:
+    """Let :func:`say` print nothing but errors from now on, or print all again."""
+    _quiet[:] = [True] * quiet
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, made plain; rich, which makes tables, takes longer to import than to print.
 
     Names and labels in it are a file's: none of them may do something to a terminal.
     """
+    if _quiet and not err:
+        return
     # By name: while a progress bar is shown these are its own, which write above it.
     click.echo(plain(line), file=sys.stderr if err else sys.stdout)
 

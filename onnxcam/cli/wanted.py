@@ -19,7 +19,8 @@ QUANTITY = click.option(
     "--quantity",
     type=click.Choice(
         "score probability log-probability margin finer yes no sum region detection detections "
-        "keypoint".split()
+        "keypoint".split(),
+        case_sensitive=False,
     ),
     default="score",
     show_default=True,

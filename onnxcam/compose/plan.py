@@ -13,7 +13,7 @@ from onnxcam.errors import ModelError, UsageError
 from onnxcam.methods import GraphMethod, Method, find
 from onnxcam.methods.needs import Weights
 from onnxcam.methods.parameters import Setting
-from onnxcam.names import FEATURE, GRADIENT, PREFIX, REST, SCORE, SIGNED, STEEPEST
+from onnxcam.names import FEATURE, GRADIENT, PREFIX, RELIEF, REST, SCORE, SIGNED, STEEPEST
 from onnxcam.targets import TOP, Score, Target
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Plan:
         _check("upsampling", self.upsampling, get_args(Upsampling))
         _check("normalize", self.normalize, get_args(Normalization))
         for name in sorted(self.expose):
-            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST, REST))
+            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST, REST, RELIEF))
         if self.targets is not None and len(self.default) != self.targets:
             raise UsageError(
                 f"{len(self.default)} default targets for a model of {self.targets}",

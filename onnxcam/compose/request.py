@@ -114,6 +114,11 @@ class Request:
             wishes = Wishes(self.method, self.feature_layer, self.parameters, self.fuse)
             placed = target.placed
             maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
+        if any(m.settings.get("augment", "none") != "none" for m in maps):
+            raise UsageError(
+                "an augmented map takes runs of its own: it cannot be written into a file",
+                "leave `augment` out, or explain with it",
+            )
         if self.overlay:
             spec = said.spec_if_said
             maps = tuple(replace(m, drawing=drawing(spec, m.graph)) for m in maps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
-from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
@@ -52,7 +52,7 @@ class Slopes:
         self.score = self.shown.scores
         whole = unrounded(self.op, self.tensor)
         self.outputs = self.shown if whole is self.tensor else self._outputs(whole)
-        self._rules: dict[str, Overrides] = {}  # by method
+        self._rules: dict[tuple[str, str], Overrides] = {}  # by method, and the layer it is told
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
 
@@ -84,18 +84,19 @@ class Slopes:
                 scores = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
         return Outputs(scores, tensor, self._reduction, self._named, boxes, size)
 
-    def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
+    def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Any]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
 
         Args:
             method: The method.
             wrt: What it differentiates with respect to.
-            settings: Values of its parameters.
+            settings: Values of its parameters, and what else its overrides are told.
 
         Raises:
             UsageError: The method changes the gradient of operators that are not there.
         """
-        rules = self._rules.setdefault(method.name, method.backward(**settings))
+        key = method.name, settings.get("layer", "")
+        rules = self._rules.setdefault(key, method.backward(**settings))
         told = not rules or rules.complete
         if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
@@ -152,7 +153,9 @@ class Slopes:
         self._wanted.append((rules, []))
         return self._wanted[-1][1]
 
-    def of(self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor) -> Tensor:
+    def of(
+        self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor, layer: str = ""
+    ) -> Tensor:
         """Return the gradient of the target with respect to a tensor.
 
         Args:
@@ -160,12 +163,13 @@ class Slopes:
             index: The class of each input, int64 [N].
             method: The method that it is for; its rules are in force.
             wrt: The tensor; one that was wanted.
+            layer: The layer that its rules were told of; "" for none.
 
         Raises:
             UsageError: The score does not depend on the tensor.
             UnsupportedOp: No gradient between the two.
         """
-        rules = self._rules[method.name]
+        rules = self._rules[method.name, layer]
         tensors = self._sharing(rules)
         key = (op, id(index), id(tensors), id(wrt))
         if key not in self._written:

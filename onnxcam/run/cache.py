@@ -14,6 +14,7 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 from onnxcam.run.store import Store
 
+_LOG = logging.getLogger(__name__)
 _TEXT = "onnxcam.text"  # where an entry that is no model holds what it says
 
 
@@ -45,18 +47,25 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
-    own = not foreign and not registry.extended()
-    key = None
-    if kept is not None and own and plan.key is not None:
-        key = key_of(model, plan.key)
+    key = name_of(model, plan, kept)
+    if kept is not None and key is not None:
         light = _parsed(kept.get(key))
         if light is not None:
+            _LOG.info("explained model taken from the store")
             return Model(light, model.weights, model.digest, libraries=model.libraries)
     made = compose.plan_graph(model, plan, direct=True).model
+    _LOG.info("gradient written behind the model: %d nodes", len(made.light.graph.node))
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made
+
+
+def name_of(model: Model, plan: compose.Plan, kept: Store | None) -> str | None:
+    """Return the name of what a plan makes of a model; None where nothing is kept of it."""
+    if kept is None or plan.key is None or registry.extended():
+        return None
+    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
+    return None if foreign else key_of(model, plan.key)
 
 
 def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:

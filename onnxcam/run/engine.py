@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
-from onnxcam.names import DIAGNOSTIC
+from onnxcam.names import DIAGNOSTIC, RELIEF
 from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.progress import Progress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Maps: TypeAlias = dict[str, Explanation]
+_EXPOSED = frozenset((*DIAGNOSTIC, RELIEF))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,7 @@ class Engine:
     budget: int | None = None
     declared: Callable[[], Mapping[str, Any] | None] | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    _lock: RLock = field(default_factory=RLock, init=False, repr=False)
 
     @cached_property
     def maps(self) -> tuple[MapPlan, ...]:
@@ -126,17 +129,17 @@ class Engine:
         Raises:
             OnnxcamError: Of the kind that fits: what it is cannot be explained.
         """
-        if target not in self._made:
-            self._made[target] = [*self._runner(target), *self._samplers(target)]
-        return self._made[target]
+        with self._lock:  # threads that ask for it at once get one
+            if target not in self._made:
+                self._made[target] = [*self._runner(target), *self._samplers(target)]
+            return self._made[target]
 
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps_of(target) if m.method.kind == "graph")
         if maps:
             detector = self.detector if target.placed else None
-            shown = frozenset(DIAGNOSTIC)
             plan = Plan(
-                self.catalog, maps, target, targets=None, expose=shown, each=True,
+                self.catalog, maps, target, targets=None, expose=_EXPOSED, each=True,
                 detector=detector,
             )  # fmt: skip
             how = (self.upsampling, self.device, self.threads)

@@ -15,6 +15,13 @@ from onnxcam.run.runner import Upsampling
 from onnxcam.run.session import Device
 
 
+class Call(TypedDict, total=False):
+    """The options of a call of an :class:`onnxcam.Explainer`."""
+
+    extra_inputs: Mapping[str, Any] | None
+    method: str | None
+
+
 class Options(TypedDict, total=False):
     """The options of an :class:`onnxcam.Explainer` that do not change what it returns."""
 

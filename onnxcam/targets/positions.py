@@ -32,7 +32,9 @@ def by_position(op: Emitter, outputs: Outputs) -> Tensor:
             f"the rows of {reduction.name!r} are not all classes",
             "name the tensor with the classes alone as `reduction_layer`",
         )
-    if not rest:
+    shape = shape_of(tensor) or ()
+    alone = reduction.batch_axis is None and all(shape[i] == 1 for i in rest)
+    if not rest or alone:
         raise UsageError(
             f"the scores {reduction.name!r} have no positions: there is one for each class",
             "explain the class, or name the scores at each position as `reduction_layer`",
