@@ -233,7 +233,7 @@ class Sampler:
             steps.add,
             limit,
         )
-        for target in targets:
+        for target in targets if self.target.of_class else ():
             resolve_target(target, len(probe.scores), None)
         file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
         values = [
