@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from onnx.shape_inference import InferenceError
 
 from onnxcam.autodiff import cotangents, few_rows
 from onnxcam.autodiff.broadcast import unbroadcast
-from onnxcam.autodiff.checks import check_arity, check_gradient, unsupported
+from onnxcam.autodiff.checks import check_arity, check_gradient, contradiction, unsupported
 from onnxcam.autodiff.overrides import Rules, overriding
 from onnxcam.autodiff.registry import (
     Entry,
@@ -174,12 +175,18 @@ class _Walk:
             self.op.straight_through.add(view.op_type)
         sources = list(view.inputs)
         self._as_floats(view, dys)
-        with self.op.scope(view.name):
-            grads = few_rows.through(self.op, view, dys, entry)
-            check_arity(view, grads)
-            for i, dx in enumerate(grads):
-                if dx is not None and view.wants(i):
-                    self._accumulate(sources[i], view, i, dx, entry.broadcasts)
+        try:
+            with self.op.scope(view.name):
+                grads = few_rows.through(self.op, view, dys, entry)
+                check_arity(view, grads)
+                for i, dx in enumerate(grads):
+                    if dx is not None and view.wants(i):
+                        self._accumulate(sources[i], view, i, dx, entry.broadcasts)
+        except (AssertionError, InferenceError, ValueError) as error:
+            misfit = contradiction(view, error)
+            if misfit is None:
+                raise
+            raise misfit from error
 
     def _as_floats(self, view: NodeView, dys: Sequence[Tensor | None]) -> None:
         """Show a rule the quantised values that carry a gradient, and their likes, as floats."""

@@ -13,6 +13,7 @@ from onnxcam.cli.options import (
     CLASS_AXIS,
     FEATURE,
     FEATURE_FORMAT,
+    FUSE,
     INPUT,
     INPUT_FORMAT,
     JSON,
@@ -29,7 +30,7 @@ from onnxcam.cli.options import (
     upsampling,
 )
 from onnxcam.cli.parameters import Configured, taken
-from onnxcam.cli.wanted import AGAINST, AT, BOX, QUANTITY, target, wanted
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, QUANTITY, declared, target, wanted
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
@@ -42,8 +43,8 @@ class _Convert(Configured, Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
             "methods", "targets", "quantity", "against", "boxes", "places", "runtime_target",
-            "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
-            "input_format", "feature_format", "labels", "wrt",
+            "require_target", "feature_layers", "fuse", "reduction_layer", "class_axis", "input",
+            "input_format", "feature_format", "labels", "detector", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
         "What the file is": (
@@ -101,6 +102,7 @@ class _Convert(Configured, Grouped):
         help="Make callers feed the target: no default, as ONNX Runtime Web needs it.",
     ),
     FEATURE,
+    FUSE,
     REDUCTION,
     CLASS_AXIS,
     INPUT,
@@ -109,7 +111,7 @@ class _Convert(Configured, Grouped):
     upsampling(", in the graph"),
     click.option(
         "--normalize",
-        type=click.Choice(["none", "max", "minmax"]),
+        type=click.Choice(["none", "max", "minmax"], case_sensitive=False),
         default="none",
         show_default=True,
         help="Scale every map in the graph.",
@@ -133,7 +135,7 @@ class _Convert(Configured, Grouped):
     click.option(
         "--expose",
         metavar="NAMES",
-        help="More outputs, by commas: feature, gradient, score, signed, steepest.",
+        help="More outputs, by commas: feature, gradient, score, signed, steepest, relief.",
         default="",
     ),
     click.option(
@@ -152,6 +154,7 @@ class _Convert(Configured, Grouped):
     PREPROCESS,
     LABELS,
     OP_LIBRARY,
+    DETECTOR,
     JSON,
 )
 def convert_command(
@@ -161,8 +164,9 @@ def convert_command(
     targets: tuple[str, ...],
     quantity: str,
     against: str | None,
-    boxes: tuple[int, ...],
+    boxes: tuple[str, ...],
     places: tuple[int, ...],
+    detector: tuple[str, ...],
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -179,7 +183,8 @@ def convert_command(
     parameters, others = taken(chosen)
     made = convert(
         model,
-        method=methods,
+        method=methods or None,
+        detector=declared(detector),
         feature_layer=feature_layers or None,
         target=wanted(targets, quantity, against, boxes, places),
         runtime_targets=runtime_target,

@@ -32,16 +32,22 @@ METHOD = click.option(
     "methods",
     metavar="NAME",
     multiple=True,
-    default=("gradcam",),
-    show_default=True,
-    help="How to explain; `onnxcam methods` lists them. Repeatable: several maps, one run.",
+    help="How to explain; `onnxcam methods` lists them [default: gradcam; of a detector's box "
+    "hirescam]. Repeatable: several maps, one run.",
 )
 FEATURE = click.option(
     "--feature-layer",
     "feature_layers",
     metavar="TENSOR",
     multiple=True,
-    help="Tensor that the map is made of; repeatable.",
+    help="Tensor that the map is made of [default: the last with places; of a detector's box the "
+    "layers of its scales, fused]; repeatable.",
+)
+FUSE = click.option(
+    "--fuse",
+    type=click.Choice(["sum", "mean", "max"], case_sensitive=False),
+    help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean or "
+    "the maximum of each divided by its own maximum.",
 )
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
@@ -79,7 +85,7 @@ FEED = click.option(
 )
 DEVICE = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    type=click.Choice(["auto", "cpu", "gpu"], case_sensitive=False),
     default="auto",
     show_default=True,
     help="Where to run; gpu without a usable CUDA device is an error.",
@@ -131,7 +137,7 @@ def upsampling(where: str = "") -> Callable[[F], F]:
     """Return the option for the way that a map is enlarged, which says where that happens."""
     return click.option(
         "--upsampling",
-        type=click.Choice(["bicubic", "nearest", "none"]),
+        type=click.Choice(["bicubic", "nearest", "none"], case_sensitive=False),
         default="bicubic",
         show_default=True,
         help=f"How the map comes to the input's size{where}.",
@@ -170,11 +176,21 @@ class Grouped(click.Command):
                 formatter.dedent()
 
 
+_quiet: list[bool] = []
+
+
+def hush(*, quiet: bool) -> None:
+    """Let :func:`say` print nothing but errors from now on, or print all again."""
+    _quiet[:] = [True] * quiet
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, made plain; rich, which makes tables, takes longer to import than to print.
 
     Names and labels in it are a file's: none of them may do something to a terminal.
     """
+    if _quiet and not err:
+        return
     # By name: while a progress bar is shown these are its own, which write above it.
     click.echo(plain(line), file=sys.stderr if err else sys.stdout)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.analysis.geometry import Area
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.biases import Biased, biased_layers
 from onnxcam.compose.head import Head, head_of
@@ -34,7 +35,7 @@ from onnxcam.methods.needs import (
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
-from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
+from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
 
 
 class Quantities:
@@ -86,7 +87,24 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                self.slopes.want(method, self._wrt(method), self._settings(method))
+                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                self.slopes.want(method, self._wrt(method), told)
+
+    def _layer(self) -> dict[str, Any]:
+        """Return what overrides are told of the feature layer.
+
+        Raises:
+            UsageError: Its channels cannot be told apart in one axis.
+        """
+        place = self.places[0]
+        layout = place.layout
+        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+            raise UsageError(
+                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
+                "axis of its own",
+                "choose another `feature_layer`",
+            )
+        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""
@@ -118,7 +136,8 @@ class Quantities:
             absolute gradient of the score, float32 [N] (1 where none is taken); GRADIENT, the
             gradient (or weights) in the axes of the place's tensor; REST, float32 [N], what a mean
             over the positions leaves of it, where the method takes that mean and it can leave
-            less than all.
+            less than all; RELIEF, float32 [N, C, ...space], the signed values that the map is
+            made of, where the method has them.
 
         Raises:
             UsageError: The score does not depend on the layer.
@@ -134,7 +153,9 @@ class Quantities:
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.cast(op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0), np.float32)
             left = self._rest(op, slope) if self.method.averages else {}
-        return {SIGNED: self._map(op, index, self.method), STEEPEST: steep, GRADIENT: slope, **left}
+        signed = self._map(op, index, self.method)
+        left |= self._relief(op, index)
+        return {SIGNED: signed, STEEPEST: steep, GRADIENT: slope, **left}
 
     def _rest(self, op: Emitter, slope: Tensor) -> dict[str, Tensor]:
         """Return REST; nothing where the gradient is the same at every position."""
@@ -147,6 +168,16 @@ class Quantities:
         rest = [place.axes.channel, *place.axes.space]
         most = [op.cast(op.ReduceMax(x, axes=rest, keepdims=0), np.float32) for x in (left, size)]
         return {REST: op.Div(*most)}
+
+    def _relief(self, op: Emitter, index: Tensor) -> dict[str, Tensor]:
+        """Return RELIEF where it is wanted and the method says what it is."""
+        if self.method.relief is None or RELIEF not in self.slopes.plan.expose:
+            return {}
+        place = self.place
+        values = [self._value(op, index, self.method, need) for need in self.method.needs]
+        with op.scope(self.method.name):
+            signed = place.as_features(op, self.method.relief(op, *values))
+            return {RELIEF: op.cast(signed, np.float32)}
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.
@@ -176,6 +207,12 @@ class Quantities:
         if (method or self.method).on_input:
             return []
         return laid(op, self.planned.feature.area, self.input_size())
+
+    @property
+    def _areas(self) -> dict[str, Area]:
+        """Where the layers lie that are no even shares of the input, by their names."""
+        layers = self.catalog.candidates
+        return {c.name: c.area for c in layers if c.area is not None}
 
     def pictured(self, op: Emitter) -> Tensor:
         """Return the input as pictures, where it takes them flattened too."""
@@ -235,12 +272,15 @@ class Quantities:
             slope = self.slopes.of(op, index, method, layer.output)
             axes = Axes(1, tuple(range(2, known_rank(layer.output))))
             each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-            maps.append(resampled(op, channel_sum(op, each, axes), self.input_size(), "linear"))
+            size = self.input_size()
+            spans = laid(op, self._areas.get(layer.output.name), size)
+            maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", spans))
         total = op.Squeeze(reduce(op.Add, maps), axes=[1])
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        gradient = self.slopes.of(op, index, method, self._wrt(method))
+        layer = self.places[0].tensor.name if method.at_layer else ""
+        gradient = self.slopes.of(op, index, method, self._wrt(method), layer)
         if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
         assert self._head is not None

@@ -183,6 +183,12 @@ LARGE_SLOPES = Quirk(
     "Runtime broadcasts either to the other.",
     "The input is expanded before.",
 )  # fmt: skip
+SHRINKING_CONV_TRANSPOSE = Quirk(
+    "SHRINKING_CONV_TRANSPOSE", _ONNX, "1.23.2",
+    "Shape inference gives a ConvTranspose whose `output_shape` is smaller than its input no axes "
+    "of space.",
+    "Its output shape is written out as pads.",
+)  # fmt: skip
 OPEN_RANKS = Quirk(
     "OPEN_RANKS", _ONNX, "1.19.1 to 1.23.2",
     "Before opset 14 shape inference leaves the rank of a Reshape to a computed shape open.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Prepared:
             beyond the picture where the tensor was filled up with black. None with `picture`.
         source: The file's name as it was given, or "array".
         others: Arrays for other inputs of the model, by name, which came with it.
+        spec: How the picture became the tensor; None for a ready array.
         recipe: How the picture became the tensor, in words; "" for a ready array.
     """
 
@@ -44,6 +45,7 @@ class Prepared:
     box: Box | None
     source: str
     others: Mapping[str, Array] = field(default_factory=dict)
+    spec: InputSpec | None = None
     recipe: str = ""
 
 
@@ -65,6 +67,7 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         InputError: The file or array cannot be read, does not fit or is not finite.
         UsageError: `x` is of another type, or is a picture where the description takes none.
     """
+    x = as_given(x)
     if isinstance(x, np.ndarray) and not (spec.pictures and is_picture(x, model_input)):
         return Prepared(ready(x, "the array", spec, model_input), None, None, "array")
     # Pillow is imported where there is something to read: imports are half of a start.
@@ -95,6 +98,41 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         check_file(path)
         raise _takes_no_picture(str(path), model_input)
     return _from_picture(open_picture(path), str(path), spec, model_input)
+
+
+def as_given(x: Any) -> Any:
+    """Return an input as NumPy has it where it is an array of another library; else as it is.
+
+    Tensors of PyTorch, TensorFlow, JAX and CuPy come by DLPack or ``__array__``, copied to the
+    processor's memory and without their gradient; bytes are the content of a picture's file.
+
+    Raises:
+        InputError: It says that it is an array, and cannot be had as one.
+    """
+    if isinstance(x, bytes | bytearray | memoryview):
+        from onnxcam.inputs.picture import picture_in
+
+        return picture_in(bytes(x), "the bytes")
+    if isinstance(x, np.ndarray | str | PathLike) or type(x).__module__.startswith("PIL."):
+        return x
+    for step in ("detach", "cpu"):  # PyTorch's: else it refuses
+        x = getattr(x, step)() if callable(getattr(x, step, None)) else x
+    ways = [
+        way
+        for name, way in (("__array__", np.asarray), ("__dlpack__", np.from_dlpack))
+        if hasattr(x, name)
+    ]
+    problem: Exception | None = None
+    for way in ways:
+        try:
+            return way(x)
+        except Exception as error:  # noqa: BLE001 - other libraries raise what they like
+            problem = error
+    if problem is not None:
+        raise InputError(
+            f"{type(x).__name__} cannot be had as an array: {problem}", "give it as a NumPy array"
+        ) from problem
+    return x
 
 
 def is_picture(x: object, model_input: ModelInput) -> bool:
@@ -158,7 +196,7 @@ def _from_picture(
         tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
-    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described)
+    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described, spec=spec)
 
 
 def _values(pixels: Array, spec: InputSpec) -> Array:

@@ -36,7 +36,8 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one.
+            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one, and
+                :data:`ChannelScore` takes the number of the channel that is 0, or None.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
@@ -89,6 +90,7 @@ Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Si
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
 HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
+ChannelScore = Need("scores without a channel", "feature")  # Ask: channel, or None -> [K]
 Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
@@ -106,7 +108,7 @@ Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
     "repeated": {InputGradient, FeatureGradient},
     "sampling": {Score, Probability},
-    "head": {HeadScore, HeadProbability},
+    "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
     "repeated": {Input, Score, Activation, Background},

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onnxcam.autodiff.view import Overrides
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, Kind, MapOf, Need, Random, fits
-from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
 from onnxcam.methods.terms import Axes, Cost, Estimate
 
 __all__ = [
@@ -50,6 +50,7 @@ class Method:
         cost: In forward passes.
         claim: What its map is a measure of.
         limits: What it cannot show, or gets wrong.
+        own_style: How its maps are drawn, one of `STYLES`; None for the usual way.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Method:
     cost: Cost
     claim: str
     limits: str
+    own_style: str | None
+
+    @property
+    def style(self) -> str:
+        """How its maps are drawn: a value for every pixel is noise if it lies over a picture."""
+        return self.own_style or ("heat" if InputGradient in self.needs else "overlay")
 
     @property
     def on_input(self) -> bool:
@@ -77,7 +84,8 @@ class Method:
     @property
     def takes_feature(self) -> bool:
         """Whether it has a feature layer, itself or in a map that it builds on."""
-        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+        at_layer = isinstance(self, GraphMethod) and self.at_layer
+        return at_layer or not self.on_input or any(find(name).takes_feature for name in self.maps)
 
     @property
     def uses_gradient(self) -> bool:
@@ -100,15 +108,11 @@ class Method:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
+        plain = ("name", "kind", "summary", "claim", "limits", "signed", "style")
         return {
-            "name": self.name,
-            "kind": self.kind,
-            "summary": self.summary,
+            **{name: getattr(self, name) for name in plain},
             "from": self.cite,
-            "claim": self.claim,
-            "limits": self.limits,
             "cost": str(self.cost),
-            "signed": self.signed,
             "parameters": [
                 {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
                 for p in self.parameters
@@ -126,11 +130,16 @@ class GraphMethod(Method):
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
+        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
+        at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
+            ``axes``, those of its batch and its channels.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
+    relief: Callable[..., Any] | None = None
+    at_layer: bool = False
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -182,6 +191,9 @@ def graph_method(
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
+    relief: Callable[..., Any] | None = None,
+    style: str | None = None,
+    at_layer: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -189,14 +201,18 @@ def graph_method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a graph method; see :class:`GraphMethod` for the arguments.
 
+    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
     _check(name, "graph", needs)
+    if all(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
         said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (emit, overrides or Overrides(), averages)
+        how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
@@ -213,6 +229,7 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    style: str | None = None,
     anytime: bool = False,
     claim: str = "",
     limits: str = "",
@@ -228,7 +245,7 @@ def sampled_method(
     _check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
+        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
         graph = None
         if form is not None:
             _check(name, "graph", form[0])
@@ -266,14 +283,11 @@ def _form(method: Method) -> GraphMethod | None:
 
 
 def find(name: str) -> Method:
-    """Return a method by its name.
-
-    Raises:
-        UsageError: There is none of this name.
-    """
-    method = _METHODS.get(name)
+    """Return a method by its name, in any case; UsageError where there is none."""
+    method = _METHODS.get(name) or _METHODS.get(name.casefold().replace("_", "-"))
     if method is None:
-        raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
+        known = names()
+        raise UsageError(f"no method {name!r}{meant(name, known)}", f"take {', '.join(known)}")
     return method
 
 

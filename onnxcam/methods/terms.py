@@ -65,9 +65,11 @@ class Estimate:
         error: Their standard error, float [K, *space]; None for what is not random.
         facts: What else was found, by name: a number for each target.
         doubts: What looks wrong, in words, for each target; () for nothing.
+        relief: The signed values that the maps are made of, float [K, C, *space]; None for none.
     """
 
     signed: Array
     error: Array | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     doubts: tuple[str | None, ...] = ()
+    relief: Array | None = None

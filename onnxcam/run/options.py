@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
@@ -13,6 +13,13 @@ from onnxcam.model.model import Libraries
 from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.session import Device
+
+
+class Call(TypedDict, total=False):
+    """The options of a call of an :class:`onnxcam.Explainer`."""
+
+    extra_inputs: Mapping[str, Any] | None
+    method: str | None
 
 
 class Options(TypedDict, total=False):
@@ -26,6 +33,8 @@ class Options(TypedDict, total=False):
     device: Device
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
+    detector: Mapping[str, Any] | None
+    fuse: Literal["sum", "mean", "max"] | None
     upsampling: Upsampling
     parameters: Mapping[str, Any] | None
     seed: int

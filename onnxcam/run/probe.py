@@ -42,6 +42,7 @@ class Engine:
         kind: dtype of the input.
         most: The most inputs in one run.
         batch: The batch that the model takes.
+        start: Name of the tensor that the head begins at.
         output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
             the class ``onnxcam.target``.
     """
@@ -55,6 +56,7 @@ class Engine:
     kind: np.dtype[Any]
     most: int
     batch: Batch
+    start: str = ""
     output: str = names.SCORE
 
 
@@ -109,7 +111,7 @@ class Probe:
         engine = self._engine
         shown = [names.FEATURE] if names.FEATURE in engine.whole.outputs else []
         alone = engine.tail is not None and set(engine.tail.inputs) <= {names.TARGET}
-        return [*shown, engine.feature] if alone and not engine.batch.is_fixed else shown
+        return [*shown, engine.start] if alone and not engine.batch.is_fixed else shown
 
     @cached_property
     def _order(self) -> Order:
@@ -132,6 +134,7 @@ class Probe:
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.HeadScore: lambda: self._ask_head,
+            needs.ChannelScore: lambda: self._ask_channels,
             needs.HeadProbability: lambda: self._ask_head_probabilities,
         }
         return values[need]()
@@ -153,6 +156,12 @@ class Probe:
     def _ask_head(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
         for chunk in self._limited(layers, count, len(self._head.whole)):
             yield from self._values(partial(self._behind, chunk))
+
+    def _ask_channels(
+        self, channels: Iterable[int | None], count: int | None = None
+    ) -> Iterator[Array]:
+        none = needs.Patch((slice(0), ...), 0)  # nothing changes
+        return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
     def _ask_head_probabilities(
         self, layers: Iterable[Any], count: int | None = None
@@ -214,26 +223,25 @@ class Probe:
     def _head(self) -> Head:
         """What lies behind the feature layer, with all that it uses, for a full batch.
 
-        Where it uses more than the layer, the whole model runs for a batch of the input as it is:
-        what else it uses may hold the batch's size.
+        Where it uses more than the layer, all runs for a batch: that may hold the batch's size.
         """
         engine, most = self._engine, self._batch
         assert engine.tail is not None and engine.head is not None
         layout = engine.layout
         assert layout is not None and layout.channel is not None, "parts() has seen to it"
-        if engine.feature in self._found:
-            whole, rest = self._found[engine.feature], {}
+        if engine.start in self._found:
+            whole, rest = self._found[engine.start], {}
             axis = 0 if layout.batch is None else layout.batch
             whole = np.repeat(whole, self._rows_of(whole.nbytes), axis)
         else:
             batch = np.repeat(self._tensor, most, engine.batch.axis)
             given = {engine.catalog.input: batch, **self._others}
-            wanted = dict.fromkeys([engine.feature, *engine.tail.inputs])
+            wanted = dict.fromkeys([engine.start, *engine.tail.inputs])
             asked = [name for name in wanted if name not in given and name != names.TARGET]
             values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
             rest = {**{n: given[n] for n in wanted if n in given}, **values}
-            whole = rest.pop(engine.feature)
-        return Head(engine.head, engine.feature, layout.channel, whole, rest)
+            whole = rest.pop(engine.start)
+        return Head(engine.head, engine.start, layout.channel, whole, rest)
 
     def _rows_of(self, size: int) -> int:
         """Return how many layers of so many bytes run at once: what a cache holds, 8 at least."""

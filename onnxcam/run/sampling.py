@@ -23,6 +23,7 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
+from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
 from onnxcam.run.order import one_input
 from onnxcam.run.probe import Engine, Probe
@@ -30,7 +31,7 @@ from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
-from onnxcam.run.session import Device, Provider, Session
+from onnxcam.run.session import Device, Session
 from onnxcam.targets import Score, Target, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -127,6 +128,7 @@ class Sampler:
             port.dtype or np.dtype(np.float32),
             self.batch_size if batch.size is None else batch.size,
             batch,
+            self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
         )
 
@@ -181,10 +183,12 @@ class Sampler:
                 facts["stopped"] = limit.reached
                 doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
                 raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error,
                 self.target.described(labels),
                 None if probe.values is None else float(probe.values[k]),
+                relief,
             )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,11 +15,13 @@ from onnx import ModelProto, TensorProto
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
+from onnxcam.run.hardware import Provider, has_gpu
 from onnxcam.run.trial import crash, is_fragile
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_LOG = logging.getLogger(__name__)
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _READS_FILES = (1, 21)  # from this version on a model in memory may have its weights in files
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -28,19 +30,6 @@ _SHAREABLE = frozenset(
      TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16,
      TensorProto.UINT16, TensorProto.BOOL}
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Provider:
-    """Where a model runs.
-
-    Attributes:
-        name: ONNX Runtime's name of the execution provider.
-        why: Why it was taken.
-    """
-
-    name: str
-    why: str
 
 
 def runtime() -> Any:
@@ -80,7 +69,7 @@ def choose_provider(device: Device) -> Provider:
             f"no usable CUDA device: {problem}",
             "install it: pip install 'onnxcam[gpu]', or use `device='cpu'`",
         )
-    return Provider(_CPU, f"no usable CUDA device: {problem}")
+    return Provider(_CPU, f"no usable CUDA device: {problem}" if has_gpu() else "there is no GPU")
 
 
 def available_devices() -> tuple[Device, ...]:
@@ -160,6 +149,7 @@ class Session:
             raise ModelError(
                 f"ONNX Runtime cannot load the model: {_line(error)}", _advice(error, wanted)
             ) from error
+        _LOG.info("session made on %s, threads %s", self.provider.name, threads or "as it likes")
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -174,6 +164,7 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         self._try(feeds, names)
+        _LOG.debug("run of %s", {name: np.shape(value) for name, value in feeds.items()})
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:

@@ -44,6 +44,13 @@ def test_large_slopes() -> None:
     needed(quirks.LARGE_SLOPES, _inferred(model, "p") != [2, 3])
 
 
+def test_shrinking_transposed_convolutions() -> None:
+    model = model_of("""(float[1,1,5] x) => (float[1,1,3] z) <float[1,1,2] w = {1, 2}> {
+        y = ConvTranspose <output_shape = [3]> (x, w) z = Exp (y)
+    }""")
+    needed(quirks.SHRINKING_CONV_TRANSPOSE, _inferred(model, "y") != [1, 1, 3])
+
+
 def test_open_shapes() -> None:
     model = model_of("""(float[2,4,3] x) => (float[A,B,C] z) <float[4] s = {1, 2, 3, 4}> {
         g = GroupNormalization <num_groups = 2> (x, s, s)

@@ -467,5 +467,7 @@ def test_a_budget_is_a_number_of_runs(budget: Any) -> None:
 
 
 def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
-    with pytest.raises(UsageError, match="integrated-gradients has no map before its last run"):
-        Explainer(nets.cnn(), "integrated-gradients", budget=5)
+    with pytest.raises(
+        UsageError, match="guided-integrated-gradients has no map before its last run"
+    ):
+        Explainer(nets.cnn(), "guided-integrated-gradients", budget=5)

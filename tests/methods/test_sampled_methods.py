@@ -263,8 +263,8 @@ def test_parameters_have_ranges(given: dict[str, Any], words: str) -> None:
 def test_parameters_of_words_have_choices() -> None:
     with pytest.raises(UsageError, match="score is 'logit', and must be probability or score"):
         methods.find("rise").settings({"score": "logit"})
-    with pytest.raises(UsageError, match="cam has no parameter 'score'. It has none"):
-        Explainer(nets.cnn(), "cam", parameters={"score": "score"})
+    with pytest.raises(UsageError, match="saliency has no parameter 'score'. It has none"):
+        Explainer(nets.cnn(), "saliency", parameters={"score": "score"})
 
 
 def test_whole_numbers_may_be_floats() -> None:

@@ -74,7 +74,7 @@ def _map(layer: np.ndarray, cls: int, chosen: np.ndarray) -> np.ndarray:
 
 
 def _explainer(proto: onnx.ModelProto) -> Any:
-    return Explainer(proto, device="cpu", threads=1, cache=False, feature_layer="relu")
+    return Explainer(proto, "gradcam", device="cpu", threads=1, cache=False, feature_layer="relu")
 
 
 @pytest.mark.parametrize("last", [False, True])

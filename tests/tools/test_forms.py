@@ -19,8 +19,8 @@ pytest.importorskip("scipy")
 from forms import page, rewritten
 from forms.catalogue import FORMS, Form
 from forms.check import Cell, cell, reference
-from forms.results import Results
 from forms.sources import NotMadeError, Source
+from tables.store import Rows
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "forms.py"
@@ -121,14 +121,17 @@ def test_what_cannot_be_made_says_why(source: Source, tmp_path: Path) -> None:
 
 
 def test_results_and_page(tmp_path: Path) -> None:
-    results = Results(tmp_path / "forms.json")
-    results.add(Cell("torch script", "ViT", "float", map=0.0))
-    results.add(Cell("tflite", "ViT", "float", verdict="refused", note="because"))
-    results.absent("skl2onnx", "ViT", "it has none")
+    results = Rows(tmp_path / "forms.json", ("exporter", "network", "form"), ["onnx", "no such"])
+    results.add(Cell("torch script", "ViT", "float", map=0.0).as_dict())
+    results.add(Cell("tflite", "ViT", "float", verdict="refused", note="because").as_dict())
+    results.lacks("skl2onnx, ViT", "it has none")
+    results.lacks("tflite, ViT", "no environment")
+    results.lacks("tflite, ViT", "")
     text = page.text_of(json.loads((tmp_path / "forms.json").read_text()))
     assert "2 files: 1 right (50.0 %), 1 refused" in text
     assert "| float | same | **refused** |" in text
     assert "- skl2onnx, ViT: it has none." in text
+    assert "no environment" not in text
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -19,8 +19,8 @@ from survey import page, work  # noqa: E402
 from survey.examine import Row, examine  # noqa: E402
 from survey.expert import Expert  # noqa: E402
 from survey.networks import Subject, made, pictures  # noqa: E402
-from survey.results import Results  # noqa: E402
 from survey.tape import record, relative  # noqa: E402
+from tables.store import Rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "library_survey.py"
@@ -127,10 +127,11 @@ def test_relative_distance() -> None:
 
 def test_results_keep_one_row_a_file(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    Results(path).add(Row("timm", "a", "script"))
-    results = Results(path)
-    results.add(Row("timm", "a", "script", verdict="refused", note="a | b"))
-    results.add(Row("timm", "a", "dynamo", score=1e-7, shape=[1, 2]))
+    key = ("library", "name", "exporter")
+    Rows(path, key, []).add(Row("timm", "a", "script").as_dict())
+    results = Rows(path, key, [])
+    results.add(Row("timm", "a", "script", verdict="refused", note="a | b").as_dict())
+    results.add(Row("timm", "a", "dynamo", score=1e-7, shape=[1, 2]).as_dict())
     assert results.has("timm", "a", "dynamo")
     assert results.summary() == {"refused": 1, "right": 1}
     text = page.text_of(json.loads(path.read_text()))

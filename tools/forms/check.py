@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 from scipy.stats import spearmanr
 from survey.tape import relative
+from tables import verdicts
+from tables.verdicts import NOT_MADE, REFUSED, RIGHT, WARNED, WRONG, one_line
 
 import onnxcam
 from forms.catalogue import FLOAT, HALF, INT8, Form
@@ -19,11 +21,11 @@ from forms.shares import Parts, cam, channel_axis, contrast
 from forms.sources import Array, NotMadeError, Source
 from onnxcam.errors import OnnxcamError
 
-RIGHT, REFUSED, WARNED, WRONG, NOT_MADE = "right", "refused", "warned", "WRONG", "not made"
 MAP = {FLOAT: 1e-6, HALF: 2e-3, INT8: 0.95}
 # Float: nearer than this is the same tensor. Half: its rounding, 2^-11, over fifty layers.
 FEATURE = {FLOAT: 1e-4, HALF: 2e-2}
 OUTPUT = {FLOAT: 1e-5, HALF: 2e-3, INT8: 0.1}
+ANOTHER = 1e-3  # a float form that moves the plain file's output by more is another function
 OWN = 4.0  # a form that rounds otherwise (fused, another opset's operators) may move a map by this
 # times what it moves the plain file's output
 
@@ -64,7 +66,7 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return {k: _plain(v) for k, v in asdict(self).items()}
+        return verdicts.plain(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,16 @@ class Reference:
 
 
 def reference(source: Source) -> Reference:
-    """Explain an exporter's float file."""
-    scores = _run(str(source.path), source.feeds)[0]
+    """Explain an exporter's float file.
+
+    Raises:
+        NotMadeError: ONNX Runtime does not run it.
+        OnnxcamError: It cannot be explained.
+    """
+    try:
+        scores = _run(str(source.path), source.feeds)[0]
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's
+        raise NotMadeError(f"ONNX Runtime does not run it: {one_line(error)[:200]}") from None
     target = int(scores.reshape(scores.shape[0], scores.shape[1], -1)[0].sum(-1).argmax())
     (_, x), *_ = source.feeds.items()
     said, parts = _explained(source.path, x, target)[:2]
@@ -111,18 +121,21 @@ def cell(source: Source, form: Form, truth: Reference | None, folder: Path) -> C
             found.verdict, found.note = NOT_MADE, str(error)
             return found
         except Exception as error:  # noqa: BLE001  # another tool's, or ONNX Runtime's
-            said = _line(error).replace(f"{own}/", "")[:120]
+            said = one_line(error).replace(f"{own}/", "")[:120]
             found.verdict, found.note = NOT_MADE, f"{type(error).__name__}: {said}"
             return found
-        if truth is None:
-            found.verdict, found.note = NOT_MADE, "the float file itself is refused"
+        found.own = math.nan if truth is None else relative(_first(plain[0]), _first(truth.scores))
+        if truth is None or (form.group == FLOAT and found.own > ANOTHER):
+            said = f"it computes something else: ONNX Runtime's own output is {found.own:.2g} off"
+            found.verdict = NOT_MADE
+            found.note = "the float file itself is refused" if truth is None else said
             return found
         try:
             _look(path, plain, source, form, truth, found)
         except OnnxcamError as error:
-            found.verdict, found.note = REFUSED, _line(error)
+            found.verdict, found.note = REFUSED, one_line(error)
         except Exception as error:  # noqa: BLE001  # that is what is looked for
-            found.verdict, found.note = WRONG, f"{type(error).__name__}: {_line(error)}"
+            found.verdict, found.note = WRONG, f"{type(error).__name__}: {one_line(error)}"
         found.note = found.note.replace(f"{own}/", "")
     return found
 
@@ -134,7 +147,7 @@ def _look(
     said, parts, outputs, warned = _explained(path, x, truth.target)
     problems: list[str] = []
     feature, found.contrast = parts.feature, contrast(truth.signed)
-    found.layer, found.own = said.feature_layer, relative(_first(plain[0]), _first(truth.scores))
+    found.layer = said.feature_layer
     feature = feature.reshape(-1, *feature.shape[-truth.feature.ndim + 1 :])[:1]
     if feature.size != truth.feature.size:
         problems.append(f"another layer: {feature.shape}, not {truth.feature.shape}")
@@ -248,13 +261,3 @@ def _run(path: str, feeds: dict[str, Array]) -> list[Array]:
     session = _session(path)
     name = session.get_inputs()[0].name
     return list(session.run(None, dict.fromkeys([name], next(iter(feeds.values())))))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if not math.isfinite(value) else float(f"{value:.3g}")
-    return value

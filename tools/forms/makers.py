@@ -86,6 +86,10 @@ def pictures(random):
 def keras_vit(keras):
     """A small ViT of keras layers, its scores from a mean over the tokens."""
     layers = keras.layers
+
+    def gelu(x):  # by tanh: tf2onnx writes the other one with Erfc, which ONNX does not have
+        return keras.activations.gelu(x, approximate=True)
+
     x = inputs = keras.Input((HEIGHT, WIDTH, 3))
     x = layers.Conv2D(96, 16, 16)(x)
     x = layers.Reshape((HEIGHT // 16 * (WIDTH // 16), 96))(x)
@@ -93,7 +97,7 @@ def keras_vit(keras):
         y = layers.LayerNormalization()(x)
         x = x + layers.MultiHeadAttention(3, 32)(y, y)
         y = layers.LayerNormalization()(x)
-        x = x + layers.Dense(96)(layers.Dense(192, activation="gelu")(y))
+        x = x + layers.Dense(96)(layers.Dense(192, activation=gelu)(y))
     x = layers.LayerNormalization()(x)
     x = layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, layers.Dense(CLASSES)(x))

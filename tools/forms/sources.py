@@ -6,15 +6,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import exporting
 import numpy as np
 import onnx
-import torch
 from envs import interpreter
-from survey.networks import pictures, quiet
+from exporting import quiet
+from survey.networks import pictures
 from torch import Tensor, nn
 
 from forms import torch_nets
@@ -91,19 +92,20 @@ def source(exporter: str, network: str, folder: Path) -> Source:
 
 def _torch(exporter: str, network: str, path: Path) -> Source:
     net, x = torch_nets.network(network), pictures(SHAPE, 1, seed=11)
-    write = _script if exporter == "torch script" else _dynamo
+    write = partial(exporting.write, dynamo=exporter == "torch dynamo")
+    two, eight = x.repeat(2, 1, 1, 1), x.repeat(8, 1, 1, 1)
     if not path.exists():
-        write(path, net, x)
+        write(net, two, path)
     more = {
-        "batch 1": lambda p: write(p, net, x, batch=1),
-        "batch 8": lambda p: write(p, net, x, batch=8),
-        "fp16 torch half": lambda p: write(p, _half(net), x.half()),
-        "no batch": lambda p: write(p, _Single(net).eval(), x[0], batch=0),
+        "batch 1": lambda p: write(net, x, p, dynamic=False),
+        "batch 8": lambda p: write(net, eight, p, dynamic=False),
+        "fp16 torch half": lambda p: write(_half(net), two.half(), p),
+        "no batch": lambda p: write(_Single(net).eval(), x[0], p, dynamic=False),
     }
     # dynamo writes opset 18 and lets onnx's converter do the rest, as the catalogue does
     numbers = range(7, 21) if exporter == "torch script" else range(18, 19)
     for number in numbers:
-        more[f"opset {number}"] = lambda p, n=number: write(p, net, x, opset=n)  # type: ignore[misc]
+        more[f"opset {number}"] = lambda p, n=number: write(net, two, p, opset=n)  # type: ignore[misc]
     return Source(exporter, network, path, {"input": x.numpy()}, more=more)
 
 
@@ -124,31 +126,6 @@ def _half(net: nn.Module) -> nn.Module:
     import copy
 
     return copy.deepcopy(net).half()
-
-
-def _script(
-    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
-) -> None:
-    axes = {"input": {0: "batch"}, "output": {0: "batch"}} if batch is None else None
-    shown = x if not batch or batch == 1 else x.repeat(batch, 1, 1, 1)
-    with quiet(), torch.no_grad():
-        torch.onnx.export(
-            net, (shown,), str(path), dynamo=False, input_names=["input"],
-            output_names=["output"], dynamic_axes=axes, opset_version=opset,
-        )  # fmt: skip
-
-
-def _dynamo(
-    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
-) -> None:
-    shapes = ({0: torch.export.Dim("batch")},) if batch is None else None
-    shown = x if batch in (0, 1) else x.repeat(batch or 2, 1, 1, 1)
-    with quiet(), torch.no_grad():
-        torch.onnx.export(
-            net, (shown,), str(path), dynamo=True, input_names=["input"],
-            output_names=["output"], dynamic_shapes=shapes, opset_version=opset, verbose=False,
-            external_data=False,
-        )  # fmt: skip
 
 
 def _keras(network: str, path: Path) -> Source:

@@ -149,6 +149,19 @@ class Catalog:
     warnings: tuple[str, ...] = ()
     input_positions: Layout | None = None
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the usable layers, the default marked."""
+        from onnxcam.output import html  # late: only notebooks ask
+
+        default = None if self.feature is None else self.feature.name
+        rows = [
+            ("*" if c.name == default else "", c.name, c.op, c.shape or "?", c.reason)
+            for c in self.candidates
+            if c.usable
+        ]
+        said = html.facts({"input": self.input, "scores": self.reduction.name})
+        return said + html.table(("", "feature layer", "operator", "shape", "reason"), rows)
+
     def warnings_of(self, feature: Candidate) -> tuple[str, ...]:
         """Return what the reader of a map of a feature layer has to know, in words."""
         said = self.warnings if feature == self.feature else ()

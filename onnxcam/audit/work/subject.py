@@ -119,7 +119,8 @@ def view(explanation: Explanation) -> Array:
     """Return a map as it is measured: at the input's size, or 64 places where that is more."""
     from onnxcam.audit.summary import reduced
 
-    values = np.nan_to_num(explanation.raw_map, nan=0, posinf=0, neginf=0)
+    own = explanation.map if explanation.laid else explanation.raw_map  # of a part of the input
+    values = np.nan_to_num(own, nan=0, posinf=0, neginf=0)
     layout, shape = explanation.layout or "", explanation.tensor.shape
     if explanation.unfolded is not None:
         layout, shape = explanation.unfolded

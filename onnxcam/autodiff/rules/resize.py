@@ -200,6 +200,12 @@ def _framed_matrix(
     x = node.inputs[0]
     given = _given_axes(node, len(shape_of(x) or ()))
     place, others = given.index(axis), len(given) - 1
+    if others > 1 and node.attr("mode") == "cubic":
+        raise UnsupportedOp(
+            f"no gradient of the cubic Resize {node.name!r} that keeps the aspect of {others + 1} "
+            "axes: no runtime resizes its matrix",
+            "name the two axes of space in its `axes`",
+        )
     line = [1] * len(given)
     line[place] = -1
     rows = op.Reshape(square, op.dims(size, 1, *line))

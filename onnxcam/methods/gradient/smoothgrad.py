@@ -83,4 +83,5 @@ def smoothgrad(
         slopes.add(slope)
     size = np.abs(slopes.mean)  # [K, C, *space]
     channel = size.argmax(1, keepdims=True)
-    return Estimate(size.max(1), np.take_along_axis(slopes.error, channel, 1)[:, 0])
+    error = np.take_along_axis(slopes.error, channel, 1)[:, 0]
+    return Estimate(size.max(1), error, relief=slopes.mean)

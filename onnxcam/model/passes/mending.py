@@ -10,6 +10,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProt
 from onnxcam.errors import ModelError
 from onnxcam.graph.emit import proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_graph, every_node
+from onnxcam.model.passes.grouped import regrouped
 from onnxcam.model.weights import twice
 
 _GRAPH_NAME = "graph"  # of one that has none
@@ -41,6 +42,7 @@ def mended(proto: ModelProto) -> list[str]:
         "descriptions of inputs and outputs beside their own dropped": _described_once(proto.graph),
         "inputs that are weights given the shapes of these": _settled(proto.graph),
         "operators of ai.onnx written without the name of their domain": _standard(proto),
+        "GroupNormalization with a scale a group written as normalised groups": regrouped(proto),
     }
     proto.graph.name = proto.graph.name or _GRAPH_NAME
     return [what for what, done in changed.items() if done]

@@ -20,6 +20,7 @@ from onnxcam.graph.emit.walks import (
 from onnxcam.graph.ops import Trait, has
 from onnxcam.model.passes.pools import crop_left_over, write_out_pads
 from onnxcam.model.passes.slopes import expand_inputs
+from onnxcam.model.passes.transposed import write_out_shapes
 
 _UNKNOWN = "onnxcam.unknown"  # a domain whose operators onnx does not look into
 _CONTRADICTION = "existing shape differ in"  # so onnx words it
@@ -62,6 +63,7 @@ def put_right(proto: ModelProto) -> list[str]:
     """
     changed = {
         "inputs of PRelu expanded to the slope's size": expand_inputs(proto, _made),
+        "output shapes of transposed convolutions written as pads": write_out_shapes(proto, _made),
         "pools with the pads that the runtime gives them": write_out_pads(proto, _made),
         "pools without the padding of a window that none has": _settle_pools(proto),
         "declared shapes dropped, the operators make others": _drop_contradicted(proto),
