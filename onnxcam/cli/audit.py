@@ -207,9 +207,24 @@ def _print(made: Audit) -> None:
 
 
 @main.command("report", short_help="Write the report of an audit again.")
-@options(FOLDER)
-def report_command(folder: Path) -> None:
+@options(
+    FOLDER,
+    click.option(
+        "--drift",
+        "other",
+        type=_PLACE,
+        metavar="OTHER",
+        help="Instead say what moved since OTHER, an audit of the same model on other data.",
+    ),
+)
+def report_command(folder: Path, other: Path | None) -> None:
     """Write OUT/report.html again from what lies in OUT, as after an update of onnxcam."""
+    if other is not None:
+        from onnxcam.audit import drift
+
+        for line in drift(other, folder).lines:
+            say(line)
+        return
     from onnxcam.audit import report
 
     say(f"written: {report(folder)}")
