@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from onnxcam.audit import Audit
     from onnxcam.audit.check import Checked
 
+USUAL = "gradcam"
 _PLACE = click.Path(path_type=Path)
 FOLDER = click.argument("folder", metavar="OUT", type=_PLACE)
 FEATURE = click.option(
@@ -161,7 +162,9 @@ def audit_command(
     from onnxcam.audit import run
 
     with watched_bar("auditing") as progress:
-        made = run(method=methods, parameters=_values(parameters), progress=progress, **chosen)
+        made = run(
+            method=methods or USUAL, parameters=_values(parameters), progress=progress, **chosen
+        )
     if as_json:
         print_json({"folder": str(made.folder), "counts": made.counts, **made.verdict.as_dict()})
     else:
