@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnxcam.matlab import d_rise, grad_cam, image_lime, occlusion_sensitivity
     from onnxcam.model.model import load
     from onnxcam.output.explanation import Explanation
+    from onnxcam.output.panel import panel
 
 __all__ = [
     "Explainer",
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "methods",
     "occlusion_sensitivity",
+    "panel",
     "vjp_model",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "image_lime": "onnxcam.matlab",
     "load": "onnxcam.model.model",
     "methods": "onnxcam.methods",
+    "panel": "onnxcam.output.panel",
     "occlusion_sensitivity": "onnxcam.matlab",
     "vjp_model": "onnxcam.autodiff.api",
     **dict.fromkeys([name for name in __all__ if name.endswith("Error")], "onnxcam.errors"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +19,7 @@ from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
-from onnxcam.model.model import Model, load
+from onnxcam.model.model import Libraries, Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
@@ -77,12 +76,13 @@ def convert(
     model: Source,
     output: str | os.PathLike[str] | None = None,
     *,
-    method: str | Sequence[str] = "gradcam",
+    method: str | Sequence[str] | None = None,
     wrt: Sequence[str] = (),
     target: Wanted | Sequence[Wanted] = None,
     runtime_targets: bool = False,
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
+    fuse: Literal["sum", "mean", "max"] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
     input: str | None = None,
@@ -97,9 +97,11 @@ def convert(
     expose: Sequence[str] = (),
     preprocess: str | os.PathLike[str] | InputSpec | None = None,
     labels: Labels = None,
+    detector: Mapping[str, Any] | None = None,
     check: bool = True,
     sample: Input | None = None,
     force: bool = False,
+    op_library: Libraries = None,
 ) -> Conversion:
     """Write the model that predicts and explains.
 
@@ -108,7 +110,8 @@ def convert(
         output: The file to write, None for none.
         method: Name of a graph method, or several, whose maps share one forward pass and are
             called ``onnxcam.map.<name>``; or "gradient" for gradients of the score as they are, in
-            outputs ``grad::<tensor>`` of the tensors' shapes.
+            outputs ``grad::<tensor>`` of the tensors' shapes. None takes Grad-CAM, of a detector's
+            box HiResCAM.
         wrt: With "gradient": names of the tensors, which may be inputs, weights or between.
         target: Class (or classes) explained by default: index or label, None for the top class;
             or a target of :mod:`onnxcam.targets`. Callers may feed other classes in
@@ -116,7 +119,9 @@ def convert(
         runtime_targets: Let callers feed any number of targets; else it is that of ``target``.
         require_target: Callers must feed ``onnxcam.target``: the file holds no default, as ONNX
             Runtime Web cannot feed an input that has one.
-        feature_layer: Tensor that the map is made of, or several; None takes the default.
+        feature_layer: Tensor that the map is made of, or several; None takes the default, of a
+            detector's box the layers of its scales, fused.
+        fuse: One map of all layers: "sum", "mean" or "max", see :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
@@ -134,10 +139,13 @@ def convert(
         expose: More outputs: "feature", "gradient", "score", "signed", "steepest".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
+        detector: What the outputs of a detector are, where the graph does not tell; see
+            :class:`onnxcam.Explainer`.
         check: Run the old and the new model side by side before the file is written.
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
         force: Replace ``output`` where it exists.
+        op_library: File of a library with the custom operators of the model, or several.
 
     Returns:
         The conversion.
@@ -152,17 +160,14 @@ def convert(
         OnnxcamError: The check failed (nothing is written), or the file cannot be written.
     """
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
-    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose)
+    request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    score = layers.Asked(reduction_layer, class_axis, input)
-    loaded = sized(unexplained(held(load(model, opset=opset), None, check=check)), score, None)
-    formats = input_format, feature_format, feature_layer, preprocess
-    catalog = _catalog(loaded, layers.asked(loaded, score, *formats))
-    said = _described(loaded, catalog, preprocess, labels)
+    whole = load(model, opset=opset, op_library=op_library)
+    names = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
+    loaded, catalog, said = _read(whole, check, labels, *names, preprocess)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    explained = _explained(loaded, request, catalog, said)
-    found = partial(_found, _as_given(model), loaded, explained, catalog, feeds)
-    return _written(explained, place, found if check else _unchecked)
+    explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
+    return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 
 def _described(
@@ -188,9 +193,19 @@ def _as_given(model: Source) -> Path | bytes | ModelProto | Model:
 
 
 def _explained(
-    model: Model, request: Request, catalog: layers.Catalog, said: Description
+    model: Model,
+    request: Request,
+    catalog: layers.Catalog,
+    said: Description,
+    declared: Mapping[str, Any] | None,
+    feeds: dict[str, Array] | None,
 ) -> compose.Explained | compose.Gradients:
-    plan, spec = request.plan(catalog, said), said.spec_if_said
+    boxes: tuple[Any, ...] = ()
+    if request.of_boxes:
+        from onnxcam.run.detections import read_off
+
+        boxes = read_off(model, catalog, declared, feeds or sample_feeds(model))
+    plan, spec = request.plan(catalog, said, *boxes), said.spec_if_said
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
     metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
@@ -205,29 +220,32 @@ def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def _written(
-    explained: compose.Explained | compose.Gradients,
     place: Path | None,
-    check: Callable[[Path | None], Check | None],
+    check: bool,
+    original: Path | bytes | ModelProto | Model,
+    source: Model,
+    explained: compose.Explained | compose.Gradients,
+    *others: Any,
 ) -> Conversion:
     """Check the explained model and put it in its place."""
+
+    def found(part: Path | None) -> Check | None:
+        return _found(part, original, source, explained, *others) if check else None
+
     if place is None:
-        return Conversion(explained, None, check(None))
+        return Conversion(explained, None, found(None))
     with placed(place, explained.model) as part:
-        found = check(part)
-    return Conversion(explained, place, found)
-
-
-def _unchecked(file: Path | None) -> None:
-    """Find nothing."""
+        checked = found(part)
+    return Conversion(explained, place, checked)
 
 
 def _found(
+    file: Path | None,
     original: Path | bytes | ModelProto | Model,
     source: Model,
     explained: compose.Explained | compose.Gradients,
     catalog: layers.Catalog,
     feeds: dict[str, Array] | None,
-    file: Path | None,
 ) -> Check:
     try:
         found = verify(source, explained, catalog, file=file, original=original, feeds=feeds)
@@ -260,9 +278,16 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
-    """Return the layers of a model; a score of a whole batch has no map for each input."""
-    catalog = layers.catalog(model, asked)
+def _read(
+    whole: Model, check: bool, labels: Labels, said: tuple[Any, ...], *formats: Any
+) -> tuple[Model, layers.Catalog, Description]:
+    """Return a model, its layers and what describes its input.
+
+    A score of a whole batch has no map for each input.
+    """
+    score = layers.Asked(*said)
+    model = sized(unexplained(held(whole, None, check=check)), score, None)
+    catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
     batch = held_inputs(shape, layout)
@@ -272,4 +297,4 @@ def _catalog(model: Model, asked: layers.Asked) -> layers.Catalog:
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return catalog
+    return model, catalog, _described(model, catalog, formats[-1], labels)

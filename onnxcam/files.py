@@ -24,6 +24,7 @@ try:
 except ImportError:  # Windows has other locks
     fcntl = None  # type: ignore[assignment]
 
+PATIENT, HASTY = b"=patient\0", b"=hasty\0"  # whether the first Ctrl-C is left to the process
 PART = ".part"  # ends the name of a file that is being written
 _MARK = ".onnxcam-"  # before the digits of such a name
 _FORGOTTEN = 3600  # seconds, where there are no locks: an older part belongs to nobody
@@ -40,6 +41,16 @@ def register(descriptor: int) -> None:
 def is_watched() -> bool:
     """Tell whether another process watches this one, and says what ends it."""
     return bool(_ledger)
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Tell who watches this process that the first Ctrl-C does not end it while the block runs."""
+    _say(PATIENT)
+    try:
+        yield
+    finally:
+        _say(HASTY)
 
 
 @contextmanager
@@ -174,9 +185,13 @@ def _made(place: Path) -> tuple[Path, int | None]:
 
 
 def _tell(what: str, part: Path) -> None:
+    _say(os.fsencode(f"{what}{part.absolute()}") + b"\0")
+
+
+def _say(line: bytes) -> None:
     for descriptor in _ledger:
         with suppress(OSError):
-            os.write(descriptor, os.fsencode(f"{what}{part.absolute()}") + b"\0")
+            os.write(descriptor, line)
 
 
 def still_written(told: bytes) -> list[Path]:

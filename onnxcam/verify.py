@@ -88,7 +88,8 @@ def verify(
             that out.
         feeds: Inputs; None takes random ones.
     """
-    model = explained.model if file is None else load(file, opset=source.opset)
+    how: dict[str, Any] = {"opset": source.opset, "op_library": source.libraries}
+    model = explained.model if file is None else load(file, **how)
     feeds = feeds or sample_feeds(source)
     problems = [*_checked(model), *_foreign(model, source), *_missing(model, source)]
     what = _TRUTH[type(explained)]
@@ -200,7 +201,7 @@ def _apart(
     names = [p.name for p in model.outputs]
     given = {p.name: feeds[p.name] for p in model.inputs}
     try:
-        want = _run(original, given, names, "auto", optimise=False)
+        want = _run(original, given, names, "auto", optimise=False, libraries=model.libraries)
     except (ModelError, InputError) as error:
         said = "the original is not held against it: ONNX Runtime cannot run that"
         return 0.0, (f"{said} ({error.message})",)
@@ -214,9 +215,11 @@ def _run(
     device: Any,
     *,
     optimise: bool = True,
+    libraries: tuple[Path, ...] = (),
 ) -> list[Array]:
     """Run a model once. Its session is gone when the next one comes: each holds all weights."""
-    return Session(model, device=device, optimise=optimise, sparing=True).run(feeds, outputs)
+    how: dict[str, Any] = {"optimise": optimise, "sparing": True, "libraries": libraries}
+    return Session(model, device=device, **how).run(feeds, outputs)
 
 
 def _own_difference(
@@ -281,8 +284,7 @@ def _wanted(
     (maps,) = _run(compose.plan_graph(source, alone).model, feeds, [names.MAP], device)
     layout = plan.catalog.input_layout
     if plan.upsampling != "none" and layout is not None:
-        size = layout.sizes(feeds[plan.catalog.input].shape)
-        area = planned.feature.area
+        size, area = layout.sizes(feeds[plan.catalog.input].shape), planned.feature.area
         if size is not None:
             maps = upsample(maps, size, plan.upsampling, () if area is None else area.spans(size))
     return _normalised(maps, plan.normalize)

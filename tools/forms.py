@@ -24,63 +24,57 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-RESULTS = ROOT / "docs" / "forms.json"
+
+from tables import command, page  # noqa: E402
+from tables.store import Rows  # noqa: E402
+
+KEY = ("exporter", "network", "form")
+PACKAGES = (
+    "torch torchvision timm keras onnx onnxruntime onnxscript onnxconverter-common onnxmltools "
+    "onnxsim onnxslim"
+).split()
 
 
 def main() -> int:
     """Run the tool; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="make the files and look at them")
+    parser, _, run = command.parser(__doc__, "forms")
     run.add_argument("--exporter", action="append", help="only this one")
     run.add_argument("--form", action="append", help="only this one")
     run.add_argument("--network", action="append", help="MobileNetV2 or ViT")
-    run.add_argument("--folder", type=Path, default=_folder(), help="where exports are kept")
-    run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
-    run.add_argument("--missing", action="store_true", help="only what has no result yet")
-    page = commands.add_parser("page", help="write the page from the JSON file")
-    page.add_argument("--check", action="store_true", help="compare, do not write")
     options = parser.parse_args()
     if options.command == "page":
         from forms import page as pages
 
-        return pages.write(ROOT / "docs", check=options.check)
+        return page.write("forms", pages.text_of, "tools/forms.py", check=options.check)
     os.environ.setdefault("KERAS_BACKEND", "torch")
     return _run(options)
-
-
-def _folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "onnxcam" / "forms"
 
 
 def _run(options: argparse.Namespace) -> int:
     import torch
     from forms.catalogue import FORMS
     from forms.check import cell, reference
-    from forms.results import Results
     from forms.sources import EXPORTERS, NotMadeError, networks, source
 
     from onnxcam.errors import OnnxcamError
 
     torch.set_num_threads(1)
     options.folder.mkdir(parents=True, exist_ok=True)
-    results = Results(options.results)
+    results = Rows(options.results, KEY, PACKAGES)
     for network in options.network or networks():
         for exporter in options.exporter or EXPORTERS:
+            truth, reason = None, ""
             try:
                 made = source(exporter, network, options.folder)
-            except NotMadeError as error:
-                results.absent(exporter, network, str(error))
-                print(f"{exporter} {network}: {error}", flush=True)
-                continue
-            try:
                 truth = reference(made)
+            except NotMadeError as error:
+                reason = str(error)
             except OnnxcamError as error:
-                truth = None
                 print(f"{exporter} {network}: refused: {error}", flush=True)
+            results.lacks(f"{exporter}, {network}", reason)
+            if reason:
+                print(f"{exporter} {network}: {reason}", flush=True)
+                continue
             for form in FORMS:
                 wanted = not options.form or form.name in options.form
                 if not wanted or (options.missing and results.has(exporter, network, form.name)):
@@ -89,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
                 with tempfile.TemporaryDirectory() as folder:
                     found = cell(made, form, truth, Path(folder))
                 found.network = network
-                results.add(found)
+                results.add(found.as_dict())
                 seconds = time.perf_counter() - begin
                 print(
                     f"{seconds:4.0f} s  {exporter} {network} {form.name}: {found.verdict} "

@@ -33,42 +33,36 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-RESULTS = ROOT / "docs" / "library-survey.json"
+
+from tables import command, page  # noqa: E402
+from tables.store import Rows  # noqa: E402
+
+KEY = ("library", "name", "exporter")
+PACKAGES = (
+    "torch torchvision timm transformers ultralytics segmentation-models-pytorch monai keras "
+    "onnx onnxscript onnxruntime"
+).split()
 
 
 def main() -> int:
     """Run the tool; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="export and examine")
+    parser, commands, run = command.parser(__doc__, "library-survey")
     run.add_argument("--only", action="append", help="a library, or library.network")
     run.add_argument("--exporter", action="append", choices=["script", "dynamo"])
-    run.add_argument("--folder", type=Path, default=_folder(), help="where the exports are kept")
-    run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
     run.add_argument("--again", action="store_true", help="export again what is there")
     run.add_argument("--memory", type=int, default=7, help="gigabytes that it may take")
     run.add_argument("--no-cost", action="store_true", help="do not measure the time")
-    run.add_argument("--missing", action="store_true", help="only what has no result yet")
     costs = commands.add_parser("costs", help="measure what explanations cost, of what is right")
-    costs.add_argument("--folder", type=Path, default=_folder(), help="where the exports are")
-    costs.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
+    command.places(costs, "library-survey")
     commands.add_parser("list", help="list the networks")
-    page = commands.add_parser("page", help="write the page from the JSON file")
-    page.add_argument("--check", action="store_true", help="compare, do not write")
     options = parser.parse_args()
     if options.command == "page":
         from survey import page as pages
 
-        return pages.write(ROOT / "docs", check=options.check)
+        tool = "tools/library_survey.py"
+        return page.write("library-survey", pages.text_of, tool, check=options.check)
     os.environ.setdefault("KERAS_BACKEND", "torch")
     return {"list": _list, "costs": _costs, "run": _run}[options.command](options)
-
-
-def _folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "onnxcam" / "library-survey"
 
 
 def _list(_: argparse.Namespace) -> int:
@@ -81,12 +75,14 @@ def _list(_: argparse.Namespace) -> int:
 
 def _costs(options: argparse.Namespace) -> int:
     from survey.costs import of_file
-    from survey.results import Results
     from survey.subjects import every
 
     from onnxcam.errors import OnnxcamError
 
-    results, subjects = Results(options.results), {(s.library, s.name): s for s in every()}
+    results, subjects = (
+        Rows(options.results, KEY, PACKAGES),
+        {(s.library, s.name): s for s in every()},
+    )
     for (library, name, exporter), row in results.rows.items():
         path = options.folder / f"{library}.{name}.{exporter}.onnx"
         if row["verdict"] != "right" or row["milliseconds"] is not None or not path.exists():
@@ -105,7 +101,6 @@ def _costs(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from survey.expert import torch_one_thread
     from survey.networks import limit_memory
-    from survey.results import Results
     from survey.subjects import every
     from survey.work import files_of
 
@@ -113,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
     limit_memory(options.memory)
     only = options.only or []
     subjects = [s for s in every() if not only or s.key in only or s.library in only]
-    results = Results(options.results)
+    results = Rows(options.results, KEY, PACKAGES)
     exporters = options.exporter or ["script", "dynamo"]
     for subject in subjects:
         wanted = [
@@ -127,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
         for row in files_of(
             subject, wanted, options.folder, again=options.again, cost=not options.no_cost
         ):
-            results.add(row)
+            results.add(row.as_dict())
             said = f"{row.verdict} {row.kind} {row.note}".strip()
             seconds = time.perf_counter() - begin
             print(f"{seconds:5.0f} s  {subject.key} {row.exporter}: {said}", flush=True)

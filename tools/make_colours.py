@@ -28,6 +28,30 @@ ANCHORS = {
 }
 DIVERGING = {"bluered": (("f5f5f3", "7aaede", "1c4a9e"), ("f5f5f3", "f0977a", "a3182b"))}
 
+# Every eighth colour of matplotlib's, which are in the public domain (CC0).
+SAMPLED = {
+    "viridis": (
+        "440154 470d60 48186a 482374 472d7b 453781 424086 3e4989 3b528b 375b8d 33638d "
+        "2f6b8e 2c728e 297a8e 26828e 23898e 21918c 1f988b 1fa088 22a785 28ae80 32b67a "
+        "3fbc73 4ec36b 5ec962 70cf57 84d44b 98d83e addc30 c2df23 d8e219 ece51b fde725"
+    ),
+    "inferno": (
+        "000004 040312 0b0724 150b37 210c4a 2f0a5b 3d0965 4a0c6b 57106e 64156e 71196e "
+        "7d1e6d 8a226a 972766 a32c61 b0315b bc3754 c73e4c d24644 db503b e45a31 eb6628 "
+        "f1731d f68013 f98e09 fb9d07 fcac11 fbbc21 f9cb35 f5db4c f2ea69 f3f68a fcffa4"
+    ),
+    "cividis": (
+        "00224e 00285b 002e6a 053371 1a386f 273e6e 32436d 3b496c 434e6c 4b546c 535a6d "
+        "5a5f6e 61656f 686a71 6f7073 767676 7d7c78 848279 8c8878 938e78 9b9476 a39a74 "
+        "aba072 b4a76f bcae6c c4b468 cdbb63 d5c25e dec958 e7d150 f0d846 f9e03a fee838"
+    ),
+    "turbo": (
+        "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2 "
+        "1fe9af 32f298 4ef97d 6dfe62 8bff4b a4fc3c b9f635 cdec34 dfdf37 eecf3a f8be39 "
+        "fdac34 fe962b fb7e21 f46617 eb500e df3f08 d02f05 be2102 a91601 920b01 7a0403"
+    ),
+}
+
 
 def tables() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return all colour maps, uint8 sRGB [maps, STEPS, 3], in the order of COLORMAPS."""
@@ -40,6 +64,10 @@ def _table(name: str) -> np.ndarray[Any, Any]:
     if name in DIVERGING:
         below, above = (_even_path(half, STEPS // 2 + 1) for half in DIVERGING[name])
         return np.concatenate([below[::-1], above[1:]])
+    if name in SAMPLED:
+        rows = np.array([list(bytes.fromhex(c)) for c in SAMPLED[name].split()]) / 255
+        at = np.linspace(0, 1, STEPS), np.linspace(0, 1, len(rows))
+        return np.stack([np.interp(*at, channel) for channel in rows.T], axis=1)
     # jet, by the usual trapezoids: each channel rises and falls over a quarter of the range.
     distance = np.abs(4 * np.linspace(0, 1, STEPS)[:, None] - np.array([3, 2, 1]))
     return np.clip(1.5 - distance, 0, 1)

@@ -15,7 +15,7 @@ from onnxcam.audit.policy import Policy
 from onnxcam.audit.store import Store
 from onnxcam.audit.trust import check
 from onnxcam.audit.verdict import Verdict, judge, of_method
-from onnxcam.audit.where import where
+from onnxcam.audit.where import suspicious, where
 from onnxcam.audit.work.subject import metadata
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import json_text
@@ -40,28 +40,20 @@ def finish(
     worker = Worker(job)
     found = results.tables(Store(folder, job.chunk))
     write(folder / "data" / "manifest.json", listing.as_dict())
-    write(
-        folder / "evidence.json",
-        {
-            "models": {
-                s.name: {"files": evidence.model_files(Path(path)), **metadata(s)}
-                for s, path in zip(worker.subjects, job.models, strict=True)
-            },
-            "methods": evidence.method_records(job.methods),
-            "environment": evidence.environment(),
-            "not_shown": evidence.NOT_SHOWN,
-        },
-    )
+    write(folder / "evidence.json", _evidence(job, worker))
     counts = results.counts(found)
+    records = of_method(found["records"])
+    looks = where(Store(folder, job.chunk), records, job.methods[0])
+    found["where"] = suspicious(looks, records)
     found["trust"], conflicts = check(job, listing.samples, trust, policy.seed)
-    store = Store(folder, job.chunk)
     write(
         folder / "results.json",
         {
             "counts": counts,
             "figures": results.figures(found),
             "divergence": divergence_of(worker, listing.samples),
-            "where": where(store, of_method(found["records"]), job.methods[0]),
+            "where": looks,
+            "suspicious": found["where"],
             "trust": found["trust"],
             "conflicts": conflicts,
         },
@@ -77,3 +69,16 @@ def finish(
 def write(place: Path, value: Any) -> None:
     """Write a value as JSON."""
     write_whole(place, (json_text(value) + "\n").encode())
+
+
+def _evidence(job: Job, worker: Worker) -> dict[str, Any]:
+    """Return what went in: the models' files, the methods, the environment."""
+    return {
+        "models": {
+            s.name: {"files": evidence.model_files(Path(path)), **metadata(s)}
+            for s, path in zip(worker.subjects, job.models, strict=True)
+        },
+        "methods": evidence.method_records(job.methods),
+        "environment": evidence.environment(),
+        "not_shown": evidence.NOT_SHOWN,
+    }

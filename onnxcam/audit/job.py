@@ -35,7 +35,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline_options: Mapping[str, Any] = field(default_factory=dict)
     keep_maps: bool = True
-    chunk: int = 32
+    chunk: int = 64
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
@@ -50,13 +50,16 @@ class Job:
             InputError: It cannot be read.
         """
         try:
-            said = json.loads(place.read_text(encoding="utf-8"))
-            lists: dict[str, Any] = {
-                k: tuple(said.pop(k)) for k in ("models", "methods", "metrics")
-            }
-            return cls(**lists, **said)
+            return cls.parsed(place.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{place} is no audit's job ({error})", "is the folder one?") from None
+
+    @classmethod
+    def parsed(cls, text: str) -> Job:
+        """Return what :meth:`text` wrote; ValueError, KeyError or TypeError of anything else."""
+        said = json.loads(text)
+        lists: dict[str, Any] = {k: tuple(said.pop(k)) for k in ("models", "methods", "metrics")}
+        return cls(**lists, **said)
 
     def check_same(self, other: Job) -> None:
         """Raise UsageError where an audit cannot be resumed as another, with what differs."""

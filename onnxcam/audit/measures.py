@@ -19,7 +19,8 @@ class Measure:
 
     Attributes:
         name: What a policy calls it.
-        table: Where it is read: "records" (of the model), "pairs", or "trust" (of the audit).
+        table: Where it is read: "records" (of the model), "pairs", "where" (of clustered classes),
+            or "trust" (of the audit).
         value: Its value of a row; None where a row says nothing.
         meaning: One line.
     """
@@ -76,6 +77,8 @@ _ALL = [
             "of the predictions that stay: rate of maps with a rank correlation below 0.5"),
     *(Measure(name, "pairs", _of(name), f"agreement of the maps: {name}")
       for name in ("spearman", "pearson", "ssim", "iou", "peak_shift", "emd")),
+    Measure("suspicious", "where", _of("suspicious"),
+            "rate of samples in strategies that look at corners or borders as no others do"),
     Measure("sanity", "trust", _of("sanity"),
             "rank correlation of a map with that of the model with random weights, in size"),
     Measure("method_agreement", "trust", _of("method_agreement"),

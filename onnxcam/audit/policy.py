@@ -15,7 +15,7 @@ from onnxcam.errors import InputError, UsageError
 from onnxcam.inputs.labels import read_text
 
 PER = ("overall", "class", "slice")
-NEEDS = ("labels", "objects", "trust")
+NEEDS = ("labels", "objects", "maps", "trust")
 _FIELDS = {"name", "needs_baseline", "confidence", "minimum", "resamples", "seed", "limit"}
 _LIMIT = {"measure", "min", "max", "per", "minimum", "needs", "method"}
 
@@ -30,8 +30,8 @@ class Limit:
         high: The most.
         per: The groups that it holds for: "overall", "class", "slice".
         minimum: Samples that a class or slice must have to be judged.
-        needs: "labels", "objects" or "trust", where the limit holds only if the data or the audit
-            has these; "" where it always holds.
+        needs: "labels", "objects", "maps" or "trust", where the limit holds only if the
+            data or the audit has these; "" where it always holds.
         method: The method whose maps it is about; "" for the first.
     """
 

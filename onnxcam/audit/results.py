@@ -22,10 +22,13 @@ SHOWN = {
 }  # fmt: skip
 
 
-def tables(store: Store, trust: Sequence[Row] = ()) -> dict[str, list[Row]]:
+def tables(
+    store: Store, trust: Sequence[Row] = (), where: Sequence[Row] = ()
+) -> dict[str, list[Row]]:
     """Return the rows that a policy is held against."""
     records = [r for r in store.read("records") if r["model"] == "model"]
-    return {"records": records, "pairs": list(store.read("pairs")), "trust": list(trust)}
+    return {"records": records, "pairs": list(store.read("pairs")),
+            "trust": list(trust), "where": list(where)}  # fmt: skip
 
 
 def figures(found: Tables, confidence: float = 0.95) -> list[dict[str, Any]]:

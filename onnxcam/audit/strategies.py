@@ -8,7 +8,7 @@ whose maps lie on a border or in a corner is what a Clever Hans looks like.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ GRID = 16  # places along an axis of a map that is clustered
 LEAST = 8  # maps of a class below which they are not clustered
 BORDER, CORNER = 0.6, 0.4  # shares of a cluster's maps that are pointed at
 _MOST = 4  # clusters
+_APART = 0.2  # silhouette below which clusters are one: of any maps a few gaps are the largest
 _MAPS = 500  # of a class
 _SHOWN = 6  # samples of a cluster
 
@@ -45,7 +46,7 @@ def strategies(maps: Array, ids: Sequence[str], rows: Sequence[dict[str, Any]]) 
     Returns:
         For each cluster, the largest first: "share" of the class, "count", "map" (the mean), mean
         "border_share" and "corner_share", "accuracy", "samples" (those nearest to the mean) and
-        "flag", what it looks at that is no object, in words.
+        "members" (all).
     """
     maps, ids, rows = maps[:_MAPS], ids[:_MAPS], rows[:_MAPS]
     labels = _clusters(maps.reshape(len(maps), -1))
@@ -55,24 +56,34 @@ def strategies(maps: Array, ids: Sequence[str], rows: Sequence[dict[str, Any]]) 
         mean = maps[members].mean(0)
         away = np.abs(maps[members] - mean).reshape(len(members), -1).sum(1)
         nearest = members[np.argsort(away, kind="stable")[:_SHOWN]]
-        own = [rows[k] for k in members]
+        own = [rows[int(k)] for k in members]
         border, corner = _mean(own, "border_share"), _mean(own, "corner_share")
         found.append(
             {
                 "count": len(members), "share": len(members) / len(maps), "map": mean.tolist(),
                 "border_share": border, "corner_share": corner, "accuracy": _mean(own, "correct"),
-                "samples": [ids[k] for k in nearest], "flag": flag(border, corner),
+                "samples": [ids[int(k)] for k in nearest],
+                "members": [ids[int(k)] for k in members],
             }
         )  # fmt: skip
     return sorted(found, key=lambda c: -int(c["count"]))
 
 
-def flag(border: float | None, corner: float | None) -> str:
-    """Return what maps look at that is hardly an object, in words; "" for nothing."""
-    if corner is not None and corner > CORNER:
-        return f"{100 * corner:.0f} % of the maps lies in one corner"
-    if border is not None and border > BORDER:
-        return f"{100 * border:.0f} % of the maps lies along the borders"
+def flag(found: Mapping[str, Any], usual: Mapping[str, float]) -> str:
+    """Return what maps look at that is hardly an object, in words; "" for nothing.
+
+    Args:
+        found: "border_share" and "corner_share" of a group or strategy.
+        usual: The same of what is usual in the data set. More than thrice that and twice what an
+            even map has, or more than BORDER and CORNER, is flagged.
+    """
+    for name, most, even, where in (
+        ("corner_share", CORNER, 1 / 16, "in one corner"),
+        ("border_share", BORDER, 0.36, "along the borders"),
+    ):
+        share = found[name]
+        if share is not None and share > min(most, max(2 * even, 3 * usual.get(name, 1.0))):
+            return f"{100 * share:.0f} % of the maps lies {where}"
     return ""
 
 
@@ -83,6 +94,7 @@ def _clusters(x: Array) -> Array:
     needed("sklearn", "strategies")
     from scipy.sparse.csgraph import laplacian
     from sklearn.cluster import SpectralClustering
+    from sklearn.metrics import silhouette_score
     from sklearn.neighbors import kneighbors_graph
 
     near = max(3, int(np.log2(len(x))))
@@ -96,7 +108,8 @@ def _clusters(x: Array) -> Array:
         count, affinity="precomputed", random_state=0, assign_labels="cluster_qr"
     )
     labels: Array = made.fit_predict(affinity + 1e-6)  # so that its parts hang together
-    return labels
+    apart = len(np.unique(labels)) > 1 and silhouette_score(x, labels) > _APART
+    return labels if apart else np.zeros(len(x), np.int64)
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> float | None:

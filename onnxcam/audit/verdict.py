@@ -88,7 +88,7 @@ def judge(policy: Policy, tables: Tables, conflicts: Iterable[str] = ()) -> Verd
 
     Args:
         policy: The policy.
-        tables: The rows of "records" (of the model), "pairs" and "trust".
+        tables: The rows of "records" (of the model), "pairs", "where" and "trust".
         conflicts: Where the audit's own checks disagree: then it does not pass.
     """
     findings: list[Finding] = []
@@ -119,6 +119,8 @@ def _missing(limit: Limit, tables: Tables) -> str | None:
         return "the data has no labels"
     if limit.needs == "objects" and all(r.get("object_area") is None for r in records):
         return "the data has no boxes or masks"
+    if limit.needs == "maps" and not tables.get("where"):
+        return "no class has enough maps"
     if limit.needs == "trust" and not tables.get("trust"):
         return "the audit was not checked itself"
     return None

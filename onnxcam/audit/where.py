@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,42 @@ def where(store: Store, records: Sequence[Row], method: str) -> list[dict[str, A
             shapes = {maps[r["id"]].shape for r in own}
             if len(own) >= _FEW and len(shapes) == 1:
                 found.append(_group(per, name, own, np.stack([maps[r["id"]] for r in own])))
+    _flag(found)
     return found
+
+
+def _flag(found: list[dict[str, Any]]) -> None:
+    """Say of groups and strategies what they look at that the others do not."""
+    parts = [s for g in found if g["per"] == "class" for s in g["strategies"] or [g]]
+    usual = {}
+    for name in ("border_share", "corner_share"):
+        shares = [p[name] for p in parts if p[name] is not None]
+        if len(shares) > 2:
+            usual[name] = float(np.median(shares))
+    for group in found:
+        for part in (group, *group["strategies"]):
+            part["flag"] = flag(part, usual)
+
+
+def suspicious(found: Sequence[Mapping[str, Any]], records: Sequence[Row]) -> list[Row]:
+    """Return a row for each sample of a class whose maps were clustered: "suspicious" or not.
+
+    A sample is suspicious where its strategy looks at what those of other classes do not look at.
+
+    Args:
+        found: See :func:`where`; the members of strategies are taken out of it.
+        records: The model's records.
+    """
+    flagged: dict[str, bool] = {}
+    for group in found:
+        for strategy in group["strategies"]:
+            flagged |= dict.fromkeys(strategy.pop("members"), bool(strategy["flag"]))
+    kept = ("id", "method", "label", "predicted", "predicted_label")
+    return [
+        {**{k: r[k] for k in kept}, "suspicious": flagged[r["id"]]}
+        for r in records
+        if r["id"] in flagged
+    ]
 
 
 def _group(per: str, name: str, rows: Sequence[Row], maps: Any) -> dict[str, Any]:
@@ -59,29 +94,5 @@ def _group(per: str, name: str, rows: Sequence[Row], maps: Any) -> dict[str, Any
         "map": maps.mean(0).tolist(),
         "border_share": border,
         "corner_share": corner,
-        "flag": flag(border, corner),
         "strategies": strategies(maps, [r["id"] for r in rows], rows) if clustered else [],
     }
-
-
-def drift(before: Sequence[float], after: Sequence[float], bins: int = 10) -> float:
-    """Return the population stability index of a figure between two data sets.
-
-    PSI = sum_i (q_i - p_i) ln(q_i / p_i) over bins of equal counts in ``before``; empty bins count
-    as half a sample. Below 0.1 nothing moved, above 0.25 much did, as credit scoring has it.
-
-    Args:
-        before: The figure in the one data set.
-        after: In the other.
-        bins: How many bins.
-    """
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
-    p, q = (
-        _shares(np.searchsorted(edges, v, side="right"), len(edges) + 1) for v in (before, after)
-    )
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def _shares(places: Any, bins: int) -> Any:
-    counts = np.maximum(np.bincount(places, minlength=bins), 0.5)
-    return counts / counts.sum()

@@ -37,8 +37,8 @@ def unsupported(view: NodeView) -> UnsupportedOp:
     return UnsupportedOp(
         f"no gradient for {domain}::{view.op_type} (opset {view.opset}), node {view.name!r}: "
         f"the gradient of {blocked!r} needs it{reason}",
-        "choose a feature layer behind this node, pass a rule for it in overrides, or use a "
-        "sampling method",
+        "choose a feature layer behind this node, a method without a gradient, such as "
+        "`method='occlusion'`, or pass a rule for it in `overrides` of `onnxcam.vjp_model`",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = ("audit", "convert", "explain", "look")  # the modules that enter their commands
+# The modules that enter their commands, in the order of the help.
+_COMMANDS = ("explain", "convert", "look", "compare", "audit", "demo", "completion")
 
 if not TYPE_CHECKING:
 
@@ -20,4 +22,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         for module in _COMMANDS:
             import_module(f"{__name__}.{module}")
-        return import_module(f"{__name__}.group").main
+        main = import_module(f"{__name__}.group").main
+        if "_ONNXCAM_COMPLETE" in os.environ:  # a shell asks what a word could become
+            import_module(f"{__name__}.completion").add_to(main)
+        return main

@@ -2,137 +2,155 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
+from onnxcam.cli.bar import Bar, progress
 from onnxcam.cli.group import spoken
-from onnxcam.cli.options import arrays, say, wanted
-from onnxcam.cli.places import Places, Wanted
+from onnxcam.cli.job import Job, Outcome
+from onnxcam.cli.options import arrays, say
+from onnxcam.cli.places import Places
+from onnxcam.cli.sources import Source
+from onnxcam.cli.wanted import declared, wanted
+from onnxcam.cli.writing import Desk, Files, desk
 from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.explain import Explainer
 from onnxcam.output.explanation import Explanation
 from onnxcam.targets import Target, resolved
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-_Files: TypeAlias = "tuple[Path, Path | None]"  # the result's, the raw map's
-
-
-@dataclass(frozen=True)
-class Job:
-    """What `onnxcam explain` was asked for; see its ``--help``."""
-
-    model: Path
-    inputs: tuple[Path, ...]
-    output: Path | None
-    methods: tuple[str, ...]
-    targets: tuple[str, ...]
-    quantity: str
-    against: str | None
-    boxes: tuple[int, ...]
-    feature_layers: tuple[str, ...]
-    reduction_layer: str | None
-    class_axis: int | None
-    input: str | None
-    feeds: tuple[str, ...]
-    input_format: str | None
-    feature_format: str | None
-    upsampling: Any
-    device: Any
-    preprocess: str | None
-    labels: Path | None
-    colormap: str | None
-    alpha: float | None
-    save_map: Path | None
-    cache: bool
-    seed: int
-    parameters: Mapping[str, Any]
-    as_json: bool
-
-    @property
-    def style(self) -> dict[str, Any]:
-        """Options of the figure that were given."""
-        given = {"colormap": self.colormap, "alpha": self.alpha}
-        return {k: v for k, v in given.items() if v is not None}
-
-    @property
-    def wanted(self) -> Wanted:
-        """Where the results go, and what is never written to."""
-        given = [self.model, self.model.with_suffix(".toml"), *self.inputs]
-        given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
-        lists = (self.inputs, self.targets, self.methods, self.feature_layers)
-        single = all(len(each) <= 1 for each in lists)
-        return Wanted(self.output, self.save_map, single, tuple(given))
-
-
-@dataclass
-class Outcome:
-    """What came of a job."""
-
-    explanations: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, str]] = field(default_factory=list)
-    recipes: set[str] = field(default_factory=set, repr=False)
-
-    @property
-    def failed(self) -> bool:
-        """Whether any input could not be explained."""
-        return bool(self.errors)
-
-    def tell(self, recipe: str) -> None:
-        """Print how pictures become the input, once."""
-        if recipe and recipe not in self.recipes:
-            self.recipes.add(recipe)
-            say(f"input: {recipe}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {"explanations": self.explanations, "errors": self.errors}
-
 
 def run(job: Job) -> Outcome:
     """Explain every input; one that fails is reported and skipped."""
     job.wanted.check()
-    targets = wanted(job.targets, job.quantity, job.against, job.boxes)
-    outcome = Outcome()
-    with _progress(job) as bar:
+    given = (job.boxes, job.places, job.similar_to, job.over)
+    targets = wanted(job.targets, job.quantity, job.against, *given)
+    with progress(len(job.inputs)) as bar, desk(len(job.inputs)) as work:
         explainer = _explainer(job, bar)
-        if not job.as_json:
-            say(_heading(explainer))
+        job.say(_heading(explainer, targets[0]))
         places = _places(job, explainer, targets)
-        results = explainer.stream(job.inputs, targets, extra_inputs=arrays(job.feeds))
-        for k, (path, result) in enumerate(results):
-            try:
-                if isinstance(result, OnnxcamError):
-                    raise result
-                for number, rows in _inputs(result):
-                    for t, maps in enumerate(rows):
-                        for name, explanation in maps.items():
-                            files = places.of(k, name, t, number)
-                            if not job.as_json:
-                                outcome.tell(explanation.preprocessing)
-                            made = _finish(job, Path(path), explanation, files)
-                            outcome.explanations.append(made)
-            except UsageError:
-                raise
-            except OnnxcamError as error:
-                said = spoken(error)
-                outcome.errors.append({"input": str(path), "error": said})
-                say(f"onnxcam: {said}", err=True)
-            bar.advance()
-    return outcome
+        report = _Report(job, bar, work, targets[0], places.first)
+        paths = [source.path for source in job.inputs]
+        results = explainer.stream(paths, targets, extra_inputs=arrays(job.feeds))
+        for k, (_, result) in enumerate(results):
+            report.take(job.inputs[k], result, partial(places.of, k))
+        work.settle()
+        report.finish()
+    return report.outcome
 
 
-def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
+class _Report:
+    """Takes the results in, has them written and tells of them.
+
+    Args:
+        job: What was asked for.
+        bar: What shows how far it is.
+        work: Where figures are drawn.
+        target: The first of the targets.
+        only: What the only map of a target without others is called.
+
+    Attributes:
+        outcome: What came of it.
+    """
+
+    def __init__(self, job: Job, bar: Bar, work: Desk, target: Target, only: str) -> None:
+        self._job, self._bar, self._work = job, bar, work
+        self._target, self._only = target, only
+        self.outcome = Outcome()
+        self._kept: list[Explanation] = []  # that go into one file
+
+    def take(self, source: Source, result: Any, places: Callable[..., Files]) -> None:
+        """Take what came of one input."""
+        with self._spoken(source):
+            if isinstance(result, OnnxcamError):
+                raise result
+            for number, rows in _inputs(result, self._target.many):
+                found = [
+                    (replace(e, source=source.name), places(name, t, number, self._row(e)))
+                    for t, maps in _each(rows)
+                    for name, e in (maps if isinstance(maps, dict) else {self._only: maps}).items()
+                ]
+                self._say_first(source, found)
+                self._write(source, found)
+        self._bar.advance()
+
+    def _row(self, e: Explanation) -> int | None:
+        """Return the row of a box, where an input has as many results as boxes."""
+        return e.detection.row if self._target.many and e.detection else None
+
+    def _say_first(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
+        """Say how pictures become the input, once; and where a detector found nothing."""
+        for e, _ in found:
+            if self.outcome.new(e.preprocessing):
+                self._job.say(f"input: {e.preprocessing}")
+        if not found:
+            self.outcome.empty.append(source.name)
+            self._job.say(f"{source.name}: no detection ({self._target.quantity})")
+
+    def _write(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
+        job = self._job
+        if job.wanted.together or not found:
+            self._kept += [e for e, _ in found]
+            return
+        if job.wanted.panel:
+            whole, place = [e for e, _ in found], found[0][1][0]
+            work = partial(job.look.write_together, whole, place)
+            self._work.add(work, partial(self._tell, source, found))
+            return
+        for e, files in found:
+            self._work.add(
+                partial(job.look.write, e, files), partial(self._tell, source, [(e, files)])
+            )
+
+    def _tell(
+        self, source: Source, found: list[tuple[Explanation, Files]], done: Callable[[], None]
+    ) -> None:
+        """Tell how a piece of work ended."""
+        with self._spoken(source):
+            done()
+            for e, files in found:
+                words = "; ".join(e.diagnosis)
+                warning = f"  (warning: {words})" if words else ""
+                self._job.say(f"{source.name}: {e.title} -> {files[0]}{warning}")
+                written = [str(each) for each in files if each is not None]
+                record = {**e.as_dict(), "input": source.name, "files": written}
+                self.outcome.explanations.append(record)
+
+    @contextmanager
+    def _spoken(self, source: Source) -> Iterator[None]:
+        """Report an error that is one input's."""
+        try:
+            yield
+        except UsageError:
+            raise
+        except OnnxcamError as error:
+            said = spoken(error)
+            self.outcome.errors.append({"input": source.name, "error": said})
+            say(f"onnxcam: {said}", err=True)
+
+    def finish(self) -> None:
+        """Write what goes into one file."""
+        job, kept = self._job, self._kept
+        if not kept:
+            return
+        assert job.output is not None
+        job.look.write_together(kept, job.output)
+        for e in kept:
+            words = f"  (warning: {'; '.join(e.diagnosis)})" if e.diagnosis else ""
+            job.say(f"{e.source}: {e.title}, {e.method}{words}")
+            record = {**e.as_dict(), "input": e.source, "files": [str(job.output)]}
+            self.outcome.explanations.append(record)
+        job.say(f"{len(kept)} maps -> {job.output}")
+
+
+def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
     return Explainer(
         job.model,
-        job.methods,
+        job.methods or None,
         feature_layer=job.feature_layers or None,
+        fuse=job.fuse,
         reduction_layer=job.reduction_layer,
         class_axis=job.class_axis,
         input=job.input,
@@ -141,45 +159,39 @@ def _explainer(job: Job, bar: _Bar) -> Explainer[Any]:
         device=job.device,
         preprocess=job.preprocess,
         labels=job.labels,
+        detector=declared(job.detector),
         upsampling=job.upsampling,
         parameters=job.parameters,
         seed=job.seed,
+        budget=job.budget,
         progress=bar.run,
         cache=job.cache,
+        op_library=job.op_library,
     )
 
 
-def _heading(explainer: Explainer[Any]) -> str:
-    what = ", ".join(planned.summary for planned in explainer.maps)
+def _heading(explainer: Explainer[Any], target: Target) -> str:
+    what = ", ".join(planned.summary for planned in explainer.maps_of(target))
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
-    return f"{what}{gradient} on {explainer.provider.name} ({explainer.provider.why})"
+    provider = explainer.provider
+    why = f" ({provider.why})" if provider.why != "there is no GPU" else ""
+    return f"{what}{gradient} on {provider.name}{why}"
 
 
-def _inputs(result: list[Any]) -> list[tuple[int | None, list[Any]]]:
+def _inputs(result: list[Any], many: bool) -> list[tuple[int | None, list[Any]]]:
     """Return the maps of each target by input; an array may hold several of these."""
-    if result and isinstance(result[0], list):
+    inner = result[0] if result and many else result
+    if inner and isinstance(inner, list) and isinstance(inner[0], list):
         return list(enumerate(result, 1))
     return [(None, result)]
 
 
-def _finish(job: Job, path: Path, explanation: Explanation, files: _Files) -> dict[str, Any]:
-    """Write what is explained; return what `--json` prints of it."""
-    place, map_place = files
-    if place.suffix == ".png":
-        from onnxcam.output.render import save_png
-
-        save_png(explanation.figure(**job.style), place)
-    else:
-        explanation.save(place)
-    if map_place is not None:
-        explanation.save(map_place)
-    if not job.as_json:
-        words = "; ".join(explanation.diagnosis)
-        warning = f"  (warning: {words})" if words else ""
-        say(f"{path}: {explanation.title} -> {place}{warning}")
-    written = [str(each) for each in files if each is not None]
-    return {**explanation.as_dict(), "input": str(path), "files": written}
+def _each(rows: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each target with its maps, once for each finding that it stands for."""
+    for t, maps in enumerate(rows):
+        for one in maps if isinstance(maps, list) else [maps]:
+            yield t, one
 
 
 def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> Places:
@@ -188,47 +200,5 @@ def _places(job: Job, explainer: Explainer[Any], targets: Sequence[Target]) -> P
     if len(targets) > 1:
         said = explainer.description.labels if any(t.names_labels for t in targets) else None
         classes = [index for _, index in resolved(targets, explainer.catalog.reduction, said)]
-    maps = [m.name or m.method.name for m in explainer.maps]
+    maps = [m.name or m.method.name for m in explainer.maps_of(targets[0])]
     return Places(job.wanted, job.inputs, maps, classes)
-
-
-class _Bar:
-    """What a progress bar shows: the inputs, and the runs of the one that is explained.
-
-    Args:
-        bar: rich's; None where nobody looks.
-        inputs: How many there are.
-    """
-
-    def __init__(self, bar: Progress | None, inputs: int) -> None:
-        self._bar = bar
-        self._inputs = bar.add_task("explaining", total=inputs) if bar and inputs > 1 else None
-        self._runs: Any = None
-
-    def advance(self) -> None:
-        """Tell that an input is done."""
-        if self._bar and self._inputs is not None:
-            self._bar.advance(self._inputs)
-
-    def run(self, done: int, total: int | None) -> None:
-        """Tell how often the model was run for an input."""
-        if not self._bar:
-            return
-        if self._runs is None:
-            self._runs = self._bar.add_task("running", total=total)
-        shown = done if total is None else min(done, total)  # a few runs are not the method's
-        self._bar.update(self._runs, completed=shown, total=total)
-
-
-@contextmanager
-def _progress(job: Job) -> Iterator[_Bar]:
-    """A progress bar where there is someone to look at it."""
-    # As rich asks, which is not imported where nobody looks.
-    if not sys.stderr.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys():
-        yield _Bar(None, len(job.inputs))
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar, len(job.inputs))

@@ -10,29 +10,27 @@ import click
 
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
-    AGAINST,
-    BOX,
     CLASS_AXIS,
     FEATURE,
     FEATURE_FORMAT,
+    FUSE,
     INPUT,
     INPUT_FORMAT,
     JSON,
     LABELS,
     METHOD,
     MODEL,
+    OP_LIBRARY,
     PREPROCESS,
-    QUANTITY,
     REDUCTION,
     Grouped,
     options,
     print_json,
     say,
-    target,
     upsampling,
-    wanted,
 )
 from onnxcam.cli.parameters import Configured, taken
+from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, QUANTITY, declared, target, wanted
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
@@ -44,12 +42,15 @@ class _Convert(Configured, Grouped):
     kind = "graph"
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is explained": (
-            "methods", "targets", "quantity", "against", "boxes", "runtime_target",
-            "require_target", "feature_layers", "reduction_layer", "class_axis", "input",
-            "input_format", "feature_format", "labels", "wrt",
+            "methods", "targets", "quantity", "against", "boxes", "places", "runtime_target",
+            "require_target", "feature_layers", "fuse", "reduction_layer", "class_axis", "input",
+            "input_format", "feature_format", "labels", "detector", "wrt",
         ),
         "What the file returns": ("upsampling", "normalize", "overlay", "preprocess", "expose"),
-        "What the file is": ("output", "force", "opset", "fp16_safe", "check", "sample"),
+        "What the file is": (
+            "output", "force", "opset", "fp16_safe", "check", "sample",
+            "op_library",
+        ),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
         "onnxcam convert model.onnx -o explained.onnx": "Grad-CAM of the top class.",
@@ -91,6 +92,7 @@ class _Convert(Configured, Grouped):
     QUANTITY,
     AGAINST,
     BOX,
+    AT,
     click.option(
         "--runtime-target", is_flag=True, help="Let callers ask for any number of classes."
     ),
@@ -100,6 +102,7 @@ class _Convert(Configured, Grouped):
         help="Make callers feed the target: no default, as ONNX Runtime Web needs it.",
     ),
     FEATURE,
+    FUSE,
     REDUCTION,
     CLASS_AXIS,
     INPUT,
@@ -108,7 +111,7 @@ class _Convert(Configured, Grouped):
     upsampling(", in the graph"),
     click.option(
         "--normalize",
-        type=click.Choice(["none", "max", "minmax"]),
+        type=click.Choice(["none", "max", "minmax"], case_sensitive=False),
         default="none",
         show_default=True,
         help="Scale every map in the graph.",
@@ -132,7 +135,7 @@ class _Convert(Configured, Grouped):
     click.option(
         "--expose",
         metavar="NAMES",
-        help="More outputs, by commas: feature, gradient, score, signed, steepest.",
+        help="More outputs, by commas: feature, gradient, score, signed, steepest, relief.",
         default="",
     ),
     click.option(
@@ -150,6 +153,8 @@ class _Convert(Configured, Grouped):
     click.option("--force", is_flag=True, help="Replace OUT.onnx where it exists."),
     PREPROCESS,
     LABELS,
+    OP_LIBRARY,
+    DETECTOR,
     JSON,
 )
 def convert_command(
@@ -159,7 +164,9 @@ def convert_command(
     targets: tuple[str, ...],
     quantity: str,
     against: str | None,
-    boxes: tuple[int, ...],
+    boxes: tuple[str, ...],
+    places: tuple[int, ...],
+    detector: tuple[str, ...],
     runtime_target: bool,
     expose: str,
     as_json: bool,
@@ -172,25 +179,28 @@ def convert_command(
     `onnxcam.map.NAME`.
     """
     from onnxcam.conversion import convert
+    from onnxcam.run.kernels import on_cpu
 
     parameters, others = taken(chosen)
     made = convert(
         model,
-        method=methods,
+        method=methods or None,
+        detector=declared(detector),
         feature_layer=feature_layers or None,
-        target=wanted(targets, quantity, against, boxes),
+        target=wanted(targets, quantity, against, boxes, places),
         runtime_targets=runtime_target,
         expose=[name.strip() for name in expose.split(",") if name.strip()],
         parameters=parameters,
         **others,
     )
+    fallen = on_cpu(made.explained.model.light) if chosen["check"] else {}
     if as_json:
-        print_json(made.as_dict())
+        print_json({**made.as_dict(), "cuda": {"on_cpu": fallen}})
     else:
-        _print(made)
+        _print(made, fallen)
 
 
-def _print(made: Conversion) -> None:
+def _print(made: Conversion, fallen: Mapping[str, int]) -> None:
     """Print what was written and what the check found."""
     explained = made.explained
     gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
@@ -207,4 +217,7 @@ def _print(made: Conversion) -> None:
         )
         for warning in found.warnings:
             say(f"warning: {warning}")
+    if fallen:
+        listed = ", ".join(f"{what} ({count})" for what, count in fallen.items())
+        say(f"on CUDA these nodes would run on the CPU: {listed}")
     say(f"written: {made.path}")

@@ -7,15 +7,18 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
 
 from onnxcam.cli import watch
+from onnxcam.cli.options import hush
 from onnxcam.cli.words import in_shell, options_of
 from onnxcam.errors import OnnxcamError, UsageError, plain, told
 from onnxcam.version import __version__
 
+COMPLETE = "_ONNXCAM_COMPLETE"  # set by a shell that asks what a word could become
 _MOST = 900  # characters of what is said in one line
 
 
@@ -25,6 +28,20 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name, in any case; one that is misspelt is guessed in the error."""
+        name = args[0].casefold()
+        if name in self.commands:
+            return super().resolve_command(ctx, [name, *args[1:]])
+        from difflib import get_close_matches  # late: only mistakes need it
+
+        close = get_close_matches(name, self.commands, 1)
+        if close and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def main(self, args: Any = None, *more: Any, **options: Any) -> Any:
         """Run the command; from a shell in a process that is watched."""
         if args is not None or more or options:
@@ -32,7 +49,9 @@ class _Commands(click.Group):
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, ValueError):  # there is none, or it is another's
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        return watch.watched(lambda: super(_Commands, self).main())
+        # The variable is the same for `python -m onnxcam`.
+        start = partial(super().main, complete_var=COMPLETE)
+        return watch.watched(start)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -79,12 +98,19 @@ def _let_go() -> None:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="onnxcam")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("-v", "--verbose", count=True, help="Tell what is done, and when; -vv all.")
+@click.option("-q", "--quiet", is_flag=True, help="Tell nothing but errors.")
 @click.option(
     "--untrusted",
     is_flag=True,
     help="The files are a stranger's: bound memory, processor time and time.",
 )
-def main(debug: bool, untrusted: bool) -> None:
+def main(debug: bool, verbose: int, quiet: bool, untrusted: bool) -> None:
     """Explain any ONNX model with nothing but ONNX Runtime."""
+    hush(quiet=quiet)
+    if verbose:
+        from onnxcam.cli import logs  # late: few ask for it
+
+        logs.start(verbose)
     if untrusted:
         watch.bound()

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 from onnxcam.errors import UsageError, json_text, plain
-
-if TYPE_CHECKING:
-    from onnxcam.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,29 +32,22 @@ METHOD = click.option(
     "methods",
     metavar="NAME",
     multiple=True,
-    default=("gradcam",),
-    show_default=True,
-    help="How to explain; `onnxcam methods` lists them. Repeatable: several maps, one run.",
+    help="How to explain; `onnxcam methods` lists them [default: gradcam; of a detector's box "
+    "hirescam]. Repeatable: several maps, one run.",
 )
 FEATURE = click.option(
     "--feature-layer",
     "feature_layers",
     metavar="TENSOR",
     multiple=True,
-    help="Tensor that the map is made of; repeatable.",
+    help="Tensor that the map is made of [default: the last with places; of a detector's box the "
+    "layers of its scales, fused]; repeatable.",
 )
-QUANTITY = click.option(
-    "--quantity",
-    type=click.Choice(["score", "probability", "margin", "sum", "region", "detection"]),
-    default="score",
-    show_default=True,
-    help="What of the class is explained; sum is that of all scores, of no class; region the "
-    "pixels where the class is highest; detection the best one of the class.",
-)
-AGAINST = click.option(
-    "--against",
-    metavar="IDX|LABEL",
-    help="With --quantity margin: the other class [default: the runner-up].",
+FUSE = click.option(
+    "--fuse",
+    type=click.Choice(["sum", "mean", "max"], case_sensitive=False),
+    help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean or "
+    "the maximum of each divided by its own maximum.",
 )
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."
@@ -95,7 +85,7 @@ FEED = click.option(
 )
 DEVICE = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    type=click.Choice(["auto", "cpu", "gpu"], case_sensitive=False),
     default="auto",
     show_default=True,
     help="Where to run; gpu without a usable CUDA device is an error.",
@@ -106,62 +96,21 @@ PREPROCESS = click.option(
     help="How a picture becomes the input: a preset (imagenet, keras-tf, keras-caffe, unit, raw, "
     "none) or a TOML file [default: what lies beside or in the model].",
 )
+OP_LIBRARY = click.option(
+    "--op-library",
+    "op_library",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Library of the model's custom operators, as that of onnxruntime-extensions: its code is "
+    "run. Repeatable.",
+)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Names of the classes: text, JSON or TOML.",
 )
-
-
-BOX = click.option(
-    "--box",
-    "boxes",
-    type=click.IntRange(0),
-    multiple=True,
-    metavar="N",
-    help="Explain this box of a detector, by its row in the output; repeatable.",
-)
-
-
-def target(what: str) -> Callable[[F], F]:
-    """Return the option for classes, which says what becomes of them."""
-    return click.option(
-        "--target",
-        "targets",
-        multiple=True,
-        metavar="IDX|LABEL",
-        help=f"{what} [default: the top class]; repeatable.",
-    )
-
-
-def wanted(
-    targets: Sequence[str], quantity: str, against: str | None, boxes: Sequence[int] = ()
-) -> list[Target]:
-    """Return the targets that the options ask for.
-
-    Raises:
-        UsageError: The options contradict each other.
-    """
-    from onnxcam.targets import Box, Detection, Margin, Probability, Region, Score, Sum
-
-    if boxes:
-        if targets or quantity != "score":
-            raise UsageError("--box names what is explained", "leave --target and --quantity out")
-        return [Box(number) for number in boxes]
-    if against is not None and quantity != "margin":
-        raise UsageError("--against is for margins", "add --quantity margin, or leave it out")
-    classes: list[str | None] = [*targets] or [None]
-    if quantity == "margin":
-        return [Margin(each, against) for each in classes]
-    if quantity == "sum":
-        if targets:
-            raise UsageError("the sum of all scores is of no class", "leave --target out")
-        return [Sum()]
-    kinds: dict[str, Callable[[str | None], Target]] = {
-        "score": Score, "probability": Probability, "region": Region, "detection": Detection,
-    }  # fmt: skip
-    return [kinds[quantity](each) for each in classes]
 
 
 def arrays(feeds: Sequence[str]) -> dict[str, Any]:
@@ -188,7 +137,7 @@ def upsampling(where: str = "") -> Callable[[F], F]:
     """Return the option for the way that a map is enlarged, which says where that happens."""
     return click.option(
         "--upsampling",
-        type=click.Choice(["bicubic", "nearest", "none"]),
+        type=click.Choice(["bicubic", "nearest", "none"], case_sensitive=False),
         default="bicubic",
         show_default=True,
         help=f"How the map comes to the input's size{where}.",
@@ -227,11 +176,21 @@ class Grouped(click.Command):
                 formatter.dedent()
 
 
+_quiet: list[bool] = []
+
+
+def hush(*, quiet: bool) -> None:
+    """Let :func:`say` print nothing but errors from now on, or print all again."""
+    _quiet[:] = [True] * quiet
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, made plain; rich, which makes tables, takes longer to import than to print.
 
     Names and labels in it are a file's: none of them may do something to a terminal.
     """
+    if _quiet and not err:
+        return
     # By name: while a progress bar is shown these are its own, which write above it.
     click.echo(plain(line), file=sys.stderr if err else sys.stdout)
 

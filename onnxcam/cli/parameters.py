@@ -36,7 +36,8 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
 
     found: dict[str, dict[str, list[str]]] = {}  # name -> what is said of it -> methods
     kinds: dict[str, Any] = {}
-    for method in map(methods.find, methods.names(kind)):
+    names = methods.convertible() if kind == "graph" else methods.names(kind)
+    for method in map(methods.find, names):
         for p in method.parameters:
             said = f"{p.help}: {p.range} [default: {p.default}]"
             found.setdefault(p.name, {}).setdefault(said, []).append(method.name)

@@ -8,10 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnxcam.cli.sources import Source
 from onnxcam.errors import OnnxcamError, UsageError, file_name
 from onnxcam.files import sweep
 
-_KINDS = (".png", ".npz", ".json")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".svg")
+_TOGETHER = (*PICTURES, ".json")  # what can hold several explanations
+_KINDS = (*_TOGETHER, ".npz")
+STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,16 @@ class Wanted:
         maps: File or folder of ``--save-map``; None for none.
         single: Whether one explanation is asked for, which may have the name of a file.
         given: The files that a call names, which are never written to.
+        panel: Whether the explanations of an input share a figure.
+        ending: Of the figures that go to a folder.
     """
 
     output: Path | None
     maps: Path | None
     single: bool
     given: tuple[Path, ...]
+    panel: bool = False
+    ending: str = ".png"
 
     def check(self) -> None:
         """Find out before the work whether the results can be written.
@@ -38,6 +46,8 @@ class Wanted:
             OnnxcamError: A folder is missing or cannot be written.
         """
         given = _Given(self.given)
+        if self.ending not in PICTURES:
+            raise UsageError(f"no picture ends in {self.ending}", f"one of {', '.join(PICTURES)}")
         for place, what in ((self.output, "-o"), (self.maps, "--save-map")):
             if place is not None:
                 self._check(place, what, given)
@@ -47,15 +57,28 @@ class Wanted:
         if self.is_file(self.output) and self.is_file(maps) and self.output == maps:
             raise UsageError(f"-o and --save-map both name {maps}", "name two files")
 
+    @property
+    def together(self) -> bool:
+        """Whether all explanations go into one file."""
+        output = self.output
+        several = not self.single or self.panel
+        return several and output is not None and output.suffix.lower() in _TOGETHER
+
     def is_file(self, place: Path | None) -> bool:
         """Tell whether a place that was asked for is a file, not a folder."""
-        return self.single and place is not None and bool(place.suffix)
+        if place is None or (place == self.output and (self.together or place == STDOUT)):
+            return place is not None
+        return self.single and bool(place.suffix)
 
     def _check(self, place: Path, what: str, given: _Given) -> None:
+        if place == STDOUT:
+            if not self.single and not self.panel:
+                raise UsageError(f"{what} -: several explanations", "give a folder or a file")
+            return
         if self.is_file(place):
             folder = place.parent
         else:
-            if place.suffix in _KINDS:
+            if place.suffix.lower() in _KINDS:
                 raise UsageError(
                     f"{what} {place}: one file for several explanations", "give a folder"
                 )
@@ -81,12 +104,12 @@ class Places:
     """
 
     def __init__(
-        self, wanted: Wanted, inputs: Sequence[Path], maps: Iterable[str], classes: Sequence[int]
+        self, wanted: Wanted, inputs: Sequence[Source], maps: Iterable[str], classes: Sequence[int]
     ) -> None:
         self._wanted = wanted
         self._maps, self._classes = list(maps), list(classes)
         given, taken = _Given(wanted.given), set[str]()
-        stems = [file_name(path.stem) for path in inputs]
+        stems = [_stem(source) for source in inputs]
         twins, passed = Counter(s.casefold() for s in stems), Counter[str]()
         self._stems = []
         for stem in stems:
@@ -98,8 +121,18 @@ class Places:
             taken.update(str(p).casefold() for p in self._files(numbered))
             self._stems.append(numbered)
 
+    @property
+    def first(self) -> str:
+        """The name of the first map."""
+        return self._maps[0]
+
     def of(
-        self, index: int, map: str, target: int, number: int | None = None
+        self,
+        index: int,
+        map: str,
+        target: int,
+        number: int | None = None,
+        row: int | None = None,
     ) -> tuple[Path, Path | None]:
         """Return the files of a result, and of its raw map where that is asked for.
 
@@ -108,12 +141,14 @@ class Places:
             map: Name of the map.
             target: Which target.
             number: Of the input in an array of several, from 1; None where there is one.
+            row: Of a detector's box, where an input has as many results as boxes; else None.
 
         Raises:
             UsageError: One file was named, and the array holds several inputs.
         """
         beside = "" if number is None else f"-{number}"
         name = self._name(f"{self._stems[index]}{beside}", map, target)
+        name += "" if row is None else f".box{row}"
         for place in (self._wanted.output, self._wanted.maps):
             if number is not None and self._wanted.is_file(place):
                 raise UsageError(
@@ -121,12 +156,17 @@ class Places:
                 )
         output, maps = self._wanted.output, self._wanted.maps
         if output is None or not self._wanted.is_file(output):
-            output = (output or Path()) / f"{name}.png"
+            output = (output or Path()) / f"{name}{self._wanted.ending}"
         if maps is not None and not self._wanted.is_file(maps):
             maps = maps / f"{name}.npz"
+        for place in (output, maps):
+            if place is not None and not place.parent.is_dir():
+                _make(place.parent)  # of a class
         return output, maps
 
     def _name(self, stem: str, map: str, target: int) -> str:
+        if self._wanted.panel:
+            return f"{stem}.panel"
         suffix = f".{self._classes[target]}" if len(self._classes) > 1 else ""
         if self._classes.count(self._classes[target] if self._classes else -1) > 1:
             suffix = f"{suffix}-{self._classes[: target + 1].count(self._classes[target])}"
@@ -138,8 +178,14 @@ class Places:
         names = [
             self._name(stem, m, k) for m in self._maps for k in range(max(len(self._classes), 1))
         ]
-        found = [output / f"{name}.png" for name in names]
+        found = [output / f"{name}{self._wanted.ending}" for name in names]
         return found + ([] if maps is None else [maps / f"{name}.npz" for name in names])
+
+
+def _stem(source: Source) -> str:
+    """Return the name of an input's results, without the last endings."""
+    stem = "stdin" if source.name == "-" else source.path.stem
+    return str(Path(*map(file_name, source.place.parts), file_name(stem)))
 
 
 class _Given:

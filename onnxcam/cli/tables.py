@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog, Reduction
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
+    from onnxcam.look.ranking import Ranking
     from onnxcam.methods import Method
+    from onnxcam.metrics import Comparison
     from onnxcam.model.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
@@ -116,6 +118,19 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
 
 
+def print_ranking(found: Ranking) -> None:
+    """Print how well every preset does, and which wins."""
+    out = console()
+    table = _table("preset", "right", "sure of it", "what it does")
+    for r in found.ranks:
+        sure = "" if r.confidence is None else f"{100 * r.confidence:.1f} %"
+        counted = "" if r.problem else f"{r.right} of {r.pictures}"
+        best = "bold green" if r.preset in found.ties and r.right else None
+        _row(table, r.preset, counted, sure, r.problem or r.summary, style=best)
+    _print_table(out, table)
+    out.print(plain(found.verdict), soft_wrap=True)
+
+
 def print_methods(found: Sequence[Method]) -> None:
     """Print the methods."""
     table = _table("method", "kind", "cost", "what it shows", "from")
@@ -168,6 +183,24 @@ def print_usage(found: Sequence[Usage]) -> None:
     if blocking:
         said = f"No gradient reaches what lies before {', '.join(blocking)}."
     out.print(plain(said), soft_wrap=True)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print what maps and baselines measure, and how far the maps agree."""
+    from onnxcam.metrics.registry import find
+
+    out = console()
+    metrics = list(next(iter(found.measures.values()), {}))
+    table = _table("map", *(f"{m} ({find(m).better} is better)" for m in metrics))
+    for name, row in found.measures.items():
+        style = None if name in found.explanations else "dim"
+        _row(table, name, *(f"{row[m]:.3f}" for m in metrics), style=style)
+    _print_table(out, table)
+    out.print("\nagreement: Spearman's rank correlation of the maps")
+    table = _table("", *found.names)
+    for name, values in zip(found.names, found.agreement, strict=True):
+        _row(table, name, *(f"{value:.2f}" for value in values))
+    _print_table(out, table)
 
 
 def _row(table: Table, *cells: str, style: str | None = None) -> None:

@@ -11,18 +11,20 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.files import register, remove_dead, still_written
+from onnxcam.files import HASTY, PATIENT, register, remove_dead, still_written
 
 MEMORY, SECONDS = "ONNXCAM_MEMORY_MB", "ONNXCAM_SECONDS"
 _MEMORY, _SECONDS = 8000, 120
 _PATIENCE = 0.6  # seconds from a signal to the end
 _ENDS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 5.0  # seconds from one Ctrl-C to another that means the end of everything
 _DEATH = 1  # Linux's PR_SET_PDEATHSIG
 
 
@@ -137,6 +139,7 @@ class _Watch:
         self._child, self._pipe = child, pipe
         self._sent = 0
         self._told = b""
+        self._asked = float("-inf")  # when it was last told of a Ctrl-C
 
     def wait(self) -> int:
         """Wait for the end of the child; return the exit code of the command."""
@@ -158,10 +161,17 @@ class _Watch:
         with suppress(ProcessLookupError):
             if number == signal.SIGALRM:
                 os.kill(self._child, signal.SIGKILL)
+            elif number == signal.SIGINT and self._is_patient():
+                os.kill(self._child, number)
             elif not self._sent:
                 self._sent = number
                 os.kill(self._child, number)
                 signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+
+    def _is_patient(self) -> bool:
+        """Tell whether the child makes something of a first Ctrl-C; a second one soon ends it."""
+        again, self._asked = time.monotonic() - self._asked < _AGAIN, time.monotonic()
+        return not again and self._told.rfind(PATIENT) > self._told.rfind(HASTY)
 
     def _crashed(self, number: int) -> int:
         name = signal.Signals(number).name

@@ -10,6 +10,7 @@ from onnxcam.compose.gradients import Gradients, gradient_graph
 from onnxcam.compose.graph import Explained, explain_graph, plan_graph
 from onnxcam.compose.overlay import Drawing
 from onnxcam.compose.plan import MapPlan, Plan, default_feature, maps_of, outputs_named
+from onnxcam.compose.wishes import Wishes
 
 __all__ = [
     "Drawing",
@@ -17,6 +18,7 @@ __all__ = [
     "Gradients",
     "MapPlan",
     "Plan",
+    "Wishes",
     "default_feature",
     "explain_graph",
     "gradient_graph",

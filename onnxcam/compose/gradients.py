@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
 from onnxcam.compose.made import Made, origin
 from onnxcam.compose.plan import Plan
-from onnxcam.compose.slopes import chosen_classes, objectness
+from onnxcam.compose.slopes import Slopes, chosen_classes
 from onnxcam.errors import UsageError
-from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.names import CLASS
 from onnxcam.targets.classes import class_scores
@@ -67,15 +67,17 @@ def gradient_graph(
         UsageError: There is no tensor of that name, or the score does not depend on it.
         UnsupportedOp: No gradient between the two.
     """
-    draft = Draft(model)
+    draft = sized(model)
     op = draft.op
     tensors = [draft.tensor(name) for name in dict.fromkeys(wrt)]
     reduction = plan.catalog.reduction
     tensor = draft.tensor(reduction.name)
     score = class_scores(op, tensor, reduction)
-    outputs = Outputs(score, tensor, reduction, objectness(draft, reduction), draft.tensor)
-    classes = chosen_classes(draft, outputs, plan)
-    found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(classes, axes=[1])), tensors)
+    outputs = Outputs(score, tensor, reduction, draft.tensor)
+    if plan.detector is not None:
+        outputs = Slopes(draft, plan).outputs
+    chosen = chosen_classes(draft, outputs, plan)
+    found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(chosen, axes=[1])), tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:
             raise UsageError(
@@ -83,7 +85,7 @@ def gradient_graph(
                 "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
             )
         draft.output(gradient, PREFIX + tensor.name)
-    draft.output(classes, CLASS)
+    draft.output(plan.target.classes(op, outputs, chosen), CLASS)
     names = tuple(t.name for t in tensors)
     entries = {
         **(metadata or {}),

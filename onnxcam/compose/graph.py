@@ -9,10 +9,18 @@ from functools import partial
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layout import sized
 from onnxcam.compose.each import for_each
 from onnxcam.compose.made import Made, described, origin
 from onnxcam.compose.overlay import Drawing, drawn
-from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outputs_named
+from onnxcam.compose.plan import (
+    MapPlan,
+    Normalization,
+    Plan,
+    Upsampling,
+    maps_of,
+    outputs_named,
+)
 from onnxcam.compose.quantities import Quantities
 from onnxcam.compose.resample import Kernel, normalized, resampled
 from onnxcam.compose.slopes import Slopes, chosen_classes
@@ -159,9 +167,9 @@ def plan_graph(
         UsageError: The score does not depend on a feature layer, or a map cannot be made there.
         UnsupportedOp: No gradient between the two.
     """
-    draft = Draft(model)
+    draft = sized(model)
     slopes = Slopes(draft, plan)
-    maps = [Quantities(draft, slopes, planned) for planned in plan.maps]
+    maps = [_quantities(draft, slopes, planned) for planned in plan.maps]
     if plan.single:
         _to_single(slopes, maps)
     for quantities in maps:
@@ -173,6 +181,14 @@ def plan_graph(
     said = ", ".join(dict.fromkeys(m.method.name for m in plan.maps))
     entries = {**(metadata or {}), **origin(draft, model, plan, said), **described(plan)}
     return Explained(draft.finish(entries), plan, maps[0].place.letters)
+
+
+def _quantities(draft: Draft, slopes: Slopes, planned: MapPlan) -> Quantities:
+    if not planned.others:
+        return Quantities(draft, slopes, planned)
+    from onnxcam.compose.fused import Fused
+
+    return Fused(draft, slopes, planned)
 
 
 def _to_single(slopes: Slopes, maps: Sequence[Quantities]) -> None:
@@ -187,9 +203,10 @@ def _outputs(
     draft: Draft, slopes: Slopes, maps: Sequence[Quantities], *, direct: bool
 ) -> dict[str, Tensor]:
     op, plan = draft.op, slopes.plan
-    classes = chosen_classes(draft, slopes.shown, plan)
+    chosen = chosen_classes(draft, slopes.shown, plan)
     one = partial(_explained, slopes, maps)
-    each = for_each(op, classes, plan.targets, one, direct=direct)
+    each = for_each(op, chosen, plan.targets, one, direct=direct)
+    classes = plan.target.classes(op, slopes.outputs, chosen)
     found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}
     wanted = plan.expose.union([MAP, CLASS, OVERLAY, VALUE])
     for quantities in maps:

@@ -81,6 +81,21 @@ class Place:
         start, end = self.layout.prefix, -self.layout.suffix or _END
         return op.Slice(value, starts=[start], ends=[end], axes=[self.layout.space[0]])
 
+    def unpatched(self, op: Emitter, value: Tensor) -> Tensor:
+        """Return a value in the axes of :attr:`source`, from those of :meth:`patches`.
+
+        Raises:
+            UsageError: That is more than another axis away, or the source holds integers.
+        """
+        whole = not (self.pieces or self.layout.prefix or self.layout.suffix)
+        if self.stored is not None or not whole:
+            raise UsageError(
+                f"no other values can be put in the place of {self.tensor.name!r}, whose axes are "
+                "put together or which holds integers",
+                "use a method that runs the gradient once, such as `method='input-x-gradient'`",
+            )
+        return op.Squeeze(value, axes=[1]) if self.layout.channel is None else value
+
     def shown(self, op: Emitter) -> Tensor:
         """Return the tensor as a user gets it: one row an input."""
         return self._regrouped(op, self.tensor) if self.pieces else self.tensor

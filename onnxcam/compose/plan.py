@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.overlay import Drawing
@@ -13,9 +13,14 @@ from onnxcam.errors import ModelError, UsageError
 from onnxcam.methods import GraphMethod, Method, find
 from onnxcam.methods.needs import Weights
 from onnxcam.methods.parameters import Setting
-from onnxcam.names import FEATURE, GRADIENT, PREFIX, REST, SCORE, SIGNED, STEEPEST
+from onnxcam.names import FEATURE, GRADIENT, PREFIX, RELIEF, REST, SCORE, SIGNED, STEEPEST
 from onnxcam.targets import TOP, Score, Target
 
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+    from onnxcam.analysis.detectors.decoding import Decoding
+
+FUSIONS = ("sum", "mean", "max")
 Upsampling = Literal["bicubic", "nearest", "none"]
 Normalization = Literal["none", "max", "minmax"]
 
@@ -27,6 +32,8 @@ class MapPlan:
     Attributes:
         method: Its method.
         feature: Its feature layer; the input for methods on the input.
+        others: More layers, whose maps are fused with that of the first.
+        fuse: How these are fused, see :mod:`onnxcam.compose.fused`; "" where there are none.
         name: What its ports are called by where a plan has several maps, else "".
         drawing: How it is drawn on the input; None where no picture is wanted.
         settings: A value for every parameter of the method.
@@ -37,6 +44,18 @@ class MapPlan:
     name: str = ""
     drawing: Drawing | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    others: tuple[Candidate, ...] = ()
+    fuse: str = ""
+
+    @property
+    def layers(self) -> tuple[Candidate, ...]:
+        """All of its feature layers."""
+        return (self.feature, *self.others)
+
+    @property
+    def place(self) -> str:
+        """Its feature layers, in words."""
+        return " + ".join(layer.name for layer in self.layers)
 
     @property
     def graph(self) -> GraphMethod:
@@ -51,7 +70,7 @@ class MapPlan:
     @property
     def summary(self) -> str:
         """What it is, in words."""
-        return f"{self.method.name} at {self.feature.name}"
+        return f"{self.method.name} at {self.place}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,8 @@ class Plan:
         normalize: How every map is scaled.
         expose: Names of more outputs.
         single: Whether what is explained is computed in float32, whatever the model's precision.
+        detector: Where a detector says what it finds, for targets that are boxes; else None.
+        decoding: How its boxes are read, None where that is not known.
         each: Whether a call gives targets [N, K], or [1, K] for all inputs, instead of [K].
 
     Raises:
@@ -86,13 +107,15 @@ class Plan:
     expose: frozenset[str] = field(default_factory=frozenset)
     single: bool = False
     each: bool = False
+    detector: Detector | None = None
+    decoding: Decoding | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""
         _check("upsampling", self.upsampling, get_args(Upsampling))
         _check("normalize", self.normalize, get_args(Normalization))
         for name in sorted(self.expose):
-            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST, REST))
+            _check("expose", name, (FEATURE, GRADIENT, SCORE, SIGNED, STEEPEST, REST, RELIEF))
         if self.targets is not None and len(self.default) != self.targets:
             raise UsageError(
                 f"{len(self.default)} default targets for a model of {self.targets}",
@@ -117,27 +140,31 @@ class Plan:
         if self.target.key is None:
             return None
         maps = [
-            f"{m.name}={m.method.name}@{m.feature.name}{sorted(m.settings.items())}"
+            f"{m.name}={m.method.name}@{m.place}{m.fuse}{sorted(m.settings.items())}"
             for m in self.maps
         ]
         options = (self.targets, tuple(self.default), self.required, self.upsampling)
-        more = (self.normalize, sorted(self.expose), self.single, self.each)
+        more = (self.normalize, sorted(self.expose), self.single, self.each,
+                self.detector and self.detector.key)  # fmt: skip
         return [self.catalog.reduction.name, self.target.key, *maps, repr((*options, *more))]
 
 
 def maps_of(
     catalog: Catalog,
     method: str | Method | Sequence[str | Method],
-    feature_layer: str | Sequence[str] | None = None,
+    feature_layer: str | Sequence[str | Candidate] | None = None,
     parameters: Mapping[str, Any] | None = None,
+    fuse: str | None = None,
 ) -> tuple[MapPlan, ...]:
     """Resolve which maps are made, and where: every method at every feature layer.
 
     Args:
         catalog: The layers of the model.
         method: One or several methods, by name or record.
-        feature_layer: Names of tensors; None takes the default. Methods on the input have none.
+        feature_layer: Names of tensors, or layers; None takes the default. Methods on the input
+            have none.
         parameters: Values for parameters of the methods, by name; the others have their defaults.
+        fuse: Make one map of all layers, see :mod:`onnxcam.compose.fused`; None makes one of each.
 
     Raises:
         ModelError: The model has no usable feature layer.
@@ -153,13 +180,15 @@ def maps_of(
     if named and not any(m.takes_feature for m in found):
         default_feature(catalog, named[0], found[0])  # says why not
     settings = _settings(found, parameters or {})
-    layers: list[str | None] = [*dict.fromkeys(named)] or [None]
+    layers: list[str | Candidate | None] = [*dict.fromkeys(named)] or [None]
     maps = [
         MapPlan(each, default_feature(catalog, layer, each), settings=settings[each.name])
         for each in found
         for layer in (layers if each.takes_feature else [None])
     ]
     maps = list({(m.method.name, m.feature.name): m for m in maps}.values())  # of two names
+    if fuse is not None:
+        maps = _fused(found, maps, fuse)
     if len(maps) == 1:
         return tuple(maps)
     often = Counter(m.method.name for m in maps)
@@ -167,6 +196,26 @@ def maps_of(
     return tuple(
         replace(m, name=m.method.name + suffix) for m, suffix in zip(maps, suffixes, strict=True)
     )
+
+
+def _fused(methods: Sequence[Method], maps: Sequence[MapPlan], fuse: str) -> list[MapPlan]:
+    """Return one map of each method, of all of its layers.
+
+    Raises:
+        UsageError: There is no such way to fuse, or a method has no layers or runs many times.
+    """
+    _check("fuse", fuse, FUSIONS)
+    fused = []
+    for method in methods:
+        own = [m for m in maps if m.method is method]
+        if not method.takes_feature or method.kind != "graph":
+            raise UsageError(
+                f"{method.name} has no maps of several layers to fuse",
+                "leave `fuse` out, or use a method such as `method='layercam'`",
+            )
+        others = tuple(m.feature for m in own[1:])
+        fused.append(replace(own[0], others=others, fuse=fuse if others else ""))
+    return fused
 
 
 def _settings(methods: Sequence[Method], given: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:
@@ -180,12 +229,14 @@ def _settings(methods: Sequence[Method], given: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def default_feature(catalog: Catalog, name: str | None, method: Method | None = None) -> Candidate:
+def default_feature(
+    catalog: Catalog, name: str | Candidate | None, method: Method | None = None
+) -> Candidate:
     """Return the feature layer of this name, or the default one for a method.
 
     Args:
         catalog: The layers of a model.
-        name: Name of a tensor, None for the default.
+        name: Name of a tensor, or the layer itself; None for the default.
         method: The method; one on the input has the input.
 
     Raises:
@@ -198,6 +249,8 @@ def default_feature(catalog: Catalog, name: str | None, method: Method | None = 
                 f"{method.name} explains at the input: it has no feature layer", "leave it out"
             )
         return input_layer(catalog)
+    if isinstance(name, Candidate):
+        return name
     if name is not None:
         return catalog.find(name)
     if catalog.feature is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from onnxcam.analysis.geometry import Area
-from onnxcam.autodiff.engine import vjp
-from onnxcam.compose.biases import Biased, biased_layers
+from onnxcam.compose.attention import blocks_of, of_patches
+from onnxcam.compose.biases import Biased, bias_shares, biased_layers
 from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, extents, known_rank, place_of
@@ -20,12 +21,21 @@ from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
-from onnxcam.methods.cam.sums import channel_sum, narrow, space_mean, stretched
-from onnxcam.methods.needs import Activation, BiasShares, Curvature, Input, MapOf, Need, Weights
+from onnxcam.methods.cam.sums import narrow, space_mean
+from onnxcam.methods.needs import (
+    Activation,
+    AttentionGradients,
+    BiasShares,
+    Curvature,
+    Input,
+    MapOf,
+    Need,
+    SlopeAt,
+    Weights,
+)
 from onnxcam.methods.parameters import Setting
-from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
-from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
+from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
 
 
 class Quantities:
@@ -77,7 +87,24 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                self.slopes.want(method, self._wrt(method), self._settings(method))
+                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                self.slopes.want(method, self._wrt(method), told)
+
+    def _layer(self) -> dict[str, Any]:
+        """Return what overrides are told of the feature layer.
+
+        Raises:
+            UsageError: Its channels cannot be told apart in one axis.
+        """
+        place = self.places[0]
+        layout = place.layout
+        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+            raise UsageError(
+                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
+                "axis of its own",
+                "choose another `feature_layer`",
+            )
+        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""
@@ -109,7 +136,8 @@ class Quantities:
             absolute gradient of the score, float32 [N] (1 where none is taken); GRADIENT, the
             gradient (or weights) in the axes of the place's tensor; REST, float32 [N], what a mean
             over the positions leaves of it, where the method takes that mean and it can leave
-            less than all.
+            less than all; RELIEF, float32 [N, C, ...space], the signed values that the map is
+            made of, where the method has them.
 
         Raises:
             UsageError: The score does not depend on the layer.
@@ -125,7 +153,9 @@ class Quantities:
             rest = [i for i in range(known_rank(slope)) if i != self.place.layout.batch]
             steep = op.cast(op.ReduceMax(op.Abs(slope), axes=rest, keepdims=0), np.float32)
             left = self._rest(op, slope) if self.method.averages else {}
-        return {SIGNED: self._map(op, index, self.method), STEEPEST: steep, GRADIENT: slope, **left}
+        signed = self._map(op, index, self.method)
+        left |= self._relief(op, index)
+        return {SIGNED: signed, STEEPEST: steep, GRADIENT: slope, **left}
 
     def _rest(self, op: Emitter, slope: Tensor) -> dict[str, Tensor]:
         """Return REST; nothing where the gradient is the same at every position."""
@@ -138,6 +168,16 @@ class Quantities:
         rest = [place.axes.channel, *place.axes.space]
         most = [op.cast(op.ReduceMax(x, axes=rest, keepdims=0), np.float32) for x in (left, size)]
         return {REST: op.Div(*most)}
+
+    def _relief(self, op: Emitter, index: Tensor) -> dict[str, Tensor]:
+        """Return RELIEF where it is wanted and the method says what it is."""
+        if self.method.relief is None or RELIEF not in self.slopes.plan.expose:
+            return {}
+        place = self.place
+        values = [self._value(op, index, self.method, need) for need in self.method.needs]
+        with op.scope(self.method.name):
+            signed = place.as_features(op, self.method.relief(op, *values))
+            return {RELIEF: op.cast(signed, np.float32)}
 
     def input_size(self) -> list[int | Tensor]:
         """Return the extents of the input's space: ints where known, else int64 [1] tensors.
@@ -189,43 +229,57 @@ class Quantities:
             reduced = method.written(op, values, place.axes, self._settings(method))
             return op.cast(place.as_map(op, reduced), np.float32)
 
-    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Tensor:
+    def _value(self, op: Emitter, index: Tensor, method: GraphMethod, need: Need) -> Any:
         if isinstance(need, MapOf):
             return self._nested(op, index, graph(need.method))
         place = self._at(method)
         if need in (Activation, Input):
             return place.patches(op, place.tensor)
+        if need == AttentionGradients:
+            return self._attention_slopes(op, index)
+        if need == SlopeAt:
+            return partial(self._slope_at, index)
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:
-            return place.patches(op, self._curvature(op, index, method))
+            return place.patches(op, self.slopes.curvature(op, index, method, place))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
 
-    def _curvature(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
-        place = self._at(method)
-        slope = self.slopes.of(op, index, method, place.source)
-        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
-        if found is None:  # of a score that is linear in the layer
-            return op.zeros_like(place.tensor)
-        return place.gradient(op, place.gradient(op, found))
+    def _attention_slopes(self, op: Emitter, index: Tensor) -> list[Tensor]:
+        """Return the gradient of each block's score at its attention, of the patches as keys.
+
+        Raises:
+            UsageError: The feature layer has no axis of tokens, or there is no attention.
+        """
+        blocks = blocks_of(self.op, self.slopes.outputs.tensor, self.input)
+        pairs = [(blocks[-1].output, block.output, block.attention) for block in blocks]
+        slopes = [self.slopes.at(op, index, *pair) for pair in pairs]
+        return [of_patches(op, slope, self.place, self.method.name) for slope in slopes]
+
+    def _slope_at(self, index: Tensor, op: Emitter, x: Tensor) -> Tensor:
+        """Return the gradient of the score of a class at another input, in the axes of the map.
+
+        Args:
+            index: The class of each input, int64 [N].
+            op: Emitter of the graph or of a subgraph.
+            x: What takes the place of what :meth:`Place.patches` returns of the input.
+        """
+        place = self.place
+        found = self.slopes.at(op, index, place.source, place.unpatched(op, x))
+        return place.patches(op, place.gradient(op, found))
 
     def _bias_shares(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the sum over layers and channels of |b dy/dz| from 0 to 1, at the input's size."""
-        maps = []
-        for layer in self._biased:
-            slope = self.slopes.of(op, index, method, layer.output)
-            axes = Axes(1, tuple(range(2, known_rank(layer.output))))
-            each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-            size = self.input_size()
-            spans = laid(op, self._areas.get(layer.output.name), size)
-            maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", spans))
-        total = op.Squeeze(reduce(op.Add, maps), axes=[1])
+        slopes = [self.slopes.of(op, index, method, layer.output) for layer in self._biased]
+        size = self.input_size()
+        spans = [laid(op, self._areas.get(layer.output.name), size) for layer in self._biased]
+        total = bias_shares(op, self._biased, slopes, size, spans)
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        gradient = self.slopes.of(op, index, method, self._wrt(method))
+        layer = self.places[0].tensor.name if method.at_layer else ""
+        gradient = self.slopes.of(op, index, method, self._wrt(method), layer)
         if Weights not in method.needs:
             return self._at(method).gradient(op, gradient)
         assert self._head is not None

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnxcam import methods
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose.overlay import Drawing
-from onnxcam.compose.plan import Normalization, Plan, Upsampling, maps_of, outputs_named
+from onnxcam.compose.plan import MapPlan, Normalization, Plan, Upsampling, outputs_named
+from onnxcam.compose.wishes import Wishes
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Description, InputSpec
 from onnxcam.methods import GraphMethod
 from onnxcam.targets import Score, Target, Wanted, as_targets, resolved
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+    from onnxcam.analysis.detectors.decoding import Decoding
 
 GRADIENT = "gradient"
 
@@ -26,7 +31,7 @@ class Request:
         UsageError: Options of maps where gradients are asked for, or the other way round.
     """
 
-    method: str | Sequence[str]
+    method: str | Sequence[str] | None
     wrt: Sequence[str]
     target: Wanted | Sequence[Wanted]
     runtime_targets: bool
@@ -38,6 +43,7 @@ class Request:
     overlay: bool
     fp16_safe: bool
     expose: Sequence[str]
+    fuse: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the options go together."""
@@ -54,7 +60,7 @@ class Request:
             )
         if len(self.methods) > 1:
             raise UsageError("`method='gradient'` makes no map", "write a file of its own for it")
-        of_maps = ("feature_layer", "overlay", "expose", "fp16_safe", "runtime_targets")
+        of_maps = ("feature_layer", "fuse", "overlay", "expose", "fp16_safe", "runtime_targets")
         given = [name for name in of_maps if getattr(self, name)]
         for name in [*given, *(["normalize"] if self.normalize != "none" else [])]:
             raise UsageError(
@@ -63,28 +69,57 @@ class Request:
 
     @property
     def methods(self) -> list[str]:
-        """Names of the methods."""
-        return [self.method] if isinstance(self.method, str) else list(self.method)
+        """Names of the methods that are named."""
+        return [self.method] if isinstance(self.method, str) else list(self.method or ())
 
     @property
     def gradient(self) -> bool:
         """Whether gradients are asked for, as they are, rather than maps."""
         return GRADIENT in self.methods
 
-    def plan(self, catalog: Catalog, said: Description) -> Plan:
+    @property
+    def placed(self) -> bool:
+        """Whether boxes of a detector are asked for."""
+        return any(target.placed for target in as_targets(self.target))
+
+    @property
+    def of_boxes(self) -> bool:
+        """Whether it must be known where a detector says what it finds: for boxes, or scales."""
+        return self.placed or (self.fuse is not None and self.feature_layer is None)
+
+    def plan(
+        self,
+        catalog: Catalog,
+        said: Description,
+        detector: Detector | None = None,
+        decoding: Decoding | None = None,
+    ) -> Plan:
         """Resolve what is asked.
 
         Args:
             catalog: The layers of the model.
             said: What is said of its input and classes.
+            detector: Where it says what it finds: where boxes are asked for, or scales fused.
+            decoding: How its boxes are read, None where that is not known.
 
         Raises:
             ModelError: The model has no usable feature layer.
             UsageError: A name is unknown, or something does not go with the model.
         """
-        target, classes = self._targets(catalog, said)
-        chosen = [] if self.gradient else [methods.graph(name) for name in self.methods]
-        maps = maps_of(catalog, chosen, self.feature_layer, self.parameters) if chosen else ()
+        target, classes = self._targets(catalog, said, detector)
+        for name in [] if self.gradient else self.methods:
+            methods.graph(name)  # says which others there are
+        maps: tuple[MapPlan, ...] = ()
+        if not self.gradient:
+            wishes = Wishes(self.method, self.feature_layer, self.parameters, self.fuse)
+            placed = target.placed
+            maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
+            maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
+        if any(m.settings.get("augment", "none") != "none" for m in maps):
+            raise UsageError(
+                "an augmented map takes runs of its own: it cannot be written into a file",
+                "leave `augment` out, or explain with it",
+            )
         if self.overlay:
             spec = said.spec_if_said
             maps = tuple(replace(m, drawing=drawing(spec, m.graph)) for m in maps)
@@ -99,11 +134,17 @@ class Request:
             normalize=self.normalize,
             expose=outputs_named(self.expose),
             single=self.fp16_safe,
+            detector=detector if target.placed else None,
+            decoding=decoding,
         )
 
-    def _targets(self, catalog: Catalog, said: Description) -> tuple[Target, list[int]]:
+    def _targets(
+        self, catalog: Catalog, said: Description, detector: Detector | None
+    ) -> tuple[Target, list[int]]:
         """Return what is explained, and the classes of which it is."""
         reduction, targets = catalog.reduction, as_targets(self.target)
+        if detector is not None and not detector.single and self.placed:
+            reduction = replace(reduction, classes=detector.classes, labels=())
         given = said.given is not None
         pairs = resolved(targets, reduction, said.labels, given=given)
         kinds = dict.fromkeys(kind for kind, _ in pairs)

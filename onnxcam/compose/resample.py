@@ -105,9 +105,15 @@ def _weights(
     """Return float32 [many, few]: what each sample of an axis is made of."""
     if isinstance(few, int) and isinstance(many, int):
         return op.const(interpolation(few, many, kernel, _fixed(span)))
-    square = op.EyeLike(op.ConstantOfShape(op.dims(few, few)), dtype=1)
-    each = _by_samples(op, op.Unsqueeze(square, axes=[0]), few, many, kernel, span)
-    return op.Transpose(op.Squeeze(each, axes=[0]), perm=[1, 0])
+    place, weights, taps = _taps(op, few, many, kernel, span)
+    reach = len(taps) // 2
+    steps = op.EyeLike(op.ConstantOfShape(op.dims(few, few)), dtype=1)
+    edges = op.Pad(steps, op.const(np.array([reach, 0] * 2)), mode="edge")
+    rows = op.Gather(edges, op.Add(op.Unsqueeze(place, axes=[1]), op.const(taps)), axis=0)
+    made = op.Mul(rows, op.Unsqueeze(weights, axes=[2]))  # [many, taps, few]
+    found = op.ReduceSum(made, axes=[1], keepdims=0)
+    within = None if span is None else op.Unsqueeze(inside(op, many, span), axes=[1])
+    return found if within is None else op.Where(within, found, 0)
 
 
 def _by_stretches(op: Emitter, map: Tensor, weights: Array) -> Tensor:
@@ -141,34 +147,48 @@ def _by_samples(
     span: Edges | None,
 ) -> Tensor:
     """Resample the last axis of [N, K, few], each sample from the steps around it."""
-    reach = 2 if kernel == "bicubic" else 1
-    place, part = places(op, few, many, span)
+    place, weights, taps = _taps(op, few, many, kernel, span)
+    reach = len(taps) // 2
     edges = op.Pad(map, op.const(np.array([0, 0, reach] * 2)), mode="edge")
-    runs = op.dims(op.Add(op.dims(few), 1))
-    taps, weights = [], []
-    for tap in range(2 * reach):
-        run = op.Slice(edges, starts=[tap], ends=op.Add(runs, tap), axes=[2])
-        taps.append(op.Unsqueeze(run, axes=[3]))
-        distance = op.Abs(op.Sub(part, float(tap - reach + 1)))
-        weight = _emitted(op, distance, kernel, near=tap in _NEAR[reach])
-        weights.append(op.Unsqueeze(weight, axes=[1]))
-    near = op.Gather(op.Concat(*taps, axis=3), place, axis=2)  # [N, K, many, taps]
-    made = op.ReduceSum(op.Mul(near, op.Concat(*weights, axis=1)), axes=[3], keepdims=0)
+    runs = op.Squeeze(op.Add(op.dims(few), 1))
+    steps = op.Range(op.const(np.int64(0)), runs, op.const(np.int64(1)))
+    windows = op.Gather(edges, op.Add(op.Unsqueeze(steps, axes=[1]), op.const(taps)), axis=2)
+    near = op.Gather(windows, place, axis=2)  # [N, K, many, taps]
+    made = op.ReduceSum(op.Mul(near, weights), axes=[3], keepdims=0)
     return made if span is None else op.Where(inside(op, many, span), made, 0)
 
 
-_NEAR = {1: (0, 1), 2: (1, 2)}  # the taps at most one step from the centre
+def _taps(
+    op: Emitter, few: int | Tensor, many: int | Tensor, kernel: Kernel, span: Edges | None
+) -> tuple[Tensor, Tensor, Array]:
+    """Return for each sample the first step that it is made of, and the weights of its taps.
+
+    The step is that of an axis with its border repeated ``len(taps) // 2`` times on both sides:
+    int64 [many]; weights float32 [many, taps]; the taps count from 0.
+    """
+    place, part = places(op, few, many, span)
+    reach = 2 if kernel == "bicubic" else 1
+    taps = np.arange(2 * reach)
+    offsets = op.const((taps - reach + 1).astype(np.float32))
+    distance = op.Abs(op.Sub(op.Unsqueeze(part, axes=[1]), offsets))
+    return place, _emitted(op, distance, kernel), taps
 
 
-def _emitted(op: Emitter, d: Tensor, kernel: Kernel, *, near: bool) -> Tensor:
-    """Return :func:`_kernel` of distances up to one step, or beyond."""
-    factors = (-1.0, 1.0) if kernel == "linear" else (1.5, -2.5, 0.0, 1.0)
-    if kernel != "linear" and not near:
-        factors = (-0.5, 2.5, -4.0, 2.0)
-    value: Tensor = op.Mul(d, factors[0])
-    for factor in factors[1:-1]:
-        value = op.Mul(op.Add(value, factor) if factor else value, d)
-    return op.Add(value, factors[-1])
+# Of the polynomials of the distance from each tap of a kernel, the highest power first.
+_FAR, _NEAR = (-0.5, 2.5, -4.0, 2.0), (1.5, -2.5, 0.0, 1.0)
+_FACTORS = {
+    "bicubic": np.array([_FAR, _NEAR, _NEAR, _FAR], np.float32).T,
+    "linear": np.array([(-1.0, 1.0)] * 2, np.float32).T,
+}
+
+
+def _emitted(op: Emitter, d: Tensor, kernel: Kernel) -> Tensor:
+    """Return :func:`_kernel` of the distances [many, taps]."""
+    first, *others = _FACTORS[kernel]
+    value: Tensor = op.const(first)
+    for factor in others:
+        value = op.Add(op.Mul(value, d), op.const(factor))
+    return value
 
 
 def interpolation(few: int, many: int, kernel: Kernel, span: Span | None = None) -> Array:

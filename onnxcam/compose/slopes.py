@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
 from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
+from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
+from onnxcam.compose.places import Place
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
@@ -17,10 +21,10 @@ from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
-from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
+from onnxcam.targets.found import found
 from onnxcam.targets.target import Outputs
 
 
@@ -47,13 +51,20 @@ class Slopes:
         self._named: Callable[[str], Tensor] | None = draft.tensor
         self.shown = self._outputs(self.tensor)
         self.score = self.shown.scores
-        self.outputs = self._outputs(unrounded(self.op, self.tensor))
-        self._rules: dict[str, Overrides] = {}  # by method
+        whole = unrounded(self.op, self.tensor)
+        self.outputs = self.shown if whole is self.tensor else self._outputs(whole)
+        self._rules: dict[tuple[str, str], Overrides] = {}  # by method, and the layer it is told
         self._wanted: list[tuple[Overrides, list[Tensor]]] = []
         self._written: dict[tuple[Emitter, int, int, int], Tensor | None] = {}
 
     def to_single(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Compute the scores once more in float32 from these tensors on; return their twins."""
+        detector = self.plan.detector
+        if detector is not None and not (detector.single and detector.rows is None):
+            raise UsageError(
+                "`fp16_safe` explains one tensor with scores, and these boxes are of several",
+                "leave it out, or name the scores as `reduction_layer` and explain a class",
+            )
         self.tensor, twins = in_single(self.op, self.outputs.tensor, tensors)
         if self.tensor is not self.outputs.tensor:
             self._named = None
@@ -62,21 +73,31 @@ class Slopes:
 
     def _outputs(self, tensor: Tensor) -> Outputs:
         scores = class_scores(self.op, tensor, self._reduction)
-        anything = objectness(self._draft, self._reduction)
-        return Outputs(scores, tensor, self._reduction, anything, self._named)
+        plan, draft = self.plan, self._draft
+        layout, shape = plan.catalog.input_layout, shape_of(draft.tensor(plan.catalog.input))
+        known = layout is not None and shape is not None and len(shape) == len(layout.axes)
+        size = layout.extents(shape) if known else ()  # type: ignore[union-attr, arg-type]
+        boxes = None
+        if plan.detector is not None:
+            anything = objectness(draft, self._reduction) if plan.detector.single else None
+            boxes = found(draft, plan.detector, tensor, anything, plan.decoding)
+            if not plan.detector.single:
+                scores = self.op.ReduceMax(boxes.scores, axes=[2], keepdims=0)
+        return Outputs(scores, tensor, self._reduction, self._named, boxes, size)
 
-    def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Setting]) -> None:
+    def want(self, method: GraphMethod, wrt: Tensor, settings: Mapping[str, Any]) -> None:
         """Say that a method will ask for a gradient: those with one rule book are written at once.
 
         Args:
             method: The method.
             wrt: What it differentiates with respect to.
-            settings: Values of its parameters.
+            settings: Values of its parameters, and what else its overrides are told.
 
         Raises:
             UsageError: The method changes the gradient of operators that are not there.
         """
-        rules = self._rules.setdefault(method.name, method.backward(**settings))
+        key = method.name, settings.get("layer", "")
+        rules = self._rules.setdefault(key, method.backward(**settings))
         told = not rules or rules.complete
         if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
             changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
@@ -90,6 +111,53 @@ class Slopes:
         if all(t is not wrt for t in tensors):
             tensors.append(wrt)
 
+    def at(
+        self, op: Emitter, index: Tensor, source: Tensor, x: Tensor, wrt: Tensor | None = None
+    ) -> Tensor:
+        """Return the gradient of the target where another value takes the place of a tensor.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            index: The class of each input, int64 [N].
+            source: The tensor.
+            x: The value, of its shape and dtype.
+            wrt: What is differentiated with respect to; None for the value.
+
+        Raises:
+            UsageError: The score does not depend on the tensor.
+            UnsupportedOp: No gradient between the two, or what lies there is run but once.
+        """
+        replay, outputs = Replay([(source, x)]), self.outputs
+        tensor = replay.twin(op, outputs.tensor)
+        found, named = outputs.boxes, outputs.named
+        there = replace(
+            outputs,
+            scores=class_scores(op, tensor, self._reduction),
+            tensor=tensor,
+            # Which box it is was settled by the input as it is.
+            boxes=found and replace(found, scores=replay.twin(op, found.scores)),
+            named=None if named is None else lambda name: replay.twin(op, named(name)),
+        )
+        wrt = x if wrt is None else wrt
+        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
+        return self._dependent(slope, source)
+
+    def curvature(self, op: Emitter, index: Tensor, method: GraphMethod, place: Place) -> Tensor:
+        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
+        slope = self.of(op, index, method, place.source)
+        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
+        if found is None:  # of a score that is linear in the layer
+            return op.zeros_like(place.tensor)
+        return place.gradient(op, place.gradient(op, found))
+
+    def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+        if slope is None:
+            raise UsageError(
+                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
+                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
+            )
+        return slope
+
     def _sharing(self, rules: Overrides) -> list[Tensor]:
         """Return what is differentiated under the same rules."""
         for other, tensors in self._wanted:
@@ -98,7 +166,9 @@ class Slopes:
         self._wanted.append((rules, []))
         return self._wanted[-1][1]
 
-    def of(self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor) -> Tensor:
+    def of(
+        self, op: Emitter, index: Tensor, method: GraphMethod, wrt: Tensor, layer: str = ""
+    ) -> Tensor:
         """Return the gradient of the target with respect to a tensor.
 
         Args:
@@ -106,12 +176,13 @@ class Slopes:
             index: The class of each input, int64 [N].
             method: The method that it is for; its rules are in force.
             wrt: The tensor; one that was wanted.
+            layer: The layer that its rules were told of; "" for none.
 
         Raises:
             UsageError: The score does not depend on the tensor.
             UnsupportedOp: No gradient between the two.
         """
-        rules = self._rules[method.name]
+        rules = self._rules[method.name, layer]
         tensors = self._sharing(rules)
         key = (op, id(index), id(tensors), id(wrt))
         if key not in self._written:
@@ -119,13 +190,7 @@ class Slopes:
             found = vjp(op, pairs, tensors, overrides=rules)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
-        slope = self._written[key]
-        if slope is None:
-            raise UsageError(
-                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
-            )
-        return slope
+        return self._dependent(self._written[key], wrt)
 
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
@@ -138,7 +203,7 @@ def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
 
 
 def chosen_classes(draft: Draft, outputs: Outputs, plan: Plan) -> Tensor:
-    """Add the input with the targets; return the class of each, int64 [N, K]."""
+    """Add the input with the targets; return the class (or row) of each, int64 [N, K]."""
     kept = None if plan.required else np.asarray(plan.default, np.int64)
     shape: list[Dim] = [plan.targets or ANY_NUMBER]
     if plan.each:

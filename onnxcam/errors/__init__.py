@@ -9,6 +9,7 @@ from onnxcam.errors.kinds import (
     OnnxcamError,
     UnsupportedOp,
     UsageError,
+    meant,
     suggestion,
 )
 from onnxcam.errors.text import file_name, json_text, plain, shortened
@@ -24,6 +25,7 @@ __all__ = [
     "bounded",
     "file_name",
     "json_text",
+    "meant",
     "plain",
     "shortened",
     "suggestion",

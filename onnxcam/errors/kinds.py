@@ -62,6 +62,14 @@ class InternalError(OnnxcamError):
     """onnxcam did not expect something: its own fault, please report it (exit code 1)."""
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return what looks most like a misspelt name, for the end of a message; "" for nothing."""
+    import difflib  # late: only mistakes need it
+
+    close = difflib.get_close_matches(name.casefold(), known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint with the names that hold ``name``, the last ones, or else look most like it."""
     import difflib

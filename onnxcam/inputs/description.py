@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from onnxcam.errors import NoDescriptionError, bounded
 from onnxcam.inputs.completion import resolve
 from onnxcam.inputs.labels import load_labels
+from onnxcam.inputs.places import gather
 from onnxcam.inputs.spec import InputSpec, ModelInput
 from onnxcam.inputs.tensor import Prepared, is_picture, prepare
 
@@ -89,6 +90,16 @@ class Description:
             return self.spec.labels
         except NoDescriptionError as nothing:
             return nothing.labels  # ready arrays need no description
+
+    @cached_property
+    def detector(self) -> Mapping[str, Any] | None:
+        """What is said of a detector's outputs, None where nothing says anything.
+
+        Raises:
+            UsageError: What describes the input is wrong.
+        """
+        said = gather(self.model_path, self.metadata, self.preprocess)[0].get("detector")
+        return None if said is None else dict(said)
 
     @bounded("the input cannot be prepared")
     def prepare(self, x: Any) -> Prepared:

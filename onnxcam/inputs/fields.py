@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from onnxcam.errors import UsageError
@@ -132,6 +132,21 @@ def _labels(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _table(value: object) -> tuple[tuple[str, Any], ...]:
+    """Check a table of words, whole numbers and lists of words; pairs of these stand for one."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if not isinstance(pairs, Iterable) or isinstance(pairs, str):
+        raise TypeError
+    found = []
+    for key, each in (tuple(pair) for pair in pairs):
+        words = tuple(each) if isinstance(each, list | tuple) else each
+        fine = isinstance(each, str | int) or all(isinstance(w, str) for w in words)
+        if not isinstance(key, str) or isinstance(each, bool) or not fine:
+            raise ValueError
+        found.append((key, words))
+    return tuple(found)
+
+
 def _truth(value: object) -> bool:
     """Check true or false."""
     if not isinstance(value, bool):
@@ -156,5 +171,6 @@ FIELDS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "std": ("one number other than 0, or a list of three", _numbers(_nonzero)),
     "dtype": ('the name of a NumPy type, such as "float32" or "uint8"', _dtype),
     "labels": ("a list of names, or in TOML the name of a file beside it", _labels),
+    "detector": ("a table, [detector], with keys such as boxes, scores and format", _table),
     "pictures": ("true, or false where only ready arrays are taken", _truth),
 }

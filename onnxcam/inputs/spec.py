@@ -65,6 +65,8 @@ class InputSpec:
         dtype: The tensor's element type, by NumPy's name.
         labels: The names of the model's classes.
         pictures: False where only ready arrays are taken.
+        detector: What the outputs of a detector are, as pairs of a key and a value: see
+            :mod:`onnxcam.analysis.detectors.declared`.
         source: Field -> where it was said, for printing; no part of equality.
 
     Raises:
@@ -83,6 +85,7 @@ class InputSpec:
     dtype: str | None = None
     labels: tuple[str, ...] | None = None
     pictures: bool = True
+    detector: tuple[tuple[str, Any], ...] | None = None
     source: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

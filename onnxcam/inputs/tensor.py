@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Prepared:
             beyond the picture where the tensor was filled up with black. None with `picture`.
         source: The file's name as it was given, or "array".
         others: Arrays for other inputs of the model, by name, which came with it.
+        spec: How the picture became the tensor; None for a ready array.
         recipe: How the picture became the tensor, in words; "" for a ready array.
     """
 
@@ -44,6 +45,7 @@ class Prepared:
     box: Box | None
     source: str
     others: Mapping[str, Array] = field(default_factory=dict)
+    spec: InputSpec | None = None
     recipe: str = ""
 
 
@@ -65,6 +67,7 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         InputError: The file or array cannot be read, does not fit or is not finite.
         UsageError: `x` is of another type, or is a picture where the description takes none.
     """
+    x = as_given(x)
     if isinstance(x, np.ndarray) and not (spec.pictures and is_picture(x, model_input)):
         return Prepared(ready(x, "the array", spec, model_input), None, None, "array")
     # Pillow is imported where there is something to read: imports are half of a start.
@@ -87,10 +90,49 @@ def prepare(x: Input, spec: InputSpec, model_input: ModelInput) -> Prepared:
         array, others = load_arrays(path, model_input.name, fits)
         tensor = ready(array, str(path), spec, model_input)
         return Prepared(tensor, None, None, str(path), others)
+    if takes_files(model_input):
+        check_file(path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return Prepared(ready(data, str(path), spec, model_input), None, None, str(path))
     if not spec.pictures:
         check_file(path)
         raise _takes_no_picture(str(path), model_input)
     return _from_picture(open_picture(path), str(path), spec, model_input)
+
+
+def as_given(x: Any) -> Any:
+    """Return an input as NumPy has it where it is an array of another library; else as it is.
+
+    Tensors of PyTorch, TensorFlow, JAX and CuPy come by DLPack or ``__array__``, copied to the
+    processor's memory and without their gradient; bytes are the content of a picture's file.
+
+    Raises:
+        InputError: It says that it is an array, and cannot be had as one.
+    """
+    if isinstance(x, bytes | bytearray | memoryview):
+        from onnxcam.inputs.picture import picture_in
+
+        return picture_in(bytes(x), "the bytes")
+    if isinstance(x, np.ndarray | str | PathLike) or type(x).__module__.startswith("PIL."):
+        return x
+    for step in ("detach", "cpu"):  # PyTorch's: else it refuses
+        x = getattr(x, step)() if callable(getattr(x, step, None)) else x
+    ways = [
+        way
+        for name, way in (("__array__", np.asarray), ("__dlpack__", np.from_dlpack))
+        if hasattr(x, name)
+    ]
+    problem: Exception | None = None
+    for way in ways:
+        try:
+            return way(x)
+        except Exception as error:  # noqa: BLE001 - other libraries raise what they like
+            problem = error
+    if problem is not None:
+        raise InputError(
+            f"{type(x).__name__} cannot be had as an array: {problem}", "give it as a NumPy array"
+        ) from problem
+    return x
 
 
 def is_picture(x: object, model_input: ModelInput) -> bool:
@@ -103,7 +145,15 @@ def is_picture(x: object, model_input: ModelInput) -> bool:
         channels = x.shape[2] if x.ndim == 3 else 1
         ready = model_input.dtype == np.uint8 and x.ndim == len(model_input.shape)
         return x.dtype == np.uint8 and x.ndim in (2, 3) and channels in (1, 3, 4) and not ready
-    return not (isinstance(x, str | PathLike) and _holds_array(Path(x)))
+    if not isinstance(x, str | PathLike):
+        return x is not None
+    return not (_holds_array(Path(x)) or takes_files(model_input))
+
+
+def takes_files(model_input: ModelInput) -> bool:
+    """Tell whether an input takes the bytes of a file, which operators of the model decode."""
+    shape = model_input.shape
+    return model_input.dtype == np.uint8 and len(shape) == 1 and not isinstance(shape[0], int)
 
 
 def _holds_array(path: Path) -> bool:
@@ -146,7 +196,7 @@ def _from_picture(
         tensor = tensor.reshape(1, -1)
     tensor = ready(_cast_picture(tensor, source, model_input), source, spec, model_input)
     box = covered(picture.size, image_size, crop_box)
-    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described)
+    return Prepared(tensor, np.array(picture), box, source, recipe=spec.described, spec=spec)
 
 
 def _values(pixels: Array, spec: InputSpec) -> Array:

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Ask: TypeAlias = Callable[[Iterable[Array]], Iterator[Array]]
-"""Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
-They run in batches and none is kept, so a generator of a million inputs takes little memory. An
-answer has the targets as its first axis, [K, ...].
-"""
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A feature layer as it is but for one part: cheaper to ask about than a copy of the layer.
+
+    Attributes:
+        index: What of a layer [C, ...] is replaced.
+        value: By what.
+    """
+
+    index: Any
+    value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A feature layer times something, which is written in place.
+
+    Attributes:
+        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
+    """
+
+    factor: Array
+
+
+class Ask(Protocol):
+    """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
+
+    They run in batches and none is kept, so a generator of a million inputs takes little memory.
+    An answer has the targets as its first axis, [K, ...]. Where a run is stopped, or its budget is
+    spent, the answers end early, after the first batch at the soonest.
+    """
+
+    def __call__(self, inputs: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+        """Ask.
+
+        Args:
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
+                :data:`ChannelScore` the number of the channel that is 0, or None.
+            count: How many there are, for the progress bar, where the method's cost does not say.
+        """
 
 
 @dataclass(frozen=True)
@@ -51,8 +87,12 @@ Input = Need("input", "input")
 
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
+AttentionGradients = Need(
+    "gradients of each block's score at its attention", "feature"
+)  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -63,6 +103,9 @@ Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
 Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Sigmoid
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
+HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
+ChannelScore = Need("scores without a channel", "feature")  # Ask: channel, or None -> [K]
+Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
@@ -79,14 +122,17 @@ Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
     "repeated": {InputGradient, FeatureGradient},
     "sampling": {Score, Probability},
-    "head": {HeadScore},
+    "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
-    "repeated": {Input, Score, Activation, Background},
+    "repeated": {Input, Score, Probability, Activation, Background},
     "sampling": {Input, Activation},
-    "head": {Activation, Layer},
+    "head": {Activation, Layer, Places},
 }
-_OF_GRAPH = {Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares}
+_OF_GRAPH = {
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    AttentionGradients
+}  # fmt: skip
 GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
 
@@ -98,3 +144,13 @@ def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
     if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
         return False
     return len({need.of for need in needs}) == 1
+
+
+def check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    """Check what a method needs.
+
+    Raises:
+        ValueError: Methods of its kind cannot have it.
+    """
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")

@@ -64,6 +64,12 @@ class Parameter:
         return self.kind(value)
 
 
+AUGMENT = Parameter(
+    "augment", str, "none", None, None,
+    "changes of the picture that maps are averaged over: mirrored, or mirrored and at 0.9, 1 and "
+    "1.1 of its values",
+    ("none", "flip", "flip-scale"),
+)  # fmt: skip
 SMOOTHING = Parameter(
     "smoothing", str, "none", None, None,
     "way to put the weighted channels together: their sum, or with eigen their principal component",

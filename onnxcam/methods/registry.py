@@ -7,26 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onnxcam.autodiff.view import Overrides
-from onnxcam.errors import UsageError
+from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, Kind, MapOf, Need, Random, fits
-from onnxcam.methods.parameters import SMOOTHING, Parameter, Setting, checked
-from onnxcam.methods.terms import Axes, Cost, Estimate
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, check
+from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
+from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
 __all__ = [
-    "SMOOTHING",
-    "Axes",
-    "Cost",
-    "Estimate",
-    "GraphMethod",
-    "Method",
-    "SampledMethod",
-    "find",
-    "graph",
-    "graph_method",
-    "names",
-    "sampled_method",
-]
+    "SMOOTHING", "Axes", "Cost", "Estimate", "GraphMethod", "Method", "SampledMethod",
+    "convertible", "find", "graph", "graph_method", "names", "sampled_method",
+]  # fmt: skip
 
 _METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
 _ONE = Cost()
@@ -49,6 +39,7 @@ class Method:
         cost: In forward passes.
         claim: What its map is a measure of.
         limits: What it cannot show, or gets wrong.
+        own_style: How its maps are drawn, one of `STYLES`; None for the usual way.
     """
 
     name: str
@@ -62,6 +53,12 @@ class Method:
     cost: Cost
     claim: str
     limits: str
+    own_style: str | None
+
+    @property
+    def style(self) -> str:
+        """How its maps are drawn: a value for every pixel is noise if it lies over a picture."""
+        return self.own_style or ("heat" if InputGradient in self.needs else "overlay")
 
     @property
     def on_input(self) -> bool:
@@ -76,7 +73,8 @@ class Method:
     @property
     def takes_feature(self) -> bool:
         """Whether it has a feature layer, itself or in a map that it builds on."""
-        return not self.on_input or any(find(name).takes_feature for name in self.maps)
+        at_layer = isinstance(self, GraphMethod) and self.at_layer
+        return at_layer or not self.on_input or any(find(name).takes_feature for name in self.maps)
 
     @property
     def uses_gradient(self) -> bool:
@@ -99,15 +97,11 @@ class Method:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
+        plain = ("name", "kind", "summary", "claim", "limits", "signed", "style")
         return {
-            "name": self.name,
-            "kind": self.kind,
-            "summary": self.summary,
+            **{name: getattr(self, name) for name in plain},
             "from": self.cite,
-            "claim": self.claim,
-            "limits": self.limits,
             "cost": str(self.cost),
-            "signed": self.signed,
             "parameters": [
                 {"name": p.name, "default": p.default, "range": p.range, "help": p.help}
                 for p in self.parameters
@@ -125,11 +119,16 @@ class GraphMethod(Method):
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
+        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
+        at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
+            ``axes``, those of its batch and its channels.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
+    relief: Callable[..., Any] | None = None
+    at_layer: bool = False
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -146,7 +145,7 @@ class GraphMethod(Method):
         if settings.get(SMOOTHING.name) == "eigen":
             axes = replace(axes, principal=True)
         code = self.emit.__code__
-        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        named = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         return self.emit(op, *values, axes, **{name: settings[name] for name in named})
 
     def backward(self, **parameters: Any) -> Overrides:
@@ -162,9 +161,14 @@ class SampledMethod(Method):
 
     Attributes:
         estimate: ``estimate(*needs, **parameters)``: explains one input.
+        form: The same written into a graph; None where it is not.
+        anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
+            budget).
     """
 
     estimate: Callable[..., Estimate]
+    form: GraphMethod | None = None
+    anytime: bool = False
 
 
 def graph_method(
@@ -176,21 +180,26 @@ def graph_method(
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
+    relief: Callable[..., Any] | None = None,
+    style: str | None = None,
+    at_layer: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a graph method; see :class:`GraphMethod` for the arguments.
+    """Enter a graph method; see :class:`GraphMethod`. At a feature layer it also has ``augment``.
 
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
-    _check(name, "graph", needs)
+    check(name, "graph", needs)
+    if all(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (emit, overrides or Overrides(), averages)
+        said = (cite, summary(emit), signed, parameters, cost, claim, limits)
+        how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
@@ -207,31 +216,32 @@ def sampled_method(
     parameters: tuple[Parameter, ...] = (),
     rectify: bool = False,
     signed: bool = False,
+    style: str | None = None,
+    anytime: bool = False,
     claim: str = "",
     limits: str = "",
+    form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
-    _check(name, kind, needs)
+    check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits)
-        _METHODS.enter(name, SampledMethod(name, kind, needs, rectify, *said, estimate))
+        said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
+        graph = None
+        if form is not None:
+            check(name, "graph", form[0])
+            graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        _METHODS.enter(name, made)
         return estimate
 
     return enter
-
-
-def _check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
-    if not fits(kind, needs):
-        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def names(kind: Kind | None = None) -> tuple[str, ...]:
@@ -239,15 +249,22 @@ def names(kind: Kind | None = None) -> tuple[str, ...]:
     return tuple(sorted(n for n, method in _METHODS.items() if kind in (None, method.kind)))
 
 
-def find(name: str) -> Method:
-    """Return a method by its name.
+def convertible() -> tuple[str, ...]:
+    """Return the names of the methods that can be written into a file, sorted."""
+    return tuple(n for n in names() if _form(find(n)) is not None)
 
-    Raises:
-        UsageError: There is none of this name.
-    """
-    method = _METHODS.get(name)
+
+def _form(method: Method) -> GraphMethod | None:
+    found = method.form if isinstance(method, SampledMethod) else method
+    return found if isinstance(found, GraphMethod) else None
+
+
+def find(name: str) -> Method:
+    """Return a method by its name, in any case; UsageError where there is none."""
+    method = _METHODS.get(name) or _METHODS.get(name.casefold().replace("_", "-"))
     if method is None:
-        raise UsageError(f"no method {name!r}", f"choose one of {', '.join(names())}")
+        known = names()
+        raise UsageError(f"no method {name!r}{meant(name, known)}", f"take {', '.join(known)}")
     return method
 
 
@@ -258,9 +275,10 @@ def graph(name: str) -> GraphMethod:
         UsageError: There is none of this name, or it is of another kind.
     """
     method = find(name)
-    if not isinstance(method, GraphMethod):
+    form = _form(method)
+    if form is None:
         raise UsageError(
             f"{name} cannot be written into a file: it {KINDS[method.kind]}",
-            f"explain with it, or convert with one of {', '.join(names('graph'))}",
+            f"explain with it, or convert with one of {', '.join(convertible())}",
         )
-    return method
+    return form

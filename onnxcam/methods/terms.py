@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ class Cost:
     Attributes:
         each: What a run costs: 1, or about 3 where it has a gradient.
         runs: Name of the parameter that says how many there are; "channels" for those of the
-            feature layer; "" for one run.
+            feature layer; "" for one run; else in words, what the input makes of it.
     """
 
     each: float = 1
@@ -51,7 +51,9 @@ class Cost:
         """Return how many runs there are; None where the channels are not known."""
         if self.runs == "channels":
             return channels
-        return int(settings[self.runs]) if self.runs else 1
+        if not self.runs:
+            return 1
+        return int(settings[self.runs]) if self.runs in settings else None
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,16 @@ class Estimate:
         error: Their standard error, float [K, *space]; None for what is not random.
         facts: What else was found, by name: a number for each target.
         doubts: What looks wrong, in words, for each target; () for nothing.
+        relief: The signed values that the maps are made of, float [K, C, *space]; None for none.
     """
 
     signed: Array
     error: Array | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
     doubts: tuple[str | None, ...] = ()
+    relief: Array | None = None
+
+
+def summary(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
+    return (function.__doc__ or "").strip().partition("\n")[0]

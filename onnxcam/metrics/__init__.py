@@ -21,6 +21,7 @@ kinds (:data:`KINDS`) are never mixed into one number.
 
 from onnxcam.metrics.agreement import rank_agreement
 from onnxcam.metrics.baselines import BASELINES
+from onnxcam.metrics.comparison import Comparison, compare
 from onnxcam.metrics.measures import Evidence, measure, table
 from onnxcam.metrics.randomisation import maps_of_randomised, randomised
 from onnxcam.metrics.registry import KINDS, Metric, find, metric, names
@@ -31,10 +32,12 @@ get = find
 __all__ = [
     "BASELINES",
     "KINDS",
+    "Comparison",
     "Evidence",
     "Explained",
     "Metric",
     "Sample",
+    "compare",
     "find",
     "get",
     "maps_of_randomised",

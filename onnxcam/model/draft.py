@@ -110,7 +110,8 @@ class Draft:
                 graph.initializer.append(numpy_helper.from_array(default, tensor.name))
         graph.output.extend(value_info(t) for t in added)
         _set_metadata(proto, metadata or {})
-        return Model(proto, self._source.weights, self._source.digest)
+        source = self._source
+        return Model(proto, source.weights, source.digest, libraries=source.libraries)
 
     def _claim(self, name: str) -> None:
         if name in self._named or not self.op.reserve(name):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from onnxcam.errors import InputError, ModelError, bounded
+from onnxcam.errors import InputError, ModelError, UsageError, bounded
 from onnxcam.files import regular
 from onnxcam.graph.emit import Dim, np_dtype, proto_shape
 from onnxcam.graph.emit.walks import standard_opset
@@ -23,6 +23,8 @@ from onnxcam.model.mapping import mapped, written_to
 from onnxcam.model.passes.pipeline import prepared
 from onnxcam.model.stream import Digest, digest_of, parse
 from onnxcam.model.weights import Weights, detached
+
+Libraries: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Model:
         notes: What was done to it and what could not be done.
         before: The model as it was, where what was done to it should be held against that by
             running both (:func:`onnxcam.run.faithful.held`); else None.
+        libraries: Files of the custom operators that it needs, which the user named.
     """
 
     light: ModelProto = field(repr=False)
@@ -63,6 +66,7 @@ class Model:
     path: Path | None = None
     notes: tuple[str, ...] = ()
     before: Model | None = field(default=None, repr=False)
+    libraries: tuple[Path, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -129,6 +133,7 @@ def load(
     *,
     borrow: bool = False,
     opset: int | None = None,
+    op_library: Libraries = None,
 ) -> Model:
     """Load a model.
 
@@ -139,6 +144,8 @@ def load(
             is used.
         opset: The opset to bring the model to, up or down, with the IR version that
             came with it; None raises to 20 what is below.
+        op_library: File of a library with the custom operators of the model, or several: their
+            code runs in this process. None is ever taken that only a model names.
 
     Returns:
         The model: local functions inlined, weights of subgraphs moved to the main graph, raised
@@ -148,17 +155,41 @@ def load(
     Raises:
         ModelError: It is missing, no ONNX model, truncated, invalid, its external data is
             missing or lies outside the model's folder, or it cannot be brought to ``opset``.
+        UsageError: There is no such library.
     """
+    libraries = _libraries(op_library)
     if isinstance(source, Model):
+        kept = libraries or source.libraries
         if opset in (None, source.opset):
-            return source
-        return replace(load(source.proto, opset=opset), digest=source.digest, path=source.path)
+            return source if kept == source.libraries else replace(source, libraries=kept)
+        other = load(source.proto, opset=opset)
+        return replace(other, digest=source.digest, path=source.path, libraries=kept)
     proto, weights, found, path = _read(source, borrow)
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{path or 'the bytes'}: no ONNX model", "give a file exported to ONNX")
     made = prepared(proto, weights, str(path or "the model"), opset)
-    before = None if made.before is None else Model(made.before, weights, found, path)
-    return Model(made.light, made.weights, found, path, tuple(made.notes), before)
+    before = None
+    if made.before is not None:
+        before = Model(made.before, weights, found, path, libraries=libraries)
+    return Model(made.light, made.weights, found, path, tuple(made.notes), before, libraries)
+
+
+def _libraries(given: Libraries) -> tuple[Path, ...]:
+    """Return the files of operator libraries.
+
+    Raises:
+        UsageError: One is not there.
+    """
+    each = [given] if isinstance(given, str | os.PathLike) else list(given or ())
+    found = tuple(Path(library) for library in each)
+    for path in found:
+        if not path.is_file():
+            raise UsageError(
+                f"{path}: no such operator library",
+                "give the library's file (.so, .dll, .dylib); onnxruntime-extensions says its own "
+                "by onnxruntime_extensions.get_library_path()",
+            )
+    return found
 
 
 def _port(info: ValueInfoProto) -> Port:

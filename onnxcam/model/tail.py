@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class Tail:
     inputs: tuple[str, ...]
 
 
-def tail(model: Model, source: str, output: str) -> Tail:
+def tail(model: Model, source: str, output: str, own: Collection[str] = ()) -> Tail:
     """Return the part of a model that computes an output from a tensor.
 
     What depends on no input of the model, as a computed constant, is a part of it too.
@@ -37,6 +38,8 @@ def tail(model: Model, source: str, output: str) -> Tail:
         model: The model; its weights are shared.
         source: Name of the tensor.
         output: Name of the output.
+        own: Names of inputs of the model that the part takes as they are: what depends on them is
+            computed in it, rather than fed to it.
 
     Raises:
         UsageError: There is no such tensor, or the output does not depend on it.
@@ -44,7 +47,7 @@ def tail(model: Model, source: str, output: str) -> Tail:
     draft = Draft(model)
     ends = [draft.tensor(output)]
     nodes = needed(list(draft.graph.nodes), ends)
-    behind, varying = {source}, {port.name for port in model.inputs} - {source}
+    behind, varying = {source, *own}, {port.name for port in model.inputs} - {source, *own}
     kept, fixed, used = [], [], {}
     for node in nodes:
         made = {t.name for t in node.outputs if t.name} - {source}
@@ -57,14 +60,23 @@ def tail(model: Model, source: str, output: str) -> Tail:
             varying |= made
         else:
             fixed.append(node)
-    if output not in behind:
+    if not _reaches(kept, source, output):
         raise UsageError(
             f"{output!r} does not depend on {draft.tensor(source).name!r}",
             "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
         )
-    others = tuple(name for name in used if name in varying)
+    others = tuple(name for name in used if name in varying or name in own)
     inputs = [draft.tensor(name) for name in (source, *others)]
     return Tail(_part(model, needed([*fixed, *kept], ends), inputs, ends), others)
+
+
+def _reaches(nodes: list[Any], source: str, output: str) -> bool:
+    """Tell whether an output depends on a tensor through these nodes, in their order."""
+    found = {source}
+    for node in nodes:
+        if not found.isdisjoint(t.name for t in [*node.inputs, *captures(node)]):
+            found.update(t.name for t in node.outputs if t.name)
+    return output in found
 
 
 def _part(model: Model, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> Model:
@@ -82,7 +94,7 @@ def _part(model: Model, nodes: list[Any], inputs: list[Any], outputs: list[Any])
     _keep(graph.node, [n for n in graph.node if made.intersection(n.output)])
     _keep(graph.initializer, [t for t in graph.initializer if t.name in used - fed])
     _keep(graph.value_info, [v for v in graph.value_info if v.name in made - fed])
-    return Model(proto, model.weights, model.digest)
+    return Model(proto, model.weights, model.digest, libraries=model.libraries)
 
 
 def _keep(items: Any, kept: list[Any]) -> None:

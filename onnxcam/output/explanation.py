@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 import numpy as np
 
 from onnxcam.errors import UsageError, json_text, plain
 from onnxcam.files import write_whole
-from onnxcam.output import render
-from onnxcam.version import __version__
+from onnxcam.output import records, render, subject
+from onnxcam.output.detection import Detected
+from onnxcam.output.shown import Shown
 
 Array: TypeAlias = np.ndarray[Any, Any]
+CLIP = 99.0  # percentile at which the colours of noisy maps end
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """Why a model gave a score to an input.
 
     Attributes:
@@ -52,7 +53,11 @@ class Explanation:
         standard_error: float32, that of ``raw_map`` for methods with random numbers; else None.
         laid: Where the map lies, in words ("rows 16 to 240 of 256"); "" for the whole input.
         preprocessing: How the picture became ``tensor``, in words; "" for arrays.
+        detection: The box that is explained, of a detector; else None.
         unfolded: Axes and shape of the picture that ``tensor`` is the flattened form of; else None.
+        style: How its method's maps are drawn, one of :data:`onnxcam.output.render.STYLES`.
+        relief: float32 [C, *space], the signed values of the input's channels that the map is made
+            of, where the method has them; three are red, green, blue. Else None.
     """
 
     map: Array = field(repr=False)
@@ -81,8 +86,11 @@ class Explanation:
     value: float | None = None
     standard_error: Array | None = field(default=None, repr=False)
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
+    style: str = "overlay"
+    relief: Array | None = field(default=None, repr=False)
     laid: str = ""
     preprocessing: str = ""
+    detection: Detected | None = None
 
     @property
     def score(self) -> float:
@@ -93,6 +101,8 @@ class Explanation:
     def title(self) -> str:
         """Label (or class index) and probability (or score) of the target."""
         name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        if self.detection is not None:
+            name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):
             name = f"{name} {self.quantity}".strip()
         elif self.probability is not None:
@@ -102,7 +112,7 @@ class Explanation:
         return f"{name} {self.score:.4g}"
 
     def overlay(self, **options: Unpack[render.Blending]) -> Array:
-        """Return the picture with the map over it, uint8 [H, W, 3].
+        """Return the picture with the map over it, uint8 [H, W, 3]; a detector's box is framed.
 
         Args:
             options: See :func:`onnxcam.output.render.overlay` (colormap, alpha, ...); the scale is
@@ -111,8 +121,33 @@ class Explanation:
         Raises:
             UsageError: The input was no picture, or an option has no such value.
         """
-        options = {"signed": self.signed, **options}
-        return render.overlay(self._picture(), self._plane(), box=self.box, **options)
+        return self.image("overlay", 1, **options)
+
+    def image(
+        self,
+        style: render.Style | None = None,
+        scale: float = 1,
+        **options: Unpack[render.Blending],
+    ) -> Array:
+        """Return the bare picture with the map in a style, without title and colour bar.
+
+        Args:
+            style: One of :data:`onnxcam.output.render.STYLES`; None takes the method's.
+            scale: How many pixels a pixel of the picture becomes along each side.
+            options: As in :meth:`overlay`.
+
+        Returns:
+            uint8 [H, W, 3].
+
+        Raises:
+            UsageError: The input was no picture, or an option has no such value.
+        """
+        how = style or self._style
+        chosen: render.Blending = {**self.drawn(how), **options}
+        return render.image(
+            subject.as_picture(self), self.plane, box=self.box, style=how, scale=scale,
+            relief=self.relief, marks=self.marks, **chosen,
+        )  # fmt: skip
 
     def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
         """Return a PIL image: the map over the input, with title and colour bar.
@@ -125,53 +160,55 @@ class Explanation:
             UsageError: The input cannot be drawn, or an option has no such value.
         """
         texts = {"title": plain(self.title), "subtitle": self._subtitle()}
-        chosen: dict[str, Any] = {**texts, "signed": self.signed, **options}
-        if self.map.ndim == 1:
-            return render.figure_1d(self._signal(), self.map, **chosen)
+        texts["note"] = self.preprocessing and plain(f"input: {self.preprocessing}")
+        style = options.get("style") or self._style
+        chosen: dict[str, Any] = {**texts, **self.drawn(style), **options}
+        if self.map.ndim != 2:
+            return self._unpictured(texts, options)
+        chosen = {"style": style, "relief": self.relief, "marks": self.marks, **chosen}
+        return render.figure(subject.as_picture(self), self.plane, box=self.box, **chosen)
+
+    def _unpictured(self, texts: Mapping[str, str], options: Mapping[str, Any]) -> render.Figure:
+        """Draw what is no picture: a signal, a volume, a row of a table."""
+        pictures_only = ("style", "layout", "relief", "scale", "marks")
+        given = {k: v for k, v in options.items() if k not in pictures_only}
+        chosen: dict[str, Any] = {**texts, **self.drawn("overlay"), **given}
         if self.map.ndim == 3:
-            return render.figure_3d(self._volume(), self.map, **chosen)
-        return render.figure(self._picture(), self.map, box=self.box, **chosen)
+            volume = subject.as_volume(self)
+            return render.figure_3d(volume, self.map, **{"peak": True, **chosen})
+        if subject.is_row(self):
+            for name in ("clip", "smooth", "alpha"):  # a bar has its length
+                chosen.pop(name, None)
+            return render.figure_bars(self.tensor, self.map, **chosen)
+        return render.figure_1d(subject.as_signal(self), self.map, **chosen)
+
+    @property
+    def _style(self) -> render.Style:
+        return cast("render.Style", self.style)
+
+    def drawn(self, style: str = "overlay") -> render.Blending:
+        """Return how the map is drawn where nothing else is asked for.
+
+        A map with a value of its own for every pixel has outliers, which the colours leave out.
+        """
+        drawn: render.Blending = {"signed": self.signed}
+        if self.style != "overlay":
+            drawn["clip"] = CLIP
+            if style == "heat" and not self.signed:
+                drawn["colormap"] = "gray"
+        if self.parameters.get("upsampling") == "nearest":
+            drawn["smooth"] = False
+        return drawn
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: everything but the arrays, with the map's summary."""
-        order = np.argsort(self.scores)[::-1][:5]
-        peak = np.unravel_index(int(np.argmax(self.map)), self.map.shape) if self.map.size else ()
-        return {
-            "source": self.source,
-            "preprocessing": self.preprocessing or None,
-            "target": self.target if self.target >= 0 else None,
-            "label": self.label,
-            "quantity": self.quantity,
-            "score": _number(self.score),
-            "probability": self.probability,
-            "top": [
-                {"class": int(i), "label": self._label(int(i)), "score": _number(self.scores[i])}
-                for i in order
-            ],
-            "method": self.method,
-            "parameters": dict(self.parameters),
-            "signed": self.signed,
-            "gradient": self.gradient,
-            "feature_layer": self.feature_layer,
-            "reduction_layer": self.reduction_layer,
-            "map": {
-                "shape": list(self.map.shape),
-                "raw_shape": list(self.raw_map.shape),
-                "min": _number(self.map.min()),
-                "max": _number(self.map.max()),
-                "peak": [int(i) for i in peak],
-                "standard_error": self._error(),
-                "laid": self.laid,
-            },
-            "box": self.box,
-            "diagnosis": list(self.diagnosis),
-            "model_sha256": self.model_sha256,
-            "provider": self.provider,
-            "onnxcam": __version__,
-        }
+        """Return what JSON can hold: everything but the arrays, with the map's summary.
+
+        The keys are those of docs/explanation.schema.json; "format" counts its versions.
+        """
+        return records.summary(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the explanation: a figure (.png), the maps (.npz) or a summary (.json).
+        """Write the explanation: a figure (.png, .jpg ...), the maps (.npz) or a summary (.json).
 
         Args:
             path: Where to; the ending says what. An existing file is replaced, whole or not at
@@ -183,81 +220,42 @@ class Explanation:
         """
         path = Path(path)
         kind = path.suffix.lower()
-        if kind == ".png":
-            render.save_png(self.figure(), path)
+        if kind in render.FORMATS:
+            render.save_image(self.figure(), path)
         elif kind == ".npz":
-            write_whole(path, self._npz())
+            write_whole(path, records.npz(self))
         elif kind == ".json":
             write_whole(path, json_text(self.as_dict()).encode())
         else:
             raise UsageError(
-                f"{path}: cannot write a {kind or 'file without ending'}", "use .png, .npz or .json"
+                f"{path}: cannot write a {kind or 'file without ending'}",
+                f"use {', '.join(render.FORMATS)}, .npz or .json",
             )
 
-    def _npz(self) -> bytes:
-        buffer = io.BytesIO()
-        error = self.standard_error
-        more: dict[str, Any] = {} if error is None else {"standard_error": error}
-        np.savez_compressed(
-            buffer,
-            map=self.map,
-            raw_map=self.raw_map,
-            signed_map=self.signed_map,
-            scores=self.scores,
-            target=self.target,
-            info=json_text(self.as_dict(), None),
-            **more,
-        )
-        return buffer.getvalue()
-
-    def _error(self) -> float | None:
-        """Return the root mean square of the map's standard error, in its units."""
-        if self.standard_error is None:
-            return None
-        return _number(np.sqrt(np.mean(np.square(self.standard_error, dtype=np.float64))))
+    @property
+    def marks(self) -> list[render.Mark]:
+        """The box that is explained, and what it is called."""
+        found = self.detection
+        return [] if found is None or found.box is None else [(found.box, found.title)]
 
     def _subtitle(self) -> str:
+        fused = f", fused ({self.parameters['fuse']})" if "fuse" in self.parameters else ""
         warnings = (f"Warning: {each}" for each in self.diagnosis)
         where = f", over {self.laid}" if self.laid else ""
-        recipe = f" · {self.preprocessing}" if self.preprocessing else ""
-        how = f"{self.method} at {self.feature_layer}{where}{recipe}"
+        how = f"{self.method} at {self.feature_layer}{fused}{where}"
         return "\n".join(map(plain, [how, *warnings]))
 
-    def _label(self, index: int) -> str | None:
-        return self.labels[index] if self.labels and index < len(self.labels) else None
+    @property
+    def plane(self) -> Array:
+        """The map as it is laid over a picture; the raw one where its values are squares.
 
-    def _plane(self) -> Array:
+        Raises:
+            UsageError: It has not two axes.
+        """
+        if self.map.ndim == 2 and self.parameters.get("upsampling") == "nearest":
+            return self.raw_map  # its values, as squares of whatever size
         if self.map.ndim != 2:
             raise UsageError(
                 f"a map of {self.map.ndim} dimensions is no overlay", "use figure() or save()"
             )
         return self.map
-
-    def _picture(self) -> Array:
-        """Return the photograph, or the tensor itself as grey or colour."""
-        if self.picture is not None:
-            return self.picture
-        layout, shape = self.unfolded or (self.layout or "", self.tensor.shape)
-        image = self.tensor.astype(np.float32).reshape(shape)
-        if layout == "HW":
-            layout, image = "HWC", image[..., None]
-        if sorted(layout) != ["C", "H", "W"]:
-            raise UsageError("the input is no picture", "save the map as .npz")
-        image = np.moveaxis(image, layout.index("C"), -1)
-        image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
-        low, high = float(image.min()), float(image.max())
-        return ((image - low) / (high - low or 1) * 255).astype(np.uint8)
-
-    def _signal(self) -> Array:
-        if self.layout is not None and "C" in self.layout:
-            return np.moveaxis(self.tensor, self.layout.index("C"), 0)
-        return self.tensor.reshape(-1, self.tensor.shape[-1])
-
-    def _volume(self) -> Array:
-        axis = (self.layout or "CDHW").index("C")
-        return np.asarray(np.moveaxis(self.tensor, axis, 0)[0])
-
-
-def _number(value: Any) -> float | None:
-    """Return a float that JSON can hold: None where it is not finite."""
-    return float(value) if np.isfinite(value) else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import Description, Prepared
-from onnxcam.inputs.tensor import is_picture
+from onnxcam.inputs.tensor import as_given, is_picture
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.asking import Asking, Pairs
 from onnxcam.run.engine import Engine
@@ -80,11 +80,16 @@ class Answers:
         return fixed or (engine.batch_size if counted else 1)
 
     def _prepared(self, x: Any) -> Prepared | OnnxcamError:
+        try:
+            given = as_given(x)
+            pictured = is_picture(given, self.description.declared)
+        except OnnxcamError as error:
+            return error
         # A missing description is no fault of this input: it stops the whole call.
-        if is_picture(x, self.description.declared):
+        if pictured:
             self.description.spec  # noqa: B018
         try:
-            return self.description.prepare(x)
+            return self.description.prepare(given)
         except OnnxcamError as error:
             return error
 

@@ -65,7 +65,7 @@ class Asking:
 
 def asking(
     target: Wanted | Sequence[Wanted] | Sequence[Sequence[Wanted]],
-    reduction: Reduction,
+    reduction: Callable[[Target], Reduction],
     labels: Callable[[], Sequence[str] | None],
     scores: Callable[[Any], Any],
 ) -> Asking:
@@ -73,7 +73,7 @@ def asking(
 
     Args:
         target: One target, a list of them, or a list of these for each input.
-        reduction: What is known of the scores.
+        reduction: Returns what is known of the scores that a target speaks of.
         labels: Returns the names of the classes; asked where a target names one.
         scores: Returns the scores of an input that a target refers to.
 
@@ -90,5 +90,16 @@ def asking(
     lists: list[Any] = rows if any(each) else [target]
     targets = [[t.referred(scores) for t in as_targets(row)] for row in lists]
     names = labels() if any(t.names_labels for row in targets for t in row) else None
-    pairs = tuple(resolved(row, reduction, names) for row in targets)
+    pairs = tuple(_resolved(row, reduction, names) for row in targets)
     return Asking(pairs, is_several(target), any(each))
+
+
+def _resolved(
+    targets: Sequence[Target],
+    reduction: Callable[[Target], Reduction],
+    labels: Sequence[str] | None,
+) -> Pairs:
+    """Return targets without their classes, and the index of each, by the scores of each."""
+    if not targets:
+        raise UsageError("no target is given", "give a class, or None for the top class")
+    return [pair for t in targets for pair in resolved([t], reduction(t), labels)]

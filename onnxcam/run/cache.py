@@ -14,6 +14,8 @@ ONNXCAM_CACHE names another folder, or is "off"; ONNXCAM_CACHE_MB is the most th
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,11 +26,13 @@ from onnx import ModelProto
 from onnxcam import compose, version
 from onnxcam.analysis import layers, record
 from onnxcam.analysis.layers import Asked, Catalog
+from onnxcam.analysis.layers.formats import Describing
 from onnxcam.autodiff import registry
 from onnxcam.methods import GraphMethod, graph
 from onnxcam.model.model import Model
 from onnxcam.run.store import Store
 
+_LOG = logging.getLogger(__name__)
 _TEXT = "onnxcam.text"  # where an entry that is no model holds what it says
 
 
@@ -43,18 +47,25 @@ def explained(model: Model, plan: compose.Plan, kept: Store | None) -> Model:
     Raises:
         UnsupportedOp: No gradient between score and feature layer.
     """
-    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
-    own = not foreign and not registry.extended()
-    key = None
-    if kept is not None and own and plan.key is not None:
-        key = key_of(model, plan.key)
+    key = name_of(model, plan, kept)
+    if kept is not None and key is not None:
         light = _parsed(kept.get(key))
         if light is not None:
-            return Model(light, model.weights, model.digest)
+            _LOG.info("explained model taken from the store")
+            return Model(light, model.weights, model.digest, libraries=model.libraries)
     made = compose.plan_graph(model, plan, direct=True).model
+    _LOG.info("gradient written behind the model: %d nodes", len(made.light.graph.node))
     if kept is not None and key is not None and made.weights is model.weights:
         kept.put(key, made.light.SerializeToString())
     return made
+
+
+def name_of(model: Model, plan: compose.Plan, kept: Store | None) -> str | None:
+    """Return the name of what a plan makes of a model; None where nothing is kept of it."""
+    if kept is None or plan.key is None or registry.extended():
+        return None
+    foreign = any(_is_foreign(m.graph) for m in plan.maps) or registry.is_foreign(type(plan.target))
+    return None if foreign else key_of(model, plan.key)
 
 
 def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
@@ -74,6 +85,34 @@ def analysed(model: Model, asked: Asked, kept: Store | None) -> Catalog:
         if said is None or not record.read(model, asked, said):
             kept.put(key, saying(record.written(model, asked)))
     return layers.catalog(model, asked)
+
+
+def looked_through(
+    model: Model,
+    said: Asked,
+    input_format: str | None,
+    feature_format: str | None,
+    feature_layer: str | Sequence[str] | None,
+    preprocess: Describing,
+    kept: Store | None,
+) -> tuple[str, Catalog]:
+    """Return the input that callers give, and the layers of a model.
+
+    Args:
+        model: The model.
+        said: What is said of the score and the input.
+        input_format: As for :func:`onnxcam.analysis.layers.asked`.
+        feature_format: Likewise.
+        feature_layer: Likewise.
+        preprocess: Likewise.
+        kept: Where what is known of a model is kept; None finds it out.
+
+    Raises:
+        OnnxcamError: As for :func:`onnxcam.analysis.layers.catalog`.
+    """
+    fed = analysed(model, said, kept).input
+    asked = layers.asked(model, said, input_format, feature_format, feature_layer, preprocess)
+    return fed, analysed(model, asked, kept)
 
 
 def saying(text: bytes) -> bytes:

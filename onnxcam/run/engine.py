@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
-from onnxcam.analysis.layers import Catalog
-from onnxcam.compose import MapPlan, Plan
+from onnxcam.analysis.layers import Catalog, Reduction
+from onnxcam.compose import MapPlan, Plan, Wishes
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.model.model import Model
-from onnxcam.names import DIAGNOSTIC
+from onnxcam.names import DIAGNOSTIC, RELIEF
+from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Runner, Upsampling
-from onnxcam.run.sampling import Progress, Sampler
+from onnxcam.run.sampling import Sampler
 from onnxcam.run.session import Device
 from onnxcam.run.store import Store
 from onnxcam.targets import Target
 
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+    from onnxcam.run.detections import Finder
+
 Array: TypeAlias = np.ndarray[Any, Any]
+Maps: TypeAlias = dict[str, Explanation]
+_EXPOSED = frozenset((*DIAGNOSTIC, RELIEF))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +42,7 @@ class Engine:
     Attributes:
         model: The model.
         catalog: Its layers.
-        maps: The maps.
+        wishes: The maps that are wanted.
         upsampling: How they come to the input's size.
         device: Where to run.
         threads: Threads of ONNX Runtime; None lets it decide.
@@ -39,11 +50,13 @@ class Engine:
         seed: Of the random numbers that methods draw.
         batch_size: The most inputs in one run of a method that runs the model many times.
         progress: What is told of such runs.
+        budget: The most runs for one input, behind which the map so far is taken; None for any.
+        declared: Returns what a caller says of the detector, None for nothing.
     """
 
     model: Model
     catalog: Catalog
-    maps: tuple[MapPlan, ...]
+    wishes: Wishes
     upsampling: Upsampling
     device: Device
     threads: int | None
@@ -51,12 +64,64 @@ class Engine:
     seed: int
     batch_size: int
     progress: Progress | None
+    budget: int | None = None
+    declared: Callable[[], Mapping[str, Any] | None] | None = None
     _made: dict[Target, list[Runner | Sampler]] = field(default_factory=dict, repr=False)
+    _lock: RLock = field(default_factory=RLock, init=False, repr=False)
+
+    @cached_property
+    def maps(self) -> tuple[MapPlan, ...]:
+        """The maps of a class."""
+        scales = self.wishes.fuse is not None and self.wishes.feature_layer is None
+        return self.wishes.maps(self.catalog, self.detector if scales else None)
+
+    @cached_property
+    def _of_boxes(self) -> tuple[MapPlan, ...]:
+        return self.wishes.of_boxes(self.catalog, self.detector)
 
     @property
     def together(self) -> bool:
         """Whether inputs may share a run."""
         return all(m.method.kind == "graph" for m in self.maps)
+
+    def __post_init__(self) -> None:
+        """Check what is not checked elsewhere.
+
+        Raises:
+            UsageError: There is no such upsampling.
+        """
+        if self.upsampling not in get_args(Upsampling):
+            raise UsageError(
+                f"no upsampling {self.upsampling!r}", "choose bicubic, nearest or none"
+            )
+
+    @cached_property
+    def detector(self) -> Detector | None:
+        """Where the model says what it finds; None where it is no detector."""
+        from onnxcam.analysis.detectors import detector
+
+        said = None if self.declared is None else self.declared()
+        return detector(self.model, self.catalog, said)
+
+    @cached_property
+    def finder(self) -> Finder | None:
+        """What runs the detector before its boxes are explained."""
+        from onnxcam.run.detections import Finder
+
+        found = self.detector
+        how = (self.device, self.threads)
+        return None if found is None else Finder(self.model, self.catalog, found, *how)
+
+    def reduction_of(self, target: Target) -> Reduction:
+        """Return the scores that a target speaks of: of a box the classes of the detector."""
+        found = self.detector if target.placed else None
+        if found is None or found.single:
+            return self.catalog.reduction
+        return replace(self.catalog.reduction, classes=found.classes, labels=())
+
+    def maps_of(self, target: Target) -> tuple[MapPlan, ...]:
+        """Return the maps that a target is explained by."""
+        return self._of_boxes if target.placed else self.maps
 
     def of(self, target: Target) -> list[Runner | Sampler]:
         """Return what explains a target of any class; it is made once.
@@ -64,28 +129,33 @@ class Engine:
         Raises:
             OnnxcamError: Of the kind that fits: what it is cannot be explained.
         """
-        if target not in self._made:
-            self._made[target] = [*self._runner(target), *self._samplers(target)]
-        return self._made[target]
+        with self._lock:  # threads that ask for it at once get one
+            if target not in self._made:
+                self._made[target] = [*self._runner(target), *self._samplers(target)]
+            return self._made[target]
 
     def _runner(self, target: Target) -> Iterator[Runner]:
-        maps = tuple(m for m in self.maps if m.method.kind == "graph")
+        maps = tuple(m for m in self.maps_of(target) if m.method.kind == "graph")
         if maps:
-            shown = frozenset(DIAGNOSTIC)
-            plan = Plan(self.catalog, maps, target, targets=None, expose=shown, each=True)
+            detector = self.detector if target.placed else None
+            plan = Plan(
+                self.catalog, maps, target, targets=None, expose=_EXPOSED, each=True,
+                detector=detector,
+            )  # fmt: skip
             how = (self.upsampling, self.device, self.threads)
             runner = Runner(self.model, plan, *how, self.store)
             runner.session  # noqa: B018 - it is made, or says what is wrong
             yield runner
 
     def _samplers(self, target: Target) -> Iterator[Sampler]:
-        for m in self.maps:
+        for m in self.maps_of(target):
             if isinstance(m.method, SampledMethod):
                 how = (self.upsampling, self.device, self.threads, m.settings, self.seed)
                 name = m.name or m.method.name
                 sampler = Sampler(
                     self.model, self.catalog, m.method, m.feature, *how,
-                    self.batch_size, self.progress, name, target,
+                    self.batch_size, self.progress, name, target, self.budget,
+                    self.detector if target.placed else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler
@@ -95,7 +165,7 @@ class Engine:
         batch: Sequence[Prepared],
         targets: Sequence[Sequence[tuple[Target, int]]],
         labels: tuple[str, ...] | None,
-    ) -> list[list[dict[str, Explanation]]]:
+    ) -> list[list[Any]]:
         """Explain inputs of one shape; targets of one kind share a run.
 
         Args:
@@ -105,18 +175,78 @@ class Engine:
             labels: Names of the classes, None where nothing says them.
 
         Returns:
-            For every input and target the explanations by the names of the maps, in their order.
+            For every input and target the explanations by the names of the maps, in their order;
+            for a target that stands for many a list of these.
         """
-        order = [m.name or m.method.name for m in self.maps]
-        found: list[list[dict[str, Explanation]]] = [[{} for _ in row] for row in targets]
+        found: list[list[Any]] = [[None for _ in row] for row in targets]
         for kind in dict.fromkeys(target for row in targets for target, _ in row):
             places = [[k for k, (target, _) in enumerate(row) if target == kind] for row in targets]
             asked = [n for n, own in enumerate(places) if own]
-            classes = [[targets[n][k][1] for k in places[n]] for n in asked]
-            some = [batch[n] for n in asked]
-            parts = [each.run(some, classes, labels) for each in self.of(kind)]
+            indices = [[targets[n][k][1] for k in places[n]] for n in asked]
+            rows = self._of_kind([batch[n] for n in asked], kind, indices, labels)
             for i, n in enumerate(asked):
                 for j, k in enumerate(places[n]):
-                    maps = {name: e for part in parts for name, e in part[i][j].items()}
-                    found[n][k] = {name: maps[name] for name in order}
+                    found[n][k] = rows[i][j]
         return found
+
+    def _of_kind(
+        self,
+        batch: Sequence[Prepared],
+        kind: Target,
+        indices: Sequence[Sequence[int]],
+        labels: tuple[str, ...] | None,
+    ) -> list[list[Any]]:
+        """Explain targets of one kind, some of each input; boxes are looked for first."""
+        if not kind.placed or self.finder is None:
+            return self._together(batch, kind, indices, labels)
+        from onnxcam.run.placed import chosen, compiled, doubts
+
+        findings = self.finder.findings(batch, labels)
+        asked = [
+            [chosen(kind, i, each) for i in row]
+            for row, each in zip(indices, findings, strict=True)
+        ]
+        fed = [[index for one in each for index, _ in one] for each in asked]
+        some = [n for n, each in enumerate(fed) if each]
+        groups = [[n] for n in some] if self.finder.detector.alone else [some] if some else []
+        rows: dict[int, list[Maps]] = {}
+        for group in groups:
+            own = [batch[n] for n in group], compiled(kind), [fed[n] for n in group]
+            rows.update(zip(group, self._together(*own, labels), strict=True))
+        out: list[list[Any]] = []
+        for n, each in enumerate(asked):
+            made = iter(rows.get(n, ()))
+            told = [[_told(next(made), d, doubts(kind, d)) for _, d in one] for one in each]
+            out.append([one if kind.many else one[0] for one in told])
+        return out
+
+    def _together(
+        self,
+        batch: Sequence[Prepared],
+        kind: Target,
+        indices: Sequence[Sequence[int]],
+        labels: tuple[str, ...] | None,
+    ) -> list[list[Maps]]:
+        """Explain targets of one kind in one run."""
+        order = [m.name or m.method.name for m in self.maps_of(kind)]
+        parts = [each.run(batch, indices, labels) for each in self.of(kind)]
+        found: list[list[Maps]] = []
+        for n, row in enumerate(indices):
+            each = [{k: e for part in parts for k, e in part[n][i].items()}
+                    for i in range(len(row))]  # fmt: skip
+            found.append([{name: maps[name] for name in order} for maps in each])
+        return found
+
+
+def _told(maps: Maps, detected: Detected, doubts: tuple[str, ...]) -> Maps:
+    """Return explanations of a box with what the detector says of it."""
+    label = detected.label
+    return {
+        name: replace(
+            e,
+            detection=detected,
+            label=e.label or label,
+            diagnosis=(*e.diagnosis, *doubts),
+        )
+        for name, e in maps.items()
+    }

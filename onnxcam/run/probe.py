@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,43 +16,16 @@ from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.model.tail import Tail
 from onnxcam.run.groups import Batch
-from onnxcam.run.scores import checked_rows, probability
+from onnxcam.run.heads import Head, chunks, places
+from onnxcam.run.interrupt import Limit
+from onnxcam.run.order import Order, rounded
+from onnxcam.run.scores import checked_rows, probabilities
 from onnxcam.run.session import Session
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_ORDER = "NCDHW"
-
-
-class Order:
-    """The way from the axes of a model to [N, C, *space] and back.
-
-    Args:
-        axes: A letter for each axis of the model's tensor, as of a :class:`Layout`.
-
-    Raises:
-        UsageError: They are not a batch, at most one axis of channels, and space.
-    """
-
-    def __init__(self, axes: str) -> None:
-        if "N" not in axes or not set(axes) - set("NC") or not set(axes) <= set(_ORDER):
-            raise UsageError(
-                f"the axes of the model's input ({axes}) are not batch, channels and space",
-                "use saliency or input-x-gradient, which need no space",
-            )
-        self.axes = axes
-        self._letters = axes if "C" in axes else f"{axes}C"
-
-    def channels_first(self, tensor: Array) -> Array:
-        """Return the model's tensor as [N, C, *space]."""
-        full = tensor if "C" in self.axes else tensor[..., None]
-        return full.transpose([self._letters.index(c) for c in _ORDER if c in self._letters])
-
-    def as_model(self, values: Array) -> Array:
-        """Return [N, C, *space] in the axes of the model."""
-        ordered = [c for c in _ORDER if c in self._letters]
-        turned = values.transpose([ordered.index(c) for c in self._letters])
-        return turned if "C" in self.axes else turned[..., 0]
+_ROWS = 8  # a batch that the caller made no smaller
+_MANY, _CACHE = 64, 2**24  # layers in one run of a head, and their bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +42,10 @@ class Engine:
         kind: dtype of the input.
         most: The most inputs in one run.
         batch: The batch that the model takes.
+        start: Name of the tensor that the head begins at.
+        output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
+            the class ``onnxcam.target``.
+        of_class: Whether what is asked for are classes, not boxes.
     """
 
     whole: Session
@@ -81,6 +57,9 @@ class Engine:
     kind: np.dtype[Any]
     most: int
     batch: Batch
+    start: str = ""
+    output: str = names.SCORE
+    of_class: bool = True
 
 
 class Probe:
@@ -92,11 +71,14 @@ class Probe:
         others: What is fed to the model's other inputs.
         targets: Class indices; -1 is the top class of this input.
         rng: Where random numbers come from.
-        step: Called with the number of inputs that were run, after each batch.
+        step: Called with the number of inputs that were run, and of how many where that is known,
+            after each batch.
+        limit: Says when to stop.
 
     Attributes:
         classes: The class of each target.
         steepest: Largest absolute gradient so far, float [K].
+        values: What is explained of the input, float [K]; None where that is its score.
 
     Raises:
         UsageError: The axes of the input are not known.
@@ -110,33 +92,54 @@ class Probe:
         others: Mapping[str, Array],
         targets: Sequence[int],
         rng: np.random.Generator,
-        step: Callable[[int], None],
+        step: Callable[[int, int | None], None],
+        limit: Limit | None = None,
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
-        self._tensor = tensor
-        scores, classes = self._whole(tensor, [names.SCORE, names.CLASS])
-        self.scores, top = scores[0], int(classes[0, 0])
-        wanted = [resolve_target(target, len(self.scores), None) for target in targets]
+        self._tensor, self._limit, self._done = tensor, limit or Limit(None), 0
+        wanted_outputs = [names.SCORE, names.CLASS, *self._shown]
+        found = dict(zip(wanted_outputs, self._whole(tensor, wanted_outputs), strict=True))
+        self._found = found
+        self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
+        wanted = list(targets)
+        if engine.of_class:
+            wanted = [resolve_target(target, len(self.scores), None) for target in targets]
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
+        score = engine.output == names.SCORE
+        self.values = None if score else self._values(partial(self._whole, tensor))[0]
+
+    @property
+    def _shown(self) -> list[str]:
+        """What the input's first run may give beside the scores: what all of a head uses."""
+        engine = self._engine
+        shown = [names.FEATURE] if names.FEATURE in engine.whole.outputs else []
+        alone = engine.tail is not None and set(engine.tail.inputs) <= {names.TARGET}
+        return [*shown, engine.start] if alone and not engine.batch.is_fixed else shown
 
     @cached_property
     def _order(self) -> Order:
-        layout = self._engine.catalog.input_layout
+        catalog = self._engine.catalog
+        layout, positions = catalog.input_layout, catalog.input_positions
+        if layout is None or layout.regrouped.strange:
+            layout = positions or layout  # each number is a position, as of a table
         return Order("unknown" if layout is None else layout.axes)
 
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
         values: dict[needs.Need, Callable[[], Any]] = {
             needs.Input: lambda: self._order.channels_first(self._tensor)[0].astype(np.float32),
-            needs.Activation: lambda: self._features[0],
-            needs.Layer: lambda: self._channels(self._state[self._engine.feature])[0],
+            needs.Activation: lambda: self._found[names.FEATURE][0],
+            needs.Layer: lambda: self._head.layer,
+            needs.Places: self._places,
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.HeadScore: lambda: self._ask_head,
+            needs.ChannelScore: lambda: self._ask_channels,
+            needs.HeadProbability: lambda: self._ask_head_probabilities,
         }
         return values[need]()
 
@@ -144,27 +147,64 @@ class Probe:
         """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
         return self._order.channels_first(values).astype(np.float32)
 
-    def _ask_scores(self, inputs: Iterable[Array]) -> Iterator[Array]:
-        for batch in self._batches(inputs):
-            yield from self._whole(batch, [names.SCORE])[0][:, self.classes]
+    def _ask_scores(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count):
+            yield from self._values(partial(self._whole, batch))
 
-    def _ask_probabilities(self, inputs: Iterable[Array]) -> Iterator[Array]:
-        reduction = self._engine.catalog.reduction
-        for batch in self._batches(inputs):
-            for scores in self._whole(batch, [names.SCORE])[0]:
-                if not np.isfinite(scores).all():
-                    raise InputError("the scores are not finite", "look at the input's scaling")
-                found = [probability(scores, k, reduction) for k in self.classes]
-                if None in found:
-                    raise UsageError(
-                        f"the scores {reduction.name!r} are no logits or probabilities of classes",
-                        "explain the scores themselves: score='score'",
-                    )
-                yield np.array(found, np.float64)
+    def _ask_probabilities(
+        self, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        for batch in self._batches(inputs, count):
+            yield from self._values(partial(self._whole, batch), probable=True)
 
-    def _ask_gradients(self, output: str, inputs: Iterable[Array]) -> Iterator[Array]:
+    def _ask_head(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+        for chunk in self._limited(layers, count, self._head.rows):
+            yield from self._values(partial(self._behind, chunk))
+
+    def _ask_channels(
+        self, channels: Iterable[int | None], count: int | None = None
+    ) -> Iterator[Array]:
+        none = needs.Patch((slice(0), ...), 0)  # nothing changes
+        return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
+
+    def _ask_head_probabilities(
+        self, layers: Iterable[Any], count: int | None = None
+    ) -> Iterator[Array]:
+        for chunk in self._limited(layers, count, self._head.rows):
+            yield from self._values(partial(self._behind, chunk), probable=True)
+
+    def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
+        """Return what is explained of each input of a batch, [N, K].
+
+        Args:
+            run: ``run(outputs, feeds)`` -> the outputs.
+            probable: Whether the score of a class is wanted as a probability; other targets are
+                what they are.
+        """
+        output = self._engine.output
+        if output != names.SCORE:
+            told = [{names.TARGET: np.array([each])} for each in self.classes]
+            return np.stack([run([output], more)[0].reshape(-1) for more in told], 1)
+        scores = run([output])[0]
+        if not probable:
+            return np.asarray(scores[:, self.classes])
+        if not np.isfinite(scores).all():
+            raise InputError("the scores are not finite", "look at the input's scaling")
+        found = probabilities(scores, self._engine.catalog.reduction)
+        found = None if found is None else found[:, self.classes]
+        if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
+            raise UsageError(
+                f"the scores {self._engine.catalog.reduction.name!r} are no logits or "
+                "probabilities of classes",
+                "explain the scores themselves: score='score'",
+            )
+        return found
+
+    def _ask_gradients(
+        self, output: str, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
         self.steepest[:] = 0
-        for batch in self._batches(inputs):
+        for batch in self._batches(inputs, count):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}
@@ -176,46 +216,47 @@ class Probe:
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
 
-    def _ask_head(self, layers: Iterable[Array]) -> Iterator[Array]:
-        engine, state = self._engine, self._state
-        assert engine.head is not None and engine.tail is not None
-        whole = state[engine.feature]
-        feeds = {name: state[name] for name in engine.tail.inputs}
-        for chunk in _chunks(layers, self._batch):
-            full = [*chunk, *(chunk[-1:] * (self._batch - len(chunk)))]
-            fed = np.moveaxis(np.stack(full), 1, self._channel).astype(whole.dtype)
-            (scores,) = engine.head.run({engine.feature: fed, **feeds}, [names.SCORE])
-            self._check(scores, self._batch)
-            self._step(len(chunk))
-            yield from scores[: len(chunk), self.classes]
+    def _behind(
+        self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
+    ) -> list[Array]:
+        (found,) = [self._head.run(chunk, output, more or {}) for output in outputs]
+        self._check(found, self._head.rows)
+        return [found[: len(chunk)]]
 
     @cached_property
-    def _state(self) -> dict[str, Array]:
-        """All that the head uses, for a full batch of the input as it is.
+    def _head(self) -> Head:
+        """What lies behind the feature layer, with all that it uses, for a full batch.
 
-        A batch of it, for what the head uses may hold the batch's size.
+        Where it uses more than the layer, all runs for a batch: that may hold the batch's size.
         """
-        engine = self._engine
-        assert engine.tail is not None
-        batch = np.repeat(self._tensor, self._batch, engine.batch.axis)
-        feeds = {engine.catalog.input: batch, **self._others}
-        wanted = list(dict.fromkeys([engine.feature, *engine.tail.inputs]))
-        found = [name for name in wanted if name not in feeds]
-        values = dict(zip(found, engine.whole.run(feeds, found), strict=True))
-        return {name: feeds[name] if name in feeds else values[name] for name in wanted}
-
-    @cached_property
-    def _features(self) -> Array:
-        return self._whole(self._tensor, [names.FEATURE])[0]
-
-    @property
-    def _channel(self) -> int:
-        layout = self._engine.layout
+        engine, most = self._engine, self._batch
+        assert engine.tail is not None and engine.head is not None
+        layout = engine.layout
         assert layout is not None and layout.channel is not None, "parts() has seen to it"
-        return layout.channel
+        axis, rest = layout.batch or 0, {}
+        if engine.start in self._found:
+            layer = self._found[engine.start]
+            most = self._rows_of(layer.nbytes)
+        else:
+            batch = np.repeat(self._tensor, most, engine.batch.axis)
+            given = {engine.catalog.input: batch, **self._others}
+            wanted = dict.fromkeys([engine.start, *engine.tail.inputs])
+            asked = [name for name in wanted if name not in given and name != names.TARGET]
+            values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
+            rest = {**{n: given[n] for n in wanted if n in given}, **values}
+            layer = rest.pop(engine.start)
+        one = np.moveaxis(layer, (axis, layout.channel), (0, 1))[0]
+        return Head(engine.head, engine.start, layout.channel, one, axis, most, rest)
 
-    def _channels(self, tensor: Array) -> Array:
-        return np.moveaxis(tensor, self._channel, 1)
+    def _rows_of(self, size: int) -> int:
+        """Return how many layers of so many bytes run at once: what a cache holds, 8 at least."""
+        most = self._engine.most
+        return most if most < _ROWS else max(most, min(_MANY, _CACHE // max(size, 1)))
+
+    def _places(self) -> Array:
+        assert self._engine.layout is not None
+        space = self._found[names.FEATURE].shape[2:]
+        return places(self._engine.layout, self._head.layer.shape[1:], space)
 
     @property
     def _batch(self) -> int:
@@ -223,16 +264,20 @@ class Probe:
         engine = self._engine
         return 1 if self._others and not engine.batch.is_fixed else engine.most
 
-    def _batches(self, inputs: Iterable[Array]) -> Iterator[Array]:
+    def _limited(self, items: Iterable[Any], count: int | None, size: int) -> Iterator[list[Any]]:
+        """Yield lists of items, as far as the limit goes; tell after each that it was run."""
+        for chunk in chunks(items, size):
+            room = self._limit.room(self._done, len(chunk)) if self._done else len(chunk)
+            if not room:
+                return
+            yield chunk[:room]
+            self._done += room
+            self._step(room, count)
+
+    def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        kind = self._engine.kind
-        for chunk in _chunks(inputs, self._batch):
-            values = self._order.as_model(np.stack(chunk))
-            if kind.kind in "iu":
-                limits = np.iinfo(kind)
-                values = np.clip(np.rint(values), limits.min, limits.max)
-            yield values.astype(kind)
-            self._step(len(chunk))
+        for chunk in self._limited(inputs, count, self._batch):
+            yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None
@@ -245,32 +290,10 @@ class Probe:
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
             if name == names.GRADIENT:  # which is in the axes of the input
                 found[i] = values.take(range(count), whole.axis) if whole.is_fixed else values
-            else:
+            elif name.startswith(names.PREFIX):
                 self._check(values, full.shape[whole.axis])
                 found[i] = values[:count]
         return found
 
     def _check(self, values: Array, inputs: int) -> None:
         checked_rows(len(values), inputs, self._engine.catalog.reduction)
-
-
-def _chunks(items: Iterable[Array], size: int) -> Iterator[list[Array]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def one_input(tensor: Array, layout: Layout | None) -> Array:
-    """Return a prepared tensor, which must hold one input.
-
-    Raises:
-        InputError: It holds several.
-    """
-    axis = 0 if layout is None or layout.batch is None else layout.batch
-    count = tensor.shape[axis]
-    if count != 1:
-        raise InputError(
-            f"the array holds {count} inputs, and one is explained at a time",
-            "give a list of arrays with a batch of 1",
-        )
-    return tensor

@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.geometry import Area
-from onnxcam.analysis.layers import Candidate, Catalog
+from onnxcam.analysis.layers import Candidate, Catalog, Reduction
 from onnxcam.analysis.layout import Layout
-from onnxcam.inputs import Prepared
+from onnxcam.inputs import InputSpec, Prepared
 from onnxcam.methods import Method
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.output.upsample import Method as Upsampling
 from onnxcam.output.upsample import upsample
+from onnxcam.run.hardware import Provider
 from onnxcam.run.scores import claimed
-from onnxcam.run.session import Provider
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -35,6 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
+        others: More feature layers, whose maps are fused with that of the first.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
+    others: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Finding:
         error: float32 [*space], the map's standard error; None for what is not random.
         quantity: What of the class is explained, in words.
         value: That quantity, None where it is the score.
+        relief: float32 [C, *space], the signed values that the map is made of; None for none.
     """
 
     raw: Array
@@ -71,6 +74,7 @@ class Finding:
     error: Array | None = None
     quantity: str = "score"
     value: float | None = None
+    relief: Array | None = None
 
 
 def explanation(
@@ -89,9 +93,6 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
-    notes = [reduction.note] if reduction.note else []
-    if labels and not names:
-        notes.append(f"{len(labels)} names for {count} scores: they are not used")
     return Explanation(
         **_laid(origin, found.raw, size),
         raw_map=found.raw,
@@ -100,11 +101,11 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.feature.name,
+        feature_layer=" + ".join(layer.name for layer in (origin.feature, *origin.others)),
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(*found.diagnosis, *notes, *_of_layer(origin, found)),
+        diagnosis=(*found.diagnosis, *_notes(reduction, labels, count), *_of_layer(origin, found)),
         source=prepared.source,
         preprocessing=prepared.recipe,
         picture=prepared.picture,
@@ -120,7 +121,23 @@ def explanation(
         quantity=found.quantity,
         value=found.value,
         standard_error=found.error,
+        style=origin.method.style,
+        relief=_in_colours(found.relief, prepared.spec),
     )
+
+
+def _in_colours(relief: Array | None, spec: InputSpec | None) -> Array | None:
+    """Return the signed values of channels in the order red, green, blue."""
+    reverse = relief is not None and spec is not None and spec.channels == "BGR"
+    return relief[::-1] if reverse and relief is not None else relief
+
+
+def _notes(reduction: Reduction, labels: tuple[str, ...] | None, count: int) -> list[str]:
+    """Return what is to be known of the scores, in words, and of names that do not fit them."""
+    said = [reduction.note] if reduction.note else []
+    if labels and len(labels) != count:
+        said.append(f"{len(labels)} names for {count} scores: they are not used")
+    return said
 
 
 def _sha256(origin: Origin) -> str:
@@ -133,14 +150,15 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
     """Return the map at the input's size, and where it lies, in words."""
     if size is None:
         return {"map": upsample(raw, raw.shape, "none")}
-    area = origin.feature.area or Area()
+    area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
     return {"map": large, "laid": area.described(size)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings_of(origin.feature)
+    layers = (origin.feature, *origin.others)
+    said = tuple(dict.fromkeys(w for each in layers for w in origin.catalog.warnings_of(each)))
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

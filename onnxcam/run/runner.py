@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 from typing import Any, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -16,16 +18,20 @@ from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
+from onnxcam.run.augment import augmented
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
+from onnxcam.run.hardware import Provider
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.scores import checked_rows, diagnose
-from onnxcam.run.session import Device, Provider, Session
+from onnxcam.run.session import Device, Session
 from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Upsampling: TypeAlias = Literal["bicubic", "nearest", "none"]
+_SHARED: WeakValueDictionary[tuple[Any, ...], Session] = WeakValueDictionary()
+_MAKING = RLock()  # a session is made once, whoever asks first
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +70,17 @@ class Runner:
 
     @cached_property
     def session(self) -> Session:
-        """The compiled model in ONNX Runtime."""
-        return Session(self._compiled, device=self.device, threads=self.threads)
+        """The compiled model in ONNX Runtime; explainers of one model share it."""
+        how = (self.device, self.threads)
+        key = cache.name_of(self.model, self.plan, self.store)
+        if key is None:
+            return Session(self._compiled, device=self.device, threads=self.threads)
+        with _MAKING:
+            found = _SHARED.get((key, *how))
+            if found is None:
+                found = Session(self._compiled, device=self.device, threads=self.threads)
+                _SHARED[key, *how] = found
+        return found
 
     def run(
         self,
@@ -98,17 +113,24 @@ class Runner:
         feeds.update(others)
         feeds[names.TARGET] = _rows(targets, whole)
         fetched = [name for name in self.session.outputs if name.startswith(names.PREFIX)]
-        found = dict(zip(fetched, self.session.run(feeds, fetched), strict=True))
+
+        def once(fed: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(zip(fetched, self.session.run(dict(fed), fetched), strict=True))
+
+        found = once(feeds)
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
         self._check_values(found, inputs or len(batch))
-        for target in {index for row in targets for index in row}:
+        rows = targets if self.plan.target.of_class else ()
+        for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
+        of_class = self.plan.target.of_class
+        found.update(augmented(once, feeds, found, self.plan.maps, catalog, of_class=of_class))
         return [
             [
                 {
                     m.name or m.method.name: self._explanation(
-                        m, prepared, _Cell(found, m, n, k), labels, said
+                        m, prepared, _Cell(found, m, n, k), labels, said, targets[n][k]
                     )
                     for m in self.plan.maps
                 }
@@ -138,12 +160,13 @@ class Runner:
         cell: _Cell,
         labels: tuple[str, ...] | None,
         said: Mapping[str, str],
+        asked: int,
     ) -> Explanation:
         target = self.plan.target
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient,
+            self.provider, self.gradient, planned.others,
         )  # fmt: skip
         found = Finding(
             raw,
@@ -151,9 +174,10 @@ class Runner:
             cell.scores,
             int(cell(names.CLASS, shared=True)) if target.of_class else TOP,
             diagnose(raw, signed, cell.scores, float(cell(names.STEEPEST)), cell.rest),
-            {**planned.settings, **said},
-            quantity=target.described(labels),
+            {**planned.settings, **said, **({"fuse": planned.fuse} if planned.fuse else {})},
+            quantity=target.described(labels, asked),
             value=None if names.VALUE not in cell.found else float(cell(names.VALUE, shared=True)),
+            relief=cell.relief,
         )
         return explanation(origin, prepared, found, labels)
 
@@ -188,6 +212,11 @@ class _Cell:
     def rest(self) -> float:
         """What a mean over the positions leaves of the gradient; 1 where none is taken."""
         return float(self(names.REST)) if self.planned.port(names.REST) in self.found else 1.0
+
+    @property
+    def relief(self) -> Array | None:
+        """The signed values that the map is made of, [C, *space]; None where it has none."""
+        return self(names.RELIEF) if self.planned.port(names.RELIEF) in self.found else None
 
     @property
     def scores(self) -> Array:

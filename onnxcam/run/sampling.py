@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
+from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
-from onnxcam.run.probe import Engine, Probe, one_input
+from onnxcam.run.hardware import Provider
+from onnxcam.run.interrupt import Limit, stoppable
+from onnxcam.run.order import one_input
+from onnxcam.run.probe import Engine, Probe
+from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
-from onnxcam.run.session import Device, Provider, Session
-from onnxcam.targets import Score, Target, resolve_target
+from onnxcam.run.session import Device, Session
+from onnxcam.targets import TOP, Score, Target, resolve_target
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Progress: TypeAlias = Callable[[int, "int | None"], None]
 _NOISY = 0.25  # a standard error of this part of the map's range
 
 
@@ -53,7 +61,9 @@ class Sampler:
         progress: Called with the runs done and the number of them (None where that is not known)
             while an input is explained.
         name: What the map is called.
-        target: What is explained: a score.
+        target: What is explained.
+        budget: The most runs for one input, behind which the map so far is taken; None for any.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
     """
 
     model: Model
@@ -69,17 +79,27 @@ class Sampler:
     progress: Progress | None
     name: str
     target: Target = Score()  # noqa: RUF009 - frozen
+    budget: int | None = None
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no score of a class.
+        """Refuse what the method cannot have.
 
         Raises:
-            UsageError: The target is another quantity.
+            UsageError: It cannot end early, and has a budget; or the box is another one in every
+                input that it runs.
         """
-        if not isinstance(self.target, Score):
+        rows = None if self.detector is None else self.detector.rows
+        if rows is not None and not self.target.of_class:
             raise UsageError(
-                f"{self.method.name} explains the score of a class, not a {self.target.quantity}",
-                "use a graph method, such as `method='gradcam'`, or explain the score",
+                f"{self.method.name} runs the model on many inputs, and behind its suppression of "
+                "boxes a row is another box in each",
+                "explain the best detection of a class, or use `method='hirescam'`",
+            )
+        if self.budget is not None and not self.method.anytime:
+            raise UsageError(
+                f"{self.method.name} has no map before its last run: it takes no budget",
+                "set its parameters, see `onnxcam methods`",
             )
 
     @property
@@ -101,7 +121,8 @@ class Sampler:
 
     @cached_property
     def _parts(self) -> Parts:
-        return parts(self.model, self.catalog, self.method, self.feature)
+        whole = (self.model, self.catalog, self.method, self.feature, self.target)
+        return parts(*whole, self.detector)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -121,6 +142,9 @@ class Sampler:
             port.dtype or np.dtype(np.float32),
             self.batch_size if batch.size is None else batch.size,
             batch,
+            self._parts.start,
+            SCORE if isinstance(self.target, Score) else VALUE,
+            self.target.of_class,
         )
 
     def run(
@@ -156,7 +180,8 @@ class Sampler:
         labels: tuple[str, ...] | None,
     ) -> list[Explanation]:
         others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
-        estimate, probe = self.estimate(prepared.tensor, targets, others)
+        limit = Limit(self.budget)
+        estimate, probe = self.estimate(prepared.tensor, targets, others, limit)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
         made = []
@@ -168,16 +193,27 @@ class Sampler:
                 *_noise(signed[k], error),
                 *self._misplaced,
             )
-            facts = {name: float(values[k]) for name, values in estimate.facts.items()}
+            facts: dict[str, Any] = {n: float(found[k]) for n, found in estimate.facts.items()}
+            if limit.reached:
+                facts["stopped"] = limit.reached
+                doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error
-            )
+                raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
+                {**said, **facts, **zeros}, error, self.target.described(labels, target),
+                None if probe.values is None else float(probe.values[k]),
+                relief,
+            )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
 
     def estimate(
-        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array]
+        self,
+        tensor: Array,
+        targets: Sequence[int],
+        others: Mapping[str, Array],
+        limit: Limit | None = None,
     ) -> tuple[Estimate, Probe]:
         """Return what the method finds of one input, and what it asked.
 
@@ -185,8 +221,9 @@ class Sampler:
             tensor: The input in the model's axes, with a batch of 1.
             targets: Class indices; -1 is the top class.
             others: What is fed to the model's other inputs.
+            limit: Says when to stop; told why, where it did.
         """
-        steps = _Steps(self.progress)
+        steps, limit = Steps(self.progress), limit or Limit(self.budget)
         probe = Probe(
             self._engine,
             one_input(tensor, self.catalog.input_layout),
@@ -194,16 +231,21 @@ class Sampler:
             targets,
             np.random.default_rng(self.seed),
             steps.add,
+            limit,
         )
-        for target in targets:
+        for target in targets if self.target.of_class else ():
             resolve_target(target, len(probe.scores), None)
+        file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
         values = [
-            self._background(probe, tensor) if need == Background else probe.value(need)
+            background(file, probe, tensor, axis) if need == Background else probe.value(need)
             for need in self.method.needs
         ]
         self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
-        return self.method.estimate(*values, **self.settings), probe
+        if not self.method.anytime:
+            return self.method.estimate(*values, **self.settings), probe
+        with stoppable(limit):
+            return self.method.estimate(*values, **self.settings), probe
 
     @property
     def _misplaced(self) -> tuple[str, ...]:
@@ -224,56 +266,6 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
-
-    def _background(self, probe: Probe, tensor: Array) -> Array | None:
-        """Return the inputs [n, C, *space] of the file that a parameter names; None for none.
-
-        Raises:
-            InputError: It cannot be read, or holds no inputs like this one.
-        """
-        file = str(self.settings["background"])
-        if not file:
-            return None
-        try:
-            found = np.load(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
-            ) from error
-        axis = self._engine.batch.axis
-        like = [d for i, d in enumerate(tensor.shape) if i != axis]
-        has = [d for i, d in enumerate(getattr(found, "shape", ())) if i != axis]
-        if has != like or not found.size:
-            raise InputError(
-                f"the background {file} holds no inputs like this one: its shape is "
-                f"{list(getattr(found, 'shape', ()))}, that of the input {list(tensor.shape)}",
-                "give prepared inputs, one after another in the batch's axis",
-            )
-        return probe.background(found)
-
-
-class _Steps:
-    """Counts runs, and tells."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.done = progress, 0
-        self.total: int | None = None
-
-    def add(self, runs: int) -> None:
-        self.done += runs
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
-def checked_seed(seed: int) -> int:
-    """Return a seed.
-
-    Raises:
-        UsageError: It is no whole number from 0 on.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
-    return seed
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:

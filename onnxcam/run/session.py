@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,11 +15,13 @@ from onnx import ModelProto, TensorProto
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
+from onnxcam.run.hardware import Provider, has_gpu
 from onnxcam.run.trial import crash, is_fragile
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_LOG = logging.getLogger(__name__)
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _READS_FILES = (1, 21)  # from this version on a model in memory may have its weights in files
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -28,19 +30,6 @@ _SHAREABLE = frozenset(
      TensorProto.INT32, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16,
      TensorProto.UINT16, TensorProto.BOOL}
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Provider:
-    """Where a model runs.
-
-    Attributes:
-        name: ONNX Runtime's name of the execution provider.
-        why: Why it was taken.
-    """
-
-    name: str
-    why: str
 
 
 def runtime() -> Any:
@@ -80,7 +69,7 @@ def choose_provider(device: Device) -> Provider:
             f"no usable CUDA device: {problem}",
             "install it: pip install 'onnxcam[gpu]', or use `device='cpu'`",
         )
-    return Provider(_CPU, f"no usable CUDA device: {problem}")
+    return Provider(_CPU, f"no usable CUDA device: {problem}" if has_gpu() else "there is no GPU")
 
 
 def available_devices() -> tuple[Device, ...]:
@@ -124,6 +113,7 @@ class Session:
         optimise: False turns ONNX Runtime's graph optimisations off.
         sparing: Take little memory rather than little time: weights are read from the files they
             lie in, and not packed. For a session that runs once.
+        libraries: Files of custom operators, beside those that a :class:`Model` needs.
 
     Attributes:
         provider: Where it runs and why.
@@ -141,11 +131,13 @@ class Session:
         threads: int | None = None,
         optimise: bool = True,
         sparing: bool = False,
+        libraries: Sequence[Path] = (),
     ) -> None:
         ort = runtime()
         self.provider = choose_provider(device)
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
-        options = _options(ort, threads, optimise)
+        wanted = model.libraries if isinstance(model, Model) else tuple(libraries)
+        options = with_libraries(_options(ort, threads, optimise), wanted)
         self._alone: Callable[..., None] | None = None
         if isinstance(model, Model) and is_fragile(model.light):
             self._alone = partial(_alone, ort, model, optimise)
@@ -154,13 +146,10 @@ class Session:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers, sparing)
         except Exception as error:
-            hint = "check that the original runs; its message names the node"
-            if "is not a registered function/op" in str(error):
-                hint = (
-                    "it needs a custom operator library (as onnxruntime-extensions), of which none "
-                    "is loaded: export the model without the operators that read or write files"
-                )
-            raise ModelError(f"ONNX Runtime cannot load the model: {_line(error)}", hint) from error
+            raise ModelError(
+                f"ONNX Runtime cannot load the model: {_line(error)}", _advice(error, wanted)
+            ) from error
+        _LOG.info("session made on %s, threads %s", self.provider.name, threads or "as it likes")
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -175,6 +164,7 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         self._try(feeds, names)
+        _LOG.debug("run of %s", {name: np.shape(value) for name, value in feeds.items()})
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:
@@ -205,9 +195,40 @@ def _alone(
     ort: Any, model: Model, optimise: bool, feeds: Mapping[str, Array], names: list[str]
 ) -> None:
     """Load a model on the CPU, in one thread, and run it where there is something to feed."""
-    session, _weights = _load(ort, model, _options(ort, 1, optimise), [_CPU], False)
+    options = with_libraries(_options(ort, 1, optimise), model.libraries)
+    session, _weights = _load(ort, model, options, [_CPU], False)
     if names:
         session.run(names, feeds)
+
+
+def with_libraries(options: Any, libraries: Sequence[Path]) -> Any:
+    """Return session options with custom operators registered.
+
+    Raises:
+        ModelError: ONNX Runtime does not take a library.
+    """
+    for library in libraries:
+        try:
+            options.register_custom_ops_library(str(library.resolve()))
+        except Exception as error:
+            raise ModelError(
+                f"{library}: ONNX Runtime cannot load this operator library: {_line(error)}",
+                "give one that was built for this system and this version of ONNX Runtime",
+            ) from error
+    return options
+
+
+def _advice(error: Exception, libraries: Sequence[Path]) -> str:
+    """Return what to do about a model that cannot be loaded."""
+    if "is not a registered function/op" not in str(error):
+        return "check that the original runs; its message names the node"
+    if libraries:
+        listed = ", ".join(str(path) for path in libraries)
+        return f"the operator is not in {listed} either: name the library that has it"
+    return (
+        "it needs a custom operator library (as onnxruntime-extensions): name its file with "
+        "`op_library=FILE`; none is loaded that only a model asks for"
+    )
 
 
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:

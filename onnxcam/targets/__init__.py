@@ -1,12 +1,14 @@
 """What is explained: targets, each a subgraph with one number for each input."""
 
 from onnxcam.targets.asked import as_targets, fitting, is_several, resolved
+from onnxcam.targets.boxes import Box, Detection, Detections
 from onnxcam.targets.classes import Margin, Probability, Score, Sum
 from onnxcam.targets.finer import Finer
 from onnxcam.targets.functions import Function
+from onnxcam.targets.keypoints import Keypoint
 from onnxcam.targets.names import TOP, resolve_target
-from onnxcam.targets.places import Box, Detection, Region
 from onnxcam.targets.probabilities import Binary, LogProbability
+from onnxcam.targets.regions import Region
 from onnxcam.targets.similarity import Similarity
 from onnxcam.targets.steps import At
 from onnxcam.targets.target import Outputs, Target, Wanted
@@ -17,8 +19,10 @@ __all__ = [
     "Binary",
     "Box",
     "Detection",
+    "Detections",
     "Finer",
     "Function",
+    "Keypoint",
     "LogProbability",
     "Margin",
     "Outputs",

@@ -39,14 +39,14 @@ def as_target(target: Wanted) -> Target:
 
 def as_targets(wanted: Wanted | Sequence[Wanted]) -> list[Target]:
     """Return the targets of a call, which may ask for one or for a list of them."""
-    if isinstance(wanted, list | tuple | np.ndarray):
-        return [as_target(target) for target in wanted]
+    if is_several(wanted):
+        return [as_target(target) for target in wanted]  # type: ignore[union-attr]
     return [as_target(wanted)]  # type: ignore[arg-type]  # any other sequence is no target
 
 
 def is_several(target: object) -> bool:
     """Tell whether a call asks for several targets: whether it gives a list of them."""
-    return isinstance(target, list | tuple | np.ndarray)
+    return isinstance(target, list | tuple) or (isinstance(target, np.ndarray) and target.ndim > 0)
 
 
 def fitting(

@@ -79,7 +79,7 @@ class Margin(Target):
         """What it is, in words."""
         return f"margin over {'the runner-up' if self.against is None else self.against}"
 
-    def described(self, labels: Sequence[str] | None) -> str:
+    def described(self, labels: Sequence[str] | None, index: int = TOP) -> str:
         """Return the quantity in words, with the name of the other class where it is known."""
         known = labels and isinstance(self.against, int) and self.against < len(labels)
         return f"margin over {labels[self.against]}" if known else self.quantity  # type: ignore

@@ -76,7 +76,7 @@ class Binary(Target):
         if reduction.positions or not sigmoid:
             raise UsageError(
                 f"the scores {reduction.name!r} are no yes or no: there is no Sigmoid behind them",
-                "explain a class with `Score`, or why it is not another with `Margin`",
+                "explain the score of a class, or its margin over another class",
             )
         own = picked(op, outputs.scores, index)
         if self.positive is not None:

@@ -57,7 +57,7 @@ class Similarity(Target):
         digits = hashlib.sha256(np.array(self.embedding or ()).tobytes()).hexdigest()[:8]
         return f"similarity to {digits}"
 
-    def described(self, labels: Any) -> str:
+    def described(self, labels: Any, index: int = -1) -> str:
         """Return the quantity in words."""
         return "similarity"
 

@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
 from onnxcam.targets.classes import picked
-from onnxcam.targets.places import by_position
+from onnxcam.targets.positions import by_position
 from onnxcam.targets.target import Class, Outputs, Target
 
 

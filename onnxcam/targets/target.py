@@ -15,7 +15,8 @@ import numpy as np
 
 from onnxcam.analysis.layers import Reduction
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, is_float, shape_of
+from onnxcam.targets.found import Found
 from onnxcam.targets.names import TOP, resolve_target
 
 Class: TypeAlias = "int | str | None"
@@ -30,17 +31,18 @@ class Outputs:
         scores: The scores, float [N, C]; other axes than batch and class are summed over.
         tensor: The reduction layer itself, with the axes that the model gives it.
         reduction: What is known of it.
-        objectness: Of a detector: the probability that there is anything at a position, with one
-            row at each; None where the model does not say it.
         named: Returns any tensor of the model by its name; None where what is explained is
             computed once more in another precision.
+        boxes: What a detector finds, where a box is explained; else None.
+        size: The extents of the input's space, from depth to width; () where they are not known.
     """
 
     scores: Tensor
     tensor: Tensor
     reduction: Reduction
-    objectness: Tensor | None = None
     named: Callable[[str], Tensor] | None = None
+    boxes: Found | None = None
+    size: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,16 @@ class Target(ABC):
             score. Targets that speak of no class have none.
         of_class: Whether it speaks of a class.
         linear: Whether it is a sum of scores with constant factors.
+        placed: Whether it is one of a detector's boxes; what is explained is then a place, and a
+            map that knows no places shows little of it.
+        many: Whether it stands for as many targets as an input has findings.
     """
 
     cls: Class = None
     of_class: ClassVar[bool] = True
     linear: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
+    many: ClassVar[bool] = False
 
     @abstractmethod
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
@@ -82,9 +89,9 @@ class Target(ABC):
         return self.quantity
 
     def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
-        """Return the class of each input that is taken where a call names none, int64 [N, 1].
+        """Return what is taken where a call names nothing, int64 [N, 1]: a class, or a box's row.
 
-        None for the one with the highest score, or of a detector's best finding.
+        None for the class with the highest score, or of a detector's best finding.
         """
         return None
 
@@ -96,9 +103,18 @@ class Target(ABC):
         """
         return self
 
-    def described(self, labels: Sequence[str] | None) -> str:
-        """Return the quantity in words, with the names of classes where they are known."""
+    def described(self, labels: Sequence[str] | None, index: int = TOP) -> str:
+        """Return the quantity in words, with the names of classes where they are known.
+
+        Args:
+            labels: Names of the classes, None where nothing says them.
+            index: What a call asks for: a class, or a box's row.
+        """
         return self.quantity
+
+    def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
+        """Return the classes, int64 [N, K], of what a call asks for, which are classes mostly."""
+        return chosen
 
     @property
     def names_labels(self) -> bool:

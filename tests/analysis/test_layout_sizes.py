@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper, parser
 from support import nets
 
+from onnxcam.analysis.layers import catalog
 from onnxcam.analysis.layout.groups import groups
 from onnxcam.analysis.layout.sizes import refine
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import load
+from onnxcam.run.session import Session
 
 
 @pytest.mark.parametrize(
@@ -153,3 +155,84 @@ def test_what_cannot_be_known_stays_open() -> None:
     ]
     found = _shapes(nodes, ["n", 3, 2], INT, "y", 2)
     assert found[1] == 2 and not isinstance(found[0], int) and found[0] != "n"
+
+
+WINDOWS = [
+    ("Conv", {"strides": [2, 2], "pads": [0, 1, 1, 2]}),
+    ("Conv", {"dilations": [2, 1]}),
+    ("Conv", {"kernel_shape": [3, 2], "auto_pad": "VALID", "strides": [3, 2]}),
+    ("MaxPool", {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]}),
+    ("MaxPool", {"kernel_shape": [3, 2], "dilations": [2, 2]}),
+    ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    ("LpPool", {"kernel_shape": [2, 4]}),
+]
+
+
+@pytest.mark.parametrize(("op", "attributes"), WINDOWS)
+def test_windows_over_a_padding_that_is_computed(op: str, attributes: dict[str, Any]) -> None:
+    """As keras pads before a stride: from there on onnx knows no sizes, and ONNX Runtime does."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "two", "three"], ["h"]),
+        helper.make_node("Mod", ["h", "two"], ["odd"]),
+        helper.make_node("Concat", ["zero", "zero", "zero", "zero", "zero", "zero", "odd", "one"],
+                         ["pads"], axis=0),
+        helper.make_node("Pad", ["x", "pads"], ["wide"]),
+        helper.make_node(op, ["wide", "w"] if op == "Conv" else ["wide"], ["y"], **attributes),
+    ]  # fmt: skip
+    weights = {**INT, "three": np.array([3]), "w": np.ones((5, 3, 3, 2), np.float32)}
+    found = _shapes(nodes, ["n", 3, 11, 12], weights, "y", 4)
+    model = nets.model(nodes, {"x": ["n", 3, 11, 12]}, {"y": ["n", None, None, None]}, weights)
+    (y,) = Session(load(model), device="cpu").run({"x": np.ones((2, 3, 11, 12), np.float32)})
+    assert found == ["n", *y.shape[1:]]
+
+
+@pytest.mark.parametrize("attributes", [{"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}])
+def test_windows_that_runtimes_count_otherwise_stay_open(attributes: dict[str, Any]) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "two", "three"], ["h"]),
+        helper.make_node("Concat", ["zero", "zero", "zero", "zero", "zero", "h"], ["pads"], axis=0),
+        helper.make_node("Pad", ["x", "pads"], ["wide"]),
+        helper.make_node("MaxPool", ["wide"], ["y"], kernel_shape=[2], strides=[2], **attributes),
+    ]
+    found = _shapes(nodes, ["n", 3, 11], {**INT, "three": np.array([3])}, "y", 3)
+    assert not isinstance(found[2], int)
+
+
+def test_a_normalisation_of_groups_says_nothing_of_axes() -> None:
+    """[1, 1, all of it] is a group, no channel and its times: as in MobileViTv2."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 20]>
+      g (float[1,3,4,6] x) => (float[1,5] y)
+      <float[8,3,1,1] w, float[1] one = {1}, float[1] none = {0}, int64[3] flat = {1, 1, -1},
+       int64[4] whole = {1, 8, 4, 6}, int64[6] cut = {1, 8, 2, 2, 3, 2},
+       int64[6] parts = {1, 8, 2, 2, 2, 3}, float[4,8,1,1] v, float[4,5] h> {
+      a = Conv (x, w) b = Reshape (a, cut) c = Transpose <perm = [0, 1, 3, 5, 2, 4]> (b)
+      d = Reshape (c, whole) e = Reshape (d, flat) f = InstanceNormalization (e, one, none)
+      i = Reshape (f, whole) j = Reshape (i, parts) k = Transpose <perm = [0, 1, 4, 2, 5, 3]> (j)
+      l = Reshape (k, whole) last = Conv (l, v) m = GlobalAveragePool (last) n = Flatten (m)
+      y = MatMul (n, h) }""")
+    rng = np.random.default_rng(0)
+    for name, shape in {"w": (8, 3, 1, 1), "v": (4, 8, 1, 1), "h": (4, 5)}.items():
+        values = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    del model.graph.value_info[:]
+    found = catalog(load(model))
+    assert found.feature is not None
+    assert found.feature.name == "last"
+    assert not any("time map" in c.reason for c in found.candidates)
+
+
+@pytest.mark.parametrize("step", ["Slice (r, zero, two, zero)", "Split <num_outputs = 1> (r)"])
+def test_a_tensor_of_unknown_rank_is_cut(step: str) -> None:
+    """Levit cuts one: nothing can be said of its cells, and nothing fails."""
+    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20]>
+      g (float[1,3,4,6] x, bool[4] some) => (float[1,3] y)
+      <float[3,3,1,1] w, int64[1] zero = {{0}}, int64[1] two = {{2}},
+       int64[4] back = {{1, 3, 4, 6}}> {{
+      a = Conv (x, w) s = Shape (a) t = Compress <axis = 0> (s, some) r = Reshape (a, t)
+      c = {step} d = Reshape (c, back) m = GlobalAveragePool (d) y = Flatten (m) }}""")
+    values = np.ones((3, 3, 1, 1), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(values, "w"))
+    del model.graph.value_info[:]
+    assert catalog(load(model)).candidates

@@ -111,3 +111,22 @@ def test_equal_and_constant_maps() -> None:
 def test_maps_of_two_sizes_meet_on_the_coarser_grid() -> None:
     a = np.random.default_rng(3).random((7, 7))
     assert agreement(np.kron(a, np.ones((2, 2))), a)["spearman"] == pytest.approx(1)
+
+
+def test_maps_over_different_parts_of_a_picture_meet_where_both_saw_it() -> None:
+    from onnxcam.audit.work.pairing import _cut
+
+    # One model saw columns 0 to 8 of a picture, the other 4 to 12; both look at column 6.
+    whole = np.zeros((8, 12))
+    whole[:, 6] = 1
+    first, second = whole[:, :8], whole[:, 4:]
+    box = (4, 0, 8, 8)
+    cut = _cut(first, (0, 0, 8, 8), box), _cut(second, (4, 0, 12, 8), box)
+    np.testing.assert_array_equal(*cut)
+    assert cut[0].argmax(1)[0] == 32 and agreement(*cut)["spearman"] == pytest.approx(1)
+    assert agreement(first, second)["spearman"] < 0.5  # type: ignore[operator]
+
+
+def test_the_features_of_a_table_have_no_border() -> None:
+    assert "border_share" in summary(np.ones(10))
+    assert "border_share" not in summary(np.ones(10), ordered=False)

@@ -189,12 +189,12 @@ def test_one_unreadable_file_is_skipped(desk: Path) -> None:
         ("explain m.onnx a.png --preprocess imagnet", 2, "imagnet"),
         ("explain m.onnx a.png --preprocess unit --target 7", 2, "out of range"),
         ("explain m.onnx a.png --preprocess unit --target dog", 2, "no labels"),
-        ("explain m.onnx a.png --preprocess unit --method lime", 2, "no method"),
+        ("explain m.onnx a.png --preprocess unit --method limes", 2, "no method"),
         ("explain m.onnx a.png --preprocess unit --feature-layer pool", 2, "1 x 1"),
         ("explain m.onnx a.png --preprocess unit --feature-layer x7", 2, "no feature layer"),
         ("explain m.onnx a.png --preprocess unit --reduction-layer x7", 2, "no tensor 'x7'"),
         ("explain m.onnx a.png --preprocess unit -o no/such/a.png", 1, "no such folder"),
-        ("explain m.onnx a.png b.png --preprocess unit -o one.png", 2, "several explanations"),
+        ("explain m.onnx a.png b.png --preprocess unit -o one.npz", 2, "several explanations"),
         ("explain m.onnx labels.txt --preprocess unit", 1, "labels.txt"),
         ("explain m.onnx", 2, "Missing argument"),
         ("inputs m.onnx a.png --save imagnet", 2, "no preset"),
@@ -268,3 +268,26 @@ def test_the_help_names_every_colour_map(desk: Path) -> None:
     assert all(name in words for name in COLORMAPS)
     result = _run("explain", "m.onnx", "a.png", "--preprocess", "unit", "--colormap", "viridiss")
     assert result.exit_code == 2 and "viridiss" in result.output
+
+
+def test_what_is_explained_has_options(desk: Path) -> None:
+    np.save(desk / "x.npy", np.random.default_rng(1).normal(size=(1, 3, 6, 6)).astype("f4"))
+    np.save(desk / "y.npy", np.random.default_rng(2).normal(size=(1, 3, 6, 6)).astype("f4"))
+    called = ["explain", "m.onnx", "x.npy", "--no-cache", "-o", "x.json"]
+    for words, quantity in (
+        (["--quantity", "log-probability", "--target", "1"], "log-probability"),
+        (["--quantity", "margin", "--target", "1"], "margin over the runner-up"),
+        (["--similar-to", "y.npy"], "similarity"),
+    ):
+        _fine(*called, *words)
+        assert json.loads((desk / "x.json").read_text())["quantity"] == quantity
+    for words, said in (
+        (["--quantity", "finer"], "3 classes, of which 3 others"),
+        (["--quantity", "yes"], "no Sigmoid"),
+        (["--at", "3"], "no positions"),
+        (["--at", "3", "--box", "1"], "names what is explained"),
+        (["--similar-to", "y.npy", "--target", "1"], "names what is explained"),
+        (["--similar-to", "z.npy"], "z.npy does not exist"),
+    ):
+        result = _run(*called, *words)
+        assert result.exit_code in (1, 2) and said in result.output, result.output

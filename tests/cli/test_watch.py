@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,49 @@ def test_a_signal_ends_it_within_a_second(number: int, hears: bool, desk: Path) 
     assert run.returncode == 128 + number and "Traceback" not in err
     assert f"ended by {signal.Signals(number).name}" in err
     assert os.listdir(desk) == ["m.onnx"]
+
+
+SLOW = "import onnxcam.methods.perturb.rise as r\nf = r.random_mask\nr.random_mask = {}"
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_ctrl_c_gives_the_map_so_far(group: bool, desk: Path) -> None:
+    """A terminal sends it to the command and to its copy."""
+    np.save(desk / "x.npy", np.ones((1, 2, 6, 6), "f4"))
+    slow = "lambda *a: (open('began', 'w'), time.sleep(0.01), f(*a))[2]"
+    given = ("explain", "m.onnx", "x.npy", "--method", "rise", "--masks", "1000000", "--json")
+    run = _start(SLOW.format(slow), desk, *given)
+    for _ in range(1000):
+        if (desk / "began").exists():
+            break
+        time.sleep(0.02)
+    time.sleep(0.8)
+    run.send_signal(signal.SIGINT)
+    if group:
+        (copy,) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        os.kill(int(copy), signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 0, err
+    (found,) = json.loads(out)["explanations"]
+    assert found["parameters"]["stopped"].startswith("stopped after")
+    assert "this is the map so far" in found["diagnosis"][0]
+    assert (desk / "x.rise.png").exists()
+
+
+def test_a_second_ctrl_c_ends_it(desk: Path) -> None:
+    np.save(desk / "x.npy", np.ones((1, 2, 6, 6), "f4"))
+    slow = "lambda *a: (open('began', 'w'), time.sleep(3), f(*a))[2]"
+    run = _start(SLOW.format(slow), desk, "explain", "m.onnx", "x.npy", "--method", "rise")
+    for _ in range(1000):
+        if (desk / "began").exists():
+            break
+        time.sleep(0.02)
+    for _ in range(2):
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.7)
+    _, err = run.communicate(timeout=20)
+    assert run.returncode == 130 and "ended by SIGINT" in err
+    assert not (desk / "x.rise.png").exists()
 
 
 def test_the_copy_ends_with_its_watch_and_the_next_start_sweeps(desk: Path) -> None:

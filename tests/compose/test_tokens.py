@@ -11,8 +11,9 @@ import onnx
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from architectures.export import _quiet, export
+from architectures.export import export
 from architectures.weights import calibrated, inputs
+from exporting import quiet
 from support.method_oracles import AT_FEATURE
 from support.token_nets import CASES, GRID, SIZE
 
@@ -27,7 +28,7 @@ TARGET = 2
 
 
 def _exported(net: torch.nn.Module, x: torch.Tensor, exporter: str) -> Model:
-    with _quiet():
+    with quiet():
         if exporter == "dynamo":
             shapes = ({0: torch.export.Dim("batch")},)
             program = torch.onnx.export(
@@ -168,7 +169,7 @@ def test_a_grid_of_any_size() -> None:
     x = torch.randn(1, 3, 12, 20)
     net = calibrated(Net(), x)
     data = io.BytesIO()
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             net, (x,), data, dynamo=False, input_names=["x"],
             dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}},

@@ -43,6 +43,29 @@ def _found(name: str, proto: Any, x: np.ndarray, target: Any = 0, **options: Any
     return Explainer(proto, name, **chosen)(x, target=target)
 
 
+# ---- ending early
+
+
+@pytest.mark.parametrize("name", ["integrated-gradients", "vargrad", "expected-gradients",
+                                  "smooth-gradcam++", "xrai"])  # fmt: skip
+def test_a_budget_gives_the_map_so_far(name: str) -> None:
+    for budget in (1, 7):
+        options = {"budget": budget, "batch_size": 2, "feature_layer": None}
+        found = _found(name, nets.cnn(size=SIDE), POINT, **options)
+        assert np.isfinite(found.map).all() and "the map so far" in found.diagnosis[0]
+        assert found.parameters["stopped"]
+
+
+def test_integrated_gradients_that_end_early_are_of_the_whole_way() -> None:
+    """Of w x^2 a few steps of fifty, wherever they lie, come near w x^2; the first ones do not."""
+    whole, some = (
+        _found("integrated-gradients", _polynomial(2), POINT, budget=budget, batch_size=1)
+        for budget in (None, 10)
+    )
+    error = np.linalg.norm(some.signed_map - whole.signed_map)
+    assert error < 0.15 * np.linalg.norm(whole.signed_map)
+
+
 # ---- VarGrad
 
 

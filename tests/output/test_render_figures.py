@@ -273,7 +273,7 @@ def test_ticks_are_round(least: float, step: float) -> None:
         (lambda: figure(PICTURE, MAP, title="", size=3), UsageError, "size 3"),
         (lambda: figure(FLOATS, MAP, title=""), InputError, "float64"),
         (lambda: figure(PICTURE, MAP[0], title=""), InputError, "does not fit on a picture"),
-        (lambda: figure(PICTURE, MAP, title="", colormap="hot"), UsageError, "colour map 'hot'"),
+        (lambda: figure(PICTURE, MAP, title="", colormap="hotter"), UsageError, "map 'hotter'"),
         (lambda: figure_3d(PICTURE, MAP, title=""), InputError, "does not fit a volume"),
         (lambda: figure_3d(MAP, MAP, title=""), InputError, "volume of shape"),
         (lambda: figure_3d(PICTURE, MAP[None], title="", slices=0), UsageError, "0 slices"),

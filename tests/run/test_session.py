@@ -32,6 +32,15 @@ def test_auto_says_why() -> None:
     assert provider.name in ("CPUExecutionProvider", "CUDAExecutionProvider")
 
 
+def test_there_is_no_word_of_cuda_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    if _has_cuda():
+        pytest.skip("a CUDA device is here")
+    monkeypatch.setattr("onnxcam.run.session.has_gpu", lambda: False)
+    assert "CUDA" not in choose_provider("auto").why
+    monkeypatch.setattr("onnxcam.run.session.has_gpu", lambda: True)
+    assert "no usable CUDA device" in choose_provider("auto").why
+
+
 def test_gpu_without_cuda_is_an_error() -> None:
     if _has_cuda():
         pytest.skip("a CUDA device is here")

@@ -19,8 +19,8 @@ from survey import page, work  # noqa: E402
 from survey.examine import Row, examine  # noqa: E402
 from survey.expert import Expert  # noqa: E402
 from survey.networks import Subject, made, pictures  # noqa: E402
-from survey.results import Results  # noqa: E402
 from survey.tape import record, relative  # noqa: E402
+from tables.store import Rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "library_survey.py"
@@ -127,10 +127,11 @@ def test_relative_distance() -> None:
 
 def test_results_keep_one_row_a_file(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    Results(path).add(Row("timm", "a", "script"))
-    results = Results(path)
-    results.add(Row("timm", "a", "script", verdict="refused", note="a | b"))
-    results.add(Row("timm", "a", "dynamo", score=1e-7, shape=[1, 2]))
+    key = ("library", "name", "exporter")
+    Rows(path, key, []).add(Row("timm", "a", "script").as_dict())
+    results = Rows(path, key, [])
+    results.add(Row("timm", "a", "script", verdict="refused", note="a | b").as_dict())
+    results.add(Row("timm", "a", "dynamo", score=1e-7, shape=[1, 2]).as_dict())
     assert results.has("timm", "a", "dynamo")
     assert results.summary() == {"refused": 1, "right": 1}
     text = page.text_of(json.loads(path.read_text()))
@@ -173,3 +174,29 @@ def test_the_reference_behind_a_normalisation_is_the_slope() -> None:
     with torch.no_grad():
         ends = [float(net(x + s)[0, [2, 7]].sum()) for s in (step, -step)]
     assert float((tape.x.grad * step).sum()) == pytest.approx((ends[0] - ends[1]) / 2, rel=1e-6)
+
+
+def test_units_at_a_kink_are_told_from_a_wrong_gradient() -> None:
+    """A unit at 0 switches with any noise, and with it the gradient of all that is before it."""
+
+    class Edge(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.two, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.Linear(4, 2, bias=False)
+            self.at = -10.0
+
+        def forward(self, x: Any) -> Any:
+            return self.head((self.two(x).mean((2, 3)) - self.at).relu())
+
+    subject = Subject("own", "edge", Edge, (3, 6, 8), "two")
+    net, x = made(subject).double(), pictures(subject.shape, 1, seed=11).double()
+
+    def rounding() -> tuple[float, ...]:
+        tape = record(net, x)
+        expert = Expert(subject, net, tape)
+        tape.back(tape.output[0, expert.target])
+        return expert.rounding(2, tape.find(tape.outputs["two"].detach().numpy()))
+
+    assert max(rounding()) < 1e-4
+    net.net.at = net.net.two(x).mean((2, 3)).detach()
+    assert min(rounding()[:2]) > 0.1

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import torch
+from exporting import INPUT, OUTPUT, write
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-INPUT, OUTPUT, FEATURE = "input", "output", "feature"
+__all__ = ["FEATURE", "INPUT", "OUTPUT", "export", "shared_weight"]
+
+FEATURE = "feature"
 
 
 def export(
@@ -31,21 +30,10 @@ def export(
     """
     outputs = [OUTPUT, FEATURE] if feature else [OUTPUT]
     net = net if feature else _OutputOnly(net).eval()
-    with _quiet():
-        if dynamo:
-            shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
-            program = torch.onnx.export(
-                net, (x,), dynamo=True, input_names=[INPUT], output_names=outputs,
-                dynamic_shapes=shapes, verbose=False,
-            )  # fmt: skip
-            return program.model_proto
-        data = io.BytesIO()
-        axes = {name: {0: "batch"} for name in (INPUT, *outputs) if dynamic}
-        torch.onnx.export(
-            net, (x,), data, dynamo=False, input_names=[INPUT], output_names=outputs,
-            dynamic_axes=axes,
-        )  # fmt: skip
-        return onnx.load_from_string(data.getvalue())
+    with TemporaryDirectory(prefix="export-") as folder:
+        path = Path(folder) / "net.onnx"
+        write(net, x, path, dynamo=dynamo, outputs=outputs, dynamic=dynamic)
+        return onnx.load(str(path))
 
 
 def shared_weight(model: ModelProto, net: nn.Module) -> str:
@@ -66,16 +54,3 @@ class _OutputOnly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)[0]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters from talking: they warn of their own deprecations."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.comparisons import Comparison, Settings
+from bench.files import FileCost
 from bench.limits import Check
 from bench.peers.measure import Cost
 from bench.start import Start
@@ -113,6 +114,21 @@ def show_peers(settings: Settings, costs: Sequence[Cost], console: Console) -> N
             same = "" if c.correlation is None else f"{c.correlation:.4f}"
             verdict = "" if c.limit is None else f"limit {c.limit:g}"
             cells[2:] = [f"{c.plain_ms:.2f}", _text(c.ratio), _text(c.own), same, verdict]
+        table.add_row(*map(escape, cells), style=None if c.passed and not c.problem else "red")
+    console.print(table)
+    _show_circumstances(settings, console)
+
+
+def show_files(settings: Settings, costs: Sequence[FileCost], console: Console) -> None:
+    """Print what explaining costs for each file and, below, machine, versions and settings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("file", "F ms", "time / F", "limit", "added", ""):
+        table.add_column(name, justify="left" if name in ("file", "") else "right")
+    for c in costs:
+        cells = [c.subject, "", "", "", "", c.problem or ""]
+        if c.ratio is not None:
+            limit = "" if c.limit is None else f"{c.limit:g}"
+            cells[1:5] = [f"{c.plain_ms:.2f}", _text(c.ratio), limit, str(c.emitted)]
         table.add_row(*map(escape, cells), style=None if c.passed and not c.problem else "red")
     console.print(table)
     _show_circumstances(settings, console)

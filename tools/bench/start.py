@@ -24,6 +24,7 @@ from onnxcam.errors import UsageError
 ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = "from onnxcam.cli import main; main()"
 _WHERE = "import onnxcam; print(onnxcam.__file__)"
+_PICTURES = 20
 # In a process that has imported what it needs: the rest is the building.
 _BUILD = """
 import sys, time
@@ -108,6 +109,14 @@ class Tree:
         """Return the seconds of `onnxcam explain`, from the second call on without compiling."""
         return self._explain(files, self._folder / "models")
 
+    def pictures(self, files: Files) -> float:
+        """Return the seconds of explaining and saving 20 pictures, from the second call on."""
+        copies = [self._folder / f"{k}{files.input.suffix}" for k in range(_PICTURES)]
+        for copy in copies:
+            copy.write_bytes(files.input.read_bytes())
+        words = ["explain", files.explained, *copies, "-o", self._folder / "maps"]
+        return self._command(words, self._folder / "models")
+
     def converting(self, files: Files) -> float:
         """Return the seconds of `onnxcam convert --no-check`, the start of Python included."""
         words = ["convert", files.built, "-o", self._free("command.onnx"), "--no-check"]
@@ -158,6 +167,7 @@ class Tree:
 TASKS: dict[str, Callable[[Tree, Files], float]] = {
     "explain, cold": Tree.cold,
     "explain, warm": Tree.warm,
+    "explain, 20 pictures": Tree.pictures,
     "convert --no-check": Tree.converting,
     "vjp_model": Tree.vjp_model,
     "convert, the call": Tree.convert,

@@ -2,7 +2,9 @@
 
 PYTHON tools/forms/makers.py EXPORTER NETWORK FILE
 
-It runs in that environment, where nothing of onnxcam is.
+It runs in that environment, where nothing of onnxcam is. The weights are such that signals neither
+die away, where a map is the same all over the picture, nor drown in their own rounding, as they do
+in a deep random network whose activations cut half of everything: a normalisation adds 2 here.
 """
 
 import sys
@@ -45,7 +47,10 @@ def tensorflow(exporter, network, path):
         if "gamma" in variable.name or "variance" in variable.name:
             variable.assign(random.uniform(0.5, 1.5, value.shape).astype(value.dtype))
         elif value.ndim == 1:
-            variable.assign(random.normal(0, 0.1, value.shape).astype(value.dtype))
+            middle = 2.0 if "beta" in variable.name else 0.0
+            variable.assign(random.normal(middle, 0.1, value.shape).astype(value.dtype))
+        elif value.ndim == 4 and value.shape[-1] == 1:  # [H, W, channels, 1]: one by one
+            variable.assign(random.normal(0, 1 / 3, value.shape).astype(value.dtype))
     calibrate(net, random)
     if exporter == "tf2onnx":
         spec = (tf.TensorSpec((None, HEIGHT, WIDTH, 3), tf.float32, name="input"),)
@@ -66,12 +71,25 @@ def calibrate(net, random):
         norm.momentum = 0.3
     if norms:
         for _ in range(3):
-            net(random.normal(size=(8, HEIGHT, WIDTH, 3)).astype("float32"), training=True)
+            net(np.moveaxis(pictures(random), 1, -1), training=True)
+
+
+def pictures(random):
+    """Eight pictures [8, 3, H, W] of coarse and fine patches: noise alone has no places."""
+    x = np.zeros((8, 3, HEIGHT, WIDTH), "float32")
+    for size in (64, 32, 16, 8, 1):
+        patches = random.normal(size=(8, 3, HEIGHT // size, WIDTH // size))
+        x += 0.5 * patches.repeat(size, 2).repeat(size, 3).astype("float32")
+    return x
 
 
 def keras_vit(keras):
     """A small ViT of keras layers, its scores from a mean over the tokens."""
     layers = keras.layers
+
+    def gelu(x):  # by tanh: tf2onnx writes the other one with Erfc, which ONNX does not have
+        return keras.activations.gelu(x, approximate=True)
+
     x = inputs = keras.Input((HEIGHT, WIDTH, 3))
     x = layers.Conv2D(96, 16, 16)(x)
     x = layers.Reshape((HEIGHT // 16 * (WIDTH // 16), 96))(x)
@@ -79,7 +97,7 @@ def keras_vit(keras):
         y = layers.LayerNormalization()(x)
         x = x + layers.MultiHeadAttention(3, 32)(y, y)
         y = layers.LayerNormalization()(x)
-        x = x + layers.Dense(96)(layers.Dense(192, activation="gelu")(y))
+        x = x + layers.Dense(96)(layers.Dense(192, activation=gelu)(y))
     x = layers.LayerNormalization()(x)
     x = layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, layers.Dense(CLASSES)(x))
@@ -91,9 +109,20 @@ def paddle(exporter, network, path):
 
     p.seed(0)
     net = p.vision.models.mobilenet_v2(pretrained=False, scale=0.5, num_classes=CLASSES)
+    random = np.random.default_rng(0)
+    for layer in net.sublayers():
+        if isinstance(layer, p.nn.BatchNorm2D):
+            layer._momentum = 0.3
+            layer.bias.set_value(p.full_like(layer.bias, 2.0))
+        elif isinstance(
+            layer, p.nn.Conv2D
+        ):  # else signals die away, and a map is the same all over
+            fan = np.prod(layer.weight.shape[1:])
+            values = random.normal(0, fan**-0.5, layer.weight.shape)
+            layer.weight.set_value(p.to_tensor(values.astype("float32")))
     net.train()
-    for _ in range(6):
-        net(p.randn([8, 3, HEIGHT, WIDTH]))
+    for _ in range(4):
+        net(p.to_tensor(pictures(random)))
     net.eval()
     spec = p.static.InputSpec([-1, 3, HEIGHT, WIDTH], "float32", "input")
     p.onnx.export(net, path.removesuffix(".onnx"), input_spec=[spec], opset_version=13)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from survey.page import table
+from tables.page import table
+from tables.verdicts import NOT_MADE, RIGHT, shares
 
 Cell = dict[str, Any]
 HEAD = """# Exporters and forms
@@ -28,39 +25,17 @@ says that there is no such file (see the end of the page) or that it has not bee
 """
 
 
-def write(folder: Path, *, check: bool) -> int:
-    """Write the page, or tell by the exit code whether it is up to date."""
-    results, page = folder / "forms.json", folder / "forms.md"
-    if not results.exists():
-        print("there are no results: run `tools/forms.py run`", file=sys.stderr)
-        return 1
-    text = text_of(json.loads(results.read_text()))
-    if check and (not page.exists() or page.read_text() != text):
-        print(f"{page.name} is out of date: run `tools/forms.py page`", file=sys.stderr)
-        return 1
-    if not check:
-        page.write_text(text)
-    return 0
-
-
 def text_of(results: dict[str, Any]) -> str:
     """Return the page."""
-    cells: list[Cell] = results["cells"]
-    made = [c for c in cells if c["verdict"] != "not made"]
+    cells: list[Cell] = results["rows"]
+    made = [c for c in cells if c["verdict"] != NOT_MADE]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if v)
-    parts = [HEAD, f"{len(made)} files: {_said(made)}. By {versions}.\n"]
+    parts = [HEAD, f"{len(made)} files: {shares(made)}. By {versions}.\n"]
     for network in dict.fromkeys(c["network"] for c in cells):
         parts += [f"## {network}\n", _grid([c for c in cells if c["network"] == network])]
     parts += ["## What is not right\n", _problems(made), "## What there is not\n"]
     parts += [_absent(results["absent"]), _not_made(cells)]
     return "\n".join(parts)
-
-
-def _said(cells: Sequence[Cell]) -> str:
-    counts = Counter(c["verdict"] for c in cells)
-    share = 100 * counts["right"] / len(cells) if cells else 0.0
-    others = ", ".join(f"{counts[v]} {v}" for v in ("refused", "warned", "WRONG"))
-    return f"{counts['right']} right ({share:.1f} %), {others}"
 
 
 def _grid(cells: Sequence[Cell]) -> str:
@@ -73,9 +48,9 @@ def _grid(cells: Sequence[Cell]) -> str:
 
 
 def _mark(cell: Cell | None) -> str:
-    if cell is None or cell["verdict"] == "not made":
+    if cell is None or cell["verdict"] == NOT_MADE:
         return ""
-    if cell["verdict"] != "right":
+    if cell["verdict"] != RIGHT:
         return f"**{cell['verdict']}**"
     number = cell["map"]
     if number is None:
@@ -87,7 +62,7 @@ def _mark(cell: Cell | None) -> str:
 def _problems(cells: Sequence[Cell]) -> str:
     rows = [("file", "form", "verdict", "why")]
     for c in cells:
-        if c["verdict"] != "right":
+        if c["verdict"] != RIGHT:
             rows.append((f"{c['exporter']}, {c['network']}", c["form"], c["verdict"], c["note"]))
     return table(rows) if len(rows) > 1 else "Nothing.\n"
 
@@ -99,7 +74,7 @@ def _absent(absent: dict[str, str]) -> str:
 def _not_made(cells: Sequence[Cell]) -> str:
     reasons: dict[str, list[str]] = {}
     for c in cells:
-        if c["verdict"] == "not made":
+        if c["verdict"] == NOT_MADE:
             where = f"{c['exporter']} {c['network']}"
             reasons.setdefault(f"{c['form']}: {c['note']}", []).append(where)
     return "".join(f"- {reason} ({', '.join(who)})\n" for reason, who in reasons.items())

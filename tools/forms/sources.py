@@ -6,15 +6,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import exporting
 import numpy as np
 import onnx
-import torch
 from envs import interpreter
-from survey.networks import pictures, quiet
+from exporting import quiet
+from survey.networks import pictures
 from torch import Tensor, nn
 
 from forms import torch_nets
@@ -91,19 +92,20 @@ def source(exporter: str, network: str, folder: Path) -> Source:
 
 def _torch(exporter: str, network: str, path: Path) -> Source:
     net, x = torch_nets.network(network), pictures(SHAPE, 1, seed=11)
-    write = _script if exporter == "torch script" else _dynamo
+    write = partial(exporting.write, dynamo=exporter == "torch dynamo")
+    two, eight = x.repeat(2, 1, 1, 1), x.repeat(8, 1, 1, 1)
     if not path.exists():
-        write(path, net, x)
+        write(net, two, path)
     more = {
-        "batch 1": lambda p: write(p, net, x, batch=1),
-        "batch 8": lambda p: write(p, net, x, batch=8),
-        "fp16 torch half": lambda p: write(p, _half(net), x.half()),
-        "no batch": lambda p: write(p, _Single(net).eval(), x[0], batch=0),
+        "batch 1": lambda p: write(net, x, p, dynamic=False),
+        "batch 8": lambda p: write(net, eight, p, dynamic=False),
+        "fp16 torch half": lambda p: write(_half(net), two.half(), p),
+        "no batch": lambda p: write(_Single(net).eval(), x[0], p, dynamic=False),
     }
     # dynamo writes opset 18 and lets onnx's converter do the rest, as the catalogue does
     numbers = range(7, 21) if exporter == "torch script" else range(18, 19)
     for number in numbers:
-        more[f"opset {number}"] = lambda p, n=number: write(p, net, x, opset=n)  # type: ignore[misc]
+        more[f"opset {number}"] = lambda p, n=number: write(net, two, p, opset=n)  # type: ignore[misc]
     return Source(exporter, network, path, {"input": x.numpy()}, more=more)
 
 
@@ -126,39 +128,12 @@ def _half(net: nn.Module) -> nn.Module:
     return copy.deepcopy(net).half()
 
 
-def _script(
-    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
-) -> None:
-    axes = {"input": {0: "batch"}, "output": {0: "batch"}} if batch is None else None
-    shown = x if not batch or batch == 1 else x.repeat(batch, 1, 1, 1)
-    with quiet(), torch.no_grad():
-        torch.onnx.export(
-            net, (shown,), str(path), dynamo=False, input_names=["input"],
-            output_names=["output"], dynamic_axes=axes, opset_version=opset,
-        )  # fmt: skip
-
-
-def _dynamo(
-    path: Path, net: nn.Module, x: Tensor, batch: int | None = None, opset: int | None = None
-) -> None:
-    shapes = ({0: torch.export.Dim("batch")},) if batch is None else None
-    shown = x if batch in (0, 1) else x.repeat(batch or 2, 1, 1, 1)
-    with quiet(), torch.no_grad():
-        torch.onnx.export(
-            net, (shown,), str(path), dynamo=True, input_names=["input"],
-            output_names=["output"], dynamic_shapes=shapes, opset_version=opset, verbose=False,
-            external_data=False,
-        )  # fmt: skip
-
-
 def _keras(network: str, path: Path) -> Source:
     os.environ["KERAS_BACKEND"] = "torch"
-    if network != "MobileNetV2":
-        raise NotMadeError("keras has no ViT of its own")
     height, width = SHAPE[1:]
     x = pictures((height, width, 3), 1, seed=11)
     if not path.exists():
-        net = torch_nets.keras_mobilenet((height, width, 3))
+        net = torch_nets.keras_network(network, (height, width, 3))
         try:
             with quiet():
                 net(x)
@@ -178,7 +153,10 @@ def _elsewhere(exporter: str, network: str, path: Path) -> Source:
             raise NotMadeError(f"no environment: python tools/envs.py {name}")
         maker = Path(__file__).with_name("makers.py")
         command = [str(python), str(maker), exporter, network, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        others = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "PYTHONPATH")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=600, env=others
+        )
         if done.returncode:
             raise NotMadeError(done.stderr.strip().splitlines()[-1][:200])
     return Source(exporter, network, path, _feeds(path))

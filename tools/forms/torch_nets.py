@@ -36,16 +36,26 @@ def network(name: str) -> nn.Module:
     return made(Subject("torch", name, build, SHAPE, "")).net
 
 
-def keras_mobilenet(shape: tuple[int, int, int]) -> Any:
-    """Return keras's own MobileNetV2."""
+def keras_network(name: str, shape: tuple[int, int, int]) -> Any:
+    """Return keras's own MobileNetV2, or the ViT of keras layers."""
     from survey.more import keras_afresh
 
-    def build() -> nn.Module:
+    from forms.makers import keras_vit
+
+    def mobilenet() -> nn.Module:
         net: nn.Module = keras_afresh().applications.MobileNetV2(
             weights=None, input_shape=shape, classes=CLASSES, classifier_activation=None, alpha=0.5
         )
+        for layer in net.layers:  # type: ignore[union-attr]
+            if hasattr(layer, "beta"):  # as in makers.py: a random network is to bear rounding
+                layer.beta.assign(2.0 + 0.1 * torch.randn(layer.beta.shape))
         return net
 
-    net = made(Subject("keras", "MobileNetV2", build, shape, "")).net
+    def vit() -> nn.Module:
+        net: nn.Module = keras_vit(keras_afresh())
+        return net
+
+    build = {"MobileNetV2": mobilenet, "ViT": vit}[name]
+    net = made(Subject("keras", name, build, shape, "")).net
     torch.set_grad_enabled(True)
     return net

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from tables import verdicts
+from tables.verdicts import REFUSED, RIGHT, WARNED, WRONG, one_line
 
 import onnxcam
 from onnxcam.autodiff import vjp_model
@@ -22,7 +24,6 @@ from survey.expert import Expert
 from survey.tape import Array, Tape, relative
 
 SCORE, GRADIENT, MAP, PLACE = 1e-3, 1e-3, 1e-3, 0.98
-RIGHT, REFUSED, WARNED, WRONG, NOT_MADE = "right", "refused", "warned", "WRONG", "not made"
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return {k: _plain(v) for k, v in asdict(self).items()}
+        return verdicts.plain(asdict(self))
 
 
 def examine(path: Path, tape: Tape, expert: Expert, row: Row, *, cost: bool = True) -> Row:
@@ -82,10 +83,10 @@ def examine(path: Path, tape: Tape, expert: Expert, row: Row, *, cost: bool = Tr
     try:
         _examine(path, tape, expert, row, cost)
     except OnnxcamError as error:
-        row.verdict, row.note = REFUSED, _one_line(error)
+        row.verdict, row.note = REFUSED, one_line(error)
     except Exception as error:  # noqa: BLE001  # that is what is looked for
         row.verdict, row.kind = WRONG, "raw"
-        row.note = f"{type(error).__name__}: {_one_line(error)}"
+        row.note = f"{type(error).__name__}: {one_line(error)}"
     row.note = row.note.replace(f"{path.parent}/", "")
     return row
 
@@ -228,13 +229,3 @@ def _blame(row: Row, kind: str, note: str) -> None:
         told = any("all negative" not in s for s in row.said)  # that is no warning of a mistake
         row.verdict = WARNED if told else WRONG
         row.kind, row.note = kind, note
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.3g}") if math.isfinite(value) else 1e9
-    return value

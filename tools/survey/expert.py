@@ -93,7 +93,9 @@ class Expert:
             return f"the gradient of {entry.module!r} is in its class token alone"
         last = self.subject.tokens is not None
         if entry.place >= (self.begin if last else self.end):
-            planes = None if grad is None else self._planes(grad)
+            # A pooled map of a class is what SqueezeNet is made for; a map that stays one is none.
+            dense = self.tape.output.dim() > 2
+            planes = self._planes(grad) if dense and grad is not None else None
             if (
                 planes is not None
                 and (np.abs(planes).reshape(len(planes), -1).max(1) > 0).sum() < 2

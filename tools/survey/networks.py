@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from exporting import write
 from torch import Tensor, nn
 
 EXPORTERS = ("script", "dynamo")
@@ -108,18 +108,9 @@ def export(net: nn.Module, x: Tensor, path: Path, exporter: str, seconds: int = 
     Raises:
         TimeoutError: It takes longer than ``seconds``.
     """
-    with limited(seconds), quiet(), torch.no_grad():
-        if exporter == "script":
-            axes = {"input": {0: "batch"}}
-            torch.onnx.export(
-                net, (torch.cat([x, x]),), str(path), dynamo=False, input_names=["input"],
-                output_names=["output"], dynamic_axes=axes,
-            )  # fmt: skip
-        else:
-            torch.onnx.export(
-                net, (x,), str(path), dynamo=True, input_names=["input"],
-                output_names=["output"], verbose=False, external_data=False,
-            )  # fmt: skip
+    script = exporter == "script"
+    with limited(seconds):
+        write(net, torch.cat([x, x]) if script else x, path, dynamo=not script, dynamic=script)
 
 
 def limit_memory(gigabytes: int) -> None:
@@ -145,21 +136,6 @@ def limited(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep libraries and exporters from talking."""
-    import logging
-
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _enliven(net: nn.Module) -> None:

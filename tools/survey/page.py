@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from tables.page import table
+from tables.verdicts import NOT_MADE, RIGHT, VERDICTS, shares
+
 Row = dict[str, Any]
-VERDICTS = ("right", "refused", "warned", "WRONG", "not made")
 HEAD = """# Exports of library code
 
 Written by `tools/library_survey.py` from `library-survey.json`; a test holds it. Networks of other
@@ -18,12 +17,13 @@ libraries, as their code makes them, with random calibrated weights; exported by
 batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default layer. A file is
 
 - **right**: the default layer is the library's own last stage (timm: `feature_info`) or behind it
-  (of a detector, the last layer that the scores of every scale pass through) and its gradient is
-  not in a class token alone; scores, the gradients of feature layer and input
-  and the map agree with the network in torch, in float64, with the axes laid as the library has
-  them (relative L2 of 1e-3; for gradients and map twice what noise of 1e-6 in the input does to
-  torch's own where that is more: units at a kink switch); the conversion's check passes, and the
-  converted file, run beside the plain one, predicts the same and places the map over the input;
+  (of a detector, the last layer that the scores of every scale pass through; of SqueezeNet the maps
+  of its classes, which it pools) and its gradient is not in a class token alone; scores, gradients
+  of feature layer and input and the map agree with the network in torch, in float64, with the axes
+  laid as the library has them (relative L2 of 1e-3; for gradients and map twice what noise of 1e-6
+  in the input does to torch's own where that is more: units at a kink switch); the conversion's
+  check passes, and the converted file, run beside the plain one, predicts the same and places the
+  map over the input;
 - **refused**: an error that says why, and no map;
 - **warned**: something is wrong and the explanation says so;
 - **WRONG**: something is wrong and nothing says so;
@@ -31,46 +31,37 @@ batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default
 """
 
 
-def write(folder: Path, *, check: bool) -> int:
-    """Write the page, or tell by the exit code whether it is up to date."""
-    results, page = folder / "library-survey.json", folder / "library-survey.md"
-    if not results.exists():
-        print("there are no results: run `tools/library_survey.py run`", file=sys.stderr)
-        return 1
-    text = text_of(json.loads(results.read_text()))
-    if check and (not page.exists() or page.read_text() != text):
-        print(f"{page.name} is out of date: run `tools/library_survey.py page`", file=sys.stderr)
-        return 1
-    if not check:
-        page.write_text(text)
-    return 0
-
-
 def text_of(results: dict[str, Any]) -> str:
     """Return the page."""
     rows: list[Row] = results["rows"]
-    made = [r for r in rows if r["verdict"] != "not made"]
+    made = [r for r in rows if r["verdict"] != NOT_MADE]
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if v)
     networks = {(r["library"], r["name"]) for r in made}
     parts = [
         HEAD,
-        f"{len(made)} files of {len(networks)} networks: {_said(made)}. "
+        f"{len(made)} files of {len(networks)} networks: {shares(made)}. "
         f"Python {results['python']} with {versions}; everything on the CPU.\n",
+        _agreement(made),
         _summary(rows),
         *_costs(made),
         "## What is not right\n",
-        _problems(r for r in rows if r["verdict"] != "right"),
+        _problems(r for r in rows if r["verdict"] != RIGHT),
         "## Every file\n",
         _files(made),
     ]
     return "\n".join(parts)
 
 
-def _said(rows: Sequence[Row]) -> str:
-    counts = Counter(r["verdict"] for r in rows)
-    share = 100 * counts["right"] / len(rows) if rows else 0.0
-    others = [f"{counts[v]} {v}" for v in VERDICTS[1:4]]
-    return f"{counts['right']} right ({share:.1f} %), {', '.join(others)}"
+def _agreement(rows: Sequence[Row]) -> str:
+    """Say for how many the default layer is the library's own, and the map that of hooks."""
+    known = {(r["library"], r["name"]) for r in rows}
+    other = {(r["library"], r["name"]) for r in rows if not r["module"] or r["kind"] == "layers"}
+    near = sum(r["map"] is not None and r["map"] <= 1e-3 for r in rows)
+    return (
+        f"Of {len(known - other)} of the {len(known)} networks the default layer is the library's "
+        "last stage, or behind it, in every file; Grad-CAM is within 1e-3 of that by hooks on the "
+        f"network in {near} of the {len(rows)} files.\n"
+    )
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -89,7 +80,11 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     return [
         f"Explained / plain, of the {len(costs)} files for which it was measured and that take "
         f"over 1 ms, processor time on one thread of a busy machine: median "
-        f"{costs[len(costs) // 2]:.2f}, {within} within 1.05, the most {costs[-1]:.2f}.\n"
+        f"{costs[len(costs) // 2]:.2f}, {within} within 1.05, the most {costs[-1]:.2f}. The "
+        "pictures are small ones, of about 96 x 128. What is above are detectors, whose gradient "
+        "comes back through neck and heads, and networks of a few milliseconds with a head of "
+        "convolutions behind the layer; at the size that they are made for a head is a smaller "
+        "part.\n"
     ]
 
 
@@ -127,9 +122,3 @@ def _files(rows: Sequence[Row]) -> str:
             )
         )  # fmt: skip
     return table(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as Markdown, the first as the heading."""
-    lines = [f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from exporting import quiet
+from tables.verdicts import NOT_MADE
 from torch import Tensor, nn
 
-from survey.examine import NOT_MADE, Row, examine
+from survey.examine import Row, examine
 from survey.expert import Expert
-from survey.networks import Subject, export, limited, made, pictures, quiet
+from survey.networks import Subject, export, limited, made, pictures
 from survey.tape import Tape, record
 
 SECONDS = 240  # more is not waited for

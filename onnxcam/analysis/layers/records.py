@@ -103,6 +103,7 @@ class Reduction:
         others: What the model's other outputs hold, in words.
         first: The row of the first class, where rows that are no classes stand before.
         note: What a reader of a map of these scores must know, in words; empty for nothing.
+        space: Axes of the positions in the order of space, where they stand in another; else ().
     """
 
     name: str
@@ -121,6 +122,7 @@ class Reduction:
     note: str = ""
     sure: bool = True
     first: int = 0
+    space: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,19 @@ class Catalog:
     input_layout: Layout | None
     warnings: tuple[str, ...] = ()
     input_positions: Layout | None = None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the usable layers, the default marked."""
+        from onnxcam.output import html  # late: only notebooks ask
+
+        default = None if self.feature is None else self.feature.name
+        rows = [
+            ("*" if c.name == default else "", c.name, c.op, c.shape or "?", c.reason)
+            for c in self.candidates
+            if c.usable
+        ]
+        said = html.facts({"input": self.input, "scores": self.reduction.name})
+        return said + html.table(("", "feature layer", "operator", "shape", "reason"), rows)
 
     def warnings_of(self, feature: Candidate) -> tuple[str, ...]:
         """Return what the reader of a map of a feature layer has to know, in words."""

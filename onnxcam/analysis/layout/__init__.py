@@ -7,8 +7,8 @@ them the letters spread forwards and backwards through operators that keep, perm
 drop axes. In between an axis is a product of atoms, so that what was cut and joined is found again.
 """
 
-from onnxcam.analysis.layout.known import Known, known, opened
+from onnxcam.analysis.layout.known import Known, known, opened, sized
 from onnxcam.analysis.layout.records import SPACE, Layout, spatial_shape
 from onnxcam.analysis.layout.spread import layouts
 
-__all__ = ["SPACE", "Known", "Layout", "known", "layouts", "opened", "spatial_shape"]
+__all__ = ["SPACE", "Known", "Layout", "known", "layouts", "opened", "sized", "spatial_shape"]

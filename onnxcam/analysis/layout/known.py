@@ -70,6 +70,21 @@ def opened(
     return draft, by_id
 
 
+def sized(model: Model) -> Draft:
+    """Return a draft of a model in which the sizes are known that a look at it has found.
+
+    Where nobody has looked yet, they are those that onnx infers.
+    """
+    draft = Draft(model)
+    found: Known | None = model.findings.get(PLACE)
+    if found is not None:
+        for name, tensor in _tensors(draft).items():
+            dims = found.shapes.get(name)
+            if dims is not None and tensor.shape != list(dims):
+                tensor.shape = list(dims)
+    return draft
+
+
 def _said(draft: Draft, formats: Mapping[str, str]) -> Iterator[tuple[int, Meaning]]:
     for name, letters in formats.items():
         tensor = draft.tensor(name)

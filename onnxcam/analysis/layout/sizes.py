@@ -187,7 +187,28 @@ def _pad(sizes: Values, node: ir.Node) -> Vector | None:
     ]
 
 
+def _windows(sizes: Values, node: ir.Node) -> Vector | None:
+    """A convolution or a pool over a size that ONNX's inference did not know."""
+    shape = sizes.shape(node.inputs[0])
+    filters = sizes.shape(node.inputs[1]) if node.op == "Conv" else None
+    kernel = node.attrs.get("kernel_shape") or (filters or [])[2:]
+    given = str(node.attrs.get("auto_pad", "NOTSET")) in ("NOTSET", "VALID", "")
+    if shape is None or len(shape) != len(kernel) + 2 or node.attrs.get("ceil_mode") or not given:
+        return None
+    ones = [1] * len(kernel)
+    steps, wide = (node.attrs.get(name) or ones for name in ("strides", "dilations"))
+    pads = node.attrs.get("pads") or [0, 0] * len(kernel)
+    space: Vector = []
+    for i, (size, taps) in enumerate(zip(shape[2:], kernel, strict=True)):
+        spare = pads[i] + pads[i + len(kernel)]
+        fits = isinstance(size, int) and isinstance(taps, int)
+        taken = wide[i] * (taps - 1) + 1 if fits else 0
+        space.append((size + spare - taken) // steps[i] + 1 if fits else None)
+    return [shape[0], shape[1] if filters is None else filters[0], *space]
+
+
 _SHAPES: dict[str, _Infer] = {
+    **dict.fromkeys(("AveragePool", "Conv", "LpPool", "MaxPool"), _windows),
     "Gather": _gather,
     "Range": _range,
     "Slice": _slice,

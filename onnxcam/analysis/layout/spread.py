@@ -146,6 +146,8 @@ class _Walk:
         if has(node, Trait.RECURRENT):
             self._enter_plain(node.inputs[0], [3], "NWC" if is_batch_first(node) else "WNC")
             return
+        if _is_of_groups(node):
+            return
         first = has(node, Trait.CHANNELS_FIRST)
         x = self.found.get(id(node.inputs[0]))
         if x is not None and has(node, Trait.CONVOLUTION) and filters_one(node, x):
@@ -212,6 +214,15 @@ class _Walk:
         else:
             for tensor in (y, *inputs):
                 self.enter(tensor, best.resized(axis))
+
+
+def _is_of_groups(node: ir.Node) -> bool:
+    """Tell whether a normalisation of instances is one of groups: [N, groups, the rest]."""
+    source = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+    if node.op != "InstanceNormalization" or source is None or source.op != "Reshape":
+        return False
+    before, after = shape_of(source.inputs[0]) or (), shape_of(node.inputs[0]) or ()
+    return len(after) == 3 < len(before)
 
 
 def _weight(meaning: Meaning) -> tuple[bool, bool, int, int]:

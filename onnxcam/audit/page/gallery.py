@@ -26,7 +26,8 @@ def cases(
 
     Returns:
         For each its row and, as data URIs, "picture" and the overlays "model" and "baseline", and
-        "change", the difference of the two maps; None where there is none.
+        "change", the difference of the two maps; None where there is none. "aligned" tells whether
+        both models saw the same part.
     """
     wanted = {row["id"] for row in worst}
     by_id = {s.id: s for s in samples if s.id in wanted}
@@ -49,8 +50,8 @@ def cases(
 
 def _pictures(
     sample: Sample, name: str, maps: dict[tuple[str, str], Array], records: dict[Any, Row]
-) -> dict[str, str | None]:
-    found: dict[str, str | None] = dict.fromkeys(("picture", "model", "baseline", "change"))
+) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("picture", "model", "baseline", "change"))
     planes = {}
     for model in ("model", "baseline"):
         plane = maps.get((name, model))
@@ -64,7 +65,11 @@ def _pictures(
         found["picture"] = found["picture"] or uri(picture)
         found[model] = uri(overlay(picture, plane, signed=bool(plane.min() < 0)))
         last = picture
-    if len(planes) == 2 and planes["model"].shape == planes["baseline"].shape:
+    boxes = [records[name, model]["box"] for model in planes]
+    found["aligned"] = len(boxes) == 2 and (
+        None in boxes or np.allclose(boxes[0], boxes[1], atol=1)
+    )
+    if found["aligned"] and planes["model"].shape == planes["baseline"].shape:
         a, b = (p / (np.abs(p).max() or 1) for p in (planes["model"], planes["baseline"]))
         found["change"] = uri(overlay(last, a - b, signed=True, limits=(-1.0, 1.0)))
     return found

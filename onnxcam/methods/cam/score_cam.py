@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnxcam.methods.needs import Activation, Array, Ask, Input, Score
-from onnxcam.methods.perturb.masks import interpolated
+from onnxcam.methods.perturb.masks import channel_mask
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
-
-_SMALL = 1e-8  # pytorch-grad-cam's: a constant channel hides everything
 
 
 @sampled_method(
@@ -18,6 +16,7 @@ _SMALL = 1e-8  # pytorch-grad-cam's: a constant channel hides everything
     cite="Wang et al., Score-CAM, CVPR workshop 2020, equations 7 to 9",
     cost=Cost(1, "channels"),
     rectify=True,
+    anytime=True,
     claim="Where channels are active whose active places alone give a high score.",
     limits=(
         "As coarse as the layer. The softmax over the channels' scores often lets a few channels "
@@ -31,16 +30,7 @@ def score_cam(x: Array, a: Array, scores: Ask) -> Estimate:
     leaves it open. Its baseline score is the same for all channels, so the softmax loses it. The
     masks hide parts of the input, so the whole model runs for each.
     """
-    answers = np.stack(list(scores(x * _mask(channel, x.shape[1:]) for channel in a)))
+    answers = np.stack(list(scores(x * channel_mask(channel, x.shape[1:]) for channel in a)))
     powers = np.exp((answers - answers.max(0)).astype(np.float64))  # [channels, K]
     weights = powers / powers.sum(0)
-    return Estimate(np.tensordot(weights.T, a, 1))
-
-
-def _mask(channel: Array, space: tuple[int, ...]) -> Array:
-    """Return a channel at the input's size, from 0 to 1."""
-    for axis, extent in enumerate(space):
-        channel = interpolated(channel, axis, extent, corners=True)
-    low, high = channel.min(), channel.max()
-    mask: Array = (channel - low) / (high - low + _SMALL)
-    return mask
+    return Estimate(np.tensordot(weights.T, a[: len(answers)], 1))

@@ -17,6 +17,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     parameters=(SAMPLES, NOISE),
     cost=Cost(2, "samples"),
     rectify=True,
+    anytime=True,
     claim="As Grad-CAM++, with derivatives averaged over noisy copies of the input.",
     limits=(
         "The weights are a heuristic; the noise leaves the pictures that the model was trained on. "
@@ -34,10 +35,12 @@ def smooth_gradcam_plus_plus(
     takes the last copy's gradient for D_1.
     """
     sums: list[Array] = [np.zeros(())] * 3
+    count = 0
     for slope in gradients(noisy(x, rng, samples, noise)):
+        count += 1
         g = slope.astype(np.float64)  # [K, C, *space]
         sums = [total + g**power for power, total in enumerate(sums, start=1)]
-    first, second, third = (total / samples for total in sums)
+    first, second, third = (total / count for total in sums)
     space = tuple(range(1, a.ndim))
     below = 2 * second + third * a.sum(space, np.float64, keepdims=True)
     alpha = np.divide(second, below, out=np.zeros_like(below), where=below != 0)

@@ -15,6 +15,8 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     cite="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
     rectify=False,
     overrides=DECONVOLVED,
+    relief=lambda op, r: r,
+    style="relief",
     cost=Cost(3),
     claim="Patterns of the input that positive signals lead back to.",
     limits=(

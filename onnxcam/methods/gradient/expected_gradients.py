@@ -30,6 +30,7 @@ BACKGROUND = Parameter(
     ),
     cost=Cost(3, "samples"),
     signed=True,
+    anytime=True,
     claim=(
         "The share of each input value in the difference between the score and the mean score of "
         "the background: integrated gradients, averaged over many baselines."
@@ -58,10 +59,12 @@ def expected_gradients(
             drawn.append(start)
             yield start + rng.random() * (x - start)
 
-    shares = Moments()
+    shares, each = Moments(), Moments()
     for slope in gradients(path()):
-        shares.add(((x - drawn.pop(0)) * slope.astype(np.float64)).sum(1))
-    return Estimate(shares.mean, shares.error)
+        share = (x - drawn.pop(0)) * slope.astype(np.float64)
+        each.add(share)
+        shares.add(share.sum(1))
+    return Estimate(shares.mean, shares.error, relief=each.mean)
 
 
 def _one(background: Array, rng: np.random.Generator) -> Array:

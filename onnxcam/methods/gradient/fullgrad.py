@@ -13,6 +13,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     needs=(Input, InputGradient, BiasShares),
     cite="Srinivas and Fleuret, Full-Gradient Representation, NeurIPS 2019, equation 8",
     rectify=False,
+    style="overlay",  # smooth, and of regions
     cost=Cost(3),
     claim=(
         "Where the input and the biases of all convolutions take part in the score: input times "

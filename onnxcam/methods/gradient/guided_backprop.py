@@ -15,6 +15,8 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     cite="Springenberg et al., Striving for Simplicity, ICLR workshop 2015",
     rectify=False,
     overrides=GUIDED,
+    relief=lambda op, r: r,
+    style="relief",
     cost=Cost(3),
     claim="Sharp edges that feed the units that the score uses.",
     limits=(

@@ -15,6 +15,8 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     cite="Selvaraju et al., Grad-CAM, ICCV 2017, Guided Grad-CAM",
     rectify=False,
     overrides=GUIDED,
+    relief=lambda op, r, cam: op.Mul(r, cam),
+    style="relief",
     cost=Cost(3),
     claim="Sharp edges inside of what Grad-CAM marks.",
     limits=(

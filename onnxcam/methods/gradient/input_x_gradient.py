@@ -14,6 +14,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     cite="Shrikumar et al., Not Just a Black Box, 2016, arXiv:1605.01713",
     rectify=False,
     signed=True,
+    relief=lambda op, x, dx: op.Mul(x, dx),
     cost=Cost(3),
     claim=("The share of each input value in the score to first order, against an input of 0."),
     limits=("Noisy; what is 0 after preparation gets nothing, whatever it does; first order only."),

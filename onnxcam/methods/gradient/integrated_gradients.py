@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
+from onnxcam.methods.cam.sums import channel_sum
+from onnxcam.methods.gradient import rounds
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score, SlopeAt
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Cost, Estimate, sampled_method
+from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
 
 
+_GOLDEN = (5**0.5 - 1) / 2
 BASELINE = Parameter(
     "baseline", float, 0.0, -1e6, 1e6,
     "value of every number of the prepared input that stands for nothing",
 )  # fmt: skip
+
+
+def _in_graph(
+    op: Emitter, x: Tensor, slope_at: rounds.SlopeAt, axes: Axes, *, steps: int, baseline: float
+) -> Tensor:
+    """Write the sum over the steps: one after another, with one gradient in memory."""
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    kind = dtype_of(x) or np.dtype(np.float32)
+    items = [((places + 1) / 2).astype(kind), (weights / 2).astype(kind)]
+    way = op.Sub(x, baseline)
+
+    def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
+        at = body.Add(body.Mul(way, item[0]), baseline)
+        return [body.Add(sums[0], body.Mul(slope_at(body, body.typed(at, x)), item[1]))]
+
+    (total,) = rounds.rounds(op, x, items, 1, one)
+    return channel_sum(op, op.Mul(way, total), axes)
 
 
 @sampled_method(
@@ -27,6 +50,7 @@ BASELINE = Parameter(
         BASELINE,
     ),
     cost=Cost(3, "steps"),
+    anytime=True,
     signed=True,
     claim=(
         "The share of each input value in the difference between the score and that of the "
@@ -36,6 +60,7 @@ BASELINE = Parameter(
         "Everything is against the baseline: what equals it gets nothing, whatever it does, and "
         "another baseline gives another map. Noisy."
     ),
+    form=((Input, SlopeAt), _in_graph),
 )
 def integrated_gradients(
     x: Array, gradients: Ask, scores: Ask, *, steps: int, baseline: float
@@ -45,18 +70,43 @@ def integrated_gradients(
     The integral is by Gauss-Legendre quadrature, as Captum's is. The completeness error is
     sum(M) - (y(x) - y(b)), which the exact integral makes 0.
     """
-    start = np.full_like(x, baseline)
-    places, weights = np.polynomial.legendre.leggauss(steps)
-    path = (start + (t + 1) / 2 * (x - start) for t in places)
-    total: Array = np.zeros(())
-    for weight, slope in zip(weights / 2, gradients(path), strict=True):
-        total = total + weight * slope.astype(np.float64)
-    signed = ((x - start) * total).sum(1)
-    above, below = scores([x, start])
-    rise = above.astype(np.float64) - below
+    parts = shares(x, gradients, [(baseline, steps)])
+    signed = parts.sum(1)
+    ends = list(scores([x, np.full_like(x, baseline)]))
+    if len(ends) < 2:  # ended early
+        return Estimate(signed, relief=parts)
+    rise = ends[0].astype(np.float64) - ends[1]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=parts)
+
+
+def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array:
+    """Return (x - b) times the mean gradient from b to x, [K, C, *space], averaged over baselines.
+
+    The steps come in a scattered order, so that what has ended early is of the whole way, with the
+    weights of the steps that were taken.
+
+    Args:
+        x: The input [C, *space].
+        gradients: Answers with gradients.
+        ways: Each baseline and how many steps lie between it and the input.
+    """
+    points = []
+    for baseline, steps in ways:
+        places, weights = np.polynomial.legendre.leggauss(steps)
+        points += [(baseline, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
+    order = [points[i] for i in np.argsort(np.arange(len(points)) * _GOLDEN % 1)]
+    path = (np.float32(b) + t * (x - np.float32(b)) for b, t, _ in order)
+    totals: dict[float, Array] = {}
+    taken: dict[float, float] = {}
+    for (baseline, _, weight), slope in zip(order, gradients(path), strict=False):
+        way = (x.astype(np.float64) - baseline) * slope
+        totals[baseline] = totals.get(baseline, 0) + weight * way
+        taken[baseline] = taken.get(baseline, 0) + weight
+    found: Array = np.mean([total / taken[b] for b, total in totals.items()], 0)
+    return found
 
 
 def doubt(missed: float, rise: float) -> str | None:

@@ -13,6 +13,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     needs=(InputGradient,),
     cite="Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3.1",
     rectify=False,
+    relief=lambda op, dx: dx,
     cost=Cost(3),
     claim="How much the score would change with each input value: its local sensitivity.",
     limits=(

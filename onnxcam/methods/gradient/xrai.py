@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import UsageError
+from onnxcam.methods.gradient.integrated_gradients import shares
 from onnxcam.methods.needs import Array, Ask, Input, InputGradient
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
@@ -26,7 +27,9 @@ _LEAST = 50  # pixels that a region must add
             "steps", int, 100, 2, 10_000, "number of inputs, half of them from each baseline"
         ),
     ),
+    style="overlay",  # smooth, and of regions
     cost=Cost(3, "steps"),
+    anytime=True,
     signed=True,
     claim="Which regions of the picture have the most of the score for their size.",
     limits=(
@@ -49,22 +52,10 @@ def xrai(x: Array, gradients: Ask, *, steps: int) -> Estimate:
             f"xrai explains pictures, and the input has {x.ndim - 1} axes of space",
             "use `method='integrated-gradients'`",
         )
-    halves = (x.min(), steps - steps // 2), (x.max(), steps // 2)
-    shares = np.mean([_integrated(x, gradients, count, b) for b, count in halves], 0)
+    low, high = float(x.min()), float(x.max())
+    found = shares(x, gradients, [(low, steps - steps // 2), (high, steps // 2)])
     masks = segments(np.moveaxis(x, 0, -1))
-    return Estimate(np.stack([ranked(share.max(0), masks) for share in shares]))
-
-
-def _integrated(x: Array, gradients: Ask, steps: int, baseline: float) -> Array:
-    """Return integrated gradients [K, C, *space]."""
-    places, weights = np.polynomial.legendre.leggauss(steps)
-    start = np.full_like(x, baseline)
-    path = (start + (t + 1) / 2 * (x - start) for t in places)
-    total: Array = np.zeros(())
-    for weight, slope in zip(weights / 2, gradients(path), strict=True):
-        total = total + weight * slope.astype(np.float64)
-    shares: Array = (x - start) * total
-    return shares
+    return Estimate(np.stack([ranked(share.max(0), masks) for share in found]))
 
 
 def segments(picture: Array) -> Array:

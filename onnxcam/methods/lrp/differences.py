@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnxcam.autodiff.overrides import own_rule
+from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.route import topological
 from onnxcam.autodiff.view import NodeView, Override, Overrides
 from onnxcam.errors import UnsupportedOp
@@ -28,8 +29,7 @@ class Differences:
 
     def __init__(self, baseline: float) -> None:
         self._baseline = baseline
-        self._twins: dict[int, Tensor] = {}
-        self._kept: list[Tensor] = []  # an id is one as long as its tensor lives
+        self._replay, self._started = Replay(), False
 
     def overrides(self) -> Overrides:
         """Return which node hands its multipliers on by which rule; the rest has its gradient."""
@@ -45,24 +45,18 @@ class Differences:
 
     def reference(self, op: Emitter, node: NodeView, tensor: Tensor) -> Tensor:
         """Return what a tensor is where the input is the reference."""
-        known = {*node.asked, *self._twins}
         if id(tensor) in node.asked:
-            self._learn(tensor, op.Add(op.zeros_like(tensor), self._baseline))
-        for source in topological([tensor], known):
+            self._start(op, tensor)
+        for source in () if self._started else topological([tensor], set(node.asked)):
             for t in source.inputs:
                 if id(t) in node.asked:
-                    self.reference(op, node, t)
-            twins = [self._twins.get(id(t), t) for t in source.inputs]
-            changed = any(a is not b for a, b in zip(twins, source.inputs, strict=True))
-            outputs = list(source.outputs)
-            if changed and not has(source, Trait.READS_SHAPE):
-                if has(source, Trait.HAS_BODY, Trait.RANDOM):
-                    raise _refused(node.beside(source))
-                given = [t if t.name else None for t in twins]
-                outputs = list(op.again(source, given, source.attrs))
-            for old, new in zip(source.outputs, outputs, strict=True):
-                self._learn(old, op.typed(new, old))
-        return self._twins.get(id(tensor), tensor)
+                    self._start(op, t)
+        return self._replay.twin(op, tensor)
+
+    def _start(self, op: Emitter, x: Tensor) -> None:
+        if not self._replay.knows(x):
+            self._replay.learn(x, op.Add(op.zeros_like(x), self._baseline))
+        self._started = True
 
     def rescale_rule(self, op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
         """m_x = m_y (y - y0) / (x - x0); the gradient where x is x0.
@@ -123,10 +117,6 @@ class Differences:
         twin.wanted_as(node)
         return own_rule(op, twin, dy)
 
-    def _learn(self, old: Tensor, new: Tensor) -> None:
-        self._twins[id(old)] = new
-        self._kept += [old, new]
-
 
 def refusal(op: Emitter, node: NodeView, *dys: Tensor | None) -> Any:
     """Refuse what no rule is for.
@@ -134,11 +124,7 @@ def refusal(op: Emitter, node: NodeView, *dys: Tensor | None) -> Any:
     Raises:
         UnsupportedOp: Always.
     """
-    raise _refused(node)
-
-
-def _refused(node: NodeView) -> UnsupportedOp:
-    return UnsupportedOp(
+    raise UnsupportedOp(
         f"DeepLIFT has no rule for {node.domain or 'ai.onnx'}::{node.op_type}, node {node.name!r}",
         "use the method integrated-gradients, which follows the function as it is",
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.autodiff.engine import vjp
-from onnxcam.autodiff.overrides import own_rule
+from onnxcam.autodiff.overrides import own_rule, rectifies
 from onnxcam.autodiff.route import Node
 from onnxcam.autodiff.view import NodeView
 from onnxcam.errors import UnsupportedOp
@@ -44,6 +44,16 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
         size = op.Abs(y)
         dy = op.Mul(dy, op.Div(size, op.Add(size, stable(y, epsilon))))
     return own_rule(op, node, dy)
+
+
+def rectified(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
+    """R_x = R_y of a ReLU or ReLU6: its own gradient, and dy y / x where it has an upper limit."""
+    if node.op_type == "Relu":
+        return own_rule(op, node, dy)
+    (i,) = node.route.moving(node.raw)
+    x, y = node.inputs[i], node.outputs[0]
+    dx = op.Mul(dy, op.Div(y, op.Max(x, stable(y, TINY))))  # y is 0 where x is not above 0
+    return [dx if k == i else None for k in range(len(node.inputs))]
 
 
 def gamma_rule(op: Emitter, node: NodeView, dy: Tensor, *, gamma: float, epsilon: float) -> Any:
@@ -121,6 +131,8 @@ def handed_on(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
 
 def activation_rule(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     """R_x = R_y: dx = dy y / x; 0 where x is 0."""
+    if rectifies(node):
+        return rectified(op, node, dy)
     (i,) = node.route.moving(node.raw)
     x, y = node.inputs[i], node.outputs[0]
     if has(node, Trait.QUANTISES):

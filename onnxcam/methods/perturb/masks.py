@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_SMALL = 1e-8  # pytorch-grad-cam's: a constant channel hides everything
 
 
 def interpolated(values: Array, axis: int, samples: int, *, corners: bool = False) -> Array:
@@ -28,6 +29,22 @@ def interpolated(values: Array, axis: int, samples: int, *, corners: bool = Fals
     below, above = values.take(low, axis), values.take(high, axis)
     found: Array = below * (1 - share) + above * share
     return found
+
+
+def channel_mask(channel: Array, space: tuple[int, ...]) -> Array:
+    """Return a channel at the input's size, from 0 to 1: the mask of Score-CAM."""
+    for axis, extent in enumerate(space):
+        channel = interpolated(channel, axis, extent, corners=True)
+    low, high = channel.min(), channel.max()
+    mask: Array = (channel - low) / (high - low + _SMALL)
+    return mask
+
+
+def nearest(mask: Array, space: tuple[int, ...]) -> Array:
+    """Return a mask enlarged by repetition: a sample has the cell that it lies in."""
+    for axis, extent in enumerate(space):
+        mask = mask.take(np.arange(extent) * mask.shape[axis] // extent, axis)
+    return mask
 
 
 @lru_cache(maxsize=64)

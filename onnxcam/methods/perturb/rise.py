@@ -29,6 +29,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
         ),
     ),
     cost=Cost(1, "masks"),
+    anytime=True,
     claim="How probable the class is, on average, where a place of the input is seen.",
     limits=(
         "An average over random masks: see its standard error. Hidden places are 0 in the prepared "
@@ -52,7 +53,7 @@ def rise(
     def hidden() -> Iterator[Array]:
         for _ in range(masks):
             drawn.append(random_mask(rng, x.shape[1:], cells, keep))
-            yield x * drawn[-1]
+            yield x * drawn[-1].astype(x.dtype)
 
     found = Moments()
     for answer in ask(hidden()):

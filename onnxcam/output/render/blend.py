@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnxcam.output.render.colour import Limits, colours, drawable, normalise, s
 from onnxcam.output.upsample import upsample
 
 Box = tuple[float, float, float, float]
+Mark = tuple[Box, str]  # a frame in pixels of the picture, and its label
 Outside = Literal["dim", "keep"]
 Picture = NDArray[np.uint8]
 
@@ -25,11 +27,13 @@ class Blending(TypedDict, total=False):
     alpha_by_value: bool | None
     signed: bool
     limits: Limits | None
+    clip: float | None
+    smooth: bool
     outside: Outside
 
 
 BAND = 256  # rows blended at once: a large picture's colours as floats are some gigabytes
-_LUMA = np.array([0.299, 0.587, 0.114])
+_DIM = 0.45 * np.array([0.299, 0.587, 0.114])  # of the luma
 
 
 def overlay(
@@ -42,6 +46,8 @@ def overlay(
     alpha_by_value: bool | None = None,
     signed: bool = False,
     limits: Limits | None = None,
+    clip: float | None = None,
+    smooth: bool = True,
     outside: Outside = "dim",
 ) -> Picture:
     """Blend a map's colours into the part of a picture that the map covers.
@@ -63,6 +69,9 @@ def overlay(
             when signed.
         signed: Whether the scale is symmetric about 0, rather than from 0 to the largest value.
         limits: Lower and upper raw value of the scale, instead of the map's own.
+        clip: Percentile of the magnitudes at which the colours end, None for the largest; see
+            `value_range`.
+        smooth: Whether the map is enlarged smoothly, rather than as squares of its values.
         outside: What becomes of the picture outside the box: ``dim`` (gray and dark) or ``keep``.
 
     Returns:
@@ -73,15 +82,12 @@ def overlay(
         UsageError: If an option has no such value.
     """
     picture, map = np.asarray(picture), np.asarray(map)
-    x0, y0, x1, y1 = _checked(picture, map, box, alpha, outside)
-    height, width = picture.shape[:2]
-    top, left = max(y0, 0), max(x0, 0)
-    bottom, right = min(y1, height), min(x1, width)
-    name, limits = scale(map, colormap, signed, limits)
-    values = _at_size(map, (y1 - y0, x1 - x0))[top - y0 : bottom - y0, left - x0 : right - x0]
+    covered = covering(picture, map, box, alpha=alpha, outside=outside)
+    (top, left), (bottom, right) = covered.start, covered.end
+    name, limits = scale(map, colormap, signed, limits, clip)
+    values = covered.values(map, smooth=smooth)
     by_value = signed if alpha_by_value is None else alpha_by_value
-    whole = (bottom - top, right - left) == (height, width)
-    result = picture.copy() if whole or outside == "keep" else _dimmed(picture)
+    result = picture.copy() if covered.whole or outside == "keep" else _dimmed(picture)
     for first in range(top, bottom, BAND):
         rows = slice(first, min(first + BAND, bottom))
         level = normalise(values[first - top :][:BAND], "signed" if signed else "max", limits)
@@ -92,8 +98,53 @@ def overlay(
     return result
 
 
-def _at_size(map: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resample a map smoothly; where it is larger than the size, by area means."""
+@dataclass(frozen=True)
+class Covered:
+    """The part of a picture that a map covers, in whole pixels.
+
+    Attributes:
+        box: x0, y0, x1, y1 of the map; it may reach beyond the picture.
+        start: First row and column of the picture that it covers.
+        end: Row and column behind the last.
+        whole: Whether that is all of the picture.
+    """
+
+    box: tuple[int, int, int, int]
+    start: tuple[int, int]
+    end: tuple[int, int]
+    whole: bool
+
+    def values(self, map: NDArray[Any], *, smooth: bool) -> NDArray[np.float32]:
+        """Return a map's values ``[h, w]`` at the pixels from start to end."""
+        x0, y0, x1, y1 = self.box
+        (top, left), (bottom, right) = self.start, self.end
+        values = _at_size(map, (y1 - y0, x1 - x0), smooth=smooth)
+        return values[top - y0 : bottom - y0, left - x0 : right - x0]
+
+
+def covering(
+    picture: Picture,
+    map: NDArray[Any],
+    box: Box | None,
+    *,
+    alpha: float = 0.5,
+    outside: str = "dim",
+) -> Covered:
+    """Return what a map covers of a picture.
+
+    Raises:
+        InputError: If the picture, the map or the box cannot be used.
+        UsageError: If an option has no such value.
+    """
+    x0, y0, x1, y1 = _checked(picture, map, box, alpha, outside)
+    height, width = picture.shape[:2]
+    start, end = (max(y0, 0), max(x0, 0)), (min(y1, height), min(x1, width))
+    whole = (end[0] - start[0], end[1] - start[1]) == (height, width)
+    return Covered((x0, y0, x1, y1), start, end, whole)
+
+
+def _at_size(map: NDArray[Any], size: tuple[int, int], *, smooth: bool) -> NDArray[np.float32]:
+    """Resample a map; where it is larger than the size, by area means."""
     values = drawable(map)
     smaller = (min(values.shape[0], size[0]), min(values.shape[1], size[1]))
     if smaller != values.shape:
@@ -102,12 +153,12 @@ def _at_size(map: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
         values = resize_local_mean(  # type: ignore[no-untyped-call]
             values, smaller, preserve_range=True
         )
-    return upsample(values, size)
+    return upsample(values, size, "bicubic" if smooth else "nearest")
 
 
 def _dimmed(picture: Picture) -> Picture:
     """Return the picture in dark gray, which sets it off from what the map covers."""
-    luma = np.rint(0.45 * (picture @ _LUMA)).astype(np.uint8)
+    luma = np.rint(picture @ _DIM).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=2)
 
 

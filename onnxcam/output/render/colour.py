@@ -10,25 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import InputError, UsageError, meant
 
 Mode = Literal["max", "minmax", "signed"]
 Limits = tuple[float, float]
 
 STEPS = 257  # odd, so that a diverging map has a colour of its own for zero
 TABLES = Path(__file__).with_name("colourmaps.png")  # a row for each, by tools/make_colours.py
-COLORMAPS = ("ember", "marine", "blush", "gray", "bluered", "jet")
+COLORMAPS = (
+    "ember", "marine", "blush", "gray", "bluered", "jet", "viridis", "inferno", "cividis", "turbo",
+)  # fmt: skip
 """Names: ember (default), marine, gray: dark to light; blush: white to red, for plots on white;
-bluered: for signed maps; jet: the field's habit, not perceptually uniform."""
+bluered: for signed maps; jet: the field's habit, not perceptually uniform; the others are
+matplotlib's. Of matplotlib any other is taken too, where it is installed."""
 
 
-def value_range(map: NDArray[Any], mode: Mode = "max") -> Limits:
+def value_range(map: NDArray[Any], mode: Mode = "max", clip: float | None = None) -> Limits:
     """Return the raw values that the two ends of the colour map stand for.
 
     Args:
         map: Raw values of any shape and real dtype. NaN and infinities are left out.
         mode: ``max``: 0 to the largest value, or (0, 0) where none is positive. ``minmax``: the
             smallest to the largest value. ``signed``: minus to plus the largest magnitude.
+        clip: Percentile of the magnitudes that takes the place of the largest one, so that a few
+            outliers do not darken all else; None for the largest. It is not used where it is 0, as
+            in a map of few values other than 0.
 
     Returns:
         The lower and the upper value, in the map's own units; (0, 0) for a map with no finite
@@ -46,9 +52,10 @@ def value_range(map: NDArray[Any], mode: Mode = "max") -> Limits:
     low, high = float(finite.min()), float(finite.max())
     if mode == "minmax":
         return low, high
-    if mode == "max":
-        return 0.0, max(high, 0.0)
-    return -max(high, -low), max(high, -low)
+    most = max(high, -low) if mode == "signed" else max(high, 0.0)
+    if clip is not None:
+        most = float(np.percentile(np.abs(finite), clip)) or most
+    return (-most, most) if mode == "signed" else (0.0, min(most, max(high, 0.0)))
 
 
 def normalise(
@@ -90,11 +97,16 @@ def normalise(
 
 
 def scale(
-    map: NDArray[Any], colormap: str | None, signed: bool, limits: Limits | None
+    map: NDArray[Any],
+    colormap: str | None,
+    signed: bool,
+    limits: Limits | None,
+    clip: float | None = None,
 ) -> tuple[str, Limits]:
     """Fill in what a drawing leaves open: the colour map's name and the raw values at its ends."""
     name = colormap or default_colormap(signed=signed)
-    return name, value_range(map, "signed" if signed else "max") if limits is None else limits
+    mode: Mode = "signed" if signed else "max"
+    return name, value_range(map, mode, clip) if limits is None else limits
 
 
 def default_colormap(*, signed: bool) -> str:
@@ -135,14 +147,38 @@ def colours(level: NDArray[Any], name: str, *, signed: bool = False) -> NDArray[
 def colormap(name: str) -> NDArray[np.uint8]:
     """Return a colour map's table: uint8 sRGB ``[STEPS, 3]``, read-only.
 
+    Args:
+        name: One of `COLORMAPS`, or of matplotlib's where that is installed; in any case.
+
     Raises:
         UsageError: If there is no such colour map.
     """
-    if name not in COLORMAPS:
-        raise UsageError(f"render: no colour map {name!r}", f"Choose one of {', '.join(COLORMAPS)}")
-    table: NDArray[np.uint8] = np.asarray(Image.open(TABLES))[COLORMAPS.index(name)]
+    known = name.casefold()
+    if known in COLORMAPS:
+        table: NDArray[np.uint8] = np.asarray(Image.open(TABLES))[COLORMAPS.index(known)]
+    else:
+        table = _of_matplotlib(name)
     table.flags.writeable = False
     return table
+
+
+def _of_matplotlib(name: str) -> NDArray[np.uint8]:
+    """Return the table of a colour map that matplotlib has."""
+    try:
+        from matplotlib import colormaps  # where it is installed, and only for its colour maps
+    except ImportError:
+        others, more = [], "; matplotlib's can be had too where it is installed"
+    else:
+        others, more = list(colormaps), "; or one of matplotlib's"
+    for other in others:
+        if other.casefold() == name.casefold():
+            rgb = colormaps[other](np.linspace(0, 1, STEPS))[:, :3]
+            table: NDArray[np.uint8] = np.rint(255 * rgb).astype(np.uint8)
+            return table
+    raise UsageError(
+        f"render: no colour map {name!r}{meant(name, [*COLORMAPS, *others])}",
+        f"Choose one of {', '.join(COLORMAPS)}{more}",
+    )
 
 
 def _check_mode(mode: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from onnxcam.output.render.colour import STEPS, Limits, colormap, value_range
+from onnxcam.output.render.vector import put, write
 
 INK = (27, 31, 36)
 MUTED = (101, 109, 118)
@@ -144,9 +145,8 @@ def text_block(
         return None
     step = round(1.35 * size)
     block = Image.new("RGB", (width, step * len(wrapped)), PAPER)
-    draw = ImageDraw.Draw(block)
     for row, line in enumerate(wrapped):
-        draw.text((0, row * step), line, fill=ink, font=font)
+        write(block, (0, row * step), line, font, size, ink)
     return block
 
 
@@ -172,15 +172,22 @@ def colour_bar(name: str, limits: Limits, width: int) -> Image.Image:
         ticks += [(width // 2, 0.5 * low + 0.5 * high, "ma"), (width - 1, high, "ra")]
     for x, value, anchor in ticks:
         draw.line((x, _BAR_HEIGHT, x, _BAR_HEIGHT + _TICK - 1), fill=MUTED)
+        text = number(value)
         place = (x, _BAR_HEIGHT + _TICK + 1)
-        draw.text(
-            place, number(value), fill=MUTED, font=face(number(value), SMALL_SIZE), anchor=anchor
-        )
+        write(block, place, text, face(text, SMALL_SIZE), SMALL_SIZE, MUTED, anchor)
     return block
 
 
 def legend(
-    map: NDArray[Any], name: str, limits: Limits, width: int, *, units: str, bar: bool
+    map: NDArray[Any],
+    name: str,
+    limits: Limits,
+    width: int,
+    *,
+    units: str,
+    bar: bool,
+    clip: float | None = None,
+    note: str = "",
 ) -> Image.Image | None:
     """Return what belongs below a map: colour bar, units and raw range, and what was not finite.
 
@@ -191,6 +198,8 @@ def legend(
         width: Pixels.
         units: What the values are.
         bar: Whether to draw the colour bar and the line below it.
+        clip: Percentile of the magnitudes at which the colours end; None where they do not.
+        note: What else is to be said of the picture.
 
     Returns:
         The block, or None where there is nothing to say.
@@ -198,13 +207,16 @@ def legend(
     finite = np.isfinite(map)
     low, high = value_range(map, "minmax")
     span = f"raw map from {number(low)} to {number(high)}" if finite.any() else ""
+    ends = clip is not None and not limits[0] <= low <= high <= limits[1]
+    ending = f"colours end at the {clip:g}th percentile" if ends else ""
     bad = finite.size - int(np.count_nonzero(finite))
-    note = f"{bad} of {finite.size} values are not finite; drawn as 0" if bad else ""
-    blocks = [text_block(note, SMALL_SIZE, width, lines=2, ink=ALARM)]
+    wrong = f"{bad} of {finite.size} values are not finite; drawn as 0" if bad else ""
+    blocks = [text_block(wrong, SMALL_SIZE, width, lines=2, ink=ALARM)]
     if bar:
-        line = " · ".join(text for text in (units, span) if text)
+        line = " · ".join(text for text in (units, ending, span) if text)
         below = text_block(line, SMALL_SIZE, width, lines=2, ink=MUTED)
         blocks = [colour_bar(name, limits, width), below, *blocks]
+    blocks.append(text_block(note, SMALL_SIZE, width, lines=2, ink=MUTED))
     return stack(blocks, gap=2, margin=0) if any(blocks) else None
 
 
@@ -246,6 +258,6 @@ def stack(
     sheet = Image.new("RGB", (width, height), PAPER)
     at = [margin, margin]
     for block in present:
-        sheet.paste(block, (at[0], at[1]))
+        put(sheet, block, (at[0], at[1]))
         at[along] += block.size[along] + gap
     return sheet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, Unpack, get_args
 
@@ -10,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render.blend import Blending, Box, Picture, check_picture, overlay
-from onnxcam.output.render.colour import drawable, normalise, scale
-from onnxcam.output.render.draw import GAP, MUTED, SMALL_SIZE, heading, legend, stack, text_block
-from onnxcam.output.upsample import upsample
+from onnxcam.errors import UsageError
+from onnxcam.output.render.blend import Blending, Box, Mark, Picture, check_picture
+from onnxcam.output.render.colour import Limits, scale
+from onnxcam.output.render.draw import heading, legend, stack
+from onnxcam.output.render.styles import Style, check_style, painted, relief_limits
 
 Figure = Image.Image
 Layout = Literal["pair", "overlay"]
 
 MIN_WIDTH = 360  # of a figure's content: a title and a colour bar need room
-MIN_SIZE = 16
+MIN_SIZE, MAX_SIZE = 16, 20_000
 PIXELATED_FROM = 4  # enlarged by more, a small picture is shown with its pixels
 
 
@@ -31,9 +30,15 @@ class Drawing(Blending, total=False):
     subtitle: str
     colorbar: bool
     units: str
+    note: str
     size: int
     layout: Layout
+    style: Style
+    relief: NDArray[Any] | None
+    scale: float | None
+    marks: Sequence[Mark]
     slices: int
+    peak: bool
     channels: Sequence[str]
     rate: float | None
 
@@ -47,8 +52,13 @@ def figure(
     box: Box | None = None,
     colorbar: bool = True,
     units: str = "",
+    note: str = "",
     layout: Layout = "pair",
+    style: Style = "overlay",
+    relief: NDArray[Any] | None = None,
+    marks: Sequence[Mark] = (),
     size: int = 480,
+    scale: float | None = None,
     **blending: Unpack[Blending],
 ) -> Image.Image:
     """Draw a picture and its overlay under a title, above a colour bar of the raw values.
@@ -61,11 +71,17 @@ def figure(
         box: The part of the picture that the map covers; see `overlay`.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are, written below the colour bar.
+        note: What else is to be said, written last.
         layout: ``pair`` puts the picture before the overlay (beside it, or above where the picture
             is wide), ``overlay`` shows that alone.
+        style: How the map is shown: ``overlay``, ``relief``, ``heat``, ``contour``, or ``side``
+            (heat and overlay); see `painted`.
+        relief: Signed values of channels for the style of that name; see `painted`.
+        marks: Frames to draw on all, in the picture's pixels, with a label each.
         size: Longer side of each of the two, pixels, at least 16.
-        blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits`` and
-            ``outside``, as in `overlay`.
+        scale: Instead of a size: how many pixels a pixel of the picture becomes along each side.
+        blending: ``colormap``, ``alpha``, ``alpha_by_value``, ``signed``, ``limits``, ``clip``,
+            ``smooth`` and ``outside``, as in `overlay`.
 
     Returns:
         An RGB image.
@@ -75,83 +91,105 @@ def figure(
         UsageError: If an option has no such value.
     """
     check_picture(picture)
+    _check_layout(layout)
+    check_style(style)
+    panel, box = scaled(picture, box, pixels(picture, size, scale))
+    given = blending.get("limits")
+    name, limits = fixed_scale(map, blending)
+    if style == "relief":
+        blending["limits"] = given
+    styles: list[Style] = ["heat", "overlay"] if style == "side" else [style]
+    panels = [panel] if layout == "pair" else []
+    panels += [painted(s, panel, map, box=box, relief=relief, **blending) for s in styles]
+    panels = [framed(each, picture, marks) for each in panels]
+    across = panel.shape[1] < 2 * panel.shape[0]
+    shown = stack([Image.fromarray(each) for each in panels], margin=0, across=across)
+    width = max(shown.width, MIN_WIDTH)
+    clip, shades = blending.get("clip"), map
+    if style == "relief":
+        shades = map if relief is None else relief
+        name, limits = "gray", relief_limits(shades, clip, given)
+    below = legend(shades, name, limits, width, units=units, bar=colorbar, note=note, clip=clip)
+    return stack([heading(title, subtitle, width), shown, below])
+
+
+def framed(panel: Picture, picture: Picture, marks: Sequence[Mark]) -> Picture:
+    """Return a panel with the frames that are marked on the picture that it shows."""
+    if not marks:
+        return panel
+    from onnxcam.output.render.marks import marked  # late: only detectors have boxes
+
+    x, y = panel.shape[1] / picture.shape[1], panel.shape[0] / picture.shape[0]
+    return marked(panel, [((a * x, b * y, c * x, d * y), said) for (a, b, c, d), said in marks])
+
+
+def _check_layout(layout: str) -> None:
+    """Raise UsageError for a layout that there is not."""
     if layout not in get_args(Layout):
         raise UsageError(
             f"render: unknown layout {layout!r}", f"Choose one of {', '.join(get_args(Layout))}"
         )
-    panel, box = _scaled(picture, box, size)
-    name, limits = _scale(map, blending)
-    panels = [Image.fromarray(overlay(panel, map, box=box, **blending))]
-    if layout == "pair":
-        panels.insert(0, Image.fromarray(panel))
-    shown = stack(panels, margin=0, across=panel.shape[1] < 2 * panel.shape[0])
-    width = max(shown.width, MIN_WIDTH)
-    below = legend(map, name, limits, width, units=units, bar=colorbar)
-    return stack([heading(title, subtitle, width), shown, below])
 
 
-def figure_3d(
-    volume: NDArray[Any],
+def image(
+    picture: Picture,
     map: NDArray[Any],
     *,
-    title: str,
-    subtitle: str = "",
-    slices: int = 9,
-    colorbar: bool = True,
-    units: str = "",
-    size: int = 200,
+    box: Box | None = None,
+    style: Style = "overlay",
+    relief: NDArray[Any] | None = None,
+    scale: float = 1,
+    marks: Sequence[Mark] = (),
     **blending: Unpack[Blending],
-) -> Image.Image:
-    """Draw overlays of slices spread evenly over a volume's first axis, all on one scale.
-
-    Args:
-        volume: ``[D, H, W]`` (uint8 as it is; other dtypes in gray from their smallest to their
-            largest finite value) or sRGB uint8 ``[D, H, W, 3]``.
-        map: Raw values, ``[d, h, w]``, over the whole volume.
-        title: As in `figure`.
-        subtitle: As in `figure`.
-        slices: How many to draw; at most the volume's depth.
-        colorbar: Whether to draw the colour bar.
-        units: What the raw values are, written below the colour bar.
-        size: Longer side of a slice, pixels, at least 16.
-        blending: As in `figure`.
+) -> Picture:
+    """Draw a map on a picture in a style, and nothing around it; for the arguments see `figure`.
 
     Returns:
-        An RGB image.
+        sRGB, uint8 ``[H, W, 3]``.
 
     Raises:
-        InputError: If the volume or the map cannot be used.
+        InputError: If the picture, the map or the box cannot be used.
         UsageError: If an option has no such value.
     """
-    pictures = _volume_pictures(volume)
-    if np.ndim(map) != 3:
-        raise InputError(
-            f"render: a map of shape {np.shape(map)} does not fit a volume", "Pass a map [d, h, w]"
+    check_picture(picture)
+    panel = picture
+    if scale != 1:
+        panel, box = scaled(picture, box, pixels(picture, 0, scale))
+    drawn = painted(style, panel, map, box=box, relief=relief, **blending)
+    return framed(drawn, picture, marks)
+
+
+def pixels(picture: Picture, size: int, scale: float | None) -> int:
+    """Return the longer side of a panel: a size, or that of the picture by a scale.
+
+    Raises:
+        UsageError: The scale is no number above 0, or makes more pixels than fit in memory.
+    """
+    if scale is None:
+        return size
+    most = int(max(picture.shape[:2]))
+    if not 0 < scale * most <= MAX_SIZE:
+        raise UsageError(
+            f"render: a picture {most} pixels long cannot be drawn at a scale of {scale!r}",
+            f"Pass a number above 0 that makes no more than {MAX_SIZE} pixels",
         )
-    if slices < 1:
-        raise UsageError(f"render: cannot draw {slices} slices", "Pass 1 or more")
-    name, limits = _scale(map, blending)
-    deep = np.moveaxis(upsample(np.moveaxis(drawable(map), 0, -1), (len(pictures),)), -1, 0)
-    tiles = []
-    for z in _spread(len(pictures), slices):
-        panel, _ = _scaled(pictures[z], None, size)
-        tiles.append(_labelled(Image.fromarray(overlay(panel, deep[z], **blending)), f"slice {z}"))
-    grid = _grid(tiles)
-    width = max(grid.width, MIN_WIDTH)
-    below = legend(map, name, limits, width, units=units, bar=colorbar)
-    return stack([heading(title, subtitle, width), grid, below])
+    return max(round(scale * most), MIN_SIZE)
 
 
-def _scale(map: NDArray[Any], blending: Blending) -> tuple[str, tuple[float, float]]:
+def fixed_scale(map: NDArray[Any], blending: Blending) -> tuple[str, Limits]:
     """Fix the colour map and its limits in the options, and return the two."""
     name, limits = scale(
-        map, blending.get("colormap"), blending.get("signed", False), blending.get("limits")
+        map,
+        blending.get("colormap"),
+        blending.get("signed", False),
+        blending.get("limits"),
+        blending.get("clip"),
     )
     blending["colormap"], blending["limits"] = name, limits
     return name, limits
 
 
-def _scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box | None]:
+def scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box | None]:
     """Return a picture, and the box with it, with the longer side at a size in pixels."""
     if size < MIN_SIZE:
         raise UsageError(
@@ -168,39 +206,6 @@ def _scaled(picture: Picture, box: Box | None, size: int) -> tuple[Picture, Box 
     return panel, (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
 
-def _volume_pictures(volume: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a volume's slices as sRGB, uint8 ``[D, H, W, 3]``."""
-    array = np.asarray(volume)
-    if array.ndim == 3 and array.dtype != np.uint8:
-        array = np.rint(255 * normalise(array, "minmax")).astype(np.uint8)
-    if array.ndim == 3:
-        array = np.repeat(array[..., None], 3, axis=-1)
-    if array.ndim != 4 or array.shape[0] == 0:
-        raise InputError(
-            f"render: a volume of shape {array.shape} cannot be drawn",
-            "Pass [D, H, W], or sRGB as uint8 [D, H, W, 3]",
-        )
-    check_picture(array[0])
-    return array
-
-
-def _spread(depth: int, count: int) -> list[int]:
-    """Return up to `count` slice numbers, at the middles of equal parts of a depth."""
-    count = min(depth, count)
-    return [(2 * i + 1) * depth // (2 * count) for i in range(count)]
-
-
-def _labelled(tile: Image.Image, label: str) -> Image.Image:
-    """Return a tile with a small label above it."""
-    text = text_block(label, SMALL_SIZE, max(tile.width, 64), ink=MUTED)
-    return stack([text, tile], gap=2, margin=0)
-
-
-def _grid(tiles: list[Image.Image]) -> Image.Image:
-    """Return tiles in rows, about as many of them as there are columns."""
-    columns = math.ceil(math.sqrt(len(tiles)))
-    rows = [
-        stack(tiles[first : first + columns], margin=0, gap=GAP // 2, across=True)
-        for first in range(0, len(tiles), columns)
-    ]
-    return stack(rows, margin=0, gap=GAP // 2)
+def below_each_other(figures: Sequence[Image.Image]) -> Image.Image:
+    """Return figures of their own as one image."""
+    return stack(list(figures), margin=0)

@@ -1,9 +1,10 @@
-"""Figures of one-dimensional inputs: the signal over the map's colours."""
+"""Figures of one-dimensional inputs: the signal over the map's colours, a curve of it below."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from onnxcam.errors import InputError, UsageError
-from onnxcam.output.render.colour import Limits, colours, drawable, normalise, scale
+from onnxcam.output.render.colour import Limits, colours, drawable, normalise, scale, value_range
 from onnxcam.output.render.draw import (
     INK,
+    LINE,
     MUTED,
     PAPER,
     SMALL_SIZE,
     face,
     heading,
     legend,
+    number,
     stack,
     text_block,
 )
+from onnxcam.output.render.vector import put, write
 from onnxcam.output.upsample import upsample
 
 MIN_SIZE = 200
@@ -30,6 +34,8 @@ _LABELS, _LABEL_GAP = 64, 8  # room for the channels' names, pixels
 _LANES = 480  # height that the channels share, as long as each gets its least
 _LANE_LEAST, _LANE_MOST = 20, 160
 _FINE = 2  # lines are drawn this much larger and reduced, which smooths them
+_CURVE = 84  # height of the importance curve
+_DENSE = 4  # samples a column from which on a line is drawn by its extremes
 
 
 def figure_1d(
@@ -44,11 +50,17 @@ def figure_1d(
     alpha: float = 0.65,
     signed: bool = False,
     limits: Limits | None = None,
+    clip: float | None = None,
+    smooth: bool = True,
     colorbar: bool = True,
     units: str = "",
+    note: str = "",
     size: int = 960,
 ) -> Image.Image:
     """Draw a signal, each channel in a lane of its own, over the colours of its map.
+
+    Below the time axis the map itself is a curve over the same axis. Of more samples than there
+    are pixels the extremes are drawn: no peak is lost, of the signal or of the map.
 
     Args:
         signal: ``[C, T]`` or ``[T]``, any real dtype. Each channel is scaled to its lane by its
@@ -62,8 +74,11 @@ def figure_1d(
         alpha: Share of the colour on the white background, 0 to 1.
         signed: As in `overlay`.
         limits: As in `overlay`.
+        clip: As in `overlay`.
+        smooth: As in `overlay`.
         colorbar: Whether to draw the colour bar.
         units: What the raw values are, written below the colour bar.
+        note: What else is to be said, written last.
         size: Width of the plot, pixels, at least 200.
 
     Returns:
@@ -75,16 +90,19 @@ def figure_1d(
     """
     lanes = _checked(signal, map)
     _check_options(len(lanes), len(channels), alpha, rate, size)
-    name, limits = scale(map, colormap or (None if signed else "blush"), signed, limits)
-    level = normalise(upsample(drawable(map), (size,)), "signed" if signed else "max", limits)
+    name, limits = scale(map, colormap or (None if signed else "blush"), signed, limits, clip)
+    values = _columns(drawable(map), size, smooth=smooth)
+    level = normalise(values, "signed" if signed else "max", limits)
     tint = np.rint(255 + alpha * (colours(level, name, signed=signed) - 255.0)).astype(np.uint8)
     height = min(max(_LANES // len(lanes), _LANE_LEAST), _LANE_MOST)
-    plot = stack([_plot(lanes, tint, height), _time_axis(lanes.shape[1], rate, size)], 0, 0)
+    curve = _curve(values, colours(level, name, signed=signed))
+    axis = _time_axis(lanes.shape[1], rate, size)
+    plot = stack([_plot(lanes, tint, height), axis, curve], 0, 0)
     if not channels and len(lanes) > 1:
         channels = [f"channel {number}" for number in range(len(lanes))]
     labels = _labels(channels, height) if channels else None
     shown = stack([labels, plot], _LABEL_GAP, 0, across=True)
-    below = legend(map, name, limits, shown.width, units=units, bar=colorbar)
+    below = legend(map, name, limits, shown.width, units=units, bar=colorbar, note=note, clip=clip)
     return stack([heading(title, subtitle, shown.width), shown, below])
 
 
@@ -104,11 +122,54 @@ def _plot(lanes: NDArray[np.float64], tint: NDArray[np.uint8], height: int) -> I
         y = top + _FINE * height * (0.9 - 0.8 * np.broadcast_to(level, count))
         known = np.flatnonzero(np.isfinite(lane))
         for piece in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
-            points = np.stack([x[piece], y[piece]], axis=1)
+            points = _thinned(np.stack([x[piece], y[piece]], axis=1))
             if len(points) == 1:
                 points = points + np.array([[-_FINE, 0], [_FINE, 0]])  # else it has no length
             draw.line(points.ravel().tolist(), INK, _FINE)
     return canvas.reduce(_FINE)
+
+
+def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a line through the lowest and the highest point of each column, where it is dense."""
+    columns = points[:, 0].astype(np.intp)
+    starts = np.flatnonzero(np.diff(columns, prepend=-1))
+    if len(points) < _DENSE * len(starts):
+        return points
+    low, high = (f.reduceat(points[:, 1], starts) for f in (np.minimum, np.maximum))
+    x = columns[starts] + 0.5
+    return np.stack([np.repeat(x, 2), np.stack([low, high], axis=1).ravel()], axis=1)
+
+
+def _columns(map: NDArray[Any], width: int, *, smooth: bool) -> NDArray[np.float32]:
+    """Return the map's value for each column: of several the one that is farthest from 0."""
+    if len(map) <= width:
+        return upsample(map, (width,), "bicubic" if smooth else "nearest")
+    ends = np.arange(width + 1) * len(map) // width
+    parts = (map[a:b] for a, b in pairwise(ends))
+    return np.array([part[np.abs(part).argmax()] for part in parts], np.float32)
+
+
+def _curve(values: NDArray[np.float32], ink: NDArray[np.uint8]) -> Image.Image:
+    """Draw the map as a filled curve about 0, in its colours, with its range at the left."""
+    low, high = value_range(values, "minmax")
+    low, high = min(low, 0.0), max(high, 0.0)
+    span = high - low or 1.0
+    row = np.rint((_CURVE - 1) * (high - values) / span).astype(np.intp)
+    zero = round((_CURVE - 1) * high / span)
+    rows = np.arange(_CURVE)[:, None]
+    inside = (rows >= np.minimum(row, zero)) & (rows <= np.maximum(row, zero))
+    pixels = np.full((_CURVE, len(values), 3), PAPER, np.uint8)
+    pixels[inside] = np.broadcast_to(ink[None], pixels.shape)[inside]
+    sheet = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(sheet)
+    draw.line([(x, int(y)) for x, y in enumerate(row)], fill=MUTED, width=1)
+    draw.line((0, zero, len(values), zero), fill=LINE, width=1)
+    plot = Image.new("RGB", (len(values), _CURVE + 2 * SMALL_SIZE + 6), PAPER)
+    put(plot, sheet, (0, SMALL_SIZE + 3))
+    for y, text in ((0, f"importance, up to {number(high)}"), (plot.height - SMALL_SIZE - 2,
+                    number(low))):  # fmt: skip
+        write(plot, (0, y), text, face(text, SMALL_SIZE), SMALL_SIZE, MUTED)
+    return plot
 
 
 def _labels(names: Sequence[str], height: int) -> Image.Image:
@@ -117,7 +178,7 @@ def _labels(names: Sequence[str], height: int) -> Image.Image:
     for row, name in enumerate(names):
         label = text_block(name, SMALL_SIZE, _LABELS, ink=MUTED)
         if label is not None:
-            column.paste(label, (0, row * height + (height - label.height) // 2))
+            put(column, label, (0, row * height + (height - label.height) // 2))
     return column
 
 
@@ -134,9 +195,9 @@ def _time_axis(count: int, rate: float | None, width: int) -> Image.Image:
         draw.line((x, 0, x, 4), fill=MUTED)
         anchor = "la" if x < 20 else "ra" if x > width - 20 else "ma"
         text = f"{tick * step:.6g}"
-        draw.text((x, 5), text, fill=MUTED, font=face(text, SMALL_SIZE), anchor=anchor)
+        write(axis, (x, 5), text, face(text, SMALL_SIZE), SMALL_SIZE, MUTED, anchor)
     text = "samples" if rate is None else "seconds"
-    draw.text((width / 2, 20), text, fill=MUTED, font=face(text, SMALL_SIZE), anchor="ma")
+    write(axis, (width / 2, 20), text, face(text, SMALL_SIZE), SMALL_SIZE, MUTED, "ma")
     return axis
 
 

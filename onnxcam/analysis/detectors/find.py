@@ -1,0 +1,199 @@
+"""Find the scores, boxes and scales of a detector in its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from onnxcam.analysis.detectors.declared import of_declared
+from onnxcam.analysis.detectors.joins import row_of_boxes
+from onnxcam.analysis.detectors.kept import kept_rows
+from onnxcam.analysis.detectors.records import Boxes, Detector, Head
+from onnxcam.analysis.detectors.scales import scales_of
+from onnxcam.analysis.layers import Catalog, Reduction
+from onnxcam.analysis.layers.axes import axes_of, in_order
+from onnxcam.analysis.layers.behind import behind
+from onnxcam.analysis.layout import Layout, opened
+from onnxcam.graph import ir
+from onnxcam.graph.emit import Tensor, is_float, shape_of
+from onnxcam.model.model import Model
+
+COORDINATES = 4
+_WITH_POINTS = 16  # the most numbers that follow a box: key points of a face, in its rows
+
+
+def detector(
+    model: Model, catalog: Catalog, declared: Mapping[str, Any] | None = None
+) -> Detector | None:
+    """Return where a model says what it finds, None where it scores no positions.
+
+    Args:
+        model: The model.
+        catalog: Its layers.
+        declared: What a caller says of it, see :mod:`onnxcam.analysis.detectors.declared`.
+
+    Raises:
+        UsageError: What is declared does not fit the model.
+    """
+    draft, known = opened(model)
+    graph, reduction = draft.graph, catalog.reduction
+    found = of_declared(draft, reduction, declared) if declared else None
+    if found is None or not found.heads:
+        read = _read(graph, draft.tensor(reduction.name), reduction, known)
+        if read is None:
+            return None
+        found = read if found is None else replace(read, form=found.form, unit=found.unit,
+                                                   boxes=found.boxes or read.boxes)  # fmt: skip
+    count = (
+        reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
+    )
+    rows = kept_rows(graph) if found.single else None
+    scales = scales_of(model, draft, catalog, found)
+    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
+    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count)
+
+
+def _turned(tensor: Tensor, boxes: Boxes, known: Mapping[int, Layout]) -> Boxes:
+    """Return boxes whose positions are in the order of space."""
+    layout, rank = known.get(id(tensor)), len(shape_of(tensor) or ())
+    rest = [i for i in range(rank) if i not in (boxes.batch, boxes.axis)]
+    return replace(boxes, space=in_order("" if layout is None else layout.axes, rest))
+
+
+def _classes(tensor: Tensor, found: Detector) -> int | None:
+    head, shape = found.heads[0], shape_of(tensor)
+    size = 1 if head.classes is None or shape is None else shape[head.classes]
+    end = head.last if head.last is not None else size
+    return end - head.first if isinstance(end, int) else None
+
+
+def _read(
+    graph: ir.Graph, score: Tensor, reduction: Reduction, known: Mapping[int, Layout]
+) -> Detector | None:
+    """Return the scores and boxes as the graph tells them."""
+    if reduction.mixed:
+        return None
+    final = reduction.final if reduction.final != "LogSoftmax" else "Softmax"
+    loose = "" if reduction.kind == "probabilities" else final or "Sigmoid"
+    best = reduction.best
+    made = Detector(
+        (
+            Head(
+                reduction.name,
+                reduction.batch_axis,
+                reduction.class_axis,
+                reduction.first,
+                space=reduction.space,
+            ),
+        ),
+        final=loose,
+        background=best is not None and best.background,
+    )
+    if reduction.first > COORDINATES:  # a box, its objectness and its classes in one row
+        axis = reduction.class_axis or 0
+        boxes = Boxes(reduction.name, reduction.batch_axis, axis, reduction.first - 5)
+        return replace(made, boxes=(boxes,))
+    beside = _beside(graph, score, reduction)
+    if not reduction.positions:
+        return _one_class_at(graph, made, reduction)
+    siblings = _siblings(graph, reduction, known)
+    if siblings is not None:
+        return siblings
+    return made if beside is None else replace(made, boxes=(beside,))
+
+
+def _beside(graph: ir.Graph, score: Tensor, reduction: Reduction) -> Boxes | None:
+    """Return the boxes that stand in the same output, or in another one."""
+    shown = next((t for t in graph.outputs if t.name == reduction.output), None)
+    if shown is not None:
+        row = row_of_boxes(shown, score)
+        if row is not None:
+            return Boxes(str(shown.name), _batch_of(shown, row[0], reduction), row[0], row[1])
+    count = _positions(score, reduction)
+    others = (t for t in graph.outputs if t is not shown and is_float(t))
+    return next((b for t in others if (b := _boxes_in(t, count, reduction))), None)
+
+
+def _batch_of(tensor: Tensor, axis: int, reduction: Reduction) -> int | None:
+    rank = len(shape_of(tensor) or ())
+    if reduction.batch_axis is None and rank < 3:
+        return None
+    return 0 if axis != 0 else None
+
+
+def _positions(score: Tensor, reduction: Reduction) -> tuple[object, ...]:
+    """Return the sizes of the axes of a score that are positions."""
+    own = (reduction.batch_axis, reduction.class_axis)
+    return tuple(d for i, d in enumerate(shape_of(score) or ()) if i not in own)
+
+
+def _boxes_in(tensor: Tensor, positions: Sequence[object], reduction: Reduction) -> Boxes | None:
+    """Return the boxes of an output, where it has four numbers for each of these positions."""
+    shape = shape_of(tensor) or ()
+    batch = 0 if reduction.batch_axis is not None and len(shape) > 2 else None
+    for axis in range(len(shape) - 1, -1, -1):
+        size = shape[axis]
+        rest = tuple(d for i, d in enumerate(shape) if i not in (batch, axis))
+        if axis == batch or not isinstance(size, int) or not _fits(rest, positions):
+            continue
+        if COORDINATES <= size <= _WITH_POINTS:
+            return Boxes(str(tensor.name), batch, axis)
+    return None
+
+
+def _fits(one: Sequence[object], other: Sequence[object]) -> bool:
+    """Tell whether two lists of sizes may count the same positions."""
+    sizes = [[d for d in dims if isinstance(d, int)] for dims in (one, other)]
+    if len(sizes[0]) == len(one) and len(sizes[1]) == len(other):
+        return prod(sizes[0]) == prod(sizes[1])
+    return len(one) == len(other)
+
+
+def _one_class_at(graph: ir.Graph, made: Detector, reduction: Reduction) -> Detector | None:
+    """Return a detector of one class whose positions look like classes: [N, A, 1] beside boxes."""
+    shown = [t for t in graph.outputs if is_float(t)]
+    last = [t for t in shown if (shape_of(t) or (0,))[-1] == 1 and len(shape_of(t) or ()) == 3]
+    heads, boxes = [], []
+    for tensor in last:
+        count = tuple((shape_of(tensor) or ())[1:2])
+        others = (t for t in shown if t not in last)
+        place = next((b for t in others if (b := _boxes_in(t, count, reduction))), None)
+        if place is not None:
+            heads.append(Head(str(tensor.name), 0, 2))
+            boxes.append(place)
+    if not heads:
+        return None
+    return replace(made, heads=tuple(heads), boxes=tuple(boxes), single=False)
+
+
+def _siblings(
+    graph: ir.Graph, reduction: Reduction, known: Mapping[int, Layout]
+) -> Detector | None:
+    """Return the scores of several outputs, one a scale, each with its boxes in another."""
+    shown = next((t for t in graph.outputs if t.name == reduction.output), None)
+    shape = None if shown is None else shape_of(shown)
+    if shown is None or shape is None or reduction.class_axis is None:
+        return None
+    heads, boxes = [], []
+    for tensor in graph.outputs:
+        own = shape_of(tensor)
+        if own is None or not is_float(tensor) or len(own) != len(shape) or not tensor.inputs:
+            continue
+        found = behind(tensor, known)
+        axes = axes_of(found, graph, known)
+        if axes.count != reduction.classes or found.final != reduction.final:
+            continue
+        sizes = tuple(d for i, d in enumerate(axes.shape) if i not in (axes.batch, axes.classes))
+        others = (t for t in graph.outputs if t is not tensor and is_float(t))
+        place = next((b for t in others if (b := _boxes_in(t, sizes, reduction))), None)
+        if place is None:
+            continue
+        name = str(found.tensor.name)
+        heads.append(Head(name, axes.batch, axes.classes, space=axes.turned))
+        boxes.append(place)
+    if len(heads) < 2 or len({b.name for b in boxes}) < len(heads):
+        return None
+    kind = "" if reduction.kind == "probabilities" else reduction.final or "Sigmoid"
+    return Detector(tuple(heads), tuple(boxes), kind, single=False)

@@ -1,0 +1,156 @@
+"""What is known of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxcam.analysis.layers import Candidate
+
+FORMS: Mapping[str, str] = {
+    "xyxy": "left, top, right, bottom",
+    "yxyx": "top, left, bottom, right",
+    "cxcywh": "centre, width and height",
+    "ltrb": "distances of the four edges from the middle of the cell",
+    "cxcywh-offset": "centre from the middle of the cell, width and height",
+}
+UNITS: Mapping[str, str] = {
+    "pixels": "pixels of the model's input",
+    "normalised": "parts of its width and height",
+    "cells": "steps of the grid of the scale",
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A tensor with scores of classes at positions.
+
+    Attributes:
+        name: Its name.
+        batch: Axis of the inputs, None for none.
+        classes: Axis of the classes, None for one class without an axis.
+        first: The row of the first class, where others stand before.
+        last: The row behind the last class, where others follow; None for all.
+        anything: The row of the probability that there is anything; None for none.
+        space: Axes of the positions in the order of space, where they stand in another; else ().
+    """
+
+    name: str
+    batch: int | None
+    classes: int | None
+    first: int = 0
+    last: int | None = None
+    anything: int | None = None
+    space: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """A tensor with boxes at positions, of which four rows are the numbers of a box.
+
+    Attributes:
+        name: Its name.
+        batch: Axis of the inputs, None for none.
+        axis: Axis of the numbers.
+        first: The first of the four.
+        space: Axes of the positions, as of a :class:`Head`.
+    """
+
+    name: str
+    batch: int | None
+    axis: int
+    first: int = 0
+    space: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One of the feature maps that a detector's boxes are read off.
+
+    Attributes:
+        grid: Its height and width, None where it has none: queries of a transformer.
+        channels: How many channels the convolution has that makes its scores.
+        layer: The layer whose map shows what its boxes are made of, None where there is none.
+    """
+
+    grid: tuple[int, int] | None
+    channels: int
+    layer: Candidate | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers of the rows that suppression left.
+
+    Attributes:
+        name: The tensor: [(N,) R] or [(N,) R, K].
+        first: Which of its K columns, where it has these.
+        rank: How many axes it has.
+    """
+
+    name: str
+    first: int | None
+    rank: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The findings that a model returns behind its own suppression.
+
+    Attributes:
+        scores: Their probabilities.
+        boxes: Their boxes, four columns.
+        classes: Their classes, None where there is one.
+    """
+
+    scores: Column
+    boxes: Column
+    classes: Column | None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Where a detector says what it finds.
+
+    Attributes:
+        heads: Its scores, one tensor a scale where these are not joined.
+        boxes: Its boxes, as many tensors as ``heads``; none where they are not found.
+        final: "Softmax" or "Sigmoid" where that makes probabilities of the scores; "" where they
+            are probabilities.
+        background: Whether one of the classes stands for nothing.
+        scales: Its feature maps, in the order of the positions.
+        rows: What suppression left, where that is in the model.
+        form: How a box is written, one of :data:`FORMS`; None where nothing says it.
+        unit: What its numbers count, one of :data:`UNITS`; None where nothing says it.
+        single: Whether the scores are those of the reduction layer.
+        classes: How many classes it has, None where that is not known.
+    """
+
+    heads: tuple[Head, ...]
+    boxes: tuple[Boxes, ...] = ()
+    final: str = ""
+    background: bool = False
+    scales: tuple[Scale, ...] = ()
+    rows: Rows | None = None
+    form: str | None = None
+    unit: str | None = None
+    single: bool = True
+    classes: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether inputs must be run one by one: what is left of them is not told apart."""
+        return self.rows is not None and self.rows.boxes.rank == 2
+
+    @property
+    def layers(self) -> tuple[Candidate, ...]:
+        """The layers of its scales that a map can be made of, each once."""
+        found = {s.layer.name: s.layer for s in self.scales if s.layer is not None}
+        return tuple(found.values())
+
+    @property
+    def key(self) -> str:
+        """All of it as text, for the name of a compiled model."""
+        named = tuple((s.grid, s.layer and s.layer.name) for s in self.scales)
+        return repr((self.heads, self.boxes, self.final, self.background, named, self.rows,
+                     self.form, self.unit))  # fmt: skip

@@ -1,0 +1,71 @@
+"""Recipro-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from onnxcam.methods.needs import (
+    Activation,
+    Array,
+    Ask,
+    HeadProbability,
+    HeadScore,
+    Layer,
+    Places,
+    Scaled,
+)  # fmt: skip
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.perturb.hiding import chosen, score
+from onnxcam.methods.registry import Cost, Estimate, sampled_method
+
+
+@sampled_method(
+    "recipro-cam",
+    kind="head",
+    needs=(Layer, Activation, Places, HeadScore, HeadProbability),
+    cite="Byun and Lee, ReciproCAM, 2022, arXiv:2209.14074; ViT-ReciproCAM, 2023, arXiv:2310.02588",
+    parameters=(
+        Parameter("around", str, "gaussian", None, None, "what is left of the features: a position "
+                  "with its neighbours, weighted, or the position alone", ("gaussian", "single")),
+        score("probability"),
+    ),
+    cost=Cost(1, "positions"),
+    anytime=True,
+    claim="How probable the class is of the features of one position, and a little around it.",
+    limits=(
+        "As coarse as the layer. Features that only work together with far ones are not seen, and "
+        "a head that expects a whole picture may say anything of a part."
+    ),
+)  # fmt: skip
+def recipro_cam(
+    layer: Array, a: Array, places: Array, scores: Ask, probabilities: Ask, *, around: str,
+    score: str,
+) -> Estimate:  # fmt: skip
+    """L(p) = y(A m_p), m_p is 1/4 at the position p, 1/8 and 1/16 at its neighbours, 0 elsewhere.
+
+    Along each axis the weights are 1/4, 1/2, 1/4. Class and register tokens stay as they are. The
+    authors scale the map from 0 to 1 afterwards, which is left to whoever draws it.
+    """
+    space, inner = places.shape, layer.shape[1:]
+    steps = {-1: 0.25, 0: 0.5, 1: 0.25} if around == "gaussian" else {0: 1.0}
+    tokens = np.ones(prod(inner), layer.dtype)  # those that are no positions stay
+    tokens[places.ravel()] = 0
+
+    def alone() -> Iterator[Scaled]:
+        for place in np.ndindex(space):
+            share = tokens.copy()
+            for step in product(steps, repeat=len(space)):
+                near = tuple(np.add(place, step))
+                if all(0 <= n < extent for n, extent in zip(near, space, strict=True)):
+                    share[places[near]] = np.prod([steps[s] for s in step])
+            yield Scaled(share.reshape(inner))
+
+    ask = chosen(score, scores, probabilities)
+    found = np.stack(list(ask(alone(), places.size)))
+    map = np.zeros((found.shape[1], places.size))
+    map[:, : len(found)] = found.T
+    return Estimate(map.reshape(-1, *space))

@@ -1,0 +1,108 @@
+"""How a detector writes its boxes, read off what it says of an input.
+
+Four numbers are left, top, right, bottom where the third is always above the first and the fourth
+above the second; a centre, width and height where the last two are never negative. Where the boxes
+are read off a grid, they must also lie round its cells, or run along them: distances and offsets do
+not. Numbers that fit nothing are left alone, for a box in the wrong place is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxcam.analysis.detectors import Detector
+from onnxcam.analysis.detectors.decoding import Decoding, decoding, middles
+
+Array: TypeAlias = np.ndarray[Any, Any]
+_MOST = 0.98  # of the boxes must be as a form has them
+_ROUND = 0.6  # of the boxes must hold the middle of the cell that they are read off,
+_ALONG = 0.8  # or centres must correlate with these as much
+_FEW = 16  # boxes, of which order and sign say too little without a grid
+_PARTS = 2.5  # where nine of ten numbers are below, they are parts of the picture, no pixels
+
+
+def settled(
+    detector: Detector, numbers: Array, size: tuple[int, int], *, grid: bool = True
+) -> Detector:
+    """Return a detector with form and unit of its boxes, where what it says shows them.
+
+    Args:
+        detector: The detector.
+        numbers: What it says: [N, A, 4].
+        size: Height and width of its input, pixels.
+        grid: Whether these are at its positions, not behind suppression.
+    """
+    flat = numbers.reshape(-1, 4).astype(np.float64)
+    if not len(flat) or not np.isfinite(flat).all() or min(size) < 2:
+        return detector
+    most = float(np.quantile(np.abs(flat), 0.9))
+    unit = detector.unit or ("normalised" if most <= _PARTS else "pixels")
+    cells = middles(detector.scales, size, numbers.shape[1]) if grid else None
+    gridless = all(s.grid is None for s in detector.scales) or not grid
+    if grid and not gridless and cells is None:
+        return detector  # read off a grid that is not known: nothing holds the form
+    for form in _likely(detector, flat, gridless):
+        found = replace(detector, form=form, unit=unit)
+        read = decoding(found, size, numbers.shape[1])
+        if read is not None and (cells is None or _runs_along(read, numbers, cells[0], detector)):
+            return found
+    return detector
+
+
+def _likely(detector: Detector, flat: Array, gridless: bool) -> Iterator[str]:
+    """Yield the forms that numbers may be of, the likeliest first."""
+    ordered = float(((flat[:, 2:] >= flat[:, :2]).all(1)).mean()) >= _MOST
+    sized = float(((flat[:, 2:] >= 0).all(1)).mean()) >= _MOST
+    by_rows = detector.rows is not None
+    if ordered and (not gridless or by_rows or len(flat) >= _FEW or not sized):
+        yield from ("yxyx", "xyxy") if _is_tensorflow(detector) else ("xyxy", "yxyx")
+    if sized and not by_rows:
+        yield "cxcywh"
+
+
+def _is_tensorflow(detector: Detector) -> bool:
+    """Tell whether the boxes bear the name that TensorFlow's detectors give theirs: top first."""
+    names = [b.name for b in detector.boxes]
+    if detector.rows is not None:
+        names.append(detector.rows.boxes.name)
+    return any("detection_boxes" in name for name in names)
+
+
+def _runs_along(read: Decoding, numbers: Array, cells: Array, detector: Detector) -> bool:
+    """Tell whether boxes lie where they are read off: round the middles of their cells."""
+    boxes = read(numbers.astype(np.float64))
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    for order in _orders(cells, detector):
+        inside = (boxes[..., :2] <= order[:, :2]) & (boxes[..., 2:] >= order[:, :2])
+        if inside.all(-1).mean() >= _ROUND:
+            return True
+        if all(_correlates(centres[..., i], order[:, i]) for i in (0, 1)):
+            return True
+    return False
+
+
+def _orders(cells: Array, detector: Detector) -> Iterator[Array]:
+    """Yield the middles of cells with the anchors of a cell together, and apart: layer by layer."""
+    yield cells
+    start, apart = 0, []
+    maps = sum(s.grid[0] * s.grid[1] * s.channels for s in detector.scales if s.grid is not None)
+    for scale in detector.scales:
+        assert scale.grid is not None
+        cell = scale.grid[0] * scale.grid[1]
+        count = cell * scale.channels * len(cells) // maps
+        part = cells[start : start + count]
+        apart.append(part.reshape(cell, -1, 4).transpose(1, 0, 2).reshape(-1, 4))
+        start += count
+    yield np.concatenate(apart)
+
+
+def _correlates(values: Array, along: Array) -> bool:
+    """Tell whether values [N, A] run along others [A]; where these are all one nothing tells."""
+    if np.ptp(along) == 0 or values.std() == 0:
+        return bool(np.ptp(along) == 0)
+    both = np.corrcoef(values.ravel(), np.broadcast_to(along, values.shape).ravel())[0, 1]
+    return bool(both >= _ALONG)
