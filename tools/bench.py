@@ -9,8 +9,10 @@ interval. Prints a table and, on request, writes JSON.
     python tools/bench.py gradient --arch resnet50 --arch vgg16 --json gradient.json
     python tools/bench.py limits --json docs/benchmarks.json    # every promise, pass or fail
     python tools/bench.py files models ../shared/models --clock cpu --json docs/benchmarks.json
+    python tools/bench.py methods --page docs/method-costs.md   # methods of many runs
     python tools/bench.py peers --json docs/benchmarks.json     # other tools, installed for it
     python tools/bench.py start --against ../old --runs 9        # starts, beside another checkout
+    python tools/bench.py audit --clock cpu --memory             # what an audit costs
     python tools/bench.py page                                  # docs/benchmarks.md and its plot
 
 The networks of --arch (random weights, exported on the spot) need the extra `test`.
@@ -27,7 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import comparisons, files, limits, page, report, start, store
+from bench import audit, comparisons, files, limits, methods, page, report, start, store
 from bench.comparisons import Comparison, Settings
 from bench.peers import measure
 from bench.peers.catalog import PEERS
@@ -68,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     others = commands.add_parser("peers", parents=[timing], help="other tools, installed for it")
     others.add_argument("--arch", action="append", default=[], help="[resnet50, mobilenet_v2]")
     others.add_argument("--peer", action="append", default=[], choices=_PEERS, help="[all]")
+    audits = commands.add_parser("audit", parents=[timing], help="an audit, per sample")
+    audits.add_argument("--memory", action="store_true", help="of 20,000 samples too: minutes")
     starts = commands.add_parser("start", help="processor time of cold and warm starts")
     add = starts.add_argument
     add("--against", type=Path, metavar="DIR", help="another checkout, measured in turns")
@@ -78,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=1, help="calls before [1]")
     add("--seed", type=int, default=0, help="of the bootstrap [0]")
     add("--json", type=Path, metavar="FILE", help="write the results")
+    many = commands.add_parser("methods", parents=[timing], help="methods of many runs")
+    many.add_argument("--only", action="append", default=[], help="a method")
+    many.add_argument("--page", type=Path, metavar="FILE", help="write docs/method-costs.md")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
     return made
@@ -126,13 +133,16 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     """Do what the command says; tell whether every limit was kept."""
     if options.command == "start":
         return _starts(options, console)
-    if "list" in getattr(options, "arch", []):
+    if "list" in getattr(options, "arch", ()):
         console.print(" ".join(architectures()))
         return True
     settings = Settings(
         options.runs, options.warmup, options.threads, options.device, options.clock, options.seed
     )
-    run = {"limits": _limits, "peers": _peers, "files": _files}.get(options.command, _compare)
+    ways = {
+        "limits": _limits, "peers": _peers, "files": _files, "methods": _methods, "audit": _audits,
+    }  # fmt: skip
+    run = ways.get(options.command, _compare)
     return run(options, settings, console)
 
 
@@ -197,6 +207,34 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
             [{**asdict(c), "passed": c.passed} for c in found], key=("subject", "peer"),
         )  # fmt: skip
     return all(c.passed and c.problem is None for c in found)
+
+
+def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Check what is promised of methods of many runs; tell whether it was kept."""
+    found = []
+    for cost in methods.costs(settings, options.only):
+        found.append(cost)
+        said = "kept" if cost.passed else "NOT KEPT"
+        console.print(
+            f"{cost.promise.arch} {cost.promise.method}: {cost.ratio.median:.2f} "
+            f"({cost.ratio.low:.2f} .. {cost.ratio.high:.2f}), promised {cost.promise.most:g}, "
+            f"unit {cost.unit_ms:.1f} ms: {said}"
+        )
+    if options.page is not None:
+        told = report.circumstances(settings)
+        options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
+    return all(cost.passed for cost in found)
+
+
+def _audits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Measure an audit; tell whether every promise was kept."""
+    found = []
+    for figure in audit.figures(settings, memory=options.memory):
+        console.print(audit.shown(figure))
+        found.append(figure)
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n")
+    return all(f.passed for f in found)
 
 
 def _starts(options: argparse.Namespace, console: Console) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Checked:
     files: int
 
 
-def verify(folder: Path, *, data: bool = True) -> Checked:
+def verify(folder: str | os.PathLike[str], *, data: bool = True) -> Checked:
     """Check an audit's folder, the models' files and the data that it names.
 
     Args:
@@ -50,6 +51,10 @@ def verify(folder: Path, *, data: bool = True) -> Checked:
     Raises:
         InputError: It is no audit's folder, or one that is not finished.
     """
+    return _verified(Path(folder), data)
+
+
+def _verified(folder: Path, data: bool) -> Checked:
     place = folder / bundle.MANIFEST
     if not place.is_file():
         unfinished = (folder / JOB).is_file()

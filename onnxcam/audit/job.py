@@ -35,7 +35,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline_options: Mapping[str, Any] = field(default_factory=dict)
     keep_maps: bool = True
-    chunk: int = 32
+    chunk: int = 64
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:

@@ -46,6 +46,7 @@ method            text     how it was explained
 label             text     its class in the words of the data set
 slices            groups   the groups that it is in: column -> value
 truth             whole    the class index that the label names
+truth_label       text     its name in the model
 predicted         whole    the class index of the highest score
 predicted_label   text     its name
 probability       number   of that class, where the model says one

@@ -11,7 +11,9 @@ _BORDER, _CORNER = 0.1, 0.25  # of an edge
 _MOST = 64  # places along an axis of a map that is kept
 
 
-def summary(map: Array, object_mask: Array | None = None) -> dict[str, Any]:
+def summary(
+    map: Array, object_mask: Array | None = None, *, ordered: bool = True
+) -> dict[str, Any]:
     """Return the columns of a record that say what a map looks like.
 
     All shares are of the positive part p = max(m, 0), as far as it is finite; where nothing is
@@ -20,6 +22,7 @@ def summary(map: Array, object_mask: Array | None = None) -> dict[str, Any]:
     Args:
         map: float [*space], at the input's size.
         object_mask: bool of the same shape, where the object is; None where nothing says.
+        ordered: Whether neighbours are neighbours: the features of a table have no border.
     """
     values = np.where(np.isfinite(map), map, 0)
     found: dict[str, Any] = {"object_area": None if object_mask is None else object_mask.mean()}
@@ -36,7 +39,7 @@ def summary(map: Array, object_mask: Array | None = None) -> dict[str, Any]:
     if object_mask is not None and object_mask.any():
         found["object_energy"] = float(p[object_mask].sum() / total)
         found["pointing_hit"] = bool(object_mask[place])
-    if max(values.shape) >= 4:
+    if ordered and max(values.shape) >= 4:
         inner = tuple(slice(k, n - k) for n in values.shape for k in [_part(n, _BORDER)])
         found["border_share"] = float(1 - p[inner].sum() / total)
     if values.ndim == 2 and min(values.shape) >= 4:

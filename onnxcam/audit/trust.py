@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from onnx import ModelProto, numpy_helper
 
 from onnxcam import metrics
 from onnxcam.audit.compare.maps import agreement
@@ -21,7 +20,6 @@ from onnxcam.audit.data import Sample
 from onnxcam.audit.job import Job
 from onnxcam.audit.records import Row
 from onnxcam.audit.statistics import estimate
-from onnxcam.audit.work.faithful import predictor
 from onnxcam.audit.work.subject import Subject, view
 from onnxcam.audit.work.worker import Worker, object_of
 from onnxcam.errors import OnnxcamError
@@ -32,8 +30,7 @@ from onnxcam.output.explanation import Explanation
 Array: TypeAlias = np.ndarray[Any, Any]
 SANE, AGREE = 0.7, 0.3  # mean rank correlations that are said: above the one, below the other
 _STEPS, _BATCH = 16, 16  # of a deletion curve
-_SECOND = ("hirescam", "gradcam")
-_SMALL = 16  # numbers of a weight that is not shuffled: an axis, a scale, a shape
+_SECOND = ("hirescam", "gradcam", "input-x-gradient", "saliency")  # the first that fits is taken
 
 
 def check(
@@ -54,13 +51,9 @@ def check(
     if count < 1:
         return [], []
     first = job.methods[0]
-    second = next(m for m in _SECOND if m != first)
-    try:
-        worker = Worker(
-            replace(job, models=job.models[:1], methods=(first, second), metrics=("deletion",))
-        )
-    except OnnxcamError as error:
-        return [], [f"the second method, {second}, cannot explain the model: {error.message}"]
+    worker, second = _with_second(job, first)
+    if worker is None:
+        return [], [f"no second method explains the model: {first} stands alone"]
     subject = worker.subjects[0]
     shuffled = _shuffled(subject, job, first, seed)
     rng = np.random.default_rng(seed)
@@ -70,6 +63,17 @@ def check(
         if row is not None:
             rows.append(row)
     return rows, conflicts(rows, first, second)
+
+
+def _with_second(job: Job, first: str) -> tuple[Worker | None, str]:
+    """Return what explains by the audit's method and another one, and that one's name."""
+    for second in (m for m in _SECOND if m != first):
+        both = replace(job, models=job.models[:1], methods=(first, second), metrics=("deletion",))
+        try:
+            return Worker(both), second
+        except OnnxcamError:
+            continue
+    return None, ""
 
 
 def _row(
@@ -116,9 +120,11 @@ def _alike(a: Explanation, b: Explanation) -> float | None:
 
 
 def _deletion(explanation: Explanation, subject: Subject) -> float | None:
+    if not subject.by_probability or explanation.probability is None:
+        return None  # a score that may be below 0 does not fall to nothing
     try:
         return metrics.find("deletion").measure(
-            explanation, predictor(subject), steps=_STEPS, batch_size=_BATCH
+            explanation, subject.explainer.predict, steps=_STEPS, batch_size=_BATCH
         )
     except OnnxcamError:
         return None
@@ -131,7 +137,8 @@ def _energy(map: Array, mask: Array | None) -> float | None:
 
 def _shuffled(subject: Subject, job: Job, method: str, seed: int) -> Explainer[Any] | None:
     """Return what explains the model with every weight's numbers in a random order."""
-    proto = shuffled_weights(subject.explainer.model.proto, seed)
+    # Of two the second is shuffled from the output down to the input.
+    _, proto = list(metrics.randomised(subject.explainer.model, most=2, seed=seed))[-1]
     catalog, given = subject.explainer.catalog, dict(job.options)
     given["reduction_layer"] = catalog.reduction.name
     planned = subject.explainer.maps[0]
@@ -145,19 +152,6 @@ def _shuffled(subject: Subject, job: Job, method: str, seed: int) -> Explainer[A
         )
     except OnnxcamError:
         return None
-
-
-def shuffled_weights(proto: ModelProto, seed: int) -> ModelProto:
-    """Return a model with the numbers of each weight in a random order; small ones stay."""
-    rng = np.random.default_rng(seed)
-    found = ModelProto()
-    found.CopyFrom(proto)
-    for tensor in found.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.size > _SMALL and values.ndim > 1:
-            mixed = rng.permutation(values.ravel()).reshape(values.shape)
-            tensor.CopyFrom(numpy_helper.from_array(mixed, tensor.name))
-    return found
 
 
 def conflicts(rows: Sequence[Row], first: str, second: str) -> list[str]:

@@ -27,9 +27,10 @@ from onnxcam.cli.watching import watched_bar
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnxcam.audit import Audit
     from onnxcam.audit.check import Checked
-    from onnxcam.audit.run import Audit
 
+USUAL = "gradcam"
 _PLACE = click.Path(path_type=Path)
 FOLDER = click.argument("folder", metavar="OUT", type=_PLACE)
 FEATURE = click.option(
@@ -158,10 +159,12 @@ def audit_command(
     holds the report (report.html), the records and everything that `onnxcam verify` checks. The
     exit code is 0 where the policy passes, 3 where it fails, 4 where there is not enough data.
     """
-    from onnxcam.audit.run import run
+    from onnxcam.audit import run
 
     with watched_bar("auditing") as progress:
-        made = run(method=methods, parameters=_values(parameters), progress=progress, **chosen)
+        made = run(
+            method=methods or USUAL, parameters=_values(parameters), progress=progress, **chosen
+        )
     if as_json:
         print_json({"folder": str(made.folder), "counts": made.counts, **made.verdict.as_dict()})
     else:
@@ -207,12 +210,27 @@ def _print(made: Audit) -> None:
 
 
 @main.command("report", short_help="Write the report of an audit again.")
-@options(FOLDER)
-def report_command(folder: Path) -> None:
+@options(
+    FOLDER,
+    click.option(
+        "--drift",
+        "other",
+        type=_PLACE,
+        metavar="OTHER",
+        help="Instead say what moved since OTHER, an audit of the same model on other data.",
+    ),
+)
+def report_command(folder: Path, other: Path | None) -> None:
     """Write OUT/report.html again from what lies in OUT, as after an update of onnxcam."""
-    from onnxcam.audit.page import write_report
+    if other is not None:
+        from onnxcam.audit import drift
 
-    say(f"written: {write_report(folder)}")
+        for line in drift(other, folder).lines:
+            say(line)
+        return
+    from onnxcam.audit import report
+
+    say(f"written: {report(folder)}")
 
 
 @main.command("verify", short_help="Check an audit: hashes, records, verdict.")
@@ -228,7 +246,7 @@ def verify_command(folder: Path, data: bool, as_json: bool) -> None:
 
     The exit code is 1 where something is not what it was, else that of the audit.
     """
-    from onnxcam.audit.check import verify
+    from onnxcam.audit import verify
 
     found = verify(folder, data=data)
     if as_json:
@@ -264,7 +282,7 @@ def diff_command(as_json: bool, **chosen: Any) -> None:
 
     The exit code is 0 where no prediction and no explanation changed, else 3.
     """
-    from onnxcam.audit.diff import diff
+    from onnxcam.audit import diff
 
     made = diff(**chosen)
     if as_json:

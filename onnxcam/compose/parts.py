@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import sized
@@ -18,6 +20,7 @@ from onnxcam.graph.emit import Emitter, Tensor, is_float
 from onnxcam.methods import Method
 from onnxcam.methods.needs import (
     Activation,
+    ChannelScore,
     FeatureGradient,
     HeadProbability,
     HeadScore,
@@ -29,6 +32,9 @@ from onnxcam.model.tail import Tail, tail
 from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,24 @@ class Parts:
             ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part from the feature layer to ``onnxcam.score``; None where it is not needed.
             The feature layer and its other inputs are outputs of ``whole``.
+        start: Name of the tensor that the head begins at: the feature layer, or its pool over
+            space where only channels are left out, for that makes no difference.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
     """
 
     whole: Model
     head: Tail | None
     gradient: str
+    start: str = ""
 
 
 def parts(
-    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+    model: Model,
+    catalog: Catalog,
+    method: Method,
+    feature: Candidate,
+    target: Target | None = None,
+    detector: Detector | None = None,
 ) -> Parts:
     """Return what a method runs.
 
@@ -63,6 +77,7 @@ def parts(
         feature: The feature layer; the input for methods on the input.
         target: What is explained; None for the score of a class. Any other becomes the output
             ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -70,7 +85,7 @@ def parts(
         UnsupportedOp: No gradient between the score and the input.
     """
     draft = sized(model)
-    plan = Plan(catalog, (), target or Score())
+    plan = Plan(catalog, (), target or Score(), detector=detector)
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
@@ -94,17 +109,59 @@ def parts(
         draft.output(_features(op, place, slope), SLOPES)
     whole = draft.finish()
     said = provenance(op) if method.uses_gradient else "not used"
-    if not {HeadScore, HeadProbability} & {*method.needs}:
+    if not {HeadScore, HeadProbability, ChannelScore} & {*method.needs}:
         return Parts(whole, None, said)
-    head = tail(
-        whole, _channelled(draft, feature), explained, own=[TARGET] if explained == VALUE else ()
-    )
+    return _headed(whole, draft, method, feature, explained, said)
+
+
+def _headed(
+    whole: Model, draft: Draft, method: Method, feature: Candidate, explained: str, said: str
+) -> Parts:
+    """Return a model with the part of it behind a feature layer, which runs for each channel."""
+    own = [TARGET] if explained == VALUE else []
+    start = _channelled(draft, feature)
+    head = tail(whole, start, explained, own)
+    if ChannelScore in method.needs:
+        start = _pooled(head, start, feature)
+        head = tail(whole, start, explained, own)
     shown = Draft(whole)
     fed = {port.name for port in whole.inputs}
-    for name in (feature.name, *head.inputs):
+    for name in (start, *head.inputs):
         if name not in fed:
             shown.output(shown.tensor(name))
-    return Parts(shown.finish(), head, said)
+    return Parts(shown.finish(), head, said, start)
+
+
+def _pooled(head: Tail, name: str, feature: Candidate) -> str:
+    """Return the pool over space that alone uses a feature layer; else the layer's own name.
+
+    A channel that is 0 is 0 in its mean, sum or maximum over space, wherever these stand in the
+    head: what lies before need not run for every channel.
+    """
+    channel = None if feature.layout is None else feature.layout.channel
+    users = [node for node in head.model.light.graph.node if name in node.input]
+    if len(users) != 1 or users[0].input[0] != name or list(users[0].input).count(name) != 1:
+        return name
+    node = users[0]
+    if node.op_type in ("GlobalAveragePool", "GlobalMaxPool"):
+        return str(node.output[0]) if channel == 1 else name
+    if node.op_type not in ("ReduceMean", "ReduceSum", "ReduceMax") or feature.layout is None:
+        return name
+    axes = _axes(head, node)
+    rank = len(feature.layout.axes)
+    keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+    space = axes is not None and {a % rank for a in axes} <= {*feature.layout.space}
+    before = axes is None or any(a % rank < (channel or 0) for a in axes)
+    return str(node.output[0]) if space and axes and (keeps or not before) else name
+
+
+def _axes(head: Tail, node: Any) -> list[int] | None:
+    """Return the axes that a node reduces, where these stand in the file."""
+    if len(node.input) < 2:
+        return next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
+    graph = head.model.light.graph
+    found = next((t for t in graph.initializer if t.name == node.input[1]), None)
+    return None if found is None else [int(a) for a in numpy_helper.to_array(found)]
 
 
 def _channelled(draft: Draft, feature: Candidate) -> str:

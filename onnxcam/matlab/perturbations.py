@@ -13,7 +13,14 @@ from onnxcam.matlab.gradients import Net, Upsampling, explained, last_layer
 from onnxcam.matlab.observations import Array
 from onnxcam.model.model import load
 from onnxcam.run.session import Device
-from onnxcam.targets import Wanted
+from onnxcam.targets import Detection, Wanted
+
+# What MATLAB calls the parameters of the methods.
+_CALLED = {
+    "occlusion": {"mask_size": "window", "stride": "stride", "mask_value": "baseline"},
+    "lime": {"num_features": "regions", "num_samples": "samples"},
+    "rise": {"num_samples": "masks", "mask_probability": "keep", "mask_resolution": "cells"},
+}
 
 
 @bounded("the model cannot be explained")
@@ -44,7 +51,9 @@ def occlusion_sensitivity(
         execution_environment: "auto", "gpu" or "cpu".
         labels: Names of the classes, or a file with them.
         seed: Of random numbers.
-        parameters: Of the method ``occlusion``, see ``onnxcam methods``.
+        parameters: ``mask_size`` and ``stride`` in samples (below 1 a part of the extent),
+            ``mask_value``, ``mask_clipping`` (True: windows have their centres inside), or as the
+            method ``occlusion`` calls them, see ``onnxcam methods``.
 
     Returns:
         The map, float32 [h, w], [h, w, d] or [1, t]: high where hiding lowers the score.
@@ -53,6 +62,8 @@ def occlusion_sensitivity(
         OnnxcamError: As of :func:`onnxcam.matlab.grad_cam`.
     """
     how = (reduction_layer, output_upsampling, execution_environment, labels, seed)
+    clipped = parameters.pop("mask_clipping", True)
+    parameters = {"edges": "centred" if clipped else "inside", **parameters}
     return _map("occlusion", net, X, target, input_data_formats, how, parameters)
 
 
@@ -84,7 +95,8 @@ def image_lime(
         execution_environment: "auto", "gpu" or "cpu".
         labels: Names of the classes, or a file with them.
         seed: Of random numbers.
-        parameters: Of the method ``lime``, see ``onnxcam methods``.
+        parameters: ``num_features``, ``num_samples``, or as the method ``lime`` calls them, see
+            ``onnxcam methods``.
 
     Returns:
         The map, float32 [h, w].
@@ -112,20 +124,23 @@ def d_rise(
 ) -> Array:
     """Return what parts of the input a detection needs, by random masks, as MATLAB's ``drise``.
 
-    Petsiuk et al., Black-box Explanation of Object Detectors via Saliency Maps, CVPR 2021.
+    Petsiuk et al., Black-box Explanation of Object Detectors via Saliency Maps, CVPR 2021. Where
+    this version has no method ``d-rise``, ``rise`` is run at the score of the detection: masks
+    count by that alone, not by how the boxes that they leave overlap.
 
     Args:
         net: Path, bytes or proto of a detector.
         X: The observation, as of :func:`onnxcam.matlab.grad_cam`.
         target: What is detected: a class or label, or a target of :mod:`onnxcam.targets`; None
-            for the surest.
+            for the surest detection.
         reduction_layer: Name of the tensor with the scores; None takes the detector's.
         input_data_formats: What each axis of ``X`` is.
         output_upsampling: How the map comes to the size of ``X``.
         execution_environment: "auto", "gpu" or "cpu".
         labels: Names of the classes, or a file with them.
         seed: Of random numbers.
-        parameters: Of the method ``d-rise``, see ``onnxcam methods``.
+        parameters: ``num_samples``, ``mask_probability``, ``mask_resolution``, or as the method
+            calls them, see ``onnxcam methods``.
 
     Returns:
         The map, float32 [h, w].
@@ -134,7 +149,9 @@ def d_rise(
         OnnxcamError: As of :func:`onnxcam.matlab.grad_cam`.
     """
     how = (reduction_layer, output_upsampling, execution_environment, labels, seed)
-    return _map("d-rise", net, X, target, input_data_formats, how, parameters, scores=True)
+    name = "d-rise" if "d-rise" in methods.names() else "rise"
+    wanted = Detection() if target is None else target
+    return _map(name, net, X, wanted, input_data_formats, how, parameters, scores=True)
 
 
 def _map(
@@ -176,6 +193,12 @@ def _map(
         device=device,
         labels=labels,
         seed=seed,
-        parameters=parameters,
+        parameters=_named(name, parameters),
     )
     return explained(explainer, x, target, formats)[0]
+
+
+def _named(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as the method calls them; it says which it has not."""
+    called = _CALLED.get(method, {})
+    return {called.get(name, name): value for name, value in parameters.items()}

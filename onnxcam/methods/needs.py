@@ -24,6 +24,17 @@ class Patch:
     value: Any
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A feature layer times something, which is written in place.
+
+    Attributes:
+        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
+    """
+
+    factor: Array
+
+
 class Ask(Protocol):
     """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
@@ -36,7 +47,8 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one.
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
+                :data:`ChannelScore` the number of the channel that is 0, or None.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
@@ -92,6 +104,7 @@ Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Si
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
 HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
+ChannelScore = Need("scores without a channel", "feature")  # Ask: channel, or None -> [K]
 Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
@@ -109,10 +122,10 @@ Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
     "repeated": {InputGradient, FeatureGradient},
     "sampling": {Score, Probability},
-    "head": {HeadScore, HeadProbability},
+    "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
-    "repeated": {Input, Score, Activation, Background},
+    "repeated": {Input, Score, Probability, Activation, Background},
     "sampling": {Input, Activation},
     "head": {Activation, Layer, Places},
 }
@@ -131,3 +144,13 @@ def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
     if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
         return False
     return len({need.of for need in needs}) == 1
+
+
+def check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    """Check what a method needs.
+
+    Raises:
+        ValueError: Methods of its kind cannot have it.
+    """
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")

@@ -9,9 +9,9 @@ from typing import Any
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, check
 from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
-from onnxcam.methods.terms import Axes, Cost, Estimate
+from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
 __all__ = [
     "SMOOTHING", "Axes", "Cost", "Estimate", "GraphMethod", "Method", "SampledMethod",
@@ -119,16 +119,16 @@ class GraphMethod(Method):
         overrides: Other gradient rules for this method's gradients, or a function of the method's
             parameters that returns them.
         averages: Whether it weights channels with the mean of the gradient over the positions.
+        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
         at_layer: Whether its overrides are told a feature layer: ``layer``, the tensor's name, and
             ``axes``, those of its batch and its channels.
-        relief: ``relief(op, *needs)`` -> the signed values, one a channel, that a map is made of.
     """
 
     emit: Callable[..., Any]
     overrides: Overrides | Callable[..., Overrides] = field(default_factory=Overrides)
     averages: bool = False
-    at_layer: bool = False
     relief: Callable[..., Any] | None = None
+    at_layer: bool = False
 
     def written(
         self, op: Any, values: Sequence[Any], axes: Axes, settings: Mapping[str, Setting]
@@ -180,9 +180,9 @@ def graph_method(
     signed: bool = False,
     overrides: Overrides | Callable[..., Overrides] | None = None,
     averages: bool = False,
-    at_layer: bool = False,
     relief: Callable[..., Any] | None = None,
     style: str | None = None,
+    at_layer: bool = False,
     parameters: tuple[Parameter, ...] = (),
     cost: Cost = _ONE,
     claim: str = "",
@@ -193,13 +193,13 @@ def graph_method(
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
-    _check(name, "graph", needs)
+    check(name, "graph", needs)
     if all(need.of == "feature" for need in needs):
         parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
-        how = (style, emit, overrides or Overrides(), averages, at_layer, relief)
+        said = (cite, summary(emit), signed, parameters, cost, claim, limits)
+        how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
 
@@ -229,28 +229,19 @@ def sampled_method(
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
-    _check(name, kind, needs)
+    check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
+        said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
         graph = None
         if form is not None:
-            _check(name, "graph", form[0])
+            check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
         made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
         _METHODS.enter(name, made)
         return estimate
 
     return enter
-
-
-def _check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
-    if not fits(kind, needs):
-        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def names(kind: Kind | None = None) -> tuple[str, ...]:

@@ -26,13 +26,15 @@ def by_position(op: Emitter, outputs: Outputs) -> Tensor:
     tensor = classes_only(op, outputs.tensor, reduction)
     rank = rank_of(tensor)
     own = [a for a in (reduction.batch_axis, reduction.class_axis) if a is not None]
-    rest = [i for i in range(rank) if i not in own]
+    rest = list(reduction.space) or [i for i in range(rank) if i not in own]
     if reduction.mixed:
         raise UsageError(
             f"the rows of {reduction.name!r} are not all classes",
             "name the tensor with the classes alone as `reduction_layer`",
         )
-    if not rest:
+    shape = shape_of(tensor) or ()
+    alone = reduction.batch_axis is None and all(shape[i] == 1 for i in rest)
+    if not rest or alone:
         raise UsageError(
             f"the scores {reduction.name!r} have no positions: there is one for each class",
             "explain the class, or name the scores at each position as `reduction_layer`",

@@ -125,3 +125,8 @@ def test_maps_over_different_parts_of_a_picture_meet_where_both_saw_it() -> None
     np.testing.assert_array_equal(*cut)
     assert cut[0].argmax(1)[0] == 32 and agreement(*cut)["spearman"] == pytest.approx(1)
     assert agreement(first, second)["spearman"] < 0.5  # type: ignore[operator]
+
+
+def test_the_features_of_a_table_have_no_border() -> None:
+    assert "border_share" in summary(np.ones(10))
+    assert "border_share" not in summary(np.ones(10), ordered=False)

@@ -188,22 +188,46 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
         onnxcam.grad_cam(model, **call)
 
 
-def test_a_method_that_is_not_there_is_refused_and_one_that_is_runs() -> None:
+def test_occlusion_is_what_hiding_costs() -> None:
+    """MATLAB's clipping: a window round every pixel of a stride, cut off at the borders."""
+    model, twin = _net(2)
+    torch, body, head = twin
+    x = np.random.default_rng(0).normal(size=(8, 6, 2)).astype("f4")
+
+    def prob(picture: np.ndarray) -> float:
+        a = body(torch.tensor(picture.transpose(2, 0, 1)[None].copy()))
+        return float(torch.softmax(head(a.mean((2, 3))), 1)[0, 1].detach())
+
+    want = np.zeros((4, 3))
+    for i, j in np.ndindex(4, 3):
+        hidden = x.copy()
+        hidden[max(0, 2 * i - 1) : 2 * i + 2, max(0, 2 * j - 1) : 2 * j + 2] = 0
+        want[i, j] = prob(x) - prob(hidden)
+    options: dict[str, Any] = {"mask_size": 3, "stride": 2, "output_upsampling": "none"}
+    found = onnxcam.occlusion_sensitivity(model, x, 1, mask_value=0, **options)
+    np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-6)
+    inside = onnxcam.occlusion_sensitivity(model, x, [1, 0], mask_clipping=False, **options)
+    assert inside.shape == (3, 2, 2)
+
+
+def test_lime_and_d_rise_take_matlabs_names() -> None:
     model, _ = _net(2)
     x = np.random.default_rng(0).normal(size=(8, 6, 2)).astype("f4")
-    for name, function in (
-        ("occlusion", onnxcam.occlusion_sensitivity),
-        ("lime", onnxcam.image_lime),
-        ("d-rise", onnxcam.d_rise),
-    ):
-        if name in onnxcam.methods.names():
-            try:
-                assert function(model, x, 0).shape == (8, 6)
-            except OnnxcamError as refused:  # a classifier has no detections
-                assert name == "d-rise" and str(refused)
-        else:
-            with pytest.raises(UsageError, match="grad_cam"):
-                function(model, x, 0)
+    found = onnxcam.image_lime(model, x, 1, num_features=6, num_samples=40, seed=3)
+    assert found.shape == (8, 6) and np.abs(found).max() > 0
+    few = {"num_samples": 30, "mask_probability": 0.5, "mask_resolution": 3}
+    assert onnxcam.d_rise(model, x, 1, **few).shape == (8, 6)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no positions"):
+        onnxcam.d_rise(model, x, **few)  # type: ignore[arg-type]  # a classifier detects nothing
+    with pytest.raises(UsageError, match="num_superpixels"):
+        onnxcam.image_lime(model, x, 1, num_superpixels=3)
+
+
+def test_a_method_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = _net(2)
+    monkeypatch.setattr(onnxcam.methods, "names", lambda *kind: ("gradcam", "rise"))
+    with pytest.raises(UsageError, match="no method 'occlusion' in this version.*grad_cam"):
+        onnxcam.occlusion_sensitivity(model, np.ones((8, 6, 2), "f4"), 0)
 
 
 def test_bytes_and_files_are_nets(tmp_path: Path) -> None:

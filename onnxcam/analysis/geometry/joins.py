@@ -55,6 +55,7 @@ def shared(name: str, states: Sequence[Runs], counts: Mapping[str, float]) -> di
     found: dict[str, Run] = {}
     for letter in dict.fromkeys(c for runs in states for c in runs):
         runs = [r[letter] for r in states if letter in r]
+        runs = [r for r in runs if r.count] or runs  # a part of nothing lies nowhere
         wide = [r for r in runs if r.count != 1 or counts.get(letter) == 1] or runs
         found[letter] = merged(wide, f"{name} joins what lies in different places")
     return found

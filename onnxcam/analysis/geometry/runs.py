@@ -38,7 +38,7 @@ class Run:
     @property
     def cell(self) -> float:
         """How far it is from a cell to the next; negative where they are reversed."""
-        return (self.last - self.first) / self.count
+        return (self.last - self.first) / self.count if self.count else 0.0
 
     @property
     def padded(self) -> Run:

@@ -115,8 +115,9 @@ def _finding(described: Reduction, reading: _Reading, others: Sequence[_Reading]
         return described
     if axes.classes is None or described.best is not None:
         return described
-    if described.final == "Softmax":
-        best = Best(described.name, None, axes.classes, axes.batch, background=True)
+    if described.final in ("Softmax", "Sigmoid"):
+        nothing = described.final == "Softmax"  # one class stands for it; of Sigmoids none does
+        best = Best(described.name, None, axes.classes, axes.batch, background=nothing)
         return replace(described, best=best)
     if described.final is None and not described.note:
         return replace(described, note=_NOTHING)
@@ -230,6 +231,7 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
         note=_note(found, axes),
         sure=axes.sure,
         first=found.first,
+        space=axes.turned,
     )
 
 

@@ -243,7 +243,7 @@ def _kind(step: Step) -> str:
     """Return what the difference at a tensor looks like, in words."""
     if step.factor == 0 and step.correlation == 0:
         return "It is 0, or does not depend on its input any more"
-    if step.correlation > 1 - _CLOSE / 5 and abs(step.factor - 1) > _CLOSE:
+    if abs(step.correlation) > 1 - _CLOSE / 5 and abs(step.factor - 1) > _CLOSE:
         return f"It is what it was, times {step.factor:.3g}"
     if step.correlation > 0.9:
         return "It is nearly what it was: noise, as rounding makes it"

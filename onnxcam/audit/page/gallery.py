@@ -66,7 +66,9 @@ def _pictures(
         found[model] = uri(overlay(picture, plane, signed=bool(plane.min() < 0)))
         last = picture
     boxes = [records[name, model]["box"] for model in planes]
-    found["aligned"] = len(planes) == 2 and (None in boxes or np.allclose(*boxes, atol=1))
+    found["aligned"] = len(boxes) == 2 and (
+        None in boxes or np.allclose(boxes[0], boxes[1], atol=1)
+    )
     if found["aligned"] and planes["model"].shape == planes["baseline"].shape:
         a, b = (p / (np.abs(p).max() or 1) for p in (planes["model"], planes["baseline"]))
         found["change"] = uri(overlay(last, a - b, signed=True, limits=(-1.0, 1.0)))

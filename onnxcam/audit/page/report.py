@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -29,13 +30,14 @@ _CASES = 24
 _GROUPS = 60  # classes in the table of figures
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: str | os.PathLike[str]) -> Path:
     """Write the report of a finished audit, and the manifest that names it.
 
     Raises:
         InputError: The folder holds no finished audit.
         OnnxcamError: It cannot be written.
     """
+    folder = Path(folder)
     if not (folder / bundle.VERDICT).is_file():
         raise InputError(f"{folder} holds no finished audit", "check the path, or resume it")
     place = folder / REPORT

@@ -99,6 +99,7 @@ class Worker:
             "label": sample.label,
             "slices": dict(sample.slices),
             "truth": min(truth) if truth else None,
+            "truth_label": _name(subject, min(truth)) if truth else None,
             "diagnosis": [],
             "faithfulness": {},
         }
@@ -151,7 +152,9 @@ def _said(
         "box": _box(ready, subject.name),
         "provider": explanation.provider,
         "gradient": explanation.gradient,
-        **summary(values, object_of(ready, subject.name, values.shape)),
+        **summary(
+            values, object_of(ready, subject.name, values.shape), ordered=_ordered(explanation)
+        ),
     }
     if subject.by_probability:
         top = int(np.argmax(scores))
@@ -165,6 +168,16 @@ def _said(
             "correct": top in truth if truth else None,
         }
     return found
+
+
+def _name(subject: Subject, index: int) -> str | None:
+    names = subject.explainer.labels
+    return names[index] if names and index < len(names) else None
+
+
+def _ordered(explanation: Explanation) -> bool:
+    """Tell whether a map's places lie in space or time; the features of a table do not."""
+    return explanation.raw_map.ndim > 1 or any(a in "TWHDS" for a in explanation.layout or "")
 
 
 def object_of(ready: Ready, name: str, shape: tuple[int, ...]) -> Array | None:

@@ -70,16 +70,16 @@ def integrated_gradients(
     The integral is by Gauss-Legendre quadrature, as Captum's is. The completeness error is
     sum(M) - (y(x) - y(b)), which the exact integral makes 0.
     """
-    found = shares(x, gradients, [(baseline, steps)])
-    signed = found.sum(1)
+    parts = shares(x, gradients, [(baseline, steps)])
+    signed = parts.sum(1)
     ends = list(scores([x, np.full_like(x, baseline)]))
     if len(ends) < 2:  # ended early
-        return Estimate(signed, relief=found)
+        return Estimate(signed, relief=parts)
     rise = ends[0].astype(np.float64) - ends[1]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
     facts = {"completeness_error": missed}
-    return Estimate(signed, facts=facts, doubts=doubts, relief=found)
+    return Estimate(signed, facts=facts, doubts=doubts, relief=parts)
 
 
 def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array:

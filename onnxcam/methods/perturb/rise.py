@@ -53,7 +53,7 @@ def rise(
     def hidden() -> Iterator[Array]:
         for _ in range(masks):
             drawn.append(random_mask(rng, x.shape[1:], cells, keep))
-            yield x * drawn[-1]
+            yield x * drawn[-1].astype(x.dtype)
 
     found = Moments()
     for answer in ask(hidden()):

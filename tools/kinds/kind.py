@@ -1,0 +1,103 @@
+"""What a kind of model is: a small network with random weights, and how to read its outputs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+Outputs = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model.
+
+    Attributes:
+        name: What it is called.
+        what: What it is made of, in a few words.
+        module: The network.
+        inputs: A batch of one, by the names of the inputs; the first is explained.
+        outputs: Names of the outputs.
+        places: The scores as [N, C, *positions], from the outputs.
+        feature: The module of the feature layer, by its path; "" where there is none.
+        grid: A feature layer's tensor as [N, C, *space].
+        final: The last function: "softmax", "sigmoid" or "".
+        best: For a detector: the probability of every class at every position, [N, C, A].
+        options: For an Explainer.
+        change: Changes the exported file: to half precision, to int8.
+        exact: How far maps may be from torch's, of their largest value.
+        truth: Whether torch's network is what the file computes.
+        classes: Whether the scores are of classes.
+        tensor: The reduction layer where it holds more than the scores.
+        file: The file, of a model that no network is.
+    """
+
+    name: str
+    what: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    places: Callable[[Outputs], Tensor]
+    feature: str = ""
+    grid: Callable[[Tensor], Tensor] = lambda a: a
+    final: str = ""
+    best: Callable[[Outputs], Tensor] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    change: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
+    exact: float = 1e-3
+    truth: bool = True
+    classes: bool = True
+    tensor: Callable[[Outputs], Tensor] | None = None
+    file: onnx.ModelProto | None = None
+
+    @property
+    def explained(self) -> str:
+        """Name of the input that is explained."""
+        return next(iter(self.inputs))
+
+    def scores(self, outputs: Outputs) -> Tensor:
+        """Return the scores [N, C, *positions]: those that the network kept, or of its outputs."""
+        kept = getattr(self.module, "logits", None)
+        return self.places(outputs) if kept is None else kept
+
+    def run(self, *inputs: Tensor) -> Outputs:
+        """Return the outputs, as a tuple."""
+        found = self.module(*inputs)
+        return found if isinstance(found, tuple) else (found,)
+
+
+class Held(nn.Module):
+    """A network, and what is made of its outputs."""
+
+    def __init__(self, kind: Kind, function: Callable[[Outputs], Tensor] | None) -> None:
+        super().__init__()
+        self.inner, self.function = kind.module, function
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return the outputs, or one number for each input, [N, 1]."""
+        found = self.inner(*inputs)
+        found = found if isinstance(found, tuple) else (found,)
+        return found if self.function is None else self.function(found)[:, None]
+
+
+def exported(kind: Kind, function: Callable[[Outputs], Tensor] | None = None) -> onnx.ModelProto:
+    """Return the file of a network, or of one with a single score made of its outputs.
+
+    The latter is as exact as torch's where the former is that but for rounding.
+    """
+    held = io.BytesIO()
+    names = ["score"] if function is not None else list(kind.outputs)
+    with torch.no_grad():
+        torch.onnx.export(
+            Held(kind, function).eval(), tuple(kind.inputs.values()), held, dynamo=False,
+            input_names=list(kind.inputs), output_names=names, opset_version=17,
+        )  # fmt: skip
+    proto = onnx.ModelProto.FromString(held.getvalue())
+    exact = kind.change is None or (function is not None and kind.truth)
+    return proto if exact else kind.change(proto)  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""The parts of `tools/sweep.py`: subjects, what is run, and the page."""
