@@ -24,12 +24,11 @@ from onnxcam.run.described import Described
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Call, Options, checked_upsampling
+from onnxcam.run.options import Call, Options, checked_budget, checked_seed, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.run.traced import sized
