@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from onnx import ModelProto
 
 from onnxcam.analysis.layers import Asked
-from onnxcam.analysis.ports import model_input
 from onnxcam.compose import Wishes
-from onnxcam.errors import OnnxcamError, bounded
-from onnxcam.inputs import Description, Input, InputSpec, ModelInput, class_names
+from onnxcam.errors import OnnxcamError
+from onnxcam.inputs import Input, InputSpec, class_names
 from onnxcam.inputs.description import Labels
 from onnxcam.inputs.tensor import as_given
 from onnxcam.model.model import Libraries, Model, load
@@ -22,19 +20,19 @@ from onnxcam.output.explanation import Explanation
 from onnxcam.run.answers import Answers
 from onnxcam.run.asking import asking
 from onnxcam.run.cache import looked_through
+from onnxcam.run.described import Described
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Call, Options, checked_upsampling
+from onnxcam.run.options import Call, Options, checked_budget, checked_seed, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.run.traced import sized
-from onnxcam.targets import Score, Wanted, fitting
+from onnxcam.targets import Score, Wanted
 
 if TYPE_CHECKING:
     from onnxcam.metrics.comparison import Comparison
@@ -50,7 +48,7 @@ X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
 
-class Explainer(Predicts, Generic[Result]):
+class Explainer(Predicts, Described, Generic[Result]):
     """Explains one model; loads it once.
 
     Args:
@@ -150,45 +148,13 @@ class Explainer(Predicts, Generic[Result]):
         named = input_format, feature_format, feature_layer, preprocess
         self._fed, self.catalog = looked_through(self.model, said, *named, kept)
         wishes = Wishes(method, feature_layer, parameters, fuse)
-        self._named, self._labels = wishes.several, class_names(labels)
-        self._preprocess = preprocess
-        self._engine = Engine(
+        self._labels, self._preprocess = class_names(labels), preprocess
+        self._take(Engine(
             self.model, self.catalog, wishes, upsampling, device, threads, kept,
             checked_seed(seed), batch_size, progress, checked_budget(budget),
             lambda: detector or self.description.detector,
-        )  # fmt: skip
-        self.maps, self.maps_of = self._engine.maps, self._engine.maps_of
-        self.method, self.feature = self.maps[0].method, self.maps[0].feature
+        ))  # fmt: skip
         self._engine.of(Score())  # what cannot be explained shows now
-
-    @property
-    def input(self) -> ModelInput:
-        """The input that ``x`` is for: maps are laid over it, or over one that a layer is of."""
-        return self.description.declared
-
-    @cached_property
-    @bounded("the model's input cannot be described")
-    def description(self) -> Description:
-        """What is said of the input and the classes."""
-        model = self.model
-        declared = model_input(model, self.catalog, self._fed)
-        return Description(declared, model.path, model.metadata, self._preprocess, self._labels)
-
-    @property
-    def spec(self) -> InputSpec:
-        """How a picture becomes the input tensor.
-
-        Raises:
-            NoDescriptionError: Nothing says; the hint shows what to type.
-            UsageError: What is said is wrong.
-        """
-        return self.description.spec
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes, None where nothing says as many; those given must be as many."""
-        said, given = self.description.labels, self._labels is not None
-        return fitting(said, self.catalog.reduction, wanted=given)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them

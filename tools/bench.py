@@ -133,7 +133,7 @@ def _measured(options: argparse.Namespace, console: Console) -> bool:
     """Do what the command says; tell whether every limit was kept."""
     if options.command == "start":
         return _starts(options, console)
-    if "list" in getattr(options, "arch", []):
+    if "list" in getattr(options, "arch", ()):
         console.print(" ".join(architectures()))
         return True
     settings = Settings(
@@ -209,17 +209,6 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
     return all(c.passed and c.problem is None for c in found)
 
 
-def _audits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
-    """Measure an audit; tell whether every promise was kept."""
-    found = []
-    for figure in audit.figures(settings, memory=options.memory):
-        console.print(audit.shown(figure))
-        found.append(figure)
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n")
-    return all(f.passed for f in found)
-
-
 def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Check what is promised of methods of many runs; tell whether it was kept."""
     found = []
@@ -235,6 +224,17 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         told = report.circumstances(settings)
         options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
     return all(cost.passed for cost in found)
+
+
+def _audits(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Measure an audit; tell whether every promise was kept."""
+    found = []
+    for figure in audit.figures(settings, memory=options.memory):
+        console.print(audit.shown(figure))
+        found.append(figure)
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n")
+    return all(f.passed for f in found)
 
 
 def _starts(options: argparse.Namespace, console: Console) -> bool:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from onnxcam.compose.laid import Edges
 from onnxcam.compose.plan import MapPlan
 from onnxcam.compose.quantities import Quantities
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes
 from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods import GraphMethod
 from onnxcam.methods.cam.sums import ratio
 from onnxcam.model.draft import Draft
 from onnxcam.names import GRADIENT, REST, SIGNED, STEEPEST
@@ -69,17 +71,31 @@ class Fused(Quantities):
         found = [part.explained(op, index) for part in self._parts]
         with op.scope("fused"):
             size = self.input_size()
-            maps = [self._large(op, each[SIGNED], size) for each in found]
+            pairs = zip(self._parts, found, strict=True)
+            maps = [self._large(op, each[SIGNED], size, part.spans(op)) for part, each in pairs]
             steepest = [each[STEEPEST] for each in found]
-            result = {SIGNED: self._together(op, maps), GRADIENT: found[0][GRADIENT]}
+            result = {SIGNED: self._together(op, maps)}
+            if GRADIENT in found[0]:
+                result[GRADIENT] = found[0][GRADIENT]
             result[STEEPEST] = op.Max(*steepest)
             left = [each[REST] for each in found if REST in each]
             return {**result, **({REST: op.Max(*left)} if left else {})}
 
-    def _large(self, op: Emitter, signed: Tensor, size: list[int | Tensor]) -> Tensor:
+    def spans(self, op: Emitter, method: GraphMethod | None = None) -> list[Edges | None]:
+        """Return nothing: a fused map is laid over all of the input."""
+        return []
+
+    def _large(
+        self,
+        op: Emitter,
+        signed: Tensor,
+        size: list[int | Tensor],
+        spans: list[Edges | None],
+    ) -> Tensor:
         """Return a map [N, h, w] at the input's size, scaled where maps shall count alike."""
         map = op.Relu(signed) if self.method.rectify else signed
-        large = op.Squeeze(resampled(op, op.Unsqueeze(map, axes=[1]), size, "linear"), axes=[1])
+        large = resampled(op, op.Unsqueeze(map, axes=[1]), size, "linear", spans)
+        large = op.Squeeze(large, axes=[1])
         if self.planned.fuse == "sum":
             return large
         space = list(range(1, 1 + self.places[0].rank))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import numpy_helper
@@ -33,6 +33,9 @@ from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, TARGET, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
 
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -58,7 +61,12 @@ class Parts:
 
 
 def parts(
-    model: Model, catalog: Catalog, method: Method, feature: Candidate, target: Target | None = None
+    model: Model,
+    catalog: Catalog,
+    method: Method,
+    feature: Candidate,
+    target: Target | None = None,
+    detector: Detector | None = None,
 ) -> Parts:
     """Return what a method runs.
 
@@ -69,6 +77,7 @@ def parts(
         feature: The feature layer; the input for methods on the input.
         target: What is explained; None for the score of a class. Any other becomes the output
             ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -76,7 +85,7 @@ def parts(
         UnsupportedOp: No gradient between the score and the input.
     """
     draft = sized(model)
-    plan = Plan(catalog, (), target or Score())
+    plan = Plan(catalog, (), target or Score(), detector=detector)
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
@@ -102,6 +111,13 @@ def parts(
     said = provenance(op) if method.uses_gradient else "not used"
     if not {HeadScore, HeadProbability, ChannelScore} & {*method.needs}:
         return Parts(whole, None, said)
+    return _headed(whole, draft, method, feature, explained, said)
+
+
+def _headed(
+    whole: Model, draft: Draft, method: Method, feature: Candidate, explained: str, said: str
+) -> Parts:
+    """Return a model with the part of it behind a feature layer, which runs for each channel."""
     own = [TARGET] if explained == VALUE else []
     start = _channelled(draft, feature)
     head = tail(whole, start, explained, own)

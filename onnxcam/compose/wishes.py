@@ -55,10 +55,9 @@ class Wishes:
             UsageError: As of :func:`maps_of`; or there is one layer only to fuse.
         """
         layers: Any = self.feature_layer
-        if self.fuse is not None and layers is None:
-            layers = () if detector is None else detector.layers
-        several = isinstance(layers, str | None) or len(layers) < 2
-        if self.fuse is not None and several:
+        if self.fuse is not None and layers is None and detector is not None:
+            layers = detector.layers or None
+        elif self.fuse is not None and (isinstance(layers, str | None) or len(layers) < 2):
             raise UsageError(
                 "`fuse` makes one map of several layers, and there is one",
                 "name two or more as `feature_layer`, or leave it out",

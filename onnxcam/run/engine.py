@@ -155,6 +155,7 @@ class Engine:
                 sampler = Sampler(
                     self.model, self.catalog, m.method, m.feature, *how,
                     self.batch_size, self.progress, name, target, self.budget,
+                    self.detector if target.placed else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler

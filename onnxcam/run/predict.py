@@ -149,12 +149,16 @@ class Predicts:
 
     def _other(self, wishes: Wishes, *, named: bool) -> Any:
         other: Any = copy(self)
-        engine = replace(self._engine, wishes=wishes, _made={})
-        other._engine, other._named = engine, named
         other.__dict__.pop("_others", None)
-        other.maps, other.maps_of = engine.maps, engine.maps_of
-        other.method, other.feature = other.maps[0].method, other.maps[0].feature
+        other._take(replace(self._engine, wishes=wishes, _made={}))
+        other._named = named
         return other
+
+    def _take(self, engine: Engine) -> None:
+        """Explain with an engine, by its maps."""
+        self._engine, self._named = engine, engine.wishes.several
+        self.maps, self.maps_of = engine.maps, engine.maps_of
+        self.method, self.feature = self.maps[0].method, self.maps[0].feature
 
     @cached_property
     def predict(self) -> Predictor:

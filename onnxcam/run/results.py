@@ -35,7 +35,7 @@ class Origin:
         upsampling: How the map comes to the input's size.
         provider: Where it ran and why.
         gradient: How true the gradient is.
-        place: The feature layers in words, where there are several; "" for one.
+        others: More feature layers, whose maps are fused with that of the first.
     """
 
     model: Model
@@ -45,7 +45,7 @@ class Origin:
     upsampling: Upsampling
     provider: Provider
     gradient: str
-    place: str = ""
+    others: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=origin.place or origin.feature.name,
+        feature_layer=" + ".join(layer.name for layer in (origin.feature, *origin.others)),
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
@@ -150,14 +150,15 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
     """Return the map at the input's size, and where it lies, in words."""
     if size is None:
         return {"map": upsample(raw, raw.shape, "none")}
-    area = origin.feature.area or Area()
+    area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
     return {"map": large, "laid": area.described(size)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    said = origin.catalog.warnings_of(origin.feature)
+    layers = (origin.feature, *origin.others)
+    said = tuple(dict.fromkeys(w for each in layers for w in origin.catalog.warnings_of(each)))
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

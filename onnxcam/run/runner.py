@@ -166,7 +166,7 @@ class Runner:
         raw, signed = cell(names.MAP), cell(names.SIGNED)
         origin = Origin(
             self.model, self.plan.catalog, planned.method, planned.feature, self.upsampling,
-            self.provider, self.gradient, planned.place,
+            self.provider, self.gradient, planned.others,
         )  # fmt: skip
         found = Finding(
             raw,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -32,7 +32,10 @@ from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
-from onnxcam.targets import Score, Target, resolve_target
+from onnxcam.targets import TOP, Score, Target, resolve_target
+
+if TYPE_CHECKING:
+    from onnxcam.analysis.detectors import Detector
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -60,6 +63,7 @@ class Sampler:
         name: What the map is called.
         target: What is explained.
         budget: The most runs for one input, behind which the map so far is taken; None for any.
+        detector: Where the model says what it finds, for targets that are boxes; else None.
     """
 
     model: Model
@@ -76,13 +80,22 @@ class Sampler:
     name: str
     target: Target = Score()  # noqa: RUF009 - frozen
     budget: int | None = None
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the method cannot have.
 
         Raises:
-            UsageError: It cannot end early, and has a budget.
+            UsageError: It cannot end early, and has a budget; or the box is another one in every
+                input that it runs.
         """
+        rows = None if self.detector is None else self.detector.rows
+        if rows is not None and not self.target.of_class:
+            raise UsageError(
+                f"{self.method.name} runs the model on many inputs, and behind its suppression of "
+                "boxes a row is another box in each",
+                "explain the best detection of a class, or use `method='hirescam'`",
+            )
         if self.budget is not None and not self.method.anytime:
             raise UsageError(
                 f"{self.method.name} has no map before its last run: it takes no budget",
@@ -108,7 +121,8 @@ class Sampler:
 
     @cached_property
     def _parts(self) -> Parts:
-        return parts(self.model, self.catalog, self.method, self.feature, self.target)
+        whole = (self.model, self.catalog, self.method, self.feature, self.target)
+        return parts(*whole, self.detector)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -130,6 +144,7 @@ class Sampler:
             batch,
             self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
+            self.target.of_class,
         )
 
     def run(
@@ -185,8 +200,8 @@ class Sampler:
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
             relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
-                raw[k], signed[k], probe.scores, target, doubts, {**said, **facts, **zeros}, error,
-                self.target.described(labels),
+                raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
+                {**said, **facts, **zeros}, error, self.target.described(labels, target),
                 None if probe.values is None else float(probe.values[k]),
                 relief,
             )  # fmt: skip
@@ -218,7 +233,7 @@ class Sampler:
             steps.add,
             limit,
         )
-        for target in targets:
+        for target in targets if self.target.of_class else ():
             resolve_target(target, len(probe.scores), None)
         file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
         values = [
@@ -251,30 +266,6 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
-
-
-def checked_seed(seed: int) -> int:
-    """Return a seed.
-
-    Raises:
-        UsageError: It is no whole number from 0 on.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
-    return seed
-
-
-def checked_budget(budget: int | None) -> int | None:
-    """Return a budget.
-
-    Raises:
-        UsageError: It is no whole number from 1 on.
-    """
-    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise UsageError(f"budget {budget!r} is no whole number from 1 on", "give one, or None")
-    if budget is not None and budget < 1:
-        raise UsageError(f"a budget of {budget} runs explains nothing", "give 1 or more, or None")
-    return budget
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:

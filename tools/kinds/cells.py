@@ -233,6 +233,13 @@ def _held(subject: Subject, question: Question, name: str, found: Any) -> tuple[
         twin_file, subject, name, 0, {"input": kind.explained, "reduction_layer": "score"},
         feature=None if found.feature_layer == kind.explained else found.feature_layer,
     )  # fmt: skip
+    if isinstance(twin, str) and name == "cam":  # its head may not be CAM's any more
+        near = _explained(
+            subject.model, subject, "gradcam", question.target(subject.places), kind.options
+        )
+        if not isinstance(near, str):
+            want = near.signed_map.astype(np.float64) * near.signed_map.size
+            return _compared(got, want, kind.exact, "Grad-CAM times the number of positions")
     if isinstance(twin, str):
         return ALONE, f"the same network with this one score is refused: {twin}"
     return _compared(got, twin.signed_map.astype(np.float64), kind.exact, "a twin of one score")

@@ -1,0 +1,212 @@
+"""Measure how much of a box's map lies in the box, on real detectors and photographs.
+
+python tools/detection.py --models ../shared/models --coco ../shared/data/coco
+
+The share is that of the map's positive values, at the input's size, that lie in the decoded box of
+the finding that is explained. Findings are those over 0.5 that suppression leaves. It writes
+docs/detection.md between its marks; a test holds the table's lines against the lines of this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from onnxcam import Explainer
+from onnxcam.inputs import InputSpec
+from onnxcam.run.detections import overlap
+from onnxcam.targets import Box, Detections
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "detection.md"
+MARKS = ("<!-- measured -->", "<!-- /measured -->")
+WAYS: dict[str, dict[str, Any]] = {
+    "default: hirescam, scales, sum": {},
+    "hirescam, scales, max": {"method": "hirescam", "fuse": "max"},
+    "hirescam, scales, mean": {"method": "hirescam", "fuse": "mean"},
+    "hirescam, one layer": {"method": "hirescam", "one": True},
+    "layercam, scales, sum": {"method": "layercam", "fuse": "sum"},
+    "layercam, one layer": {"method": "layercam", "one": True},
+    "gradcam, scales, sum": {"method": "gradcam", "fuse": "sum"},
+    "gradcam, one layer": {"method": "gradcam", "one": True},
+}
+FACE = InputSpec(channels="RGB", mean=(127.0,), std=(128.0,), labels=("nothing", "face"))
+Finding = tuple[Any, int, Any, bool]  # a picture, a row, left top right bottom, is it in the truth
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector and what it finds.
+
+    Attributes:
+        name: What it is called.
+        model: Its file.
+        preprocess: How a picture becomes its input.
+        found: Returns its findings, those on the astronaut first.
+    """
+
+    name: str
+    model: Path
+    preprocess: InputSpec
+    found: Callable[[Subject, Path, int], list[Finding]]
+
+
+def share(map: np.ndarray, box: Sequence[float], size: tuple[int, int]) -> float:
+    """Return the share of a map's positive values in a box.
+
+    Args:
+        map: float [H, W], over the whole picture.
+        box: Left, top, right, bottom in pixels of the picture.
+        size: Its height and width.
+    """
+    positive = np.maximum(map, 0)
+    y, x = (n / s for n, s in zip(map.shape, size, strict=True))
+    left, top, right, bottom = (round(max(e, 0) * f) for e, f in zip(box, (x, y) * 2, strict=True))
+    return float(positive[top:bottom, left:right].sum() / max(positive.sum(), 1e-30))
+
+
+def pictures(coco: Path, most: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the astronaut, and photographs with their names."""
+    from skimage.data import astronaut
+
+    yield "astronaut.png", astronaut()
+    for path in sorted((coco / "images").iterdir())[:most]:
+        yield path.name, np.asarray(Image.open(path).convert("RGB"))
+
+
+@cache
+def truth(coco: Path) -> dict[str, list[tuple[str, list[float]]]]:
+    """Return the boxes of each photograph: a class, and left, top, right, bottom."""
+    said = json.loads((coco / "instances.json").read_text())
+    names = {c["id"]: c["name"] for c in said["categories"]}
+    files = {i["id"]: i["file_name"] for i in said["images"]}
+    boxes: dict[str, list[tuple[str, list[float]]]] = {}
+    for a in said["annotations"]:
+        x, y, w, h = a["bbox"]
+        place = names[a["category_id"]], [x, y, x + w, y + h]
+        boxes.setdefault(files[a["image_id"]], []).append(place)
+    return boxes
+
+
+def faces(subject: Subject, coco: Path, most: int) -> list[Finding]:
+    """Return the faces that UltraFace finds; the truth of faces is their own box."""
+    explain = Explainer(subject.model, preprocess=subject.preprocess, device="cpu", threads=1)
+    found: list[Finding] = []
+    for _, picture in pictures(coco, most):
+        for each in explain(picture, Detections(over=0.5)):
+            seen = each.detection
+            found.append((picture, seen.row, seen.box, True))
+    return found
+
+
+def fastest(subject: Subject, coco: Path, most: int) -> list[Finding]:
+    """Return what FastestDet finds, decoded as its authors do: the graph leaves that to callers."""
+    import onnxruntime
+
+    from onnxcam.inputs import ModelInput, prepare
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(subject.model), options)
+    port = session.get_inputs()[0]
+    declared = ModelInput(port.name, tuple(port.shape), np.dtype(np.float32))
+    names = sorted_names(coco)
+    found: list[Finding] = []
+    for file, picture in pictures(coco, most):
+        tensor = prepare(picture, subject.preprocess, declared).tensor
+        out = session.run(None, {port.name: tensor})[0][0].reshape(85, -1)
+        found += _read(out, picture, names, truth(coco).get(file, []))
+    return found
+
+
+def _read(
+    out: np.ndarray, picture: np.ndarray, names: Sequence[str], boxes: Sequence[Any]
+) -> list[Finding]:
+    sure = out[0] ** 0.6 * out[5:].max(0) ** 0.4
+    side = int(np.sqrt(out.shape[1]))
+    y, x = np.mgrid[:side, :side].reshape(2, -1)
+    wide, high = (1 / (1 + np.exp(-out[i])) for i in (3, 4))
+    centre = (np.tanh(out[1]) + x) / side, (np.tanh(out[2]) + y) / side
+    edges = np.stack(
+        [centre[0] - wide / 2, centre[1] - high / 2, centre[0] + wide / 2, centre[1] + high / 2], 1
+    ) * np.array(picture.shape[1::-1] * 2)
+    left: list[int] = []
+    found: list[Finding] = []
+    for row in np.argsort(-sure):
+        if sure[row] < 0.5:
+            break
+        cls = out[5:, row].argmax()
+        same = [r for r in left if out[5:, r].argmax() == cls]
+        if same and overlap(edges[same], edges[row]).max() > 0.45:
+            continue
+        left.append(int(row))
+        own = np.array([b for name, b in boxes if name == names[cls]] or np.zeros((0, 4)))
+        right = bool(len(own)) and overlap(own, edges[row]).max() >= 0.5
+        found.append((picture, int(row), edges[row], right))
+    return found
+
+
+def sorted_names(coco: Path) -> list[str]:
+    """Return the 80 names of COCO in the order of their numbers."""
+    said = json.loads((coco / "instances.json").read_text())
+    return [c["name"] for c in sorted(said["categories"], key=lambda c: c["id"])]
+
+
+def measured(subject: Subject, coco: Path, most: int) -> Iterator[str]:
+    """Yield a line of the table for each way to explain."""
+    found = subject.found(subject, coco, most)
+    first, rest = found[0], [f for f in found[1:] if f[3]]
+    for name, way in WAYS.items():
+        options = {k: v for k, v in way.items() if k in ("method", "fuse")}
+        probe = Explainer(subject.model, preprocess=subject.preprocess, device="cpu", threads=1)
+        if way.get("one"):
+            options["feature_layer"] = probe.catalog.feature.name
+        elif way.get("fuse", "sum") != "sum" and len(probe.maps_of(Box(0))[0].layers) == 1:
+            continue  # of one scale there is nothing to fuse
+        explain = Explainer(
+            subject.model, preprocess=subject.preprocess, device="cpu", threads=1, **options
+        )
+        shares = [
+            share(explain(picture, Box(row)).map, box, picture.shape[:2])
+            for picture, row, box, _ in (first, *rest)
+        ]
+        own = f"{100 * shares[0]:.0f} %" if subject.found is faces else ""
+        middle = 100 * np.median(shares[1:])
+        low = 100 * np.quantile(shares[1:], 0.25)
+        yield f"| {subject.name} | {name} | {own} | {middle:.0f} % | {low:.0f} % | {len(rest)} |"
+
+
+def main() -> int:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", type=Path, required=True, help="folder with ultraface_RFB320")
+    parser.add_argument("--coco", type=Path, required=True, help="photographs, instances.json")
+    parser.add_argument("--fastest", type=Path, help="FastestDet.onnx, where it is at hand")
+    parser.add_argument("--most", type=int, default=1000, help="photographs [default: all]")
+    given = parser.parse_args()
+    subjects = [Subject("UltraFace", given.models / "ultraface_RFB320.onnx", FACE, faces)]
+    if given.fastest is not None:
+        unit = InputSpec(layout="NCHW", size=(352, 352), channels="BGR", scale=1 / 255)
+        subjects.append(Subject("FastestDet", given.fastest, unit, fastest))
+    head = "| detector | maps | astronaut | median | lower quarter | findings |\n"
+    head += "|---" * 6 + "|"
+    lines = [line for s in subjects for line in measured(s, given.coco, given.most)]
+    table = "\n".join([head, *lines])
+    text = PAGE.read_text()
+    before, rest = text.split(MARKS[0])
+    PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+    sys.stdout.write(f"{table}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
