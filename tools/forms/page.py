@@ -20,6 +20,12 @@ or four times what the form itself moves the plain file's output where that is m
 folds or rounds otherwise has made another function); in int8, Spearman's correlation with it (limit
 0.95). Both maps are taken before their ReLU.
 
+The weights are random, but such that signals neither die away nor drown in rounding. Of a map that
+varies by one percent of its mean Spearman's correlation finds the rounding of the feature layer
+alone: networks of keras and Paddle with their own random weights had 0.78 to 0.87 in int8, and the
+rounded feature layer (39 dB) under the float file's gradient had the same, while the float feature
+layer under the int8 file's gradient had 1.00. Where int8 is not right, the table says both numbers.
+
 For MATLAB, Caffe2 and CNTK a published file by them stands in, of another network. An empty cell
 says that there is no such file (see the end of the page) or that it has not been run yet.
 """

@@ -28,6 +28,8 @@ batch open) and by dynamo (a batch of 1); explained with Grad-CAM at the default
 - **warned**: something is wrong and the explanation says so;
 - **WRONG**: something is wrong and nothing says so;
 - not made: the library or the exporter failed, and there is no file.
+
+"(earlier)" stands where an earlier state of onnxcam was measured.
 """
 
 
@@ -115,7 +117,8 @@ def _files(rows: Sequence[Row]) -> str:
         numbers = (r["score"], r["input_gradient"], r["gradient"], r["map"])
         lines.append(
             (
-                f"{r['library']} {r['name']}", r["exporter"], r["verdict"],
+                f"{r['library']} {r['name']}", r["exporter"],
+                r["verdict"] + (" (earlier)" if r.get("earlier") else ""),
                 f"`{r['module']}`" if r["module"] else "", " x ".join(map(str, r["shape"])),
                 *("" if n is None else f"{n:.0e}" for n in numbers),
                 "" if r["cost"] is None else f"{r['cost']:.2f}",
