@@ -97,7 +97,6 @@ def _sweep(model: str, file: str, preprocess: Any, options: argparse.Namespace) 
     chosen = usable(plain, boxed, options.photographs)
     kept = json.loads(options.results.read_text()) if options.results.exists() else {}
     found = kept.setdefault(model, {})
-    found["photographs"] = len(chosen)
     rows = found.setdefault("methods", {})
     curves = {"steps": _STEPS, "batch_size": 11}
     settings = {"deletion": curves, "insertion": curves}
@@ -125,7 +124,8 @@ def _sweep(model: str, file: str, preprocess: Any, options: argparse.Namespace) 
                     else explain(each.picture, target=k)
                 )
                 numbers.append(measured({name: made}, each)[name])
-            rows[name] = {"seconds": round((time.monotonic() - start) / len(chosen), 2),
+            each_one = round((time.monotonic() - start) / len(chosen), 2)
+            rows[name] = {"pictures": len(chosen), "seconds": each_one,
                           **{m: _mean(numbers, m) for m in METRICS}}  # fmt: skip
         except Exception as error:  # noqa: BLE001 - what cannot be explained says why in the table
             rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}

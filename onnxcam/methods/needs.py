@@ -24,6 +24,17 @@ class Patch:
     value: Any
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A feature layer times something, which is written in place.
+
+    Attributes:
+        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
+    """
+
+    factor: Array
+
+
 class Ask(Protocol):
     """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
@@ -36,8 +47,8 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` a :class:`Patch` may stand for one, and
-                :data:`ChannelScore` takes the number of the channel that is 0, or None.
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
+                :data:`ChannelScore` the number of the channel that is 0, or None.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
@@ -76,6 +87,9 @@ Input = Need("input", "input")
 
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
+AttentionGradients = Need(
+    "gradients of each block's score at its attention", "feature"
+)  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
@@ -111,12 +125,13 @@ _ASKS = {
     "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
-    "repeated": {Input, Score, Activation, Background},
+    "repeated": {Input, Score, Probability, Activation, Background},
     "sampling": {Input, Activation},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
@@ -129,3 +144,13 @@ def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
     if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
         return False
     return len({need.of for need in needs}) == 1
+
+
+def check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    """Check what a method needs.
+
+    Raises:
+        ValueError: Methods of its kind cannot have it.
+    """
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.layout import Layout
-from onnxcam.methods.needs import Patch
+from onnxcam.methods.needs import Patch, Scaled
 from onnxcam.run.session import Session
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -24,33 +24,42 @@ class Head:
         session: Runs it.
         feature: Name of the feature layer, which is its first input.
         channel: Axis of the channels in it.
-        whole: A full batch of the feature layer as it is, in the model's axes.
+        layer: The feature layer as it is, [C, ...].
+        batch: Axis of the inputs.
+        rows: How many it takes at once.
         feeds: What else it takes, by name.
     """
 
     session: Session
     feature: str
     channel: int
-    whole: Array
+    layer: Array
+    batch: int
+    rows: int
     feeds: Mapping[str, Array]
 
     def __post_init__(self) -> None:
-        """Make the buffer, a view of it with the channels as axis 1, and the layer as it is."""
-        self._buffer = np.array(self.whole)  # a copy that may be written to
-        self._rows = np.moveaxis(self._buffer, self.channel, 1)
-        self._layer = np.moveaxis(self.whole, self.channel, 1)[0]
-        self._changed: list[Any] = [None] * len(
-            self._rows
-        )  # what of each row differs from the layer
+        """Make the buffer, and a view of it whose axes are inputs, channels and the others."""
+        rest = iter(self.layer.shape[1:])
+        sizes = {self.batch: self.rows, self.channel: len(self.layer)}
+        shape = [sizes[i] if i in sizes else next(rest) for i in range(self.layer.ndim + 1)]
+        self._buffer = np.zeros(shape, self.layer.dtype)
+        self._rows = np.moveaxis(self._buffer, (self.batch, self.channel), (0, 1))
+        self._changed: list[Any] = [...] * self.rows  # what of each row is not the layer's
 
     def run(self, chunk: Sequence[Any], output: str, more: Mapping[str, Array]) -> Array:
         """Return an output for some layers: arrays [C, ...], or what of the layer is changed."""
         for i, item in enumerate(chunk):
-            index, value = (item.index, item.value) if isinstance(item, Patch) else (..., item)
-            if self._changed[i] is not None and self._changed[i] is not index:
-                self._rows[i][self._changed[i]] = self._layer[self._changed[i]]
-            self._rows[i][index] = value
-            self._changed[i] = index
+            row, changed = self._rows[i], self._changed[i]
+            if isinstance(item, Patch):
+                if changed is not item.index:
+                    row[changed] = self.layer[changed]
+                row[item.index] = item.value
+            elif isinstance(item, Scaled):
+                np.multiply(self.layer, item.factor, out=row)
+            else:
+                row[...] = item
+            self._changed[i] = item.index if isinstance(item, Patch) else ...
         feeds = {self.feature: self._buffer, **self.feeds, **more}
         (found,) = self.session.run(feeds, [output])
         return found
@@ -68,15 +77,14 @@ def places(layout: Layout, shape: Sequence[int], space: Sequence[int]) -> Array:
 
     Args:
         layout: The meaning of the layer's axes.
-        shape: Its shape, with the batch.
+        shape: Its shape, but for batch and channels.
         space: Extents of the map.
 
     Returns:
         int64 [*space]: indices into the layer's axes but batch and channels, flattened.
     """
     letters = [c for c in layout.axes if c not in "NC"]
-    sizes = [n for c, n in zip(layout.axes, shape, strict=True) if c not in "NC"]
-    every = np.arange(int(np.prod(sizes))).reshape(sizes)
+    every = np.arange(int(np.prod(shape))).reshape(tuple(shape))
     if layout.prefix or layout.suffix:
         every = every[layout.prefix or 0 : len(every) - layout.suffix]
     turned = every.transpose([letters.index(c) for c in "TDHW" if c in letters])

@@ -18,7 +18,7 @@ from onnxcam.model.tail import Tail
 from onnxcam.run.groups import Batch
 from onnxcam.run.heads import Head, chunks, places
 from onnxcam.run.interrupt import Limit
-from onnxcam.run.order import Order
+from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
 from onnxcam.run.session import Session
 from onnxcam.targets import resolve_target
@@ -130,7 +130,7 @@ class Probe:
         values: dict[needs.Need, Callable[[], Any]] = {
             needs.Input: lambda: self._order.channels_first(self._tensor)[0].astype(np.float32),
             needs.Activation: lambda: self._found[names.FEATURE][0],
-            needs.Layer: lambda: np.moveaxis(self._head.whole, self._head.channel, 1)[0],
+            needs.Layer: lambda: self._head.layer,
             needs.Places: self._places,
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
@@ -158,7 +158,7 @@ class Probe:
             yield from self._values(partial(self._whole, batch), probable=True)
 
     def _ask_head(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
-        for chunk in self._limited(layers, count, len(self._head.whole)):
+        for chunk in self._limited(layers, count, self._head.rows):
             yield from self._values(partial(self._behind, chunk))
 
     def _ask_channels(
@@ -170,7 +170,7 @@ class Probe:
     def _ask_head_probabilities(
         self, layers: Iterable[Any], count: int | None = None
     ) -> Iterator[Array]:
-        for chunk in self._limited(layers, count, len(self._head.whole)):
+        for chunk in self._limited(layers, count, self._head.rows):
             yield from self._values(partial(self._behind, chunk), probable=True)
 
     def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
@@ -220,7 +220,7 @@ class Probe:
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
         (found,) = [self._head.run(chunk, output, more or {}) for output in outputs]
-        self._check(found, len(self._head.whole))
+        self._check(found, self._head.rows)
         return [found[: len(chunk)]]
 
     @cached_property
@@ -233,10 +233,10 @@ class Probe:
         assert engine.tail is not None and engine.head is not None
         layout = engine.layout
         assert layout is not None and layout.channel is not None, "parts() has seen to it"
+        axis, rest = layout.batch or 0, {}
         if engine.start in self._found:
-            whole, rest = self._found[engine.start], {}
-            axis = 0 if layout.batch is None else layout.batch
-            whole = np.repeat(whole, self._rows_of(whole.nbytes), axis)
+            layer = self._found[engine.start]
+            most = self._rows_of(layer.nbytes)
         else:
             batch = np.repeat(self._tensor, most, engine.batch.axis)
             given = {engine.catalog.input: batch, **self._others}
@@ -244,8 +244,9 @@ class Probe:
             asked = [name for name in wanted if name not in given and name != names.TARGET]
             values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
             rest = {**{n: given[n] for n in wanted if n in given}, **values}
-            whole = rest.pop(engine.start)
-        return Head(engine.head, engine.start, layout.channel, whole, rest)
+            layer = rest.pop(engine.start)
+        one = np.moveaxis(layer, (axis, layout.channel), (0, 1))[0]
+        return Head(engine.head, engine.start, layout.channel, one, axis, most, rest)
 
     def _rows_of(self, size: int) -> int:
         """Return how many layers of so many bytes run at once: what a cache holds, 8 at least."""
@@ -253,10 +254,9 @@ class Probe:
         return most if most < _ROWS else max(most, min(_MANY, _CACHE // max(size, 1)))
 
     def _places(self) -> Array:
-        engine = self._engine
-        assert engine.layout is not None
+        assert self._engine.layout is not None
         space = self._found[names.FEATURE].shape[2:]
-        return places(engine.layout, self._head.whole.shape, space)
+        return places(self._engine.layout, self._head.layer.shape[1:], space)
 
     @property
     def _batch(self) -> int:
@@ -276,13 +276,8 @@ class Probe:
 
     def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        kind = self._engine.kind
         for chunk in self._limited(inputs, count, self._batch):
-            values = self._order.as_model(np.stack(chunk))
-            if kind.kind in "iu":
-                limits = np.iinfo(kind)
-                values = np.clip(np.rint(values), limits.min, limits.max)
-            yield values.astype(kind, copy=False)
+            yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None

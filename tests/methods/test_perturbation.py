@@ -471,3 +471,46 @@ def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
         UsageError, match="guided-integrated-gradients has no map before its last run"
     ):
         Explainer(nets.cnn(), "guided-integrated-gradients", budget=5)
+
+
+# ---- small regions
+
+
+def test_small_regions_of_a_model_that_looks_at_two_places() -> None:
+    """y_0 = x_a + x_b, both 1: half of it is in either, and both must go for less than half."""
+    w = np.zeros((2 * SIDE * SIDE, 3), "f4")
+    w[[1 * SIDE + 1, 4 * SIDE + 4], 0] = 1
+    proto = _linear()
+    proto.graph.initializer[0].CopyFrom(nets.numpy_helper.from_array(w, "w"))
+    proto.graph.initializer[1].CopyFrom(nets.numpy_helper.from_array(np.zeros(3, "f4"), "b"))
+    x, settings = np.ones_like(POINT), {"score": "score", "cells": 6}
+    one = _explained(proto, "sufficient-region", x, 0, level=0.5, **settings)
+    assert one.map.sum() == 1 and one.map[1, 1] + one.map[4, 4] == 1
+    assert one.parameters["share"] == pytest.approx(1 / 36) and one.diagnosis == ()
+    both = _explained(proto, "sufficient-region", x, 0, level=0.8, **settings)
+    assert both.map.sum() == 2 and both.map[1, 1] == both.map[4, 4] == 1
+    need = _explained(proto, "contrastive-region", x, 0, level=0.5, **settings)
+    assert need.map.sum() == 2 and need.map[1, 1] == need.map[4, 4] == 1
+    need = _explained(proto, "contrastive-region", x, 0, level=0.8, **settings)
+    assert need.map.sum() == 1
+
+
+def test_a_region_that_is_not_there_is_said_to_be() -> None:
+    found = _explained(_linear(), "sufficient-region", POINT * 0, 0, score="score")  # y is the bias
+    assert any("nothing of the input is needed" in said for said in found.diagnosis)
+    found = _explained(_linear(), "contrastive-region", POINT * 0, 0, score="score")
+    assert any("no such region: nothing is missed" in said for said in found.diagnosis)
+    assert not found.map.any()
+
+
+def test_regions_do_what_they_say() -> None:
+    proto = nets.cnn(size=12)
+    x = RNG.normal(size=(1, 2, 12, 12)).astype("f4")
+    likely = lambda z: np.exp(z) / np.exp(z).sum(1, keepdims=True)  # noqa: E731
+    target = int(_predict(proto, x)[0].argmax())
+    whole = likely(_predict(proto, x))[0, target]
+    for name in ("sufficient-region", "contrastive-region"):
+        found = _explained(proto, name, x, None, level=0.8, cells=6)
+        part = found.raw_map if name.startswith("suff") else 1 - found.raw_map
+        there = likely(_predict(proto, x * part))[0, target]
+        assert (there >= 0.8 * whole) == name.startswith("suff") or found.diagnosis

@@ -278,7 +278,7 @@ def test_what_is_said_of_methods_is_complete() -> None:
     for method in map(methods.find, methods.names()):
         settings = method.settings({})
         assert set(settings) == {p.name for p in method.parameters}
-        known = {*settings, "channels", "windows", "regions", "positions"}
+        known = {*settings, "channels", "windows", "regions", "positions", "cells"}
         assert method.kind == "graph" or method.cost.runs.split(" x ")[0] in known
         for p in method.parameters:
             assert p.help and p.checked(p.default) == p.default

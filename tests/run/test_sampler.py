@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rise": {"masks": 13, "cells": 3},
     "score-cam": {},
     "ablation-cam": {},
+    "dff": {"concepts": 3},
     "occlusion": {"window": 2, "stride": 2},
     "feature-ablation": {"regions": 9},
     "lime": {"samples": 40, "regions": 9},
@@ -49,6 +50,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "is-cam": {"steps": 2},
     "recipro-cam": {"around": "single"},
     "aise": {"evaluations": 5},
+    "sufficient-region": {"cells": 3},
+    "contrastive-region": {"cells": 3},
 }
 HEADS = ("ablation-cam", "recipro-cam")
 ONCE = {"xrai"}  # its regions take their time; see test_input_gradients.py
@@ -187,6 +190,9 @@ def test_runs_are_counted_and_bounded(name: str, monkeypatch: pytest.MonkeyPatch
         "is-cam": 2 * channels, "occlusion": 10, "sobol": 4 * 10, "recipro-cam": 36,
         "aise": 3 * 2 * 5, "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
     }  # fmt: skip
+    if name.endswith("-region"):  # a search: nobody knows how long it takes
+        assert {total for _, total in told} == {None}
+        return
     count = made.get(name) or next(iter(SMALL[name].values()))
     assert {total for _, total in told} == {count}
     done = [n for n, _ in told]

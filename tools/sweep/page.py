@@ -41,9 +41,9 @@ def write(results: Path, place: Path, *, check: bool) -> int:
 def _model(model: str, found: dict[str, Any]) -> Iterator[str]:
     rows = found["methods"]
     noise = rows["random"]
-    yield f"## {model}, {found['photographs']} pictures\n"
-    yield "| method | pointing game | energy | deletion (lower) | insertion | seconds a map |"
-    yield "|---|---|---|---|---|---|"
+    yield f"## {model}\n"
+    yield "| method | pictures | pointing game | energy | deletion (lower) | insertion | seconds |"
+    yield "|---|---|---|---|---|---|---|"
     sound = {name: row for name, row in rows.items() if "error" not in row}
     order = sorted(sound, key=lambda n: (n in BASELINES, n))
     for name in order:
@@ -63,7 +63,7 @@ def _row(name: str, row: dict[str, Any], noise: dict[str, Any]) -> str:
     faithful = {"deletion", "insertion"} <= set(worse)
     bad = name not in BASELINES and (len(worse) >= 3 or (localised and faithful))
     shown = f"*{name}*" if name in BASELINES else f"**`{name}`**" if bad else f"`{name}`"
-    return f"| {shown} | {' | '.join(cells)} | {row['seconds']:.2f} |"
+    return f"| {shown} | {row['pictures']} | {' | '.join(cells)} | {row['seconds']:.2f} |"
 
 
 def _beats(metric: str, value: float | None, other: float) -> bool:

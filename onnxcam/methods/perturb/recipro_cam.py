@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from onnxcam.methods.needs import (
     HeadScore,
     Layer,
     Places,
+    Scaled,
 )  # fmt: skip
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
@@ -48,19 +50,19 @@ def recipro_cam(
     Along each axis the weights are 1/4, 1/2, 1/4. Class and register tokens stay as they are. The
     authors scale the map from 0 to 1 afterwards, which is left to whoever draws it.
     """
-    space, flat = places.shape, layer.reshape(len(layer), -1)
+    space, inner = places.shape, layer.shape[1:]
     steps = {-1: 0.25, 0: 0.5, 1: 0.25} if around == "gaussian" else {0: 1.0}
-    tokens = np.ones(flat.shape[1], layer.dtype)  # those that are no positions stay
+    tokens = np.ones(prod(inner), layer.dtype)  # those that are no positions stay
     tokens[places.ravel()] = 0
 
-    def alone() -> Iterator[Array]:
+    def alone() -> Iterator[Scaled]:
         for place in np.ndindex(space):
             share = tokens.copy()
             for step in product(steps, repeat=len(space)):
                 near = tuple(np.add(place, step))
                 if all(0 <= n < extent for n, extent in zip(near, space, strict=True)):
                     share[places[near]] = np.prod([steps[s] for s in step])
-            yield (flat * share).reshape(layer.shape)
+            yield Scaled(share.reshape(inner))
 
     ask = chosen(score, scores, probabilities)
     found = np.stack(list(ask(alone(), places.size)))

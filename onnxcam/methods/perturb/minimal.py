@@ -1,0 +1,137 @@
+"""The smallest part of the input that suffices for the class, and the smallest that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Probability, Score
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.perturb.hiding import BASELINE, chosen, fill, nothing, score
+from onnxcam.methods.perturb.masks import nearest
+from onnxcam.methods.registry import Cost, Estimate, sampled_method
+
+_CITE = "after Chockler et al., Explanations for Occluded Images, ICCV 2021 (ReX), definition 1"
+_PARAMETERS = (
+    Parameter("level", float, 0.5, 0.01, 1, "part of the whole input's answer that counts as the "
+              "class: a region suffices from there on"),
+    Parameter("cells", int, 14, 1, 1000, "number of cells along each axis of space that the region "
+              "is thinned out by"),
+    BASELINE, fill("value"), score("probability"),
+)  # fmt: skip
+
+
+@sampled_method(
+    "sufficient-region",
+    kind="repeated",
+    needs=(Input, InputGradient, Score, Probability),
+    cite=_CITE,
+    parameters=_PARAMETERS,
+    cost=Cost(1, "cells x cells"),
+    claim="A small part of the input, all else hidden, that the model needs no more than.",
+    limits=(
+        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
+        "What hides may itself mean something to the model."
+    ),
+)
+def sufficient_region(
+    x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,
+    baseline: float, fill: str, score: str,
+) -> Estimate:  # fmt: skip
+    """M = 1 in S, else 0: S small with y(x in S, nothing elsewhere) >= level y(x).
+
+    Places are ordered by |sum_c x_c dy/dx_c|, smoothed; the fewest of the highest that suffice are
+    found by bisection, and cells of them that are not missed are then left out, the least first.
+    `share` says what part of the input S is. y(x) must be above 0.
+    """
+    ask, empty = chosen(score, scores, probabilities), nothing(x, fill, baseline)
+
+    def shown(part: Array) -> Array:
+        return np.where(part, x, empty)
+
+    return _regions(x, gradients, ask, cells, level, shown, suffices=True)
+
+
+@sampled_method(
+    "contrastive-region",
+    kind="repeated",
+    needs=(Input, InputGradient, Score, Probability),
+    cite=_CITE,
+    parameters=_PARAMETERS,
+    cost=Cost(1, "cells x cells"),
+    claim="A small part of the input without which it is no longer the class.",
+    limits=(
+        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
+        "What hides may itself mean something to the model."
+    ),
+)
+def contrastive_region(
+    x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,
+    baseline: float, fill: str, score: str,
+) -> Estimate:  # fmt: skip
+    """M = 1 in S, else 0: S small with y(x without S) < level y(x).
+
+    As `sufficient-region`, whose opposite it is: what suffices is not always needed.
+    """
+    ask, empty = chosen(score, scores, probabilities), nothing(x, fill, baseline)
+
+    def left(part: Array) -> Array:
+        return np.where(part, empty, x)
+
+    return _regions(x, gradients, ask, cells, level, left, suffices=False)
+
+
+def _regions(
+    x: Array, gradients: Ask, ask: Ask, cells: int, level: float,
+    made: Callable[[Array], Array], *, suffices: bool,
+) -> Estimate:  # fmt: skip
+    """Return the region of every target."""
+    (slopes,), (whole,) = gradients([x]), ask([x])
+    found, doubts = [], []
+    for k, answer in enumerate(whole):
+
+        def enough(part: Array, k: int = k, bar: float = level * float(answer)) -> bool:
+            (there,) = ask([made(part)])
+            return bool(there[k] >= bar) == suffices
+
+        part, doubt = _grown(_seed(x, slopes[k]), enough, cells, suffices)
+        found.append(part.astype(np.float64))
+        doubts.append(doubt if answer > 0 else "what is explained is not above 0: no part of it is")
+    maps = np.stack(found)
+    share = maps.reshape(len(maps), -1).mean(1)
+    return Estimate(maps, facts={"share": share}, doubts=tuple(doubts))
+
+
+def _seed(x: Array, slope: Array) -> Array:
+    """Return where first-order evidence lies, smoothed over a twentieth of each extent."""
+    from scipy import ndimage
+
+    evidence = np.abs((x * slope).sum(0, dtype=np.float64))
+    return np.asarray(ndimage.gaussian_filter(evidence, [n / 20 for n in evidence.shape]))
+
+
+def _grown(
+    seed: Array, enough: Callable[[Array], bool], cells: int, suffices: bool
+) -> tuple[Array, str | None]:
+    """Return a small region that is enough, and what is to be said of it."""
+    rank = np.empty(seed.size, np.int64)
+    rank[np.argsort(-seed.ravel(), kind="stable")] = np.arange(seed.size)
+    rank = rank.reshape(seed.shape)
+    if enough(rank < 0):
+        return rank < 0, "nothing of the input is needed: what hides it is this class as well"
+    if not enough(rank >= 0):
+        what = "the whole input does not suffice" if suffices else "nothing is missed"
+        return rank < 0, f"there is no such region: {what}"
+    few, many = 0, seed.size  # few are not enough, many are
+    while many - few > max(1, seed.size // 500):
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(rank < middle) else (middle, many)
+    part = rank < many
+    grid = nearest(np.arange(cells**seed.ndim).reshape((cells,) * seed.ndim), seed.shape)
+    weight = np.bincount(grid.ravel(), (seed * part).ravel())
+    for cell in sorted(set(grid[part].tolist()), key=lambda c: float(weight[c])):
+        thinner = part & (grid != cell)
+        if thinner.any() and enough(thinner):
+            part = thinner
+    return part, None
