@@ -34,7 +34,7 @@ Made by `tools/make_gallery.py`. Methods on one photograph, by SqueezeNet, each 
 does it and on a scale of its own; what a method claims and what it cannot show stands in
 [the methods](methods.md).
 
-![Every method on a photograph of a cat](gallery-methods.webp)
+![Forty methods on a photograph of a cat](gallery-methods.webp)
 
 The same for one picture: `onnxcam explain model.onnx cat.png --method gradcam --method saliency -o
 both.png`. Left out are methods that run the model many hundred times, and those that refuse this
@@ -42,14 +42,14 @@ model: {refused}.
 
 ## Signals
 
-`onnxcam explain models/japanese_vowels.onnx models/samples/vowels_speaker3_1.npy`: twelve channels, the
-map's colours behind them and as a curve below.
+`onnxcam explain models/japanese_vowels.onnx models/samples/vowels_speaker3_1.npy`: twelve channels,
+the map's colours behind them and as a curve below.
 
 ![A signal of twelve channels with its importance](gallery-signal.webp)
 
-## One picture, five styles
+## One picture, four styles
 
-`--style overlay`, `heat`, `contour`, `relief` and `side`: see [pictures, JSON and NPZ](results.md).
+`--style overlay`, `heat`, `contour` and `relief`; see [pictures, JSON and NPZ](results.md).
 
 ![One map in several styles](gallery-styles.webp)
 """
