@@ -13,9 +13,10 @@ pytest.importorskip("torch")
 
 import kinds
 from kinds import cells as cell_module
+from kinds import detectors
 from kinds.asked import QUESTIONS, Question
 from kinds.cells import ALONE, REFUSED, RIGHT, WRONG, Cell, Subject, cells
-from kinds.detectors import KINDS
+from kinds.networks import KINDS
 from kinds.page import gathered, page, wrong
 
 from onnxcam import methods
@@ -115,7 +116,7 @@ def test_maps_are_compared_by_their_largest_value() -> None:
     assert cell_module._compared(want[None], want, 1e-3, "it")[0] == WRONG
     results = gathered([Cell("CNN", "class", "gradcam", ALONE, "why")])
     assert wrong(results) == ["CNN, class, gradcam: not judged, why"]
-    assert kinds.__doc__
+    assert kinds.__doc__ and detectors.__doc__
 
 
 @pytest.mark.exhaustive
