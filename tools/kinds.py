@@ -66,7 +66,8 @@ def main() -> int:
     results: Results = json.loads(DATA.read_text()) if DATA.is_file() else {}
     for name in [] if args.page else args.kind or list(KINDS):
         new = ran(name, args.method, everything=args.all)
-        results = merged(results, new, args.method)
+        both = merged(results, new, args.method)
+        results = {kind: both[kind] for kind in KINDS if kind in both}
         DATA.write_text(json.dumps(results, indent=0, ensure_ascii=False) + "\n")
     PAGE.write_text(text(results))
     left = wrong(results)

@@ -71,13 +71,17 @@ def test_cells_are_what_the_page_says(name: str) -> None:
             assert got == want & set(SOME), (name, question.name)
 
 
-def test_every_method_answers_or_says_why_not() -> None:
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("tabular", 0.3), pytest.param("multi-label CNN", 0.9, marks=pytest.mark.exhaustive)],
+)
+def test_every_method_answers_or_says_why_not(name: str, least: float) -> None:
     """Found in the registry: a new method is a new row."""
-    subject = Subject(KINDS["multi-label CNN"]())
+    subject = Subject(KINDS[name]())
     found = list(cells(subject, methods.names(), [BY_NAME["class"]]))
     assert [c.method for c in found] == list(methods.names())
     assert [c for c in found if c.verdict not in (RIGHT, REFUSED)] == []
-    assert sum(c.verdict == RIGHT for c in found) > 0.9 * len(found)
+    assert sum(c.verdict == RIGHT for c in found) > least * len(found)
 
 
 def test_a_wrong_map_a_fault_and_an_answer_to_nonsense_are_seen(
@@ -126,7 +130,7 @@ def test_every_kind_at_every_target(name: str) -> None:
     assert wrong(found) == []
 
 
-NAMED = r"method='([\w+-]+)'|the method ([\w+-]+)"
+NAMED = r"method='([\w+-]+)'|the method ([a-z]+[-+][\w+-]+)"
 
 
 def _next(why: str) -> list[str]:
