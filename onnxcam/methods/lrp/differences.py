@@ -108,6 +108,7 @@ class Differences:
         away = self._difference(op, node, node.inputs[i])
         none = op.Less(op.Abs(away), rules.stable(away, _SAME))
         slope = own_rule(op, node, dy)[i]
+        assert slope is not None, "it moves"
         ratio = op.Div(op.cast(share, away), op.Where(none, 1, away))
         dx = op.Where(none, slope, op.cast(ratio, slope))
         return [dx if k == i else None for k in range(len(node.inputs))]
