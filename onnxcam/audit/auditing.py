@@ -109,7 +109,7 @@ def run(
     Args:
         model: The model's file.
         data: A folder with one for each class, a list or CSV, COCO's JSON, VOC's folder, a folder
-            of pictures and one of masks, an .npz or Parquet file, or a `datasets` folder.
+            of pictures and one of masks, an .npz or Parquet file, or a folder of Hugging Face's.
         output: The folder of the audit. It must not exist, or be empty, unless ``resume``.
         baseline: The model that it is held against: the one in use, or the one before a build.
         method: Name of a method, or names.

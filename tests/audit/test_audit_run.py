@@ -296,9 +296,10 @@ def test_no_audit_is_said(tmp_path: Path) -> None:
 
 def test_an_audit_that_cannot_begin_leaves_nothing(place: Path, tmp_path: Path) -> None:
     onnx.save(colour_net(), tmp_path / "bare.onnx")  # nothing says how it wants its pictures
-    with pytest.raises(OnnxcamError):
-        run(tmp_path / "bare.onnx", place / "data", tmp_path / "o", feature_layer="none")
-    assert not (tmp_path / "o").exists()
+    for more in ({}, {"feature_layer": "none"}):
+        with pytest.raises(OnnxcamError, match="preprocess|none"):
+            run(tmp_path / "bare.onnx", place / "data", tmp_path / "o", engine="here", **more)
+        assert not (tmp_path / "o").exists()
     with pytest.raises(UsageError, match="no method"):
         run(place / "net.onnx", place / "data", tmp_path / "o", method=[])
 
@@ -310,3 +311,4 @@ def test_two_parts_of_a_picture_are_drawn_side_by_side(zoo: Path, tmp_path: Path
     )  # fmt: skip
     assert found.figure is not None and found.pairs[0]["model_label"] == "Egyptian cat"
     assert any("Egyptian cat" in line for line in found.lines)
+    assert "two networks" in found.divergence
