@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,18 @@ def _print_table(out: Console, table: Table) -> None:
         out.file.write(f"{line.rstrip()}\n")
 
 
-def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> None:
-    """Print the catalog of a model, the default feature layer marked."""
+def print_layers(
+    model: Model,
+    catalog: Catalog,
+    rows: Sequence[Candidate],
+    boxes: Mapping[str, str] | None = None,
+) -> None:
+    """Print the catalog of a model, the default feature layer marked, and what boxes it has."""
     out = console()
-    _print_table(out, _facts(model, catalog))
+    facts = _facts(model, catalog)
+    for name, text in (boxes or {}).items():
+        _row(facts, name, text)
+    _print_table(out, facts)
     table = _table("", "feature layer", "op", "shape", "axes", "reason")
     for row in rows:
         default = catalog.feature is not None and row.name == catalog.feature.name
