@@ -82,7 +82,7 @@ def convert(
     runtime_targets: bool = False,
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
-    fuse: Literal["sum", "mean", "max"] | None = None,
+    fuse: Literal["sum", "mean", "max", "product"] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
     input: str | None = None,
@@ -121,7 +121,7 @@ def convert(
             Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of, or several; None takes the default, of a
             detector's box the layers of its scales, fused.
-        fuse: One map of all layers: "sum", "mean" or "max", see :mod:`onnxcam.compose.fused`.
+        fuse: One map of all layers: "sum", "mean", "max", "product": :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
@@ -162,10 +162,9 @@ def convert(
     maps = method, wrt, target, runtime_targets, require_target, feature_layer, parameters
     request = Request(*maps, upsampling, normalize, overlay, fp16_safe, expose, fuse)
     place = None if output is None else free_place(output, model, force=force)
-    whole = unexplained(held(load(model, opset=opset, op_library=op_library), None, check=check))
-    asked = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
-    loaded, catalog = _read(whole, *asked, preprocess)
-    said = _described(loaded, catalog, preprocess, labels)
+    whole = load(model, opset=opset, op_library=op_library)
+    names = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
+    loaded, catalog, said = _read(whole, check, labels, *names, preprocess)
     feeds = None if sample is None else _feeds(sample, loaded, said)
     explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
     return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
@@ -279,10 +278,15 @@ def _feeds(sample: Input, model: Model, said: Description) -> dict[str, Array]:
     return {**sample_feeds(model), **others, said.declared.name: prepared.tensor}
 
 
-def _read(whole: Model, said: tuple[Any, ...], *formats: Any) -> tuple[Model, layers.Catalog]:
-    """Return a model and its layers; a score of a whole batch has no map for each input."""
+def _read(
+    whole: Model, check: bool, labels: Labels, said: tuple[Any, ...], *formats: Any
+) -> tuple[Model, layers.Catalog, Description]:
+    """Return a model, its layers and what describes its input.
+
+    A score of a whole batch has no map for each input.
+    """
     score = layers.Asked(*said)
-    model = sized(whole, score, None)
+    model = sized(unexplained(held(whole, None, check=check)), score, None)
     catalog = layers.catalog(model, layers.asked(model, score, *formats))
     layout, reduction = catalog.input_layout, catalog.reduction
     shape = next(p.shape for p in model.inputs if p.name == catalog.input) or (1,)
@@ -293,4 +297,4 @@ def _read(whole: Model, said: tuple[Any, ...], *formats: Any) -> tuple[Model, la
             f"them): no axis of it counts inputs",
             "export the model with a batch of 1, or name another `reduction_layer`",
         )
-    return model, catalog
+    return model, catalog, _described(model, catalog, formats[-1], labels)

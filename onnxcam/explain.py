@@ -24,12 +24,11 @@ from onnxcam.run.described import Described
 from onnxcam.run.engine import Engine
 from onnxcam.run.faithful import held
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.options import Call, Options, checked_upsampling
+from onnxcam.run.options import Call, Options, checked_budget, checked_seed, checked_upsampling
 from onnxcam.run.predict import Predicts
 from onnxcam.run.progress import Progress
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.runner import Upsampling
-from onnxcam.run.sampling import checked_budget, checked_seed
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.run.traced import sized
@@ -44,7 +43,7 @@ Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
-Fusion: TypeAlias = Literal["sum", "mean", "max"]
+Fusion: TypeAlias = Literal["sum", "mean", "max", "product"]
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
@@ -58,7 +57,7 @@ class Explainer(Predicts, Described, Generic[Result]):
             share one forward pass. None takes Grad-CAM, of a detector's box HiResCAM.
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
             the default, of a detector's box the layers of its scales, fused.
-        fuse: One map of all feature layers: "sum", "mean" or "max", see
+        fuse: One map of all feature layers: "sum", "mean", "max" or "product", see
             :mod:`onnxcam.compose.fused`; None makes one of each.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.

@@ -85,7 +85,7 @@ def test_the_provenance_is_in_the_file(model: Path, tmp_path: Path) -> None:
 
 
 def test_every_graph_method_can_be_converted(model: Path) -> None:
-    for name in methods.names("graph"):
+    for name in set(methods.names("graph")) - {"legrad"}:  # of transformers: test_legrad.py
         made = onnxcam.convert(model, method=name)
         assert made.path is None and made.check is not None
 

@@ -28,7 +28,15 @@ Files = dict[str, bytes]
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 _ROW = re.compile(r"^\| `([^`]+)` \| (\d+) \| `([0-9a-f]{64})` \|\n", re.MULTILINE)
-_KINDS = (".onnx", ".npy", ".png", ".jpg", ".json", ".txt")
+_KINDS = (".onnx", ".npy", ".png", ".jpg", ".json", ".txt", ".csv")
+# What the photographs show and where: by hand, for `onnxcam audit`.
+TRUTH = """\
+file,label,x0,y0,x1,y1
+chelsea.png,Egyptian cat,64,0,336,300
+coffee.png,espresso,150,45,440,330
+rocket.jpg,missile,307,62,330,366
+astronaut.png,military uniform,0,190,512,512
+"""
 
 
 def _squeezenet(cache: Path) -> Files:
@@ -73,10 +81,11 @@ def _vowels(cache: Path) -> Files:
 
 
 def _pictures(cache: Path) -> Files:
-    """Photographs and the names of ImageNet's classes."""
+    """Photographs, what they show, and the names of ImageNet's classes."""
     from zoo import pictures
 
-    return pictures.photographs() | {"imagenet_labels.txt": pictures.labels(cache)}
+    files = {"imagenet_labels.txt": pictures.labels(cache), "photographs.csv": TRUTH.encode()}
+    return pictures.photographs() | files
 
 
 PARTS: Mapping[str, Callable[[Path], Files]] = {

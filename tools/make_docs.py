@@ -21,6 +21,7 @@ from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
 from onnxcam.graph import quirks
 from onnxcam.methods.needs import KINDS
+from onnxcam.run.kernels import kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# The command line
@@ -45,6 +46,15 @@ Written by `tools/make_docs.py` from `onnxcam/graph/quirks.py`; a test holds it.
 `tests/graph/test_quirks.py` shows it in the product at hand; a test that fails there says that the
 workaround may go.
 """
+KERNELS_HEAD = """# What runs on CUDA
+
+Written by `tools/make_docs.py` from `onnxcam/run/kernels.toml`; a test holds it. The operators of
+ONNX for which ONNX Runtime's CUDA provider has a kernel (opset 20 and later), by the types that it
+takes; what is not here, or is of another type, runs on the CPU, between copies. `onnxcam convert`
+says which nodes of a file that would be, on machines without a GPU too, and
+`onnxcam.run.kernels.on_cpu(model)` returns them. Everything that the methods write into a graph is
+here: a test holds that, too.
+"""
 MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
 RECORDS_HEAD = """# The records of an audit
 
@@ -64,6 +74,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": _methods_page(),
         ROOT / "docs" / "ops.md": _operators(),
         ROOT / "docs" / "quirks.md": _quirks(),
+        ROOT / "docs" / "cuda.md": _kernels(),
         ROOT / "docs" / "audit-records.md": _records(),
         audit: MEASURES_TABLE.sub(lambda _: _measures(), audit.read_text()),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
@@ -105,6 +116,14 @@ def _records() -> str:
 def _measures() -> str:
     rows = (f"| `{m.name}` | {m.table} | {m.meaning} |\n" for m in measures.MEASURES.values())
     return "\n| measure | from | meaning |\n|---|---|---|\n" + "".join(rows) + "\n"
+
+
+def _kernels() -> str:
+    rows: dict[str, list[str]] = {}
+    for name, types in kernels().items():
+        rows.setdefault(", ".join(sorted(types)) if types else "every type", []).append(f"`{name}`")
+    table = [f"| {types} | {', '.join(sorted(names))} |" for types, names in sorted(rows.items())]
+    return "\n".join([KERNELS_HEAD, "| types | operators |", "|---|---|", *table, ""])
 
 
 def _quirks() -> str:

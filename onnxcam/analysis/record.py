@@ -69,7 +69,7 @@ def _catalog(said: Mapping[str, Any]) -> Catalog:
 
 def _reduction(said: Mapping[str, Any]) -> Reduction:
     best = said["best"] and Best(**said["best"])
-    texts = {name: tuple(said[name]) for name in ("labels", "others")}
+    texts = {name: tuple(said[name]) for name in ("labels", "others", "space")}
     return Reduction(**{**said, **texts, "best": best})
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from onnxcam.audit.auditing import Audit, run
     from onnxcam.audit.check import Checked, verify
     from onnxcam.audit.differing import Difference, diff
+    from onnxcam.audit.drifting import Drift, drift
     from onnxcam.audit.page.report import write_report as report
 
-__all__ = ["Audit", "Checked", "Difference", "diff", "report", "run", "verify"]
+__all__ = ["Audit", "Checked", "Difference", "Drift", "diff", "drift", "report", "run", "verify"]
 
 _HOMES = {
     "Audit": ("auditing", "Audit"),
@@ -30,6 +31,8 @@ _HOMES = {
     "verify": ("check", "verify"),
     "Difference": ("differing", "Difference"),
     "diff": ("differing", "diff"),
+    "Drift": ("drifting", "Drift"),
+    "drift": ("drifting", "drift"),
     "report": ("page.report", "write_report"),
 }
 

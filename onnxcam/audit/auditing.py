@@ -109,7 +109,7 @@ def run(
     Args:
         model: The model's file.
         data: A folder with one for each class, a list or CSV, COCO's JSON, VOC's folder, a folder
-            of pictures and one of masks, an .npz or Parquet file, or a `datasets` folder.
+            of pictures and one of masks, an .npz or Parquet file, or a folder of Hugging Face's.
         output: The folder of the audit. It must not exist, or be empty, unless ``resume``.
         baseline: The model that it is held against: the one in use, or the one before a build.
         method: Name of a method, or names.
@@ -136,6 +136,8 @@ def run(
     needed("pyarrow", "the records of an audit")
     needed("scipy", "the intervals of an audit")
     names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
+    if not names:
+        raise UsageError("no method is given", "name one as `method`, such as gradcam")
     for name in names:
         all_methods.find(name)
     checked(metrics)
@@ -219,7 +221,7 @@ def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: boo
         (folder / "data").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OnnxcamError(
-            f"{folder} cannot be made ({error.strerror})", "choose another"
+            f"{folder} cannot be made ({error.strerror})", "choose another folder"
         ) from None
     with _held(folder / _LOG):
         log = RunLog(folder)
@@ -231,7 +233,21 @@ def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: boo
             write_whole(folder / JOB, job.text().encode())  # last: what has it can be resumed
         else:
             log.add("resumed")
-        yield log
+        try:
+            yield log
+        except OnnxcamError:
+            if not there and not (folder / "records").is_dir():
+                _unmade(folder)  # nothing was done that could be resumed
+            raise
+
+
+def _unmade(folder: Path) -> None:
+    """Remove what was written when an audit began."""
+    for name in (SAMPLES, POLICY, JOB, _LOG):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else put something there
+        (folder / "data").rmdir()
+        folder.rmdir()
 
 
 @contextmanager

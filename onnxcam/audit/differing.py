@@ -151,7 +151,7 @@ def _figure(worker: Worker, cases: Sequence[tuple[Sample, Row]], method: str) ->
             if picture is not None:
                 cells.append(picture)
         if len(cells) == 2:
-            rows.append(np.concatenate(cells, 1))
+            rows.append(_side_by_side(cells))
     if not rows:
         raise UsageError("no input is a picture", "leave `output` out")
     width = max(r.shape[1] for r in rows)
@@ -159,3 +159,12 @@ def _figure(worker: Worker, cases: Sequence[tuple[Sample, Row]], method: str) ->
         np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows
     ]
     return np.concatenate(padded, 0)
+
+
+def _side_by_side(pictures: Sequence[Any]) -> Any:
+    """Return pictures of any height in a row, white below the lower ones."""
+    height = max(p.shape[0] for p in pictures)
+    parts = [
+        np.pad(p, ((0, height - p.shape[0]), (0, 4), (0, 0)), constant_values=255) for p in pictures
+    ]
+    return np.concatenate(parts, 1)

@@ -96,26 +96,3 @@ def _group(per: str, name: str, rows: Sequence[Row], maps: Any) -> dict[str, Any
         "corner_share": corner,
         "strategies": strategies(maps, [r["id"] for r in rows], rows) if clustered else [],
     }
-
-
-def drift(before: Sequence[float], after: Sequence[float], bins: int = 10) -> float:
-    """Return the population stability index of a figure between two data sets.
-
-    PSI = sum_i (q_i - p_i) ln(q_i / p_i) over bins of equal counts in ``before``; empty bins count
-    as half a sample. Below 0.1 nothing moved, above 0.25 much did, as credit scoring has it.
-
-    Args:
-        before: The figure in the one data set.
-        after: In the other.
-        bins: How many bins.
-    """
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
-    p, q = (
-        _shares(np.searchsorted(edges, v, side="right"), len(edges) + 1) for v in (before, after)
-    )
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def _shares(places: Any, bins: int) -> Any:
-    counts = np.maximum(np.bincount(places, minlength=bins), 0.5)
-    return counts / counts.sum()

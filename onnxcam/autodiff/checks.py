@@ -55,11 +55,13 @@ def contradiction(view: NodeView, error: Exception) -> UnsupportedOp | None:
     made = _sizes_made(view)
     if made is None and not isinstance(error, InferenceError):
         return None
-    if made is not None and not any(0 in size for size in made) and made:
+    whole = bool(made) and not any(0 in size for size in made or ())
+    if whole and not isinstance(error, InferenceError):
         return None
     tensors = (t for t in (*view.inputs, *view.outputs) if t is not None)
     sizes = ", ".join(f"{t.name!r} {_bracketed(shape_of(t))}" for t in tensors)
     what = "leave nothing in a tensor" if made else "contradict each other: it cannot be run"
+    what = "are no sizes that its gradient can be written for" if whole else what
     return UnsupportedOp(
         f"the sizes at node {view.name!r} ({view.op_type}) {what} ({sizes})",
         "look at the sizes of the model's inputs, or export it again",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from onnxcam.audit import Audit
     from onnxcam.audit.check import Checked
 
+USUAL = "gradcam"
 _PLACE = click.Path(path_type=Path)
 FOLDER = click.argument("folder", metavar="OUT", type=_PLACE)
 FEATURE = click.option(
@@ -161,7 +162,9 @@ def audit_command(
     from onnxcam.audit import run
 
     with watched_bar("auditing") as progress:
-        made = run(method=methods, parameters=_values(parameters), progress=progress, **chosen)
+        made = run(
+            method=methods or USUAL, parameters=_values(parameters), progress=progress, **chosen
+        )
     if as_json:
         print_json({"folder": str(made.folder), "counts": made.counts, **made.verdict.as_dict()})
     else:
@@ -207,9 +210,24 @@ def _print(made: Audit) -> None:
 
 
 @main.command("report", short_help="Write the report of an audit again.")
-@options(FOLDER)
-def report_command(folder: Path) -> None:
+@options(
+    FOLDER,
+    click.option(
+        "--drift",
+        "other",
+        type=_PLACE,
+        metavar="OTHER",
+        help="Instead say what moved since OTHER, an audit of the same model on other data.",
+    ),
+)
+def report_command(folder: Path, other: Path | None) -> None:
     """Write OUT/report.html again from what lies in OUT, as after an update of onnxcam."""
+    if other is not None:
+        from onnxcam.audit import drift
+
+        for line in drift(other, folder).lines:
+            say(line)
+        return
     from onnxcam.audit import report
 
     say(f"written: {report(folder)}")

@@ -179,6 +179,7 @@ def convert_command(
     `onnxcam.map.NAME`.
     """
     from onnxcam.conversion import convert
+    from onnxcam.run.kernels import on_cpu
 
     parameters, others = taken(chosen)
     made = convert(
@@ -192,13 +193,14 @@ def convert_command(
         parameters=parameters,
         **others,
     )
+    fallen = on_cpu(made.explained.model.light) if chosen["check"] else {}
     if as_json:
-        print_json(made.as_dict())
+        print_json({**made.as_dict(), "cuda": {"on_cpu": fallen}})
     else:
-        _print(made)
+        _print(made, fallen)
 
 
-def _print(made: Conversion) -> None:
+def _print(made: Conversion, fallen: Mapping[str, int]) -> None:
     """Print what was written and what the check found."""
     explained = made.explained
     gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
@@ -215,4 +217,7 @@ def _print(made: Conversion) -> None:
         )
         for warning in found.warnings:
             say(f"warning: {warning}")
+    if fallen:
+        listed = ", ".join(f"{what} ({count})" for what, count in fallen.items())
+        say(f"on CUDA these nodes would run on the CPU: {listed}")
     say(f"written: {made.path}")

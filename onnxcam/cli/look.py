@@ -22,11 +22,13 @@ from onnxcam.cli.options import (
     REDUCTION,
     options,
     print_json,
+    say,
 )
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog
+    from onnxcam.cli.sources import Source
 
 
 @main.command("layers", short_help="List the layers that can be explained.")
@@ -69,7 +71,15 @@ def layers_command(
 @main.command("inputs", short_help="Find out how a model wants its pictures.")
 @options(
     MODEL,
-    click.argument("image", type=click.Path(path_type=Path)),
+    click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    click.option(
+        "--truth",
+        "truths",
+        multiple=True,
+        metavar="IDX|LABEL",
+        help="What is in the IMAGEs: once for all, or once for each. A folder of folders tells by "
+        "their names.",
+    ),
     click.option("--save", metavar="PRESET", help="Write this preset as <model>.toml."),
     click.option("--force", is_flag=True, help="Replace a <model>.toml that is there."),
     LABELS,
@@ -78,26 +88,66 @@ def layers_command(
 )
 def inputs_command(
     model: Path,
-    image: Path,
+    images: tuple[Path, ...],
+    truths: tuple[str, ...],
     save: str | None,
     force: bool,
     labels: Path | None,
     op_library: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Find out how MODEL wants its pictures: what IMAGE is taken for under every preset."""
+    """Find out how MODEL wants its pictures: what IMAGE is taken for under every preset.
+
+    With several IMAGEs, or with --truth, it counts what each preset lets the model name rightly,
+    and says which wins and by how much.
+    """
     from onnxcam.cli import tables as report
+    from onnxcam.cli.sources import sources
     from onnxcam.look.presets import save_preset, try_presets
 
+    given = sources(images)
+    if len(given) > 1 or truths:
+        _rank_presets(model, given, truths, labels, op_library, as_json)
+        if save:
+            say(f"written: {save_preset(model, save, labels=labels, force=force)}")
+        return
     trials = [
         replace(trial, problem=spoken(trial.problem))
-        for trial in try_presets(model, image, labels=labels, op_library=op_library)
+        for trial in try_presets(model, given[0].path, labels=labels, op_library=op_library)
     ]
     saved = save_preset(model, save, labels=labels, force=force) if save else None
     if as_json:
         print_json({"presets": [t.as_dict() for t in trials], "saved": saved and str(saved)})
     else:
         report.print_trials(trials, saved)
+
+
+def _rank_presets(
+    model: Path,
+    given: Sequence[Source],
+    truths: tuple[str, ...],
+    labels: Path | None,
+    op_library: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Say which preset lets a model name most of what is in pictures."""
+    from onnxcam.cli import tables as report
+    from onnxcam.look.ranking import rank_presets
+
+    if not truths:
+        truths = tuple(source.place.name for source in given)
+    if not all(truths):
+        raise UsageError(
+            f"nothing says what is in {given[truths.index('')].name}",
+            "add --truth LABEL, or give a folder with a folder for each class",
+        )
+    each = truths * len(given) if len(truths) == 1 else truths
+    paths = [source.path for source in given]
+    found = rank_presets(model, paths, each, labels=labels, op_library=op_library)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        report.print_ranking(found)
 
 
 @main.command("methods", short_help="List the ways to explain.")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog, Reduction
     from onnxcam.autodiff.coverage import Coverage, Usage
     from onnxcam.look.presets import Trial
+    from onnxcam.look.ranking import Ranking
     from onnxcam.methods import Method
     from onnxcam.metrics import Comparison
     from onnxcam.model.model import Model
@@ -115,6 +116,19 @@ def print_trials(trials: Sequence[Trial], saved: Path | None) -> None:
         out.print(f"written: {plain(saved)}", soft_wrap=True)
     else:
         out.print("Take the one that names what is in the picture: add --save PRESET.")
+
+
+def print_ranking(found: Ranking) -> None:
+    """Print how well every preset does, and which wins."""
+    out = console()
+    table = _table("preset", "right", "sure of it", "what it does")
+    for r in found.ranks:
+        sure = "" if r.confidence is None else f"{100 * r.confidence:.1f} %"
+        counted = "" if r.problem else f"{r.right} of {r.pictures}"
+        best = "bold green" if r.preset in found.ties and r.right else None
+        _row(table, r.preset, counted, sure, r.problem or r.summary, style=best)
+    _print_table(out, table)
+    out.print(plain(found.verdict), soft_wrap=True)
 
 
 def print_methods(found: Sequence[Method]) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 from onnxcam.autodiff.engine import path
+from onnxcam.compose.resample import resampled
 from onnxcam.errors import UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 from onnxcam.graph.ops import Trait, has
+from onnxcam.methods.cam.sums import channel_sum, stretched
+from onnxcam.methods.registry import Axes
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -72,6 +78,30 @@ def biased_layers(op: Emitter, score: Tensor, x: Tensor) -> list[Biased]:
             "use `method='input-x-gradient'`",
         )
     return found
+
+
+def bias_shares(
+    op: Emitter,
+    layers: Sequence[Biased],
+    slopes: Sequence[Tensor],
+    size: Sequence[int | Tensor],
+    spans: Sequence[Any],
+) -> Tensor:
+    """Return the sum over layers and channels of |b dy/dz| from 0 to 1, [N, *space].
+
+    Args:
+        op: Emitter.
+        layers: The layers.
+        slopes: The gradient of the score at the output of each.
+        size: Extents of the input's space, to which the maps are enlarged linearly.
+        spans: Where each layer lies in the input, as :func:`onnxcam.compose.laid.laid` says it.
+    """
+    maps = []
+    for layer, slope, laid in zip(layers, slopes, spans, strict=True):
+        axes = Axes(1, tuple(range(2, len(shape_of(layer.output) or ()))))
+        each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
+        maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", laid))
+    return op.Squeeze(reduce(op.Add, maps), axes=[1])
 
 
 def _adds(node: ir.Node) -> bool:

@@ -53,7 +53,7 @@ def origin(draft: Draft, model: Model, plan: Plan, method: str) -> dict[str, str
         "onnxcam.builder": "native",
         "onnxcam.score": reduction.kind,
         "onnxcam.final": reduction.final or "none",
-        "onnxcam.quantity": plan.target.quantity,
+        "onnxcam.quantity": plan.target.described(None, plan.default[0]),
         GRADIENT: provenance(draft.op),
     }
 

@@ -111,6 +111,13 @@ def parts(
     said = provenance(op) if method.uses_gradient else "not used"
     if not {HeadScore, HeadProbability, ChannelScore} & {*method.needs}:
         return Parts(whole, None, said)
+    return _headed(whole, draft, method, feature, explained, said)
+
+
+def _headed(
+    whole: Model, draft: Draft, method: Method, feature: Candidate, explained: str, said: str
+) -> Parts:
+    """Return a model with the part of it behind a feature layer, which runs for each channel."""
     own = [TARGET] if explained == VALUE else []
     start = _channelled(draft, feature)
     head = tail(whole, start, explained, own)

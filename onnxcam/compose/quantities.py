@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from onnxcam.analysis.geometry import Area
-from onnxcam.autodiff.engine import vjp
-from onnxcam.compose.biases import Biased, biased_layers
+from onnxcam.compose.attention import blocks_of, of_patches
+from onnxcam.compose.biases import Biased, bias_shares, biased_layers
 from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, extents, known_rank, place_of
@@ -21,9 +21,10 @@ from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod, graph
-from onnxcam.methods.cam.sums import channel_sum, narrow, space_mean, stretched
+from onnxcam.methods.cam.sums import narrow, space_mean
 from onnxcam.methods.needs import (
     Activation,
+    AttentionGradients,
     BiasShares,
     Curvature,
     Input,
@@ -33,7 +34,6 @@ from onnxcam.methods.needs import (
     Weights,
 )
 from onnxcam.methods.parameters import Setting
-from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
 from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
 
@@ -235,23 +235,27 @@ class Quantities:
         place = self._at(method)
         if need in (Activation, Input):
             return place.patches(op, place.tensor)
+        if need == AttentionGradients:
+            return self._attention_slopes(op, index)
         if need == SlopeAt:
             return partial(self._slope_at, index)
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:
-            return place.patches(op, self._curvature(op, index, method))
+            return place.patches(op, self.slopes.curvature(op, index, method, place))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
 
-    def _curvature(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
-        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
-        place = self._at(method)
-        slope = self.slopes.of(op, index, method, place.source)
-        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
-        if found is None:  # of a score that is linear in the layer
-            return op.zeros_like(place.tensor)
-        return place.gradient(op, place.gradient(op, found))
+    def _attention_slopes(self, op: Emitter, index: Tensor) -> list[Tensor]:
+        """Return the gradient of each block's score at its attention, of the patches as keys.
+
+        Raises:
+            UsageError: The feature layer has no axis of tokens, or there is no attention.
+        """
+        blocks = blocks_of(self.op, self.slopes.outputs.tensor, self.input)
+        pairs = [(blocks[-1].output, block.output, block.attention) for block in blocks]
+        slopes = [self.slopes.at(op, index, *pair) for pair in pairs]
+        return [of_patches(op, slope, self.place, self.method.name) for slope in slopes]
 
     def _slope_at(self, index: Tensor, op: Emitter, x: Tensor) -> Tensor:
         """Return the gradient of the score of a class at another input, in the axes of the map.
@@ -267,15 +271,10 @@ class Quantities:
 
     def _bias_shares(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:
         """Return the sum over layers and channels of |b dy/dz| from 0 to 1, at the input's size."""
-        maps = []
-        for layer in self._biased:
-            slope = self.slopes.of(op, index, method, layer.output)
-            axes = Axes(1, tuple(range(2, known_rank(layer.output))))
-            each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-            size = self.input_size()
-            spans = laid(op, self._areas.get(layer.output.name), size)
-            maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", spans))
-        total = op.Squeeze(reduce(op.Add, maps), axes=[1])
+        slopes = [self.slopes.of(op, index, method, layer.output) for layer in self._biased]
+        size = self.input_size()
+        spans = [laid(op, self._areas.get(layer.output.name), size) for layer in self._biased]
+        total = bias_shares(op, self._biased, slopes, size, spans)
         return op.cast(self.place.as_channel(op, total), self.place.tensor)
 
     def _slope(self, op: Emitter, index: Tensor, method: GraphMethod) -> Tensor:

@@ -114,6 +114,7 @@ class Request:
             wishes = Wishes(self.method, self.feature_layer, self.parameters, self.fuse)
             placed = target.placed
             maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
+            maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
         if any(m.settings.get("augment", "none") != "none" for m in maps):
             raise UsageError(
                 "an augmented map takes runs of its own: it cannot be written into a file",

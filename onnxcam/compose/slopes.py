@@ -13,6 +13,7 @@ from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
+from onnxcam.compose.places import Place
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
@@ -110,7 +111,9 @@ class Slopes:
         if all(t is not wrt for t in tensors):
             tensors.append(wrt)
 
-    def at(self, op: Emitter, index: Tensor, source: Tensor, x: Tensor) -> Tensor:
+    def at(
+        self, op: Emitter, index: Tensor, source: Tensor, x: Tensor, wrt: Tensor | None = None
+    ) -> Tensor:
         """Return the gradient of the target where another value takes the place of a tensor.
 
         Args:
@@ -118,6 +121,7 @@ class Slopes:
             index: The class of each input, int64 [N].
             source: The tensor.
             x: The value, of its shape and dtype.
+            wrt: What is differentiated with respect to; None for the value.
 
         Raises:
             UsageError: The score does not depend on the tensor.
@@ -134,8 +138,17 @@ class Slopes:
             boxes=found and replace(found, scores=replay.twin(op, found.scores)),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
-        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [x])
+        wrt = x if wrt is None else wrt
+        (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
         return self._dependent(slope, source)
+
+    def curvature(self, op: Emitter, index: Tensor, method: GraphMethod, place: Place) -> Tensor:
+        """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""
+        slope = self.of(op, index, method, place.source)
+        (found,) = vjp(op, [(slope, op.cast(place.tensor, slope))], [place.source])
+        if found is None:  # of a score that is linear in the layer
+            return op.zeros_like(place.tensor)
+        return place.gradient(op, place.gradient(op, found))
 
     def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
         if slope is None:

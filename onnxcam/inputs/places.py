@@ -12,6 +12,7 @@ from onnxcam.inputs.fields import unknown
 from onnxcam.inputs.files import read_image_metadata, read_metadata, read_names, read_toml
 from onnxcam.inputs.huggingface import read_id2label, read_preprocessor
 from onnxcam.inputs.spec import PRESETS, InputSpec
+from onnxcam.inputs.timm import read_timm, timm_labels
 
 # These fields say together how pixels become numbers, so they come from one place.
 RULE = frozenset(
@@ -93,10 +94,12 @@ def _there(path: Path) -> bool:
 
 
 def _hugging_face(model_path: Path | None) -> list[Said]:
-    """Return what the nearest `preprocessor_config.json` says, if there is one."""
+    """Return what the nearest `preprocessor_config.json` says, or timm's `config.json`."""
     for folder in _folders(model_path):
         if _there(path := folder / "preprocessor_config.json"):
             return [Said(path.name, read_preprocessor(path))]
+        if (path := folder / "config.json").is_file() and (fields := read_timm(path)):
+            return [Said(f"{path.name} (timm)", fields)]
     return []
 
 
@@ -105,7 +108,7 @@ def _more_labels(model_path: Path | None, metadata: Mapping[str, str]) -> list[S
     said = [("metadata names", read_names(metadata))]
     for folder in _folders(model_path):
         if (path := folder / "config.json").is_file():
-            said.append((path.name, read_id2label(path)))
+            said.append((path.name, read_id2label(path) or timm_labels(path)))
     return [Said(where, {"labels": labels}) for where, labels in said if labels]
 
 

@@ -146,7 +146,7 @@ def is_picture(x: object, model_input: ModelInput) -> bool:
         ready = model_input.dtype == np.uint8 and x.ndim == len(model_input.shape)
         return x.dtype == np.uint8 and x.ndim in (2, 3) and channels in (1, 3, 4) and not ready
     if not isinstance(x, str | PathLike):
-        return True
+        return x is not None
     return not (_holds_array(Path(x)) or takes_files(model_input))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,30 +64,64 @@ def try_presets(
     Returns:
         One trial per preset; what lies beside or in the model comes first, as "found".
     """
-    loaded = load(model, op_library=op_library)
-    found = catalog(loaded)
-    declared = model_input(loaded, found)
-    others = [p.name for p in loaded.inputs if p.name != declared.name]
-    if others:
-        raise UsageError(
-            f"the model has more inputs than the picture: {', '.join(others)}",
-            "describe it in a TOML file and name that as `preprocess`",
-        )
-    session = Session(exposed(loaded, [found.reduction.name]), device="cpu")
-    names = class_names(labels)
+    trier = Trier(model, labels, op_library)
     trials = []
-    for preset in ("found", *(p for p in PRESETS if p != "none")):
-        try:
-            spec = _resolved(loaded, declared, preset)
-        except NoDescriptionError:
+    for preset, spec in trier.specs():
+        if isinstance(spec, OnnxcamError):
+            trials.append(Trial(preset, problem=spec.message))
             continue
-        except OnnxcamError as error:
-            trials.append(Trial(preset, problem=error.message))
-            continue
-        tensor = prepare(image, spec, declared).tensor
-        (scores,) = session.run({declared.name: tensor}, [found.reduction.name])
-        trials.append(_trial(preset, spec, _classes(scores, found), found, names))
+        scores = trier.scores(prepare(image, spec, trier.declared).tensor)
+        trials.append(_trial(preset, spec, scores, trier.catalog, trier.labels))
     return trials
+
+
+class Trier:
+    """A model that every preset is tried on.
+
+    Args:
+        model: Its path.
+        labels: File with the names of the classes.
+        op_library: File of a library with the model's custom operators, or several.
+
+    Attributes:
+        catalog: Its layers.
+        declared: Its input.
+        labels: Names of the classes that were given, or None.
+
+    Raises:
+        UsageError: The model has more inputs than a picture.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str], labels: Path | None, op_library: Libraries
+    ) -> None:
+        self._model = load(model, op_library=op_library)
+        self.catalog = catalog(self._model)
+        self.declared = model_input(self._model, self.catalog)
+        others = [p.name for p in self._model.inputs if p.name != self.declared.name]
+        if others:
+            raise UsageError(
+                f"the model has more inputs than the picture: {', '.join(others)}",
+                "describe it in a TOML file and name that as `preprocess`",
+            )
+        self._name = self.catalog.reduction.name
+        self._session = Session(exposed(self._model, [self._name]), device="cpu")
+        self.labels = class_names(labels)
+
+    def specs(self) -> Iterator[tuple[str, InputSpec | OnnxcamError]]:
+        """Yield what is described beside or in the model, as "found", and every preset."""
+        for preset in ("found", *(p for p in PRESETS if p != "none")):
+            try:
+                yield preset, _resolved(self._model, self.declared, preset)
+            except NoDescriptionError:
+                continue
+            except OnnxcamError as error:
+                yield preset, error
+
+    def scores(self, tensor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the scores of the classes, [C]."""
+        (scores,) = self._session.run({self.declared.name: tensor}, [self._name])
+        return _classes(scores, self.catalog)
 
 
 def save_preset(

@@ -87,6 +87,9 @@ Input = Need("input", "input")
 
 # Of graph methods.
 Gradient = Need("gradient of the score at the feature layer", "feature")
+AttentionGradients = Need(
+    "gradients of each block's score at its attention", "feature"
+)  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
@@ -127,7 +130,8 @@ _VALUES = {
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt
+    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
 
@@ -140,3 +144,13 @@ def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
     if not all(need in _OF_GRAPH or isinstance(need, MapOf) for need in needs):
         return False
     return len({need.of for need in needs}) == 1
+
+
+def check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
+    """Check what a method needs.
+
+    Raises:
+        ValueError: Methods of its kind cannot have it.
+    """
+    if not fits(kind, needs):
+        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")

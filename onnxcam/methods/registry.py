@@ -9,25 +9,14 @@ from typing import Any
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, fits
+from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, check
 from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
-from onnxcam.methods.terms import Axes, Cost, Estimate
+from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
 __all__ = [
-    "SMOOTHING",
-    "Axes",
-    "Cost",
-    "Estimate",
-    "GraphMethod",
-    "Method",
-    "SampledMethod",
-    "convertible",
-    "find",
-    "graph",
-    "graph_method",
-    "names",
-    "sampled_method",
-]
+    "SMOOTHING", "Axes", "Cost", "Estimate", "GraphMethod", "Method", "SampledMethod",
+    "convertible", "find", "graph", "graph_method", "names", "sampled_method",
+]  # fmt: skip
 
 _METHODS: Registry[str, Method] = Registry("methods", Source("onnxcam.methods", "onnxcam.methods"))
 _ONE = Cost()
@@ -156,7 +145,7 @@ class GraphMethod(Method):
         if settings.get(SMOOTHING.name) == "eigen":
             axes = replace(axes, principal=True)
         code = self.emit.__code__
-        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        named = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
         return self.emit(op, *values, axes, **{name: settings[name] for name in named})
 
     def backward(self, **parameters: Any) -> Overrides:
@@ -199,19 +188,17 @@ def graph_method(
     claim: str = "",
     limits: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a graph method; see :class:`GraphMethod` for the arguments.
-
-    One at a feature layer can be averaged over changed inputs: it has the parameter ``augment``.
+    """Enter a graph method; see :class:`GraphMethod`. At a feature layer it also has ``augment``.
 
     Raises:
         ValueError: It needs what graph methods cannot have, or its name is taken.
     """
-    _check(name, "graph", needs)
+    check(name, "graph", needs)
     if all(need.of == "feature" for need in needs):
         parameters = (*parameters, AUGMENT)
 
     def enter(emit: Callable[..., Any]) -> Callable[..., Any]:
-        said = (cite, _summary(emit), signed, parameters, cost, claim, limits)
+        said = (cite, summary(emit), signed, parameters, cost, claim, limits)
         how = (style, emit, overrides or Overrides(), averages, relief, at_layer)
         _METHODS.enter(name, GraphMethod(name, "graph", needs, rectify, *said, *how))
         return emit
@@ -242,28 +229,19 @@ def sampled_method(
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
-    _check(name, kind, needs)
+    check(name, kind, needs)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        said = (cite, _summary(estimate), signed, parameters, cost, claim, limits, style)
+        said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
         graph = None
         if form is not None:
-            _check(name, "graph", form[0])
+            check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
         made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
         _METHODS.enter(name, made)
         return estimate
 
     return enter
-
-
-def _check(name: str, kind: Kind, needs: tuple[Need, ...]) -> None:
-    if not fits(kind, needs):
-        raise ValueError(f"{name!r}, a method that {KINDS[kind]}, cannot need {needs}")
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def names(kind: Kind | None = None) -> tuple[str, ...]:
@@ -277,9 +255,8 @@ def convertible() -> tuple[str, ...]:
 
 
 def _form(method: Method) -> GraphMethod | None:
-    if isinstance(method, SampledMethod):
-        return method.form
-    return method if isinstance(method, GraphMethod) else None
+    found = method.form if isinstance(method, SampledMethod) else method
+    return found if isinstance(found, GraphMethod) else None
 
 
 def find(name: str) -> Method:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -73,3 +73,8 @@ class Estimate:
     facts: Mapping[str, Array] = field(default_factory=dict)
     doubts: tuple[str | None, ...] = ()
     relief: Array | None = None
+
+
+def summary(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
+    return (function.__doc__ or "").strip().partition("\n")[0]

@@ -100,7 +100,8 @@ class Feeds:
         """Return the arrays for a run, by name, and what a reader must know of them, in words.
 
         Raises:
-            InputError: One is missing that is no state, or holds another number of rows.
+            InputError: One is missing that is no state, is of another shape, or holds another
+                number of rows.
         """
         whole, feeds, zeros = batch_of(self.model, self.catalog), {}, []
         for port in self.model.inputs:
@@ -111,7 +112,7 @@ class Feeds:
                 feeds[port.name] = self._state(port, len(batch))
                 zeros.append(port.name)
                 continue
-            array = self._joined(port, given)
+            array = self._joined(port, [_checked(port, a) for a in given])
             feeds[port.name] = extra_batch(np.asarray(array, port.dtype), port.shape or (), whole)
         said = {"zeros": ", ".join(zeros)} if zeros else {}
         return feeds, said
@@ -166,6 +167,30 @@ class Feeds:
         raise InputError(
             f"the model has more inputs: {listed}", "give them with `extra_inputs={name: array}`"
         )
+
+
+def _checked(port: Port, array: Array) -> Array:
+    """Return an array as an input takes it, but for the number of its rows.
+
+    Raises:
+        InputError: It has other axes or sizes, or holds no numbers.
+    """
+    declared = port.shape
+    if port.dtype is not None and port.dtype.kind in "fiub" and array.dtype.kind not in "fiub":
+        raise InputError(
+            f"the input {port.name!r} takes {port.dtype.name}, and is given {array.dtype}",
+            "give an array of numbers",
+        )
+    if declared is not None:
+        pairs = list(zip(declared, array.shape, strict=False))
+        wrong = any(isinstance(d, int) and d != n for d, n in pairs[1:])
+        if len(declared) != array.ndim or wrong:
+            sizes = ", ".join("?" if d is None else str(d) for d in declared)
+            raise InputError(
+                f"the input {port.name!r} takes [{sizes}], and is given {list(array.shape)}",
+                "give an array of that shape, its first axis too",
+            )
+    return array
 
 
 def _row(port: Port, array: Array, row: int, rows: int | None) -> Array:

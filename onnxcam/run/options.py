@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
     detector: Mapping[str, Any] | None
-    fuse: Literal["sum", "mean", "max"] | None
+    fuse: Literal["sum", "mean", "max", "product"] | None
     upsampling: Upsampling
     parameters: Mapping[str, Any] | None
     seed: int
@@ -55,3 +55,27 @@ def checked_upsampling(upsampling: Upsampling) -> Upsampling:
     if upsampling not in ("bicubic", "nearest", "none"):
         raise UsageError(f"no upsampling {upsampling!r}", "choose bicubic, nearest or none")
     return upsampling
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        UsageError: It is no whole number from 0 on.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
+    return seed
+
+
+def checked_budget(budget: int | None) -> int | None:
+    """Return a budget.
+
+    Raises:
+        UsageError: It is no whole number from 1 on.
+    """
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+        raise UsageError(f"budget {budget!r} is no whole number from 1 on", "give one, or None")
+    if budget is not None and budget < 1:
+        raise UsageError(f"a budget of {budget} runs explains nothing", "give 1 or more, or None")
+    return budget

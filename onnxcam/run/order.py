@@ -58,3 +58,11 @@ def one_input(tensor: Array, layout: Layout | None) -> Array:
             "give a list of arrays with a batch of 1",
         )
     return tensor
+
+
+def rounded(values: Array, kind: np.dtype[Any]) -> Array:
+    """Return values as a dtype holds them: whole numbers within its range, if it holds these."""
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(kind, copy=False)

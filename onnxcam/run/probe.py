@@ -18,7 +18,7 @@ from onnxcam.model.tail import Tail
 from onnxcam.run.groups import Batch
 from onnxcam.run.heads import Head, chunks, places
 from onnxcam.run.interrupt import Limit
-from onnxcam.run.order import Order
+from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
 from onnxcam.run.session import Session
 from onnxcam.targets import resolve_target
@@ -276,13 +276,8 @@ class Probe:
 
     def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        kind = self._engine.kind
         for chunk in self._limited(inputs, count, self._batch):
-            values = self._order.as_model(np.stack(chunk))
-            if kind.kind in "iu":
-                limits = np.iinfo(kind)
-                values = np.clip(np.rint(values), limits.min, limits.max)
-            yield values.astype(kind, copy=False)
+            yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None

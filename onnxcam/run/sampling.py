@@ -233,7 +233,7 @@ class Sampler:
             steps.add,
             limit,
         )
-        for target in targets:
+        for target in targets if self.target.of_class else ():
             resolve_target(target, len(probe.scores), None)
         file, axis = str(self.settings.get("background", "")), self._engine.batch.axis
         values = [
@@ -266,30 +266,6 @@ class Sampler:
                 f"input {self.catalog.input!r}, which has {ranks[1]}",
                 "choose another feature layer, or a method that does not hide the input",
             )
-
-
-def checked_seed(seed: int) -> int:
-    """Return a seed.
-
-    Raises:
-        UsageError: It is no whole number from 0 on.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed {seed!r} is no whole number from 0 on", "give one, such as 0")
-    return seed
-
-
-def checked_budget(budget: int | None) -> int | None:
-    """Return a budget.
-
-    Raises:
-        UsageError: It is no whole number from 1 on.
-    """
-    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise UsageError(f"budget {budget!r} is no whole number from 1 on", "give one, or None")
-    if budget is not None and budget < 1:
-        raise UsageError(f"a budget of {budget} runs explains nothing", "give 1 or more, or None")
-    return budget
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:

@@ -138,7 +138,8 @@ def _at_positions(op: Emitter, tensor: Tensor, head: Head) -> Tensor:
     if head.first or head.last is not None:
         end = np.iinfo(np.int64).max if head.last is None else head.last
         tensor = op.Slice(tensor, starts=[head.first], ends=[end], axes=[head.classes])
-    rest = [i for i in range(_rank(tensor)) if i not in (head.batch, head.classes)]
+    own = (head.batch, head.classes)
+    rest = list(head.space) or [i for i in range(_rank(tensor)) if i not in own]
     return _flat(op, _turned(op, tensor, (head.batch, head.classes, *rest)))
 
 
@@ -181,7 +182,8 @@ def _without_nothing(op: Emitter, sure: Tensor) -> Tensor:
 def _numbers(op: Emitter, tensor: Tensor, boxes: Boxes) -> Tensor:
     """Return the numbers of boxes as [N, A, 4]."""
     four = op.Slice(tensor, starts=[boxes.first], ends=[boxes.first + 4], axes=[boxes.axis])
-    rest = [i for i in range(_rank(tensor)) if i not in (boxes.batch, boxes.axis)]
+    own = (boxes.batch, boxes.axis)
+    rest = list(boxes.space) or [i for i in range(_rank(tensor)) if i not in own]
     return op.Reshape(_turned(op, four, (boxes.batch, *rest, boxes.axis)), [0, -1, 4])
 
 

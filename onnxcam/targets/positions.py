@@ -26,7 +26,7 @@ def by_position(op: Emitter, outputs: Outputs) -> Tensor:
     tensor = classes_only(op, outputs.tensor, reduction)
     rank = rank_of(tensor)
     own = [a for a in (reduction.batch_axis, reduction.class_axis) if a is not None]
-    rest = [i for i in range(rank) if i not in own]
+    rest = list(reduction.space) or [i for i in range(rank) if i not in own]
     if reduction.mixed:
         raise UsageError(
             f"the rows of {reduction.name!r} are not all classes",

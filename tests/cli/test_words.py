@@ -16,7 +16,8 @@ from onnx import helper
 from support import nets
 
 import onnxcam
-from onnxcam import metrics
+from onnxcam import audit, metrics
+from onnxcam.audit.auditing import Options
 from onnxcam.autodiff import vjp_model
 from onnxcam.cli import main
 from onnxcam.cli.group import spoken
@@ -44,7 +45,9 @@ def test_the_library_knows_no_option() -> None:
 def test_every_argument_that_an_error_names_is_one() -> None:
     calls = [onnxcam.convert, onnxcam.Explainer.__init__, onnxcam.Explainer.__call__, vjp_model]
     calls += [metrics.find(name).measure for name in metrics.names("faithfulness")]
+    calls += [audit.run, audit.diff]
     known = {name for call in calls for name in inspect.signature(call).parameters}
+    known |= set(Options.__annotations__)  # the rest of what audit.run takes
     for path in LIBRARY:
         for line, text in _literals(path):
             for name in re.findall(r"(?<!`)`([a-z_]+)(?:=[^`]*)?`(?!`)", text):
@@ -61,8 +64,9 @@ def test_commands_and_options_exist() -> None:
         assert len(parameters) >= len(attributes.partition(")")[0].split(","))
     assert set(RENAMED.values()) <= options_of(main)
     for name, option in RENAMED.items():
-        calls = (onnxcam.convert, onnxcam.Explainer.__call__)
-        assert any(name in inspect.signature(call).parameters for call in calls)
+        calls = (onnxcam.convert, onnxcam.Explainer.__call__, audit.run)
+        known = any(name in inspect.signature(call).parameters for call in calls)
+        assert known or name in Options.__annotations__
         assert f"--{name.replace('_', '-')}" not in options_of(main), f"{option} needs no renaming"
 
 

@@ -44,7 +44,7 @@ def test_large_slopes() -> None:
     needed(quirks.LARGE_SLOPES, _inferred(model, "p") != [2, 3])
 
 
-def test_shrinking_transposed_convolutions() -> None:
+def test_shrinking_conv_transpose() -> None:
     model = model_of("""(float[1,1,5] x) => (float[1,1,3] z) <float[1,1,2] w = {1, 2}> {
         y = ConvTranspose <output_shape = [3]> (x, w) z = Exp (y)
     }""")

@@ -135,7 +135,7 @@ def test_methods_by_hand(name: str) -> None:
 
 
 def test_all_methods_are_done_by_hand() -> None:
-    assert {*BY_HAND, "cam", "fullgrad", "crp"} == set(methods.names("graph"))
+    assert {*BY_HAND, "cam", "fullgrad", "crp", "legrad"} == set(methods.names("graph"))
 
 
 def test_gradcam_plus_plus_of_small_gradients() -> None:

@@ -21,8 +21,9 @@ from onnxcam.names import CLASS, MAP, SIGNED
 from onnxcam.run.session import Session
 
 # By hand in test_methods.py: the oracle net's head is not CAM's. Of transformers: see
-# test_attention_relevance.py; of differences: test_deeplift.py; test_crp.py.
-NEED_NO_ORACLE = {"cam", "attnlrp", "libragrad", "deeplift", "crp"}
+# test_attention_relevance.py; test_legrad.py; of differences:
+# test_deeplift.py; of channels: test_crp.py.
+NEED_NO_ORACLE = {"cam", "attnlrp", "libragrad", "deeplift", "crp", "legrad"}
 
 
 @cache

@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rise": {"masks": 13, "cells": 3},
     "score-cam": {},
     "ablation-cam": {},
+    "dff": {"concepts": 3},
     "occlusion": {"window": 2, "stride": 2},
     "feature-ablation": {"regions": 9},
     "lime": {"samples": 40, "regions": 9},

@@ -171,3 +171,34 @@ def test_the_shell_has_them(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
         assert result.exit_code == 0, result.output
     result = CliRunner().invoke(main, [*line, "--target", "1"])
     assert result.exit_code == 2 and "--box names what is explained" in result.output
+
+
+def _turned() -> onnx.ModelProto:
+    """FastestDet: the classes' Softmax is taken of [N, W, H, C], and turned back."""
+    nodes = [
+        Node("Transpose", ["cls"], ["t"], perm=[0, 3, 2, 1]),
+        Node("Softmax", ["t"], ["p"], axis=3),
+        Node("Transpose", ["p"], ["q"], perm=[0, 3, 2, 1]),
+        Node("Sigmoid", ["obj"], ["o"]),
+        Node("Concat", ["o", "box", "q"], ["y"], axis=1),
+    ]
+    return _net(nodes, ["N", 8, 5, 6], ["obj", "box", "cls"])
+
+
+@pytest.mark.parametrize("row", [1, 7, 28])
+def test_positions_that_are_counted_by_columns_on_the_way(row: int) -> None:
+    layer, heads = _by_hand(X[0])
+    explain = _explainer(_turned())
+    found = explain(X[:1], Box(row))
+    power = np.exp(heads["cls"].reshape(3, -1))
+    sure = power / power.sum(0) / (1 + np.exp(-heads["obj"].reshape(-1)))
+    own = int(sure[:, row].argmax())
+    chosen = np.arange(30).reshape(5, 6) == row
+    np.testing.assert_allclose(found.signed_map, _map(layer, own, chosen), rtol=1e-4, atol=1e-6)
+    best = explain(X[:1], Detection(own))
+    assert best.detection.row == sure[own].argmax()
+    np.testing.assert_allclose(best.score, heads["cls"][own].flat[sure[own].argmax()], rtol=1e-4)
+    mask = np.zeros((5, 6), bool)
+    mask[1:3, 4:] = True
+    region = explain(X[:1], Region(1, mask))
+    np.testing.assert_allclose(region.signed_map, _map(layer, 1, mask), rtol=1e-4, atol=1e-6)

@@ -19,6 +19,7 @@ pytest.importorskip("scipy")
 from forms import page, rewritten
 from forms.catalogue import FORMS, Form
 from forms.check import Cell, cell, reference
+from forms.shares import Parts, cam, channel_axis, contrast
 from forms.sources import NotMadeError, Source
 from tables.store import Rows
 
@@ -146,3 +147,41 @@ def test_the_tool_says_how_it_is_used() -> None:
         [sys.executable, TOOL, "--help"], capture_output=True, text=True, check=True
     )
     assert "exporter" in done.stdout
+
+
+def test_a_tool_that_writes_another_function_has_not_made_the_form(
+    source: Source, tmp_path: Path
+) -> None:
+    """As onnxslim does with a padding that it folds into a convolution."""
+
+    def other(_: Source, path: Path) -> None:
+        model = _model()
+        values = numpy_helper.to_array(model.graph.initializer[0]) * np.float32(1.1)
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "w"))
+        onnx.save(model, path)
+
+    found = cell(source, Form("other", "float", other), reference(source), tmp_path)
+    assert found.verdict == "not made"
+    assert "something else" in found.note
+
+
+def test_a_map_owes_its_distance_to_feature_layer_or_gradient() -> None:
+    random = np.random.default_rng(3)
+    feature, gradient = random.normal(size=(2, 1, 4, 3, 5))
+    weights = gradient.mean((2, 3), keepdims=True)
+    signed = (weights * feature).sum(1)[0]
+    assert channel_axis(Parts(feature, gradient), signed) == 1
+    assert np.allclose(cam(feature, gradient, 1, signed.shape), signed)
+    last = [np.moveaxis(t, 1, -1) for t in (feature, gradient)]
+    assert channel_axis(Parts(*last), signed) == 3
+    assert channel_axis(Parts(feature, gradient), signed[::-1]) is None
+    assert contrast(np.full((3, 5), 2.0)) == 0
+    assert contrast(np.array([1.0, 3.0])) == 0.5
+
+
+def test_tokens_have_their_class_tokens_left_out() -> None:
+    random = np.random.default_rng(4)
+    feature, gradient = random.normal(size=(2, 1, 1 + 6, 8))
+    patches, slopes = feature[0, 1:], gradient[0, 1:]
+    signed = (patches * slopes.mean(0)).sum(1).reshape(2, 3)
+    assert channel_axis(Parts(feature, gradient), signed) == 2

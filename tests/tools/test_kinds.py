@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,30 @@ def test_maps_are_compared_by_their_largest_value() -> None:
 def test_every_kind_at_every_target(name: str) -> None:
     found = gathered(cells(Subject(KINDS[name]()), ["gradcam", "saliency"]))
     assert wrong(found) == []
+
+
+NAMED = r"method='([\w+-]+)'|the method ([\w+-]+)"
+
+
+def _next(why: str) -> list[str]:
+    """Return the methods that a refusal sends its reader to."""
+    return [a or b for a, b in re.findall(NAMED, why)]
+
+
+def test_no_refusal_leads_in_a_circle() -> None:
+    """Who follows the methods that refusals name comes to an answer, at targets of every method."""
+    followed = 0
+    for name, targets in RESULTS.items():
+        for target in cell_module.CORE:
+            verdicts = targets[target]
+            right = {m for names in verdicts.get(RIGHT, {}).values() for m in names}
+            said = {m: why for why, names in verdicts.get(REFUSED, {}).items() for m in names}
+            for method in said:
+                way = [method]
+                while (there := _next(said.get(way[-1], ""))) and way[-1] not in right:
+                    assert there[0] in methods.names(), (name, target, way, there)
+                    assert there[0] not in way, (name, target, [*way, there[0]])
+                    way.append(there[0])
+                followed += len(way) > 1
+                assert len(way) == 1 or way[-1] in right or not _next(said[way[-1]]), way
+    assert followed

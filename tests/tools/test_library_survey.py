@@ -174,3 +174,29 @@ def test_the_reference_behind_a_normalisation_is_the_slope() -> None:
     with torch.no_grad():
         ends = [float(net(x + s)[0, [2, 7]].sum()) for s in (step, -step)]
     assert float((tape.x.grad * step).sum()) == pytest.approx((ends[0] - ends[1]) / 2, rel=1e-6)
+
+
+def test_units_at_a_kink_are_told_from_a_wrong_gradient() -> None:
+    """A unit at 0 switches with any noise, and with it the gradient of all that is before it."""
+
+    class Edge(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.two, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.Linear(4, 2, bias=False)
+            self.at = -10.0
+
+        def forward(self, x: Any) -> Any:
+            return self.head((self.two(x).mean((2, 3)) - self.at).relu())
+
+    subject = Subject("own", "edge", Edge, (3, 6, 8), "two")
+    net, x = made(subject).double(), pictures(subject.shape, 1, seed=11).double()
+
+    def rounding() -> tuple[float, ...]:
+        tape = record(net, x)
+        expert = Expert(subject, net, tape)
+        tape.back(tape.output[0, expert.target])
+        return expert.rounding(2, tape.find(tape.outputs["two"].detach().numpy()))
+
+    assert max(rounding()) < 1e-4
+    net.net.at = net.net.two(x).mean((2, 3)).detach()
+    assert min(rounding()[:2]) > 0.1

@@ -82,7 +82,7 @@ def _log_probability(kind: Kind, y: Outputs) -> Tensor | None:
     if _probability(kind, y) is None:
         return None
     if kind.final == "sigmoid":
-        return F.logsigmoid(_own(kind, y))
+        return -F.softplus(-_own(kind, y))
     return scores.log_softmax(1)[:, _class(kind, y)]
 
 

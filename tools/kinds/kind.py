@@ -86,8 +86,16 @@ class Held(nn.Module):
         return found if self.function is None else self.function(found)[:, None]
 
 
-def exported(kind: Kind, function: Callable[[Outputs], Tensor] | None = None) -> onnx.ModelProto:
-    """Return the file of a network, or of one with a single score made of its outputs."""
+def exported(
+    kind: Kind, function: Callable[[Outputs], Tensor] | None = None, *, plain: bool = False
+) -> onnx.ModelProto:
+    """Return the file of a network, or of one with a single score made of its outputs.
+
+    Args:
+        kind: The kind.
+        function: Makes the score, float [N].
+        plain: Whether the file stays as it was exported, in single precision.
+    """
     held = io.BytesIO()
     names = ["score"] if function is not None else list(kind.outputs)
     with torch.no_grad():
@@ -96,4 +104,4 @@ def exported(kind: Kind, function: Callable[[Outputs], Tensor] | None = None) ->
             input_names=list(kind.inputs), output_names=names, opset_version=17,
         )  # fmt: skip
     proto = onnx.ModelProto.FromString(held.getvalue())
-    return proto if kind.change is None else kind.change(proto)
+    return proto if kind.change is None or plain else kind.change(proto)

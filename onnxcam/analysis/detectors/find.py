@@ -13,7 +13,7 @@ from onnxcam.analysis.detectors.kept import kept_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
 from onnxcam.analysis.detectors.scales import scales_of
 from onnxcam.analysis.layers import Catalog, Reduction
-from onnxcam.analysis.layers.axes import axes_of
+from onnxcam.analysis.layers.axes import axes_of, in_order
 from onnxcam.analysis.layers.behind import behind
 from onnxcam.analysis.layout import Layout, opened
 from onnxcam.graph import ir
@@ -51,7 +51,15 @@ def detector(
     )
     rows = kept_rows(graph) if found.single else None
     scales = scales_of(model, draft, catalog, found)
-    return replace(found, rows=rows, scales=scales, classes=count)
+    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
+    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count)
+
+
+def _turned(tensor: Tensor, boxes: Boxes, known: Mapping[int, Layout]) -> Boxes:
+    """Return boxes whose positions are in the order of space."""
+    layout, rank = known.get(id(tensor)), len(shape_of(tensor) or ())
+    rest = [i for i in range(rank) if i not in (boxes.batch, boxes.axis)]
+    return replace(boxes, space=in_order("" if layout is None else layout.axes, rest))
 
 
 def _classes(tensor: Tensor, found: Detector) -> int | None:
@@ -71,7 +79,15 @@ def _read(
     loose = "" if reduction.kind == "probabilities" else final or "Sigmoid"
     best = reduction.best
     made = Detector(
-        (Head(reduction.name, reduction.batch_axis, reduction.class_axis, reduction.first),),
+        (
+            Head(
+                reduction.name,
+                reduction.batch_axis,
+                reduction.class_axis,
+                reduction.first,
+                space=reduction.space,
+            ),
+        ),
         final=loose,
         background=best is not None and best.background,
     )
@@ -174,7 +190,8 @@ def _siblings(
         place = next((b for t in others if (b := _boxes_in(t, sizes, reduction))), None)
         if place is None:
             continue
-        heads.append(Head(str(found.tensor.name), axes.batch, axes.classes))
+        name = str(found.tensor.name)
+        heads.append(Head(name, axes.batch, axes.classes, space=axes.turned))
         boxes.append(place)
     if len(heads) < 2 or len({b.name for b in boxes}) < len(heads):
         return None

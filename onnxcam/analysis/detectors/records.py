@@ -32,6 +32,7 @@ class Head:
         first: The row of the first class, where others stand before.
         last: The row behind the last class, where others follow; None for all.
         anything: The row of the probability that there is anything; None for none.
+        space: Axes of the positions in the order of space, where they stand in another; else ().
     """
 
     name: str
@@ -40,6 +41,7 @@ class Head:
     first: int = 0
     last: int | None = None
     anything: int | None = None
+    space: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Boxes:
         batch: Axis of the inputs, None for none.
         axis: Axis of the numbers.
         first: The first of the four.
+        space: Axes of the positions, as of a :class:`Head`.
     """
 
     name: str
     batch: int | None
     axis: int
     first: int = 0
+    space: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

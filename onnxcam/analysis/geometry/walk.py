@@ -92,11 +92,11 @@ def _passed(
     counts = {} if layout is None else _counts(tensor, layout)
     name = f"{node.op} {node.name or tensor.name!r}"
     runs = first if all(s is first for s in states[1:]) else shared(name, states, counts)
-    if rule is None:
-        return _fitted(runs, counts)
     source = next((t for t in node.inputs if id(t) in state), node.inputs[0])
     meant = known.get(id(source)) or layout
     letters = "" if meant is None else meant.axes
+    if rule is None or not letters:  # of axes that nobody knows no rule can say anything
+        return _fitted(runs, counts)
     parts = [state.get(id(t)) for t in node.inputs] if node.op == "Concat" else []
     site = Site(node, output, [c if c in SPACE[3] else "" for c in letters], counts, runs, parts)
     changed = rule(site)

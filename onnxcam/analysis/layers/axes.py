@@ -27,6 +27,7 @@ class Axes:
             something is, not what.
         sure: Whether the graph says that the batch's axis is the inputs'.
         guessed: Whether only the sizes of the axes say which is that of the classes.
+        letters: The letters of all axes, as of a layout; "" where they are not known.
     """
 
     batch: int | None
@@ -35,6 +36,16 @@ class Axes:
     chosen: bool = False
     sure: bool = True
     guessed: bool = False
+    letters: str = ""
+
+    @property
+    def turned(self) -> tuple[int, ...]:
+        """Axes of the positions in the order of space; () where they stand in it, or none is known.
+
+        A network that transposes [N, C, H, W] to [N, W, H, C] counts its positions by columns.
+        """
+        own = (self.batch, self.classes)
+        return in_order(self.letters, [i for i in range(len(self.shape)) if i not in own])
 
     @property
     def written(self) -> str:
@@ -82,10 +93,20 @@ def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
     if over and layout is not None and layout.channel is not None and shape[layout.channel] != 1:
         named = layout.channel
     batch, sure = _batch(shape, layout, source, named)
+    letters = "" if layout is None else layout.axes
     if named is not None:
-        return Axes(batch, named, shape, over, sure)
+        return Axes(batch, named, shape, over, sure, letters=letters)
     classes, told = _classes(tensor, shape, layout, batch, source, known)
-    return Axes(batch, classes, shape, over, sure, not told)
+    return Axes(batch, classes, shape, over, sure, not told, letters)
+
+
+def in_order(letters: str, axes: Sequence[int]) -> tuple[int, ...]:
+    """Return axes in the order of space by their letters; () where they stand in it already."""
+    named = [letters[i] if i < len(letters) else "?" for i in axes]
+    if len(set(named)) != len(named) or not set(named) <= set("DHW"):
+        return ()
+    found = tuple(sorted(axes, key=lambda i: "DHW".index(letters[i])))
+    return () if found == tuple(axes) else found
 
 
 def with_classes(axes: Axes, axis: int, tensor: Tensor) -> Axes:

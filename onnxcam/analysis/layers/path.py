@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import ModelError, UsageError, suggestion
+from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.bodies import captured
 from onnxcam.graph.emit import Tensor, is_float, shape_of
@@ -54,8 +54,10 @@ def path(
     if wanted is not None:
         named = {t.name: t for t in graph.inputs if id(t) in above}
         if wanted not in named:
+            listed = ", ".join(f"{n!r} {list(shape_of(t) or ())}" for n, t in named.items())
             raise UsageError(
-                f"{score.name!r} depends on no input {wanted!r}", suggestion(wanted, named)
+                f"{score.name!r} depends on no input {wanted!r}",
+                f"it depends on {listed}: give one",
             )
         source = named[wanted]
     below = {id(source)}

@@ -103,6 +103,7 @@ class Reduction:
         others: What the model's other outputs hold, in words.
         first: The row of the first class, where rows that are no classes stand before.
         note: What a reader of a map of these scores must know, in words; empty for nothing.
+        space: Axes of the positions in the order of space, where they stand in another; else ().
     """
 
     name: str
@@ -121,6 +122,7 @@ class Reduction:
     note: str = ""
     sure: bool = True
     first: int = 0
+    space: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,7 @@ def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduct
         note=_note(found, axes),
         sure=axes.sure,
         first=found.first,
+        space=axes.turned,
     )
 
 

@@ -22,6 +22,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 _SAME = 120.0  # dB that stand for no difference at all
 _ALIKE = 0.5  # correlation below which two tensors are not matched by their values
 _MOST = 400  # tensors of a model that are looked at
+_COMMON = 0.2  # share of matched tensors below which two models are two networks
 _FEW = 0.3  # share of matches by name below which values are asked
 _BROKEN = 0.15  # fall of the correlation, or change of the factor, that no rounding makes at once
 _CLOSE = 0.05  # of the signal, within which a difference is called a factor or a shift
@@ -91,7 +92,14 @@ def divergence(
         _step(a, b, ops.get(a, ""), how, new[0][a], _like(old[0][b], new[0][a]))
         for a, b, how in pairs
     )
+    fewer = min(len(new[0]), len(old[0]))
     first, words = _first(steps)
+    if len(steps) < _COMMON * fewer:
+        words = (
+            f"{len(steps)} of {fewer} tensors have a counterpart: these are two networks, not two "
+            "builds of one"
+        )
+        first = None
     return Divergence(steps, first, words, len(inputs))
 
 

@@ -1,1 +1,1 @@
-"""Ready policies, as they are given to `--policy` by their names."""
+"""Ready policies: they are found by their names."""

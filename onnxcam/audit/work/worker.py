@@ -17,7 +17,7 @@ from onnxcam.audit.work.faithful import measured
 from onnxcam.audit.work.pairing import finite, pair
 from onnxcam.audit.work.ready import Ready
 from onnxcam.audit.work.subject import Maps, Subject, probability_of, view
-from onnxcam.errors import InputError, OnnxcamError, plain, told
+from onnxcam.errors import InputError, NoDescriptionError, OnnxcamError, plain, told
 from onnxcam.inputs import Prepared
 from onnxcam.output.explanation import Explanation
 
@@ -41,7 +41,11 @@ class Worker:
         self._alike = {s.name for s in others if s.same_inputs(first)}
 
     def ready(self, sample: Sample) -> Ready:
-        """Decode a sample and prepare it for every model; never raises for the sample's faults."""
+        """Decode a sample and prepare it for every model; what is wrong with it becomes its error.
+
+        Raises:
+            NoDescriptionError: Nothing says how a picture becomes a model's input.
+        """
         try:
             loaded = load_sample(sample)
         except Exception as error:  # noqa: BLE001 - a decoder may raise anything
@@ -53,6 +57,8 @@ class Worker:
                 continue
             try:
                 prepared[subject.name] = subject.prepare(loaded.content)
+            except NoDescriptionError:  # no fault of this sample, but of the whole audit
+                raise
             except Exception as error:  # noqa: BLE001
                 prepared[subject.name] = _told(error)
         return Ready(sample, loaded, prepared)

@@ -200,10 +200,11 @@ def _framed_matrix(
     x = node.inputs[0]
     given = _given_axes(node, len(shape_of(x) or ()))
     place, others = given.index(axis), len(given) - 1
-    if others > 1 and node.attr("mode") == "cubic":
+    mode = node.attr("mode", "nearest")
+    if others > {"cubic": 1, "linear": 2}.get(mode, others):
         raise UnsupportedOp(
-            f"no gradient of the cubic Resize {node.name!r} that keeps the aspect of {others + 1} "
-            "axes: no runtime resizes its matrix",
+            f"no gradient of the {mode} Resize {node.name!r} that keeps the aspect of {others + 1} "
+            "axes: ONNX Runtime does not resize its matrix",
             "name the two axes of space in its `axes`",
         )
     line = [1] * len(given)

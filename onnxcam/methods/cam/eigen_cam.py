@@ -10,7 +10,7 @@ from onnxcam.methods.registry import Axes, graph_method
 
 CENTRED = Parameter(
     "centred", str, "yes", None, None,
-    "whether each channel's mean is taken off before its principal direction is sought",
+    "choice whether each channel's mean is taken off before the principal direction is sought",
     ("yes", "no"),
 )  # fmt: skip
 

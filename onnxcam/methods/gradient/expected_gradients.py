@@ -59,10 +59,12 @@ def expected_gradients(
             drawn.append(start)
             yield start + rng.random() * (x - start)
 
-    shares = Moments()
+    shares, each = Moments(), Moments()
     for slope in gradients(path()):
-        shares.add(((x - drawn.pop(0)) * slope.astype(np.float64)).sum(1))
-    return Estimate(shares.mean, shares.error)
+        share = (x - drawn.pop(0)) * slope.astype(np.float64)
+        each.add(share)
+        shares.add(share.sum(1))
+    return Estimate(shares.mean, shares.error, relief=each.mean)
 
 
 def _one(background: Array, rng: np.random.Generator) -> Array:

@@ -27,7 +27,7 @@ _CLOSE = 1e-9  # of the distance that is left: it has been reached
         ),
         Parameter(
             "distance", float, 0.02, 0, 1,
-            "how far a value may be ahead of or behind the straight path, as a part of it",
+            "most that a value may be ahead of or behind the straight path, as a part of it",
         ),
     ),
     cost=Cost(3, "steps"),
@@ -64,11 +64,13 @@ def guided_integrated_gradients(
             return value
 
         found.append(_attributed(x.astype(np.float64), start, slope, steps, fraction, distance))
-    signed = np.stack(found).sum(1)
+    relief = np.stack(found)
+    signed = relief.sum(1)
     rise = above.astype(np.float64) - below
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts)
+    facts = {"completeness_error": missed}
+    return Estimate(signed, facts=facts, doubts=doubts, relief=relief)
 
 
 def _attributed(

@@ -52,4 +52,5 @@ def vargrad(
         slopes.add(slope)
     variance = slopes.variance  # [K, C, *space]
     channel = variance.argmax(1, keepdims=True)
-    return Estimate(variance.max(1), np.take_along_axis(slopes.error, channel, 1)[:, 0])
+    error = np.take_along_axis(slopes.error, channel, 1)[:, 0]
+    return Estimate(variance.max(1), error, relief=variance)

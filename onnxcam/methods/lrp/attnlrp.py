@@ -17,6 +17,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     signed=True,
     overrides=composite(attention_moves=True),
     cost=Cost(3),
+    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score of a transformer is shared out among the inputs, attention included.",
     limits="Does not sum up to the score: a softmax adds to the relevance, a bias keeps some. The "
     "share of an attention goes in halves to where it looks and to what it finds: a convention.",

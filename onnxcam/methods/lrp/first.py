@@ -90,7 +90,7 @@ def zbox_rule(
     return [op.Sub(op.Sub(found, taken[0]), taken[1]), *[None] * (len(node.inputs) - 1)]
 
 
-def before_rule(op: Emitter, node: NodeView, dy: Tensor) -> Any:
+def before_rule(op: Emitter, node: NodeView, dy: Tensor, *others: Tensor) -> Any:
     """R_x = R_y before the first layers: what scales and shifts the input takes nothing.
 
     Raises:

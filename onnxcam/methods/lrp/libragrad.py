@@ -17,6 +17,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     signed=True,
     overrides=composite(attention_moves=False),
     cost=Cost(3),
+    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score of a transformer is shared out among the inputs, given where it attends.",
     limits="Why a transformer attends where it does is left out. A bias, a class token and "
     "position embeddings keep their share: without them the map sums up to the score.",

@@ -24,6 +24,7 @@ def composite(epsilon: float = 1e-6) -> Overrides:
     overrides=composite,
     parameters=(EPSILON,),
     cost=Cost(3),
+    relief=lambda op, x, r: r,
     claim="As lrp-alpha-beta, down to the first layer, which blurs: a clear picture of where.",
     limits="The first layer shares out alike, whatever its inputs are: no finer than its windows.",
 )

@@ -42,6 +42,7 @@ def composite(epsilon: float = 1e-6) -> Overrides:
     overrides=composite,
     parameters=(EPSILON,),
     cost=Cost(3),
+    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score is shared out among the inputs, layer by layer, as their products are.",
     limits="For ReLU networks nearly input times gradient. No transformers: products of two values "
     "and normalisations by statistics of the input are refused.",

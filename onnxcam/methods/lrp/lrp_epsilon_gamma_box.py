@@ -37,6 +37,7 @@ def composite(
     overrides=composite,
     parameters=(GAMMA, EPSILON, LOW, HIGH),
     cost=Cost(3),
+    relief=lambda op, x, r: r,
     claim="How the score is shared out among pixels that have a smallest and a largest value.",
     limits=(
         "The limits of the pixels are those of each input unless they are said. The rest as "

@@ -46,6 +46,7 @@ def composite(gamma: float = 0.25, epsilon: float = 1e-6, share: float = 0.5) ->
     overrides=composite,
     parameters=(GAMMA, lrp_epsilon.EPSILON, SHARE),
     cost=Cost(3),
+    relief=lambda op, x, r: op.Mul(x, r),
     claim="As lrp-epsilon, with less noise: what pulled an early feature its way counts more.",
     limits="What speaks against the class is weakened in early layers. The rest as lrp-epsilon.",
 )

@@ -10,6 +10,7 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.emit.walks import standard_opset
 from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
 from onnxcam.model.passes.budgets import within
 from onnxcam.model.passes.disguise import annotated, disguised, restored
@@ -17,11 +18,15 @@ from onnxcam.model.passes.guard import refuse_negative
 from onnxcam.model.passes.lift import lift_weights
 from onnxcam.model.passes.mending import mended, stated
 from onnxcam.model.passes.opsets import TARGET_OPSET, brought, listed, modern_ir
+from onnxcam.model.passes.pools import fill_windows
 from onnxcam.model.passes.raising import has_other_opsets, raised_functions
+from onnxcam.model.passes.sequences import unlisted
 from onnxcam.model.passes.shapes import infer_shapes, put_right
 from onnxcam.model.passes.site import Unraisable
 from onnxcam.model.passes.spoken import utf8
 from onnxcam.model.weights import Weights
+
+_COUNTED = 19  # the opset from which on an AveragePool does not count what is not even padding
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,13 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     light, weights = in_onnx_layout(restored(light), weights, notes)
     turned = any(map(has_channels_last, before.graph.node))
     doubtful = converted or turned or weights is not own
-    return Made(_inferred(light, notes), weights, notes, restored(before) if doubtful else None)
+    light = _inferred(light, notes)
+    if unlisted(light):
+        notes.append("sequences of known tensors written as the tensors")
+        doubtful, light = True, _inferred(light, notes)
+    if standard_opset(before) < _COUNTED <= standard_opset(light) and fill_windows(light):
+        notes.append("average pools with windows larger than their input padded")
+    return Made(light, weights, notes, restored(before) if doubtful else None)
 
 
 def _check(light: ModelProto, name: str) -> None:

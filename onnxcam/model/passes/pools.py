@@ -8,7 +8,7 @@ import onnx.shape_inference
 from onnx import ModelProto, NodeProto, helper
 
 from onnxcam.graph import quirks
-from onnxcam.graph.emit import Dim
+from onnxcam.graph.emit import Dim, proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_graph, every_node
 from onnxcam.graph.ops import Trait, has
 
@@ -70,11 +70,14 @@ def _pads(node: NodeProto, shape: list[Dim] | None) -> list[int] | None:
     if len(size) != len(kernel):
         return None
     begin, end = [], []
-    for i, k, s in zip(size, kernel, said.get("strides") or ones, strict=True):
+    rows = zip(
+        size, kernel, said.get("strides") or ones, said.get("dilations") or ones, strict=True
+    )
+    for i, k, s, dilation in rows:
         if not isinstance(i, int):
             return None
         total = (-(-i // s) - 1) * s + k - i
-        if total < -1:
+        if total < (-1 if dilation == 1 else 0):  # a dilated window may reach what is left over
             return None
         less, more = max(total, 0) // 2, (max(total, 0) + 1) // 2
         begin.append(less if said["auto_pad"] == b"SAME_UPPER" else more)
@@ -116,3 +119,69 @@ def crop_left_over(proto: ModelProto, node: NodeProto, ends: Sequence[int | None
                     graph.node.insert(index + offset, new)
                 return True
     return False
+
+
+def without_ceil(proto: ModelProto) -> list[str]:
+    """Drop ``ceil_mode`` of pools that are padded to keep the size, which is the size already.
+
+    Shape inference rounds up once more; ONNX Runtime does not.
+
+    Returns:
+        The names of the outputs of the pools that were changed.
+    """
+    changed = []
+    for node in every_node(proto.graph):
+        if node.domain not in STANDARD_DOMAINS or not has(node, Trait.POOL):
+            continue
+        said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        same = said.get("auto_pad", b"").startswith(b"SAME") and said.get("ceil_mode", 0)
+        if same and all(d == 1 for d in said.get("dilations", ())):
+            kept = [a for a in node.attribute if a.name != "ceil_mode"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            changed.append(node.output[0])
+    return changed
+
+
+def fill_windows(proto: ModelProto) -> list[str]:
+    """Pad what the window of an AveragePool, that counts padding, lacks of an input.
+
+    Before opset 19 it is divided by its whole size, also where the input is smaller.
+
+    Args:
+        proto: A model with its shapes, raised from before opset 19; it is changed.
+
+    Returns:
+        The names of the outputs of the pools that were changed.
+    """
+    nodes = [n for n in every_node(proto.graph) if n.op_type == "AveragePool" and _counts(n)]
+    if not nodes:
+        return []
+    infos = [v for g in every_graph(proto.graph) for v in (*g.input, *g.value_info, *g.output)]
+    shapes = {v.name: proto_shape(v.type) for v in infos}
+    changed = []
+    for node in nodes:
+        said = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        size, kernel = (shapes.get(node.input[0]) or [])[2:], said["kernel_shape"]
+        same = said.get("auto_pad", b"").startswith(b"SAME")
+        if len(size) != len(kernel) or same or said.get("ceil_mode", 0):
+            continue
+        pads = list(said.get("pads") or [0] * 2 * len(kernel))
+        strides = said.get("strides") or [1] * len(kernel)
+        rows = zip(size, kernel, strides, pads, pads[len(kernel) :], strict=False)
+        lacking = [
+            k - i - b - e if isinstance(i, int) and k - i - b - e < s else 0  # else: no window
+            for i, k, s, b, e in rows
+        ]
+        if max(lacking) > 0:
+            more = [0] * len(kernel) + [max(n, 0) for n in lacking]
+            kept = [a for a in node.attribute if a.name not in ("auto_pad", "pads")]
+            wide = [p + m for p, m in zip(pads, more, strict=True)]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("pads", wide)])
+            changed.append(node.output[0])
+    return changed
+
+
+def _counts(node: NodeProto) -> bool:
+    return any(a.name == "count_include_pad" and a.i for a in node.attribute)

@@ -18,7 +18,7 @@ from onnxcam.graph.emit.walks import (
     unhide,
 )
 from onnxcam.graph.ops import Trait, has
-from onnxcam.model.passes.pools import crop_left_over, write_out_pads
+from onnxcam.model.passes.pools import crop_left_over, without_ceil, write_out_pads
 from onnxcam.model.passes.slopes import expand_inputs
 from onnxcam.model.passes.transposed import write_out_shapes
 
@@ -64,6 +64,7 @@ def put_right(proto: ModelProto) -> list[str]:
     changed = {
         "inputs of PRelu expanded to the slope's size": expand_inputs(proto, _made),
         "output shapes of transposed convolutions written as pads": write_out_shapes(proto, _made),
+        "pools without a rounding that the runtime does not do": without_ceil(proto),
         "pools with the pads that the runtime gives them": write_out_pads(proto, _made),
         "pools without the padding of a window that none has": _settle_pools(proto),
         "declared shapes dropped, the operators make others": _drop_contradicted(proto),
