@@ -53,7 +53,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "sufficient-region": {"cells": 3},
     "contrastive-region": {"cells": 3},
 }
-HEADS = ("ablation-cam", "recipro-cam")
 ONCE = {"xrai"}  # its regions take their time; see test_input_gradients.py
 
 
@@ -168,7 +167,7 @@ def test_sessions_are_made_once(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     explain = _explainer(name)
     explain([x[None] for x in X], target=[0, 1])
     explain(X[:1])
-    assert len(made) == (2 if name in HEADS else 1)
+    assert len(made) == (2 if methods.find(name).kind == "head" else 1)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -13,12 +13,12 @@ from architectures.export import export
 from architectures.transformers import vit
 from torch import nn
 
-SIZE, PATCH, DIM = 48, 6, 64
-STEPS, BATCH = 1500, 48
+SIZE, PATCH, DIM, DEPTH = 40, 8, 48, 3
+STEPS, BATCH = 1200, 32
 
 
 def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[list[float]]]:
-    """Return pictures float32 [N, 3, 48, 48], their digits, and boxes x, y, width, height."""
+    """Return pictures float32 [N, 3, 40, 40], their digits, and boxes x, y, width, height."""
     rng, digits = np.random.default_rng(seed), _digits()
     x = rng.normal(0, 0.25, (count, 3, SIZE, SIZE)).astype("f4")
     labels, boxes = [], []
@@ -52,7 +52,7 @@ def made(path: Path) -> Path:
         return path
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    net: Any = vit(DIM, 4, 4, PATCH, SIZE, 10)
+    net: Any = vit(DIM, DEPTH, 4, PATCH, SIZE, 10)
     for tensor in net.parameters():
         if tensor.ndim > 1:
             nn.init.trunc_normal_(tensor, std=0.05)
