@@ -16,7 +16,7 @@ from onnx import helper
 from support import nets
 
 import onnxcam
-from onnxcam import audit, metrics
+from onnxcam import audit, methods, metrics
 from onnxcam.audit.auditing import Options
 from onnxcam.autodiff import vjp_model
 from onnxcam.cli import main
@@ -48,6 +48,7 @@ def test_every_argument_that_an_error_names_is_one() -> None:
     calls += [audit.run, audit.diff]
     known = {name for call in calls for name in inspect.signature(call).parameters}
     known |= set(Options.__annotations__)  # the rest of what audit.run takes
+    known |= {p.name for name in methods.names() for p in methods.find(name).parameters}
     for path in LIBRARY:
         for line, text in _literals(path):
             for name in re.findall(r"(?<!`)`([a-z_]+)(?:=[^`]*)?`(?!`)", text):

@@ -72,7 +72,16 @@ def _known() -> set[str]:
 
 
 # Not arguments of onnxcam's: ONNX's attributes, ONNX Runtime's options, facts of a result.
-OTHERS = {"ceil_mode", "onesided", "axis", "false", "fit", "optimized_model_filepath", "output"}
+OTHERS = {
+    "ceil_mode",
+    "onesided",
+    "axis",
+    "false",
+    "fit",
+    "optimized_model_filepath",
+    "output",
+    "output_shape",
+}
 
 
 def test_what_hints_name_exists() -> None:
@@ -133,7 +142,7 @@ def test_methods_that_hints_name_in_words_exist() -> None:
 
 
 def test_commands_and_options_that_the_shell_names_exist() -> None:
-    options = options_of(main)
+    options = options_of(main) | {option for p in main.params for option in p.opts}
     for path in FILES:
         if "cli" not in path.parts:
             continue
