@@ -221,7 +221,7 @@ def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]
         "input_layout": catalog.input_layout and catalog.input_layout.axes,
         "feature_layer": catalog.feature and catalog.feature.name,
         "feature_reason": catalog.feature_reason,
-        "warnings": list(catalog.warnings),
+        "warnings": list(catalog.warnings_of(catalog.feature)),
         "reduction_layer": reduction.name,
         "reduction_reason": reduction.reason,
         "classes": reduction.classes,

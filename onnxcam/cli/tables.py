@@ -80,7 +80,7 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     _row(facts, "input", f"{catalog.input}{layout} {shape_text(shape)}")
     feature = catalog.feature.name if catalog.feature else "none"
     _row(facts, "feature layer", f"{feature}: {catalog.feature_reason}")
-    for warning in catalog.warnings:
+    for warning in catalog.warnings_of(catalog.feature):
         _row(facts, "warning", warning)
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""

@@ -53,7 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sufficient-region": {"cells": 3},
     "contrastive-region": {"cells": 3},
 }
-HEADS = ("ablation-cam", "recipro-cam")
+HEADS = ("ablation-cam", "recipro-cam", "dff")
 ONCE = {"xrai"}  # its regions take their time; see test_input_gradients.py
 
 
