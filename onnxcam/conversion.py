@@ -82,7 +82,7 @@ def convert(
     runtime_targets: bool = False,
     require_target: bool = False,
     feature_layer: str | Sequence[str] | None = None,
-    fuse: Literal["sum", "mean", "max"] | None = None,
+    fuse: Literal["sum", "mean", "max", "product"] | None = None,
     reduction_layer: str | None = None,
     class_axis: int | None = None,
     input: str | None = None,
@@ -121,7 +121,7 @@ def convert(
             Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of, or several; None takes the default, of a
             detector's box the layers of its scales, fused.
-        fuse: One map of all layers: "sum", "mean" or "max", see :mod:`onnxcam.compose.fused`.
+        fuse: One map of all layers: "sum", "mean", "max", "product": :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.

@@ -43,7 +43,7 @@ Named: TypeAlias = dict[str, Explanation]
 Inputs: TypeAlias = "list[Any] | tuple[Any, ...]"  # each an Input
 Many: TypeAlias = "Sequence[Wanted] | Sequence[Sequence[Wanted]]"  # of all inputs, or of each
 Extra: TypeAlias = "Mapping[str, Array] | None"
-Fusion: TypeAlias = Literal["sum", "mean", "max"]
+Fusion: TypeAlias = Literal["sum", "mean", "max", "product"]
 X = TypeVar("X", bound=Input)
 Result = TypeVar("Result", Explanation, Named)
 
@@ -57,7 +57,7 @@ class Explainer(Predicts, Described, Generic[Result]):
             share one forward pass. None takes Grad-CAM, of a detector's box HiResCAM.
         feature_layer: Name of the tensor that the map is made of, or a list of them; None takes
             the default, of a detector's box the layers of its scales, fused.
-        fuse: One map of all feature layers: "sum", "mean" or "max", see
+        fuse: One map of all feature layers: "sum", "mean", "max" or "product", see
             :mod:`onnxcam.compose.fused`; None makes one of each.
         reduction_layer: Name of the tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.

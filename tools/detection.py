@@ -4,7 +4,8 @@ python tools/detection.py --models ../shared/models --coco ../shared/data/coco
 
 The share is that of the map's positive values, at the input's size, that lie in the decoded box of
 the finding that is explained. Findings are those over 0.5 that suppression leaves. It writes
-docs/detection.md between its marks; a test holds the table's lines against the lines of this file.
+docs/detection.md between its marks; a test holds that every way is there, and the default above
+its lines.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ FEATURE = click.option(
 )
 FUSE = click.option(
     "--fuse",
-    type=click.Choice(["sum", "mean", "max"], case_sensitive=False),
-    help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean or "
-    "the maximum of each divided by its own maximum.",
+    type=click.Choice(["sum", "mean", "max", "product"], case_sensitive=False),
+    help="Make one map of all feature layers, or of a detector's scales: their sum, or the mean, "
+    "the maximum or the product (RefineCAM) of each divided by its own maximum.",
 )
 REDUCTION = click.option(
     "--reduction-layer", metavar="TENSOR", help="Tensor with the scores [default: the logits]."

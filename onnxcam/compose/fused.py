@@ -6,14 +6,19 @@ input (linearly) and then
 - ``sum``: added up as it is, where the maps of a method are of one unit at every layer: shares of
   the score (HiResCAM, Layer-CAM);
 - ``mean``: divided by its own largest magnitude and averaged, so that every layer counts alike;
-- ``max``: divided by its own largest magnitude, of which the largest is taken at each position.
+- ``max``: divided by its own largest magnitude, of which the largest is taken at each position;
+- ``product``: the positive part divided by its largest value and multiplied, so that only what
+  every layer marks is left: RefineCAM (2026, arXiv:2605.14641; with Grad-CAM++ and early layers).
+  pytorch-grad-cam also subtracts the smallest value of each map.
 
-A layer on which the explained score does not depend has a map of zeros and adds nothing.
+A layer on which the explained score does not depend has a map of zeros and adds nothing (to a
+product it leaves nothing).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 from onnxcam.compose.laid import Edges
 from onnxcam.compose.plan import MapPlan
@@ -93,7 +98,8 @@ class Fused(Quantities):
         spans: list[Edges | None],
     ) -> Tensor:
         """Return a map [N, h, w] at the input's size, scaled where maps shall count alike."""
-        map = op.Relu(signed) if self.method.rectify else signed
+        rectified = self.method.rectify or self.planned.fuse == "product"
+        map = op.Relu(signed) if rectified else signed
         large = resampled(op, op.Unsqueeze(map, axes=[1]), size, "linear", spans)
         large = op.Squeeze(large, axes=[1])
         if self.planned.fuse == "sum":
@@ -105,5 +111,7 @@ class Fused(Quantities):
         if self.planned.fuse == "max":
             high, low = op.Max(*maps), op.Min(*maps)
             return op.Where(op.Less(high, op.Neg(low)), low, high)
+        if self.planned.fuse == "product":
+            return reduce(op.Mul, maps)
         total = op.Sum(*maps)
         return op.Div(total, float(len(maps))) if self.planned.fuse == "mean" else total

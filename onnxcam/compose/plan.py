@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
     from onnxcam.analysis.detectors.decoding import Decoding
 
-FUSIONS = ("sum", "mean", "max")
+FUSIONS = ("sum", "mean", "max", "product")
 Upsampling = Literal["bicubic", "nearest", "none"]
 Normalization = Literal["none", "max", "minmax"]
 

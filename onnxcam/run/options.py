@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
     preprocess: str | os.PathLike[str] | InputSpec | None
     labels: Labels
     detector: Mapping[str, Any] | None
-    fuse: Literal["sum", "mean", "max"] | None
+    fuse: Literal["sum", "mean", "max", "product"] | None
     upsampling: Upsampling
     parameters: Mapping[str, Any] | None
     seed: int

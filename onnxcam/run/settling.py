@@ -60,7 +60,7 @@ def _likely(detector: Detector, flat: Array, gridless: bool) -> Iterator[str]:
     by_rows = detector.rows is not None
     if ordered and (not gridless or by_rows or len(flat) >= _FEW or not sized):
         yield from ("yxyx", "xyxy") if _is_tensorflow(detector) else ("xyxy", "yxyx")
-    if sized and not by_rows:
+    if sized and not (by_rows and ordered):
         yield "cxcywh"
 
 

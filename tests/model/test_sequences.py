@@ -105,4 +105,4 @@ def test_what_is_not_known_stays() -> None:
             value.name = "other"
     model.graph.input.add(name="one").type.tensor_type.elem_type = 7
     model.graph.input[-1].type.tensor_type.shape.SetInParent()
-    assert [n.op_type for n in load(model).light.graph.node].count("SequenceAt") == 1
+    assert [n.op_type for n in load(model).light.graph.node].count("SequenceAt") == 2

@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rise": {"masks": 13, "cells": 3},
     "score-cam": {},
     "ablation-cam": {},
+    "dff": {"concepts": 3},
     "occlusion": {"window": 2, "stride": 2},
     "feature-ablation": {"regions": 9},
     "lime": {"samples": 40, "regions": 9},
@@ -52,7 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sufficient-region": {"cells": 3},
     "contrastive-region": {"cells": 3},
 }
-HEADS = ("ablation-cam", "recipro-cam")
+HEADS = ("ablation-cam", "recipro-cam", "dff")
 ONCE = {"xrai"}  # its regions take their time; see test_input_gradients.py
 
 

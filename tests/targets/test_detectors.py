@@ -286,7 +286,7 @@ def test_a_file_finds_a_box_by_its_place() -> None:
         convert(proto, target=Detections())
 
 
-@pytest.mark.parametrize("fuse", ["sum", "mean", "max"])
+@pytest.mark.parametrize("fuse", ["sum", "mean", "max", "product"])
 def test_maps_are_fused_as_it_is_said(fuse: str) -> None:
     proto = dets.yolo8()
     apart = explainer(proto, "layercam", feature_layer=["p3", "p4"], upsampling="none")
@@ -294,7 +294,8 @@ def test_maps_are_fused_as_it_is_said(fuse: str) -> None:
     for target in (Box(70), 1):
         maps = [_linear(e.raw_map) for e in apart(X[0], target).values()]
         scaled = maps if fuse == "sum" else [m / (m.max() or 1) for m in maps]
-        want = {"sum": sum(scaled), "mean": sum(scaled) / 2, "max": np.maximum(*scaled)}[fuse]
+        made = {"sum": sum(scaled), "mean": sum(scaled) / 2, "max": np.maximum(*scaled)}
+        want = {**made, "product": scaled[0] * scaled[1]}[fuse]
         np.testing.assert_allclose(fused(X[0], target).raw_map, want, rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError, match="`fuse` makes one map of several layers"):
         explainer(proto, feature_layer="p3", fuse=fuse)

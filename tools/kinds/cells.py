@@ -18,6 +18,7 @@ from kinds.kind import Kind, Outputs, exported
 from onnxcam import Explainer, OnnxcamError, methods
 from onnxcam.errors import InternalError
 from onnxcam.model.model import load
+from onnxcam.run.session import Session
 
 RIGHT, REFUSED, WRONG, ALONE = "right", "refused", "WRONG", "not judged"
 Array = np.ndarray[Any, Any]
@@ -103,11 +104,21 @@ class Subject:
         if self.kind.file is not None:
             return load(tree.twin(question.name)) if tree.twin(question.name) else None
         if question.name not in self._twins:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                proto = exported(self.kind, lambda y: _value(question, self.kind, y))
-            self._twins[question.name] = load(proto)
+            self._twins[question.name] = self._twin(question)
         return self._twins[question.name]
+
+    def _twin(self, question: Question) -> Any:
+        def score(y: Outputs) -> Tensor:
+            return _value(question, self.kind, y)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = load(exported(self.kind, score))
+            try:
+                Session(made, device="cpu", threads=1)
+            except OnnxcamError:  # what the score is made of does not go in half precision
+                made = load(exported(self.kind, score, plain=True))
+        return made
 
     def slopes(self, question: Question) -> dict[str, tuple[Array, Array]]:
         """Return values and gradients at the feature layer and at the input, [C, *space]."""
@@ -306,6 +317,8 @@ def _explained(
 
 
 def _reason(error: OnnxcamError) -> str:
+    if "ONNX Runtime failed" in str(error):
+        return f"fault: a message that is handed on: {error}"
     if not error.message or not error.hint:
         return (
             f"fault: a refusal without a {'reason' if not error.message else 'next step'}: {error}"

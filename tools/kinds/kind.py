@@ -86,10 +86,15 @@ class Held(nn.Module):
         return found if self.function is None else self.function(found)[:, None]
 
 
-def exported(kind: Kind, function: Callable[[Outputs], Tensor] | None = None) -> onnx.ModelProto:
+def exported(
+    kind: Kind, function: Callable[[Outputs], Tensor] | None = None, *, plain: bool = False
+) -> onnx.ModelProto:
     """Return the file of a network, or of one with a single score made of its outputs.
 
-    The latter is as exact as torch's where the former is that but for rounding.
+    Args:
+        kind: The kind.
+        function: Makes the score, float [N].
+        plain: Whether the file stays as it was exported, in single precision.
     """
     held = io.BytesIO()
     names = ["score"] if function is not None else list(kind.outputs)
@@ -99,5 +104,4 @@ def exported(kind: Kind, function: Callable[[Outputs], Tensor] | None = None) ->
             input_names=list(kind.inputs), output_names=names, opset_version=17,
         )  # fmt: skip
     proto = onnx.ModelProto.FromString(held.getvalue())
-    exact = kind.change is None or (function is not None and kind.truth)
-    return proto if exact else kind.change(proto)  # type: ignore[misc]
+    return proto if kind.change is None or plain else kind.change(proto)

@@ -7,6 +7,5 @@ does so to a ``site``, and ``walk`` goes from the input to all layers.
 """
 
 from onnxcam.analysis.geometry.records import Area, Reach
-from onnxcam.analysis.geometry.walk import areas
 
-__all__ = ["Area", "Reach", "areas"]
+__all__ = ["Area", "Reach"]

@@ -16,8 +16,11 @@ def _joined(site: Site) -> dict[str, Run]:
     axis = int(node.attrs.get("axis", 0)) % max(len(site.letters), 1)
     letter = site.letters[axis] if axis < len(site.letters) else ""
     parts = [None if runs is None else runs.get(letter) for runs in site.parts]
-    if not letter or not any(parts) or rolled(node) is not None:
+    if not letter or not any(parts):
         return {}
+    if rolled(node) is not None:
+        turned = next(run for run in parts if run is not None)
+        return {letter: turned.unsure(f"{site.name} rolls the picture round")}
     places = [i for i, run in enumerate(parts) if run is not None]
     sizes = [(shape_of(t) or (None,) * (axis + 1))[axis] for t in node.inputs]
     inside = range(places[0], places[-1] + 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from onnxcam.analysis.geometry import areas
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
@@ -52,6 +51,8 @@ def catalog(
 
 
 def _catalog(model: Model, asked: Asked) -> Catalog:
+    from onnxcam.analysis.geometry.walk import areas  # late: a second start reads what it found
+
     draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
     sources, wanted = origins(model), asked.reduction_layer

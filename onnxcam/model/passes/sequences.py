@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxcam.graph.emit import Dim, proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, standard_opset
@@ -19,18 +19,21 @@ _TAKES = ("ConcatFromSequence", "SequenceAt", "SequenceLength")
 def unlisted(proto: ModelProto) -> bool:
     """Write sequences of known tensors without sequences, in place; tell whether any was.
 
-    What takes an element, all of them or their number takes the tensors themselves. Who else reads
-    a sequence (a loop, the user) still does.
+    What takes an element, all of them or their number takes the tensors themselves. A sequence that
+    something else reads (a loop, the user, who takes an element that is computed) stays.
 
     Args:
         proto: A model with its shapes.
     """
     graph = proto.graph
     made = {n.output[0] for n in graph.node if _is(n, *_MAKES)}
-    if not made or standard_opset(proto) < _SINCE or not _are_taken(graph, made):
+    if not made or standard_opset(proto) < _SINCE:
         return False
     lists = _Lists(proto)
+    lists.own = made - lists.read_otherwise(made)
     nodes = [new for node in graph.node for new in lists.written(node)]
+    if not lists.elements:
+        return False
     used = {name for n in nodes for name in _read(n)} | {v.name for v in graph.output}
     nodes = [n for n in nodes if not _is(n, *_MAKES) or n.output[0] in used]
     del graph.node[:]
@@ -44,10 +47,6 @@ def unlisted(proto: ModelProto) -> bool:
 
 def _is(node: NodeProto, *names: str) -> bool:
     return node.op_type in names and node.domain in STANDARD_DOMAINS
-
-
-def _are_taken(graph: GraphProto, made: set[str]) -> bool:
-    return any(_is(n, *_TAKES) and n.input[0] in made for n in graph.node)
 
 
 def _read(node: NodeProto) -> Iterator[str]:
@@ -67,11 +66,13 @@ class _Lists:
         proto: The model.
         elements: Names of tensors by the name of the sequence.
         added: Constants to add.
+        own: The sequences that are written as tensors.
     """
 
     proto: ModelProto
     elements: dict[str, list[str]] = field(default_factory=dict)
     added: list[TensorProto] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Look up what is known of the graph."""
@@ -87,8 +88,21 @@ class _Lists:
                 if "value" in said:
                     self.constants[node.output[0]] = said["value"].t
 
+    def read_otherwise(self, made: set[str]) -> set[str]:
+        """Return the sequences that something reads which takes no known element, nor all."""
+        graph = self.proto.graph
+        found = {v.name for v in graph.output}
+        for node in graph.node:
+            fixed = _is(node, *_TAKES) and (
+                node.op_type != "SequenceAt" or self._value(node.input[1]) is not None
+            )
+            found |= set(list(node.input)[1:] if fixed else _read(node))
+        return found & made
+
     def written(self, node: NodeProto) -> list[NodeProto]:
         """Return the nodes that take the place of one."""
+        if _is(node, *_MAKES) and node.output[0] not in self.own:
+            return [node]
         if _is(node, "SequenceConstruct"):
             self.elements[node.output[0]] = list(node.input)
             return [node]

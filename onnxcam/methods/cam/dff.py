@@ -1,0 +1,91 @@
+"""Deep feature factorization."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from onnxcam.errors import UsageError
+from onnxcam.methods.needs import Activation, Array, Ask, HeadScore, Layer
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.registry import Cost, Estimate, sampled_method
+
+CONCEPTS = Parameter("concepts", int, 5, 1, 1000, "number of concepts that the layer is made of")
+CONCEPT = Parameter(
+    "concept", int, -1, -1, 999,
+    "concept that is shown, from 0; -1 for the one without which the score falls most",
+)  # fmt: skip
+
+
+@sampled_method(
+    "dff",
+    kind="head",
+    needs=(Layer, Activation, HeadScore),
+    cite="Collins et al., Deep Feature Factorization for Concept Discovery, ECCV 2018, equation 2",
+    parameters=(CONCEPTS, CONCEPT),
+    cost=Cost(1, "concepts"),
+    claim=(
+        "Where one of a few concepts lies that the layer's features are sums of: the one that the "
+        "score needs most."
+    ),
+    limits=(
+        "Concepts are those of this input, and others with another number of them; what one stands "
+        "for its map must tell. Negative features count as 0. As coarse as the layer."
+    ),
+)
+def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> Estimate:
+    """M = H_j, relu(A) = W H in sums of least squares, W and H not negative, |W_j| = 1.
+
+    A is the layer as a matrix, a row for each of C channels and a column for each position; W
+    holds a concept in each column, H how much of it is at each position. They come from
+    scikit-learn's solver with a fixed start (as in pytorch-grad-cam, which subtracts each
+    channel's minimum and leaves the scale of W open). The concept shown is the one whose part of
+    the layer, sum_i W_ji+ A_i along W_j with the pseudoinverse W+, lowers the score most where it
+    is taken out; the paper has no score.
+    """
+    features = np.maximum(a.reshape(len(a), -1), 0).astype(np.float64)
+    count = min(concepts, *features.shape)
+    if concept >= count:
+        raise UsageError(
+            f"concept {concept} is asked for, and there are {count}",
+            "choose one from 0 on, or -1 for the one that the score needs most",
+        )
+    columns, amounts = _factors(features, count)
+    inverse = np.linalg.pinv(columns)
+
+    def without() -> Iterator[Array]:
+        flat = layer.reshape(len(layer), -1)
+        yield layer
+        for j in range(count):
+            part = np.outer(columns[:, j], inverse[j] @ flat)
+            yield (flat - part).reshape(layer.shape).astype(layer.dtype)
+
+    whole, *others = (answer.astype(np.float64) for answer in scores(without()))
+    drops = whole - np.stack(others)  # [concepts, K]
+    chosen = drops.argmax(0) if concept < 0 else np.full(len(whole), concept)
+    maps = amounts.reshape(count, *a.shape[1:])[chosen]
+    facts = {"concept_shown": chosen, "drop": drops[chosen, np.arange(len(whole))]}
+    return Estimate(maps, facts=facts)
+
+
+def _factors(features: Array, count: int) -> tuple[Array, Array]:
+    """Return W [C, count] and H [count, positions], columns of W of length 1.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.decomposition import NMF  # late: only here
+    except ImportError as error:
+        raise UsageError(
+            "dff needs scikit-learn", "install onnxcam[concepts], or scikit-learn"
+        ) from error
+    solver = NMF(n_components=count, init="random", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of iterations: what is left is small
+        columns = solver.fit_transform(features)
+    length = np.linalg.norm(columns, axis=0)
+    length[length == 0] = 1
+    return columns / length, solver.components_ * length[:, None]
