@@ -109,7 +109,7 @@ def run(
     Args:
         model: The model's file.
         data: A folder with one for each class, a list or CSV, COCO's JSON, VOC's folder, a folder
-            of pictures and one of masks, an .npz or Parquet file, or a folder of Hugging Face's.
+            of pictures and one of masks, .npz, Parquet, or a folder of Hugging Face's.
         output: The folder of the audit. It must not exist, or be empty, unless ``resume``.
         baseline: The model that it is held against: the one in use, or the one before a build.
         method: Name of a method, or names.
@@ -135,21 +135,16 @@ def run(
     """
     needed("pyarrow", "the records of an audit")
     needed("scipy", "the intervals of an audit")
-    names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
-    if not names:
-        raise UsageError("no method is given", "name one as `method`, such as gradcam")
-    for name in names:
-        all_methods.find(name)
+    names = _methods(method)
     checked(metrics)
     chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
     files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
     said = {k: v for k, v in options.items() if k not in _OF_DATA}
     theirs = {"preprocess": said.pop("baseline_preprocess", None)}
     said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
-    facts = _facts(files, listing, chosen)
     job = Job(
         tuple(files), tuple(names), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
-        facts=facts,
+        facts=_facts(files, listing, chosen),
     )  # fmt: skip
     folder = Path(output)
     with _begun(folder, job, listing, chosen, resume) as log:
@@ -157,6 +152,13 @@ def run(
         log.add("worked off")
         verdict, counts = finish(folder, job, listing, chosen, trust)
     return Audit(folder, verdict, counts)
+
+
+def _methods(method: str | Sequence[str]) -> list[str]:
+    names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
+    if not names:
+        raise UsageError("no method is given", "name one as `method`, such as gradcam")
+    return [all_methods.find(name).name for name in names]
 
 
 def _policy(policy: Place | None, baseline: Place | None) -> Policy:

@@ -14,6 +14,12 @@ from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Tables, of_method
 
 _NOT_ALL = ("trust",)  # tables with figures of their own
+# Of the records: all rows are in memory at once, and most columns are for other readers.
+_USED = (
+    "id", "model", "method", "label", "slices", "truth", "predicted", "predicted_label",
+    "probability", "margin", "score", "correct", "entropy", "object_energy", "object_area",
+    "pointing_hit", "border_share", "corner_share", "diagnosis", "faithfulness", "seconds", "error",
+)  # fmt: skip
 SHOWN = {
     "records": ("accuracy", "failures", "warned", "object_energy", "pointing", "border_share",
                 "corner_share", "entropy"),
@@ -25,8 +31,8 @@ SHOWN = {
 def tables(
     store: Store, trust: Sequence[Row] = (), where: Sequence[Row] = ()
 ) -> dict[str, list[Row]]:
-    """Return the rows that a policy is held against."""
-    records = [r for r in store.read("records") if r["model"] == "model"]
+    """Return the rows that a policy is held against, of the records what is used here alone."""
+    records = [r for r in store.read("records", _USED) if r["model"] == "model"]
     return {"records": records, "pairs": list(store.read("pairs")),
             "trust": list(trust), "where": list(where)}  # fmt: skip
 

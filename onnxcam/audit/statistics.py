@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.audit.extras import needed
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_MOST = 2_000_000  # drawn numbers in memory at once
+_MOST = 250_000  # drawn numbers in memory at once
 
 
 @dataclass(frozen=True)

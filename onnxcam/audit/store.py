@@ -8,9 +8,10 @@ gaps nor doubles, and what it did not finish is what has no file.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from onnxcam.audit.extras import needed
@@ -18,6 +19,7 @@ from onnxcam.audit.records import KEY, MAPS, PAIRS, RECORDS, VERSION, Column, Ro
 from onnxcam.errors import InputError, OnnxcamError
 from onnxcam.files import write_whole
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all rows that have none
 _KINDS = {"records": RECORDS, "pairs": PAIRS, "maps": MAPS}
 
 
@@ -116,5 +118,5 @@ def _read(place: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     maps = [f.name for f in table.schema if pa.types.is_map(f.type)]
     for row in table.to_pylist():
         for name in maps:
-            row[name] = dict(row[name] or ())
+            row[name] = dict(row[name]) if row[name] else _NOTHING
         yield row

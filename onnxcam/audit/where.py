@@ -29,12 +29,14 @@ def where(store: Store, records: Sequence[Row], method: str) -> list[dict[str, A
         positive parts, each of sum 1), "border_share", "corner_share", "flag" and "strategies"
         (see :func:`onnxcam.audit.strategies.strategies`; of classes with 8 samples or more).
     """
-    maps = {}
+    maps: dict[str, Any] = {}
+    if not any(groups(records, per) for per in ("class", "slice")):
+        return []
     for row in store.read("maps", ["id", "model", "method", "shape", "values"]):
         if row["model"] == "model" and row["method"] == method:
             made = grid(np.asarray(row["values"], np.float32).reshape(row["shape"]))
             if made is not None and made.ndim == 2:
-                maps[row["id"]] = made.astype(np.float32)
+                maps[row["id"]] = made.astype(np.float16)
     found = []
     for per in ("class", "slice"):
         ranked = sorted(groups(records, per).items(), key=lambda g: -len(g[1]))[:_MOST]
@@ -42,7 +44,7 @@ def where(store: Store, records: Sequence[Row], method: str) -> list[dict[str, A
             own = [r for r in rows if r["id"] in maps]
             shapes = {maps[r["id"]].shape for r in own}
             if len(own) >= _FEW and len(shapes) == 1:
-                found.append(_group(per, name, own, np.stack([maps[r["id"]] for r in own])))
+                found.append(_group(per, name, own, _stacked(maps, own)))
     _flag(found)
     return found
 
@@ -96,3 +98,9 @@ def _group(per: str, name: str, rows: Sequence[Row], maps: Any) -> dict[str, Any
         "corner_share": corner,
         "strategies": strategies(maps, [r["id"] for r in rows], rows) if clustered else [],
     }
+
+
+def _stacked(maps: Mapping[str, Any], rows: Sequence[Row]) -> Any:
+    """Return the maps of samples, each of sum 1 again: they were kept in half precision."""
+    found = np.stack([maps[r["id"]] for r in rows]).astype(np.float64)
+    return found / found.sum(tuple(range(1, found.ndim)), keepdims=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.audit import bundle, results
+from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
 from onnxcam.audit.job import NAMES, Job
 from onnxcam.audit.log import RunLog
@@ -19,7 +20,7 @@ from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import of_method
-from onnxcam.audit.work.child import JOB, samples_in
+from onnxcam.audit.work.child import JOB, each_sample
 from onnxcam.errors import InputError, plain
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
@@ -95,11 +96,11 @@ def _content(folder: Path) -> dict[str, Any]:
         "names": dict(zip(NAMES, (Path(p).name for p in job.models), strict=False)),
         "methods": job.methods,
         "has_baseline": len(job.models) > 1,
-        "cases": cases(store, samples_in(folder), worst, job.methods[0]),
+        "cases": cases(store, _of(folder, worst), worst, job.methods[0]),
         "looks": looks(said["results"]["where"]),
         "flags": flags(said["results"]["where"]),
-        "rows": rows[:_ROWS],
-        "all_rows": len(rows),
+        "rows": rows,
+        "all_rows": len(of_method(found["records"])),
         "pairs": of_method(found["pairs"]),
         "failures": [r for r in of_method(found["records"]) if r["error"] is not None],
         "classes": _grid(figures, "class")[:_GROUPS],
@@ -112,17 +113,25 @@ def _content(folder: Path) -> dict[str, Any]:
     }
 
 
+def _of(folder: Path, rows: Sequence[Row]) -> list[Sample]:
+    """Return the samples of rows."""
+    wanted = {r["id"] for r in rows}
+    return [s for s in each_sample(folder) if s.id in wanted]
+
+
 def _table(found: dict[str, list[Row]]) -> list[Row]:
     """Return a row a sample: its record, and what of the pair the record has not."""
     pairs = {p["id"]: p for p in of_method(found["pairs"])}
     empty = dict.fromkeys(("flipped", "explanation_flip", "spearman", "baseline_label",
                            "baseline_class"))  # fmt: skip
+    records = of_method(found["records"])
+    order = {r["id"]: k for k, r in enumerate(results.worst(found, len(records)))}
+    ranked = sorted(records, key=lambda r: (r["error"] is None, order.get(r["id"], len(order))))
     rows = []
-    for record in of_method(found["records"]):
+    for record in ranked[:_ROWS]:
         pair = pairs.get(record["id"], empty)
         rows.append({**record, **{name: pair[name] for name in empty}})
-    order = {r["id"]: k for k, r in enumerate(results.worst(found, len(rows)))}
-    return sorted(rows, key=lambda r: (r["error"] is None, order.get(r["id"], len(order))))
+    return rows
 
 
 def _grid(figures: Sequence[dict[str, Any]], per: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,8 +27,14 @@ JOB, SAMPLES = "job.json", "data/samples.jsonl"
 
 def samples_in(folder: Path) -> list[Sample]:
     """Return the samples of an audit, as they were listed when it began."""
+    return list(each_sample(folder))
+
+
+def each_sample(folder: Path) -> Iterator[Sample]:
+    """Yield them one by one."""
     with (folder / SAMPLES).open(encoding="utf-8") as lines:
-        return [Sample.of(json.loads(line)) for line in lines]
+        for line in lines:
+            yield Sample.of(json.loads(line))
 
 
 def main() -> None:
