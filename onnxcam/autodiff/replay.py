@@ -6,8 +6,17 @@ from collections.abc import Iterable
 
 from onnxcam.autodiff.route import topological
 from onnxcam.errors import UnsupportedOp
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph import ir
+from onnxcam.graph.emit import Emitter, Tensor, const_value
 from onnxcam.graph.ops import Trait, has
+
+
+def is_random(node: ir.Node) -> bool:
+    """Tell whether a node draws numbers anew at each run; a Dropout does where it trains."""
+    if node.op != "Dropout":
+        return has(node, Trait.RANDOM)
+    training = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
+    return training is not None and bool(const_value(training) is None or const_value(training))
 
 
 class Replay:
@@ -47,7 +56,7 @@ class Replay:
             changed = any(a is not b for a, b in zip(twins, node.inputs, strict=True))
             outputs = list(node.outputs)
             if changed and not has(node, Trait.READS_SHAPE):
-                if has(node, Trait.HAS_BODY, Trait.RANDOM):
+                if has(node, Trait.HAS_BODY) or is_random(node):
                     raise UnsupportedOp(
                         f"{node.op}, node {node.name!r}, cannot be written a second time, for "
                         "another input",

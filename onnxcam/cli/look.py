@@ -29,6 +29,7 @@ from onnxcam.errors import UsageError
 if TYPE_CHECKING:
     from onnxcam.analysis.layers import Candidate, Catalog
     from onnxcam.cli.sources import Source
+    from onnxcam.model.model import Model
 
 
 @main.command("layers", short_help="List the layers that can be explained.")
@@ -60,12 +61,13 @@ def layers_command(
     wanted = asked(loaded, said, input_format)
     found = catalog(loaded, wanted)
     rows = [c for c in found.candidates if everything or (c.usable and _is_layer(c, found))]
+    boxes = _boxes(loaded, found)
     if as_json:
-        print_json({"notes": loaded.notes, **_catalog_json(found, rows)})
+        print_json({"notes": loaded.notes, **_catalog_json(found, rows), "detector": boxes})
     else:
         from onnxcam.cli import tables as report
 
-        report.print_layers(loaded, found, rows)
+        report.print_layers(loaded, found, rows, boxes)
 
 
 @main.command("inputs", short_help="Find out how a model wants its pictures.")
@@ -203,6 +205,15 @@ def _is_layer(candidate: Candidate, catalog: Catalog) -> bool:
     return re.fullmatch(moves, candidate.op) is None
 
 
+def _boxes(model: Model, catalog: Catalog) -> dict[str, str]:
+    """Return what is known of a detector's boxes, in words; nothing for other models."""
+    from onnxcam.analysis.detectors import detector
+
+    found = detector(model, catalog)
+    is_one = found is not None and (found.boxes or found.rows is not None)
+    return found.words if found is not None and is_one else {}
+
+
 def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]:
     reduction = catalog.reduction
     return {
@@ -210,7 +221,7 @@ def _catalog_json(catalog: Catalog, rows: Sequence[Candidate]) -> dict[str, Any]
         "input_layout": catalog.input_layout and catalog.input_layout.axes,
         "feature_layer": catalog.feature and catalog.feature.name,
         "feature_reason": catalog.feature_reason,
-        "warnings": list(catalog.warnings),
+        "warnings": list(catalog.warnings_of(catalog.feature)),
         "reduction_layer": reduction.name,
         "reduction_reason": reduction.reason,
         "classes": reduction.classes,

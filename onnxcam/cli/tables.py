@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +41,18 @@ def _print_table(out: Console, table: Table) -> None:
         out.file.write(f"{line.rstrip()}\n")
 
 
-def print_layers(model: Model, catalog: Catalog, rows: Sequence[Candidate]) -> None:
-    """Print the catalog of a model, the default feature layer marked."""
+def print_layers(
+    model: Model,
+    catalog: Catalog,
+    rows: Sequence[Candidate],
+    boxes: Mapping[str, str] | None = None,
+) -> None:
+    """Print the catalog of a model, the default feature layer marked, and what boxes it has."""
     out = console()
-    _print_table(out, _facts(model, catalog))
+    facts = _facts(model, catalog)
+    for name, text in (boxes or {}).items():
+        _row(facts, name, text)
+    _print_table(out, facts)
     table = _table("", "feature layer", "op", "shape", "axes", "reason")
     for row in rows:
         default = catalog.feature is not None and row.name == catalog.feature.name
@@ -72,7 +80,7 @@ def _facts(model: Model, catalog: Catalog) -> Table:
     _row(facts, "input", f"{catalog.input}{layout} {shape_text(shape)}")
     feature = catalog.feature.name if catalog.feature else "none"
     _row(facts, "feature layer", f"{feature}: {catalog.feature_reason}")
-    for warning in catalog.warnings:
+    for warning in catalog.warnings_of(catalog.feature):
         _row(facts, "warning", warning)
     many = "" if reduction.classes == 1 else "es"
     classes = f", {reduction.classes} class{many}" if reduction.classes else ""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from onnxcam.autodiff.engine import path
 from onnxcam.compose.resample import resampled
 from onnxcam.errors import UsageError
@@ -100,7 +102,8 @@ def bias_shares(
     for layer, slope, laid in zip(layers, slopes, spans, strict=True):
         axes = Axes(1, tuple(range(2, len(shape_of(layer.output) or ()))))
         each = stretched(op, op.Mul(slope, op.cast(layer.bias(op), slope)), axes)
-        maps.append(resampled(op, channel_sum(op, each, axes), size, "linear", laid))
+        together = op.cast(channel_sum(op, each, axes), np.float32)
+        maps.append(resampled(op, together, size, "linear", laid))
     return op.Squeeze(reduce(op.Add, maps), axes=[1])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from onnxcam.errors import OnnxcamError, UsageError, json_text, plain
-from onnxcam.output import html, render
+from onnxcam.output import render
 from onnxcam.output.records import summary
 
 _DIMENSIONS = {1: ("t",), 2: ("y", "x"), 3: ("z", "y", "x")}
@@ -67,6 +67,8 @@ class Shown:
 
 def as_html(e: Any) -> str:
     """Return the figure and what it is of; the facts alone where nothing can be drawn."""
+    from onnxcam.output import html  # late: only notebooks ask
+
     said: dict[str, object] = {
         "explained": e.title,
         "method": f"{e.method} at {e.feature_layer}",

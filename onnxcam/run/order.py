@@ -61,8 +61,19 @@ def one_input(tensor: Array, layout: Layout | None) -> Array:
 
 
 def rounded(values: Array, kind: np.dtype[Any]) -> Array:
-    """Return values as a dtype holds them: whole numbers within its range, if it holds these."""
+    """Return values as a dtype holds them: whole numbers within its range, if it holds these.
+
+    Raises:
+        UsageError: They are parts of numbers of tokens, each of which stands for a word of its own.
+    """
     if kind.kind in "iu":
+        tokens = kind.itemsize >= 4 and values.ndim <= 2
+        if tokens and (values != np.rint(values)).any():
+            raise UsageError(
+                "the input holds numbers of tokens, and the method takes parts of them: another "
+                "number is another word",
+                "hide tokens whole, as `method='occlusion'` does",
+            )
         limits = np.iinfo(kind)
         values = np.clip(np.rint(values), limits.min, limits.max)
     return values.astype(kind, copy=False)

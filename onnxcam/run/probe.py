@@ -97,9 +97,8 @@ class Probe:
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
         self._tensor, self._limit, self._done = tensor, limit or Limit(None), 0
-        wanted_outputs = [names.SCORE, names.CLASS, *self._shown]
-        found = dict(zip(wanted_outputs, self._whole(tensor, wanted_outputs), strict=True))
-        self._found = found
+        shown = [names.SCORE, names.CLASS, *self._shown]
+        found = self._found = dict(zip(shown, self._whole(tensor, shown), strict=True))
         self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
         wanted = list(targets)
         if engine.of_class:
@@ -219,7 +218,9 @@ class Probe:
     def _behind(
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
-        (found,) = [self._head.run(chunk, output, more or {}) for output in outputs]
+        tail = self._engine.tail
+        told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.rows)
         return [found[: len(chunk)]]
 

@@ -236,3 +236,17 @@ def test_a_tensor_of_unknown_rank_is_cut(step: str) -> None:
     model.graph.initializer.append(numpy_helper.from_array(values, "w"))
     del model.graph.value_info[:]
     assert catalog(load(model)).candidates
+
+
+def test_parts_whose_lengths_are_computed() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "two", "three"], ["w"]),
+        helper.make_node("Div", ["w", "five"], ["fifth"]),
+        helper.make_node("Sub", ["w", "fifth"], ["rest"]),
+        helper.make_node("Concat", ["fifth", "rest"], ["list"], axis=0),
+        helper.make_node("Split", ["x", "list"], ["a", "b"], axis=-1),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
+    weights = {**INT, "three": np.array([3]), "five": np.array([5])}
+    assert _shapes(nodes, ["n", 3, 10], weights, "y", 3) == ["n", 3, 8]

@@ -312,3 +312,41 @@ def test_two_parts_of_a_picture_are_drawn_side_by_side(zoo: Path, tmp_path: Path
     assert found.figure is not None and found.pairs[0]["model_label"] == "Egyptian cat"
     assert any("Egyptian cat" in line for line in found.lines)
     assert "two networks" in found.divergence
+
+
+@pytest.mark.exhaustive
+def test_a_child_that_is_killed_is_started_again(
+    place: Path, audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: the second time its chunk is worked off sample by sample."""
+    from onnxcam.audit.work import local
+
+    asked: list[Any] = []
+    parsed = local._parsed
+
+    def killing(line: str) -> dict[str, Any]:
+        said = parsed(line)
+        if said.get("chunk") == 0 and len(asked) < 2:
+            asked.append(said)
+            children[-1].kill()
+            return {"chunk": 0}
+        return said
+
+    children: list[Any] = []
+    popen = subprocess.Popen
+
+    def started(*args: Any, **options: Any) -> Any:
+        children.append(popen(*args, **options))
+        return children[-1]
+
+    monkeypatch.setattr(local, "_parsed", killing)
+    monkeypatch.setattr(local.subprocess, "Popen", started)
+    run(
+        place / "scaled.onnx", place / "data", tmp_path / "o", baseline=place / "net.onnx", trust=4,
+    )  # fmt: skip
+    monkeypatch.undo()
+    assert len(children) >= 3 and len(asked) == 2
+    found, want = rows(tmp_path / "o"), rows(audit.folder)
+    assert [r["id"] for r in found] == [r["id"] for r in want]
+    assert [r["predicted"] for r in found] == [r["predicted"] for r in want]
+    assert all(r["error"] is None for r in found) and verify(tmp_path / "o").problems == ()

@@ -85,6 +85,13 @@ MOVES = {
         lambda map: np.pad(map[:, 4:-4], ((6, 6), (0, 0))),
         opset=18,
     ),
+    "centre crop that is computed": Move(
+        "shape = Shape(x) height = Slice(shape, two, three) more = Sub(height, crop)"
+        "start = Div(more, two) end = Add(start, crop) moved = Slice(x, start, end, two)",
+        {"two": [2], "three": [3], "crop": [12]},
+        lambda x: x[6:18],
+        lambda map: np.pad(map, ((6, 6), (0, 0))),
+    ),
     "crop and subsample": Move(
         "moved = Slice(x, starts, ends, axes, steps)",
         {"starts": [4], "ends": [16], "axes": [2], "steps": [1]},
@@ -146,10 +153,11 @@ MOVES = {
 
 
 # What a graph does with numbers that hold for any size is tried without a size in the file too.
+COMPUTED = "centre crop that is computed"
 ANY_SIZE = ["crop", "crop from the end", "crop by Pad", "flip", "crop of a flip", "quarter turn"]
 SHAPES = [
     *((name, "n, 1, 24, 20") for name in MOVES),
-    *((name, "n, 1, h, w") for name in [*ANY_SIZE, "pad", "crop by Gather"]),
+    *((name, "n, 1, h, w") for name in [*ANY_SIZE, "pad", "crop by Gather", COMPUTED]),
 ]
 
 
@@ -281,13 +289,19 @@ UNSURE = {
         "moved = Gather<axis=2>(x, places)",
         {"places": [*range(32, 64), *range(32)]},
     ),
+    "a crop to a multiple": (
+        "shape = Shape(x) height = Slice(shape, two, three) left = Mod(height, seven)"
+        "end = Sub(height, left) moved = Slice(x, zero, end, two)",
+        {"zero": [0], "two": [2], "three": [3], "seven": [7]},
+    ),
     "tiles": ("moved = Tile(x, repeats)", {"repeats": [1, 1, 2, 1]}),
 }
 
 
 @pytest.mark.parametrize("name", UNSURE)
 def test_a_place_that_cannot_be_told_is_said(name: str) -> None:
-    area = _area(*UNSURE[name])
+    shape = "n, 1, h, w" if "multiple" in name else "1, 1, 64, 48"
+    area = _area(*UNSURE[name], shape)
     assert area is not None
     assert area.doubt
     assert not area.reaches

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper, parser
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
@@ -206,3 +207,27 @@ def test_the_maps_of_a_real_classifier(
         a = exact(x)
         alike.append(_alike(a.signed_map, rough(x, a.target).signed_map))
     assert min(alike) > 0.97 and np.mean(alike) > 0.98
+
+
+def test_a_pool_behind_an_int8_layer_lends_its_places() -> None:
+    """Its indices are integers: no copy of reals, which ONNX could not write of them."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 20]>
+      g (float[1,1,8,8] x) => (float[1,3] y)
+      <float s = {0.02}, uint8 z = {0}, float[4,1,3,3] w, float[16,3] v, int64[2] flat = {1, 16}> {
+      c = Conv <pads = [1, 1, 1, 1]> (x, w) q = QuantizeLinear (c, s, z)
+      d = DequantizeLinear (q, s, z) p = MaxPool <kernel_shape = [3, 3], strides = [3, 3]> (d)
+      r = Reshape (p, flat) y = MatMul (r, v) }""")
+    rng = np.random.default_rng(0)
+    for name, shape in {"w": (4, 1, 3, 3), "v": (16, 3)}.items():
+        values = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    del model.graph.value_info[:]
+    x = rng.normal(size=(1, 1, 8, 8)).astype(np.float32)
+    made = onnxcam.convert(
+        model, runtime_targets=True, upsampling="none", expose=["gradient"]
+    ).proto  # the maps are made in a subgraph
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (gradient,) = session.run(["onnxcam.gradient"], {"x": x})
+    assert (gradient != 0).sum() == 16  # one place of each window

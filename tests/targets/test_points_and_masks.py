@@ -136,6 +136,8 @@ def test_the_shell_finds_boxes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
     ):  # fmt: skip
         result = CliRunner().invoke(main, [*start, *options])
         assert result.exit_code == code and said in result.output, (options, result.output)
+    listed = CliRunner().invoke(main, ["layers", "m.onnx"]).output
+    assert "y, rows 0 to 3 of axis 1" in listed and "8 x 8 at p3, 4 x 4 at p4" in listed
 
 
 def test_what_a_file_beside_the_model_declares(tmp_path: Any) -> None:

@@ -51,6 +51,9 @@ def tensorflow(exporter, network, path):
             variable.assign(random.normal(middle, 0.1, value.shape).astype(value.dtype))
         elif value.ndim == 4 and value.shape[-1] == 1:  # [H, W, channels, 1]: one by one
             variable.assign(random.normal(0, 1 / 3, value.shape).astype(value.dtype))
+        elif value.ndim == 4 and network == "ViT":  # else no patch is unlike another
+            fan = np.prod(value.shape[:3])
+            variable.assign(random.normal(0, fan**-0.5, value.shape).astype(value.dtype))
     calibrate(net, random)
     if exporter == "tf2onnx":
         spec = (tf.TensorSpec((None, HEIGHT, WIDTH, 3), tf.float32, name="input"),)

@@ -317,6 +317,8 @@ def _explained(
 
 
 def _reason(error: OnnxcamError) -> str:
+    if "ONNX Runtime failed" in str(error):
+        return f"fault: a message that is handed on: {error}"
     if not error.message or not error.hint:
         return (
             f"fault: a refusal without a {'reason' if not error.message else 'next step'}: {error}"

@@ -75,7 +75,8 @@ class Fcos(Head):
     def forward(self, x: Tensor) -> Outputs:
         """Return scores and boxes."""
         a = self.body(x)
-        return self.cls(a).sigmoid(), self.box(a).exp()
+        self.logits = self.cls(a)
+        return self.logits.sigmoid(), self.box(a).exp()
 
 
 class UltraFace(Head):
@@ -167,7 +168,7 @@ def retinanet() -> Kind:
 def fcos() -> Kind:
     return _detector(
         "FCOS", "maps of scores and of boxes", Fcos(CLASSES), ("scores", "boxes"),
-        lambda y: y[0].logit(), "sigmoid", lambda y: y[0].flatten(2),
+        logits, "sigmoid", lambda y: y[0].flatten(2),
     )  # fmt: skip
 
 

@@ -118,7 +118,33 @@ def wrong(results: Results) -> list[str]:
     ]
 
 
-def merged(old: Results, new: Results) -> Results:
-    """Return old results with the kinds that were run anew."""
+def merged(old: Results, new: Results, only: Sequence[str] = ()) -> Results:
+    """Return old results with the kinds that were run anew, or with some of their methods."""
     found: dict[str, Any] = {**old, **new}
+    for kind in [k for k in new if only and k in old]:
+        found[kind] = {
+            target: _joined(_without(verdicts, only), new[kind].get(target, {}))
+            for target, verdicts in old[kind].items()
+        }
+    return found
+
+
+def _without(verdicts: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
+    """Return the cells of a target without those of some methods."""
+    kept: dict[str, Any] = {}
+    for verdict, reasons in verdicts.items():
+        for why, names in reasons.items():
+            left = [name for name in names if name not in methods]
+            if left:
+                kept.setdefault(verdict, {})[why] = left
+    return kept
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of both."""
+    found = {verdict: dict(reasons) for verdict, reasons in one.items()}
+    for verdict, reasons in other.items():
+        for why, names in reasons.items():
+            place = found.setdefault(verdict, {})
+            place[why] = sorted([*place.get(why, []), *names])
     return found

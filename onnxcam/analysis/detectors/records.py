@@ -149,6 +149,20 @@ class Detector:
         return tuple(found.values())
 
     @property
+    def words(self) -> dict[str, str]:
+        """What a reader of a list of layers must know: boxes, scales and rows, in words."""
+        boxes = [f"{b.name}, rows {b.first} to {b.first + 3} of axis {b.axis}" for b in self.boxes]
+        scales = [
+            f"{'queries' if s.grid is None else f'{s.grid[0]} x {s.grid[1]}'} at {s.layer.name}"
+            for s in self.scales
+            if s.layer is not None
+        ]
+        said = {"boxes": "; ".join(boxes), "scales": ", ".join(scales)}
+        if self.rows is not None:
+            said["boxes"] = f"{self.rows.boxes.name}, the rows that its suppression leaves"
+        return {name: text for name, text in said.items() if text}
+
+    @property
     def key(self) -> str:
         """All of it as text, for the name of a compiled model."""
         named = tuple((s.grid, s.layer and s.layer.name) for s in self.scales)

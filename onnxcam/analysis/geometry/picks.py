@@ -17,7 +17,10 @@ def _sliced(site: Site) -> dict[str, Run]:
     node, rank = site.node, len(site.letters)
     if not rank:  # nothing is known of its axes
         return {}
-    starts, ends = (numbers(node, i, name) for i, name in ((1, "starts"), (2, "ends")))
+    starts, ends = (
+        numbers(node, i, name) or site.computed.numbers(node, i)
+        for i, name in ((1, "starts"), (2, "ends"))
+    )
     steps, axes = numbers(node, 4, "steps"), axes_of(node, rank, place=3)
     if axes is None:
         axes = list(range(len(starts or ends or site.letters)))

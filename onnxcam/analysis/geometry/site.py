@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from onnxcam.analysis.geometry.computed import Computed
 from onnxcam.analysis.geometry.runs import UNKNOWN, Run
 from onnxcam.graph import ir
 
@@ -23,6 +24,7 @@ class Site:
         counts: How many cells the output has, by direction; NaN where that is not known.
         runs: The input's cells, by direction.
         parts: The cells of each input that is joined; None for those not of the picture.
+        computed: What the graph computes from the input's sizes.
     """
 
     node: ir.Node
@@ -31,6 +33,7 @@ class Site:
     counts: Mapping[str, float]
     runs: Runs
     parts: Sequence[Runs | None]
+    computed: Computed
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from onnxcam.analysis.geometry.computed import Computed
 from onnxcam.analysis.geometry.joins import shared
 from onnxcam.analysis.geometry.records import WHOLE, Area, Place, Reach
 from onnxcam.analysis.geometry.rules import may_move, rule_of
@@ -62,6 +63,8 @@ def _walked(
     nodes: Sequence[ir.Node], source: Tensor, known: Mapping[int, Layout], sizes: Mapping[str, int]
 ) -> dict[int, Runs]:
     """Return the cells of all tensors, by their ids, for an input of this size."""
+    free = [n for n in sizes.values() if n in _SIZES]
+    computed = Computed(source, free[0] if free else _SIZES[0])
     state: dict[int, Runs] = {
         id(source): {c: Run(0, n, 0, n, n) for c, n in sizes.items()},
     }
@@ -73,7 +76,7 @@ def _walked(
         if not states or has(node, Trait.READS_SHAPE):
             continue
         for i, tensor in enumerate(node.outputs):
-            state[id(tensor)] = _passed(node, i, states, state, known)
+            state[id(tensor)] = _passed(node, i, states, state, known, computed)
     return state
 
 
@@ -83,6 +86,7 @@ def _passed(
     states: Sequence[Runs],
     state: Mapping[int, Runs],
     known: Mapping[int, Layout],
+    computed: Computed,
 ) -> Runs:
     """Return the cells of an output."""
     first, rule, tensor = states[0], rule_of(node), node.outputs[output]
@@ -98,7 +102,9 @@ def _passed(
     if rule is None or not letters:  # of axes that nobody knows no rule can say anything
         return _fitted(runs, counts)
     parts = [state.get(id(t)) for t in node.inputs] if node.op == "Concat" else []
-    site = Site(node, output, [c if c in SPACE[3] else "" for c in letters], counts, runs, parts)
+    site = Site(
+        node, output, [c if c in SPACE[3] else "" for c in letters], counts, runs, parts, computed
+    )
     changed = rule(site)
     return {**runs, **changed} if node.op in RULES else _fitted({**runs, **changed}, counts)
 

@@ -164,10 +164,10 @@ class Catalog:
         said = html.facts({"input": self.input, "scores": self.reduction.name})
         return said + html.table(("", "feature layer", "operator", "shape", "reason"), rows)
 
-    def warnings_of(self, feature: Candidate) -> tuple[str, ...]:
+    def warnings_of(self, feature: Candidate | None) -> tuple[str, ...]:
         """Return what the reader of a map of a feature layer has to know, in words."""
         said = self.warnings if feature == self.feature else ()
-        doubt = "" if feature.area is None else feature.area.doubt
+        doubt = "" if feature is None or feature.area is None else feature.area.doubt
         if not doubt:
             return said
         return (*said, f"where the map lies on the input cannot be told: {doubt}")

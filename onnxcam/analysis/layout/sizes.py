@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxcam.analysis.layout.values import Values, Vector, cuts_of
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Dim, dtype_of, shape_of
+from onnxcam.graph.emit import Dim, Tensor, dtype_of, shape_of
 from onnxcam.graph.ops import Trait, data_inputs, has
 
 _Infer: TypeAlias = Callable[[Values, ir.Node], Vector | None]
@@ -61,19 +61,25 @@ class _Sizes(Values):
                 node.inputs[i] = ir.Constant(f"{tensor.name}/known", numbers)
 
     def learn(self, node: ir.Node) -> None:
-        """Compute the shape of a node's output and keep what is new in it."""
-        y = node.outputs[0] if node.outputs else None
+        """Compute the shapes of a node's outputs and keep what is new in them."""
         compute = _SHAPES.get(node.op, _broadcast if has(node, Trait.ELEMENTWISE) else None)
-        if y is None or compute is None or not isinstance(y.shape, list):
+        shapes: list[Vector | None] = [*_parts(self, node)] if node.op == "Split" else []
+        for tensor, shape in zip(node.outputs, shapes, strict=False):
+            tensor.shape = list(shape or ()) if tensor.shape is None else tensor.shape
+        if compute is not None and node.outputs and isinstance(node.outputs[0].shape, list):
+            shapes = [compute(self, node)]
+        for tensor, shape in zip(node.outputs, shapes, strict=False):
+            self._keep(tensor, shape)
+
+    def _keep(self, tensor: Tensor, found: Vector | None) -> None:
+        """Keep what is new in a shape that was computed."""
+        if found is None or not isinstance(tensor.shape, list) or len(found) != len(tensor.shape):
             return
-        found = compute(self, node)
-        if found is None or len(found) != len(y.shape):
-            return
-        for i, (old, new) in enumerate(zip(self.known(y.shape), found, strict=True)):
+        for i, (old, new) in enumerate(zip(self.known(tensor.shape), found, strict=True)):
             if new is None or isinstance(old, int) or old in self._given:
                 continue
             if old is None:
-                y.shape[i] = new
+                tensor.shape[i] = new
             elif old != new:
                 self.rename(str(old), new)
 
@@ -185,6 +191,16 @@ def _pad(sizes: Values, node: ir.Node) -> Vector | None:
         d if (a, b) == (0, 0) else d + a + b if all(isinstance(v, int) for v in (d, a, b)) else None
         for d, a, b in zip(shape, pads, pads[len(shape) :], strict=False)
     ]
+
+
+def _parts(sizes: Values, node: ir.Node) -> list[Vector]:
+    """What a Split makes, where a computed list says how long each of its outputs is."""
+    shape = sizes.shape(node.inputs[0])
+    lengths = sizes.vector(node, 1) if len(node.inputs) > 1 else None
+    if not shape or lengths is None or len(lengths) != len(node.outputs):
+        return []
+    axis = int(node.attrs.get("axis", 0)) % len(shape)
+    return [[*shape[:axis], length, *shape[axis + 1 :]] for length in lengths]
 
 
 def _windows(sizes: Values, node: ir.Node) -> Vector | None:

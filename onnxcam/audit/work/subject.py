@@ -167,6 +167,6 @@ def metadata(subject: Subject) -> Mapping[str, Any]:
         "provider_reason": explainer.provider.why,
         "sha256": explainer.model.sha256,
         "notes": list(explainer.model.notes),
-        "warnings": list(catalog.warnings),
+        "warnings": list(catalog.warnings_of(catalog.feature)),
         "labels": None if explainer.labels is None else list(explainer.labels),
     }

@@ -7,11 +7,11 @@ from typing import Any
 
 from onnxcam.autodiff.engine import moved, vjp
 from onnxcam.autodiff.registry import NodeView
+from onnxcam.autodiff.replay import is_random
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph import ir
 from onnxcam.graph.bodies import Copy, Kind, bodies, needed, stamp
-from onnxcam.graph.emit import Emitter, Tensor, const_value, is_sequence, shape_of
-from onnxcam.graph.ops import Trait, has
+from onnxcam.graph.emit import Emitter, Tensor, is_sequence, shape_of
 
 
 class Differentiable:
@@ -104,7 +104,7 @@ def refuse_random(nodes: Sequence[ir.Node], node: NodeView) -> None:
     Raises:
         UnsupportedOp: They would be others than the forward pass drew.
     """
-    drawn = next((n for n in _all_nodes(nodes) if _is_random(n)), None)
+    drawn = next((n for n in _all_nodes(nodes) if is_random(n)), None)
     if drawn is not None:
         raise UnsupportedOp(
             f"no gradient for {node.op_type}, node {node.name!r}: the {drawn.op} inside would draw "
@@ -118,10 +118,3 @@ def _all_nodes(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
         yield node
         for body in bodies(node).values():
             yield from _all_nodes(body.nodes)
-
-
-def _is_random(node: ir.Node) -> bool:
-    if node.op != "Dropout":
-        return has(node, Trait.RANDOM)
-    training = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
-    return training is not None and bool(const_value(training) is None or const_value(training))

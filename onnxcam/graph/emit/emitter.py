@@ -27,6 +27,7 @@ from onnxcam.graph.emit.tensors import (
     Tensor,
     Value,
     dtype_of,
+    is_float,
 )
 from onnxcam.graph.ops import Trait, has
 
@@ -291,7 +292,7 @@ class Emitter(Shorthands):
         """Return a tensor from outside as this subgraph may use it."""
         if tensor is None or self.parent is None or id(tensor) in self._local:
             return tensor
-        if not quirks.is_dequantised(tensor):
+        if not is_float(tensor) or not quirks.is_dequantised(tensor):  # a pool's places are neither
             return tensor
         owner: Emitter = self
         while owner.parent is not None and id(tensor) not in owner._local:

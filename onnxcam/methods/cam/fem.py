@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import space_mean, weighted_sum
 from onnxcam.methods.needs import Activation
@@ -41,7 +39,7 @@ def fem(op: Emitter, a: Tensor, axes: Axes, *, sigmas: float, form: str) -> Tens
     mean = space_mean(op, a, axes)
     away = op.Sub(a, mean)
     spread = op.Sqrt(space_mean(op, op.Mul(away, away), axes))
-    rare = op.cast(op.Greater(a, op.Add(mean, op.Mul(spread, np.float32(sigmas)))), a)
+    rare = op.cast(op.Greater(a, op.Add(mean, op.Mul(spread, float(sigmas)))), a)
     if form == "peer":
         return weighted_sum(op, space_mean(op, rare, axes), a, axes)
     return weighted_sum(op, mean, rare, axes)

@@ -11,7 +11,7 @@ from onnxcam.autodiff.view import NodeView, Override, Overrides
 from onnxcam.errors import UnsupportedOp
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.graph.ops import Trait, has
-from onnxcam.methods.lrp import layers
+from onnxcam.methods.lrp import layers, rules
 
 _SAME = 1e-10  # a difference below is none: Captum's
 _LINEAR = ("Add", "Sub", "Mul", "Div", "Neg", "Sum", "Mean", "Dropout", "Identity", "Cast")
@@ -106,9 +106,11 @@ class Differences:
     ) -> list[Tensor | None]:
         """Return a share over the difference of an input, where that is none the gradient."""
         away = self._difference(op, node, node.inputs[i])
-        none = op.Less(op.Abs(away), _SAME)
+        none = op.Less(op.Abs(away), rules.stable(away, _SAME))
         slope = own_rule(op, node, dy)[i]
-        dx = op.Where(none, slope, op.Div(share, op.Where(none, 1, away)))
+        assert slope is not None, "it moves"
+        ratio = op.Div(op.cast(share, away), op.Where(none, 1, away))
+        dx = op.Where(none, slope, op.cast(ratio, slope))
         return [dx if k == i else None for k in range(len(node.inputs))]
 
     def _at_reference(self, op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
