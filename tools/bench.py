@@ -221,8 +221,9 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
             f"unit {cost.unit_ms:.1f} ms: {said}"
         )
     if options.page is not None:
-        told = report.circumstances(settings)
-        options.page.write_text(methods.page(found, f"{told['machine']}; {told['versions']}"))
+        told = {**report.machine(), **report.versions()}
+        said = ", ".join(f"{name} {value}" for name, value in told.items() if name != "system")
+        options.page.write_text(methods.page(found, f"Measured with {said}."))
     return all(cost.passed for cost in found)
 
 

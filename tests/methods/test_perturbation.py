@@ -116,6 +116,16 @@ def test_hsic_finds_the_cells_of_a_linear_model() -> None:
     assert found.raw_map.argmax() == share.argmax() and (found.raw_map > 0).all()
 
 
+@pytest.mark.parametrize("space", [(40, 40), (30, 50), (12, 12, 12)])
+def test_noise_is_cut_into_regions_as_well(space: tuple[int, ...]) -> None:
+    """SLIC follows edges, and joins what is left over: of noise it would leave a few."""
+    for channels in (1, 3):
+        labels = regions(RNG.normal(size=(channels, *space)), 50)
+        assert 25 <= labels.max() + 1 <= 110 and labels.shape == space
+        assert (np.unique(labels) == np.arange(labels.max() + 1)).all()
+        assert np.bincount(labels.ravel()).max() < 0.15 * labels.size
+
+
 # ---- MATLAB's occlusion
 
 

@@ -23,7 +23,9 @@ one that noise beats in both kinds, is **bold**: it is broken, or not made for t
 
 How to read it: deletion rewards what breaks the picture (fine, scattered maps; even edges do well),
 so coarse maps lose there to noise while insertion and the box favour them. Methods on the input's
-gradient (guided backpropagation, deconvnet, saliency) do not claim to find the object.
+gradient (guided backpropagation, deconvnet, saliency) do not claim to find the object. `digits-vit`
+is a small transformer that the tool trains for minutes to find a digit in clutter; it is asked only
+about pictures whose digit it sees.
 """
 
 

@@ -34,8 +34,13 @@ def regions(x: Array, count: int) -> Array:
 
     low, high = float(x.min()), float(x.max())
     scaled = ((x - low) / ((high - low) or 1)).astype(np.float64)
-    found = slic(np.moveaxis(scaled, 0, -1), count, compactness=10, channel_axis=-1, start_label=0)
-    return np.asarray(np.unique(found, return_inverse=True)[1].reshape(space))
+    picture, found = np.moveaxis(scaled, 0, -1), np.zeros(space, int)
+    for compactness in (10, 100, 1000):  # noise has no edges to go by: there space alone counts
+        found = slic(picture, count, compactness=compactness, channel_axis=-1, start_label=0)
+        found = np.unique(found, return_inverse=True)[1].reshape(space)
+        if found.max() + 1 >= count / 2:
+            break
+    return np.asarray(found)
 
 
 def without(x: Array, empty: Array, labels: Array, seen: Iterable[Array]) -> Iterator[Array]:
