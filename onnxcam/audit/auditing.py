@@ -133,8 +133,7 @@ def run(
         OnnxcamError: Of the kind that fits: something cannot be read, used or written, or the
             audit cannot be resumed as it is asked for.
     """
-    needed("pyarrow", "the records of an audit")
-    needed("scipy", "the intervals of an audit")
+    _check_installed()
     names = _methods(method)
     checked(metrics)
     chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
@@ -146,12 +145,16 @@ def run(
         tuple(files), tuple(names), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
-    folder = Path(output)
-    with _begun(folder, job, listing, chosen, resume) as log:
+    with _begun(folder := Path(output), job, listing, chosen, resume) as log:
         _work(folder, job, listing, (engine, address, workers), progress)
         log.add("worked off")
         verdict, counts = finish(folder, job, listing, chosen, trust)
     return Audit(folder, verdict, counts)
+
+
+def _check_installed() -> None:
+    needed("pyarrow", "the records of an audit")
+    needed("scipy", "the intervals of an audit")
 
 
 def _methods(method: str | Sequence[str]) -> list[str]:

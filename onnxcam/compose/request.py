@@ -117,8 +117,8 @@ class Request:
             maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
         if any(m.settings.get("augment", "none") != "none" for m in maps):
             raise UsageError(
-                "an augmented map takes runs of its own: it cannot be written into a file",
-                "leave `augment` out, or explain with it",
+                "a map with augment takes runs of its own: it cannot be written into a file",
+                "leave that parameter out, or explain with it",
             )
         if self.overlay:
             spec = said.spec_if_said

@@ -121,7 +121,8 @@ class Explanation(Shown):
         Raises:
             UsageError: The input was no picture, or an option has no such value.
         """
-        return self.image("overlay", 1, **options)
+        whole: render.Blending = {"clip": None, **options}  # as a converted file draws it
+        return self.image("overlay", 1, **whole)
 
     def image(
         self,

@@ -29,7 +29,7 @@ from onnxcam.methods import graph_method
 from onnxcam.methods.needs import Activation, Gradient
 from onnxcam.methods.registry import _METHODS
 from onnxcam.model.model import load
-from onnxcam.run import cache
+from onnxcam.run import cache, runner
 from onnxcam.run.store import FOLDER_VARIABLE, SIZE_VARIABLE, Store, store
 from onnxcam.targets import Score
 
@@ -56,7 +56,13 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(model, plan, **options)
 
     monkeypatch.setattr(compose, "plan_graph", counting)
+    monkeypatch.setattr(runner, "_SHARED", _Forgetful())  # a living session would hide the cache
     return names
+
+
+class _Forgetful(dict[Any, Any]):
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep nothing."""
 
 
 def _explainer(model: Any = None, method: str = "gradcam", **options: Any) -> Explainer:
