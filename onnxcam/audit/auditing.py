@@ -133,8 +133,8 @@ def run(
         OnnxcamError: Of the kind that fits: something cannot be read, used or written, or the
             audit cannot be resumed as it is asked for.
     """
-    _check_installed()
-    names = _methods(method)
+    needed("pyarrow", "the records of an audit")
+    needed("scipy", "the intervals of an audit")
     checked(metrics)
     chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
     files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
@@ -142,7 +142,7 @@ def run(
     theirs = {"preprocess": said.pop("baseline_preprocess", None)}
     said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
     job = Job(
-        tuple(files), tuple(names), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        tuple(files), tuple(_methods(method)), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
@@ -150,11 +150,6 @@ def run(
         log.add("worked off")
         verdict, counts = finish(folder, job, listing, chosen, trust)
     return Audit(folder, verdict, counts)
-
-
-def _check_installed() -> None:
-    needed("pyarrow", "the records of an audit")
-    needed("scipy", "the intervals of an audit")
 
 
 def _methods(method: str | Sequence[str]) -> list[str]:
