@@ -142,7 +142,7 @@ def run(
     theirs = {"preprocess": said.pop("baseline_preprocess", None)}
     said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
     job = Job(
-        tuple(files), tuple(_methods(method)), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        tuple(files), _methods(method), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
@@ -152,11 +152,11 @@ def run(
     return Audit(folder, verdict, counts)
 
 
-def _methods(method: str | Sequence[str]) -> list[str]:
+def _methods(method: str | Sequence[str]) -> tuple[str, ...]:
     names = [method] if isinstance(method, str) else list(dict.fromkeys(method))
     if not names:
         raise UsageError("no method is given", "name one as `method`, such as gradcam")
-    return [all_methods.find(name).name for name in names]
+    return tuple(all_methods.find(name).name for name in names)
 
 
 def _policy(policy: Place | None, baseline: Place | None) -> Policy:
