@@ -169,6 +169,7 @@ def test_the_shell_writes_a_file_for_each(tmp_path: Path, monkeypatch: pytest.Mo
     assert made == {
         f"x.{method}.{layer}" for method in ("gradcam", "layercam") for layer in ("first", "second")
     }
-    one = CliRunner().invoke(main, [*words[:5], "--method", "gradcam", "--method", "cam",
-                                    "-o", "one.png"])  # fmt: skip
-    assert one.exit_code == 2 and "give a folder" in one.output.casefold()
+    one = CliRunner().invoke(main, [*words[:3], *words[5:9], "-o", "one.png"])
+    assert one.exit_code == 0 and "2 maps -> one.png" in one.output  # one figure of both
+    both = CliRunner().invoke(main, [*words[:4], "m.npz", *words[5:9], "-o", "one.png"])
+    assert both.exit_code == 2 and "give a folder" in both.output.casefold()

@@ -56,7 +56,10 @@ def _oracle(net: Any, module: Any, x: torch.Tensor, before: int, method: str) ->
     handle = module.register_forward_hook(lambda _m, _x, y: kept.append(y))
     (score,) = net(x)[:, TARGET].sum().reshape(1)
     handle.remove()
-    (g,) = torch.autograd.grad(score, kept[0])
+    (g,) = torch.autograd.grad(score, kept[0], create_graph=method == "shapley-cam")
+    if method == "shapley-cam":  # its weights are of dy/dA - H A / 2, the layer whole
+        (ha,) = torch.autograd.grad((g * kept[0].detach()).sum(), kept[0])
+        g = (g - ha / 2).detach()
     a, g = (t[:, before:].unflatten(1, GRID).permute(0, 3, 1, 2) for t in (kept[0].detach(), g))
     return AT_FEATURE[method](a, g).numpy()
 
