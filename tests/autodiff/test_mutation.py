@@ -248,7 +248,7 @@ def _others() -> dict[Key, list[Check]]:
 
 SEQUENCES = {
     "ConcatFromSequence": "insert, at", "Optional": "optional", "OptionalGetElement": "optional",
-    "SequenceAt": "construct, at", "SequenceConstruct": "construct, at", "SequenceErase": "erase",
+    "SequenceAt": "split evenly", "SequenceConstruct": "insert, at", "SequenceErase": "erase",
     "SequenceInsert": "insert, at", "SequenceMap": "map", "SplitToSequence": "split evenly",
 }  # fmt: skip
 
