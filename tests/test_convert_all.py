@@ -71,16 +71,27 @@ LRP = WORDS | {
     for name in names
 }
 ATTENTION = {name: LRP[name] for name in ("googlenet", "sound_gru", "sound_lstm", "text")}
+DIFFERENCES = WORDS | {
+    name: LRP[name].replace("LRP", "DeepLIFT")
+    for name in ("googlenet", "detector", "convnext", "vit_b", "deit_s", "swin", "sound_lstm",
+                 "sound_gru")
+}  # fmt: skip
+ATTENTIONS = dict.fromkeys(
+    {*ARCHITECTURES} - {"vit_b", "deit_s"}, "LeGrad needs the attentions of a transformer"
+)
 REFUSED = {
+    **{name: LRP for name in methods.names("graph") if name.startswith("lrp-")},
     "attnlrp": ATTENTION,
     "libragrad": ATTENTION,
     "cam": CAM,
+    "crp": LRP,
     "deconvnet": SMOOTH | WORDS,
+    "deeplift": DIFFERENCES,
+    "fullgrad": WORDS,
     "guided-backprop": SMOOTH | WORDS,
     "guided-gradcam": SMOOTH | WORDS,
     "input-x-gradient": WORDS,
-    "lrp-epsilon": LRP,
-    "lrp-gamma": LRP,
+    "legrad": ATTENTIONS,
     "saliency": WORDS,
 }
 OPSETS = (17, 13)
