@@ -3,7 +3,7 @@
     python tools/lowest.py > lowest.txt
     pip install -c lowest.txt -e '.[cpu,test]'
 
-The gate runs the tests with them, too: a bound that does not work is found there.
+Run the tests there now and then: a bound that does not work is found by that alone.
 """
 
 from __future__ import annotations

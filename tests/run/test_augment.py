@@ -75,7 +75,7 @@ def test_what_is_no_picture_is_not_mirrored() -> None:
 
 
 def test_a_file_holds_no_augmented_map() -> None:
-    with pytest.raises(UsageError, match="augmented map takes runs of its own"):
+    with pytest.raises(UsageError, match="a map with augment takes runs of its own"):
         onnxcam.convert(nets.cnn(), parameters={"augment": "flip"})
 
 
