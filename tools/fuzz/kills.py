@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 3.0  # seconds from a signal to the end: a second, and as many as a busy machine takes
+PATIENCE = 10.0  # seconds from a signal to the end: one, and as many as a busy machine takes
 _MODELS = ("mobilenetv2.onnx", "squeezenet1.1.onnx")
 
 
