@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from onnxcam.cli.bar import samples
 from onnxcam.cli.group import main
 from onnxcam.cli.options import (
     DEVICE,
@@ -23,7 +24,6 @@ from onnxcam.cli.options import (
     print_json,
     say,
 )
-from onnxcam.cli.watching import watched_bar
 from onnxcam.errors import UsageError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def audit_command(
     """
     from onnxcam.audit import run
 
-    with watched_bar("auditing") as progress:
+    with samples("auditing") as progress:
         made = run(
             method=methods or USUAL, parameters=_values(parameters), progress=progress, **chosen
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +72,11 @@ class Bar:
 
 
 @contextmanager
-def progress(inputs: int) -> Iterator[Bar]:
-    """A progress bar with rate and time left where there is someone to look at it."""
+def seen() -> Iterator[Progress | None]:
+    """Yield rich's bars with rate and time left; None where there is nobody to look at them."""
     # As rich asks, which is not imported where nobody looks.
     if not sys.stderr.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys():
-        yield Bar(None, inputs)
+        yield None
         return
     from rich.console import Console
     from rich.progress import (
@@ -92,4 +92,32 @@ def progress(inputs: int) -> Iterator[Bar]:
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield bar
+
+
+@contextmanager
+def progress(inputs: int) -> Iterator[Bar]:
+    """A progress bar of inputs, and of the runs for each."""
+    with seen() as bar:
         yield Bar(bar, inputs)
+
+
+@contextmanager
+def samples(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told how many samples are done, of how many.
+
+    Args:
+        what: What is done with them, in a word.
+    """
+    with seen() as bar:
+        if bar is None:
+            yield lambda *_: None
+            return
+        task = bar.add_task(what, total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            rate = "" if not speed else f"{speed:.1f} a second"
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield tell
