@@ -109,6 +109,10 @@ Places = Need("where positions lie", "feature")  # int [*space]: of the map, in 
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+FeatureAndGradient = Need(
+    "features and gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, 2, C, *space of the layer], first the features
+Similarity = Need("similarity of the boxes of inputs")  # Ask: inputs -> [K], 0 to 1, to x's own
 Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
@@ -120,20 +124,22 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient},
-    "sampling": {Score, Probability},
+    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
+    "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore},
 }
 _VALUES = {
     "repeated": {Input, Score, Probability, Activation, Background},
-    "sampling": {Input, Activation},
+    "sampling": {Input, Activation, Background},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
     Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
     AttentionGradients
 }  # fmt: skip
-GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
+GRADIENTS = frozenset(
+    {Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient, FeatureAndGradient}
+)
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
