@@ -12,6 +12,7 @@ import numpy as np
 from onnxcam.analysis.geometry import Area
 from onnxcam.compose.attention import blocks_of, of_patches
 from onnxcam.compose.biases import Biased, bias_shares, biased_layers
+from onnxcam.compose.diagonals import diagonals
 from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, extents, known_rank, place_of
@@ -27,12 +28,13 @@ from onnxcam.methods.needs import (
     AttentionGradients,
     BiasShares,
     Curvature,
+    Diagonals,
     Input,
     MapOf,
     Need,
     SlopeAt,
     Weights,
-)
+)  # fmt: skip
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
@@ -243,6 +245,9 @@ class Quantities:
             return self._bias_shares(op, index, method)
         if need == Curvature:
             return place.patches(op, self.slopes.curvature(op, index, method, place))
+        if need == Diagonals:
+            slope = self.slopes.of(op, index, method, place.source)
+            return tuple(place.patches(op, d) for d in diagonals(op, slope, place, method.name))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
 

@@ -92,6 +92,9 @@ AttentionGradients = Need(
 )  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+Diagonals = Need(
+    "second and third derivatives of the score by each value of the feature layer", "feature"
+)  # two tensors of the layer's shape
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
@@ -134,7 +137,7 @@ _VALUES = {
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
     AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset(
