@@ -36,31 +36,22 @@ def diagonals(op: Emitter, slope: Tensor, place: Place, method: str) -> Pair:
         UsageError: The layer holds integers, its axes are products, its size is not known, or it
             is too large.
     """
-    a = place.source
-    shape, layout = shape_of(a), place.layout
-    own = [i for i in range(len(shape or ())) if i != layout.batch]
-    sizes = [d for d in (shape or ())[1:] if isinstance(d, int)]
-    if place.pieces or place.stored is not None or layout.batch != 0 or len(sizes) != len(own):
-        raise UsageError(
-            f"{method} differentiates {a.name!r} value by value, and its sizes or its axes are not "
-            "known well enough for that",
-            "use `method='gradcam++'`, or another `feature_layer`",
-        )
+    a, sizes = place.source, _sizes(place, method)
     (bent,) = vjp(op, [(slope, op.cast(a, slope))], [a])
     if bent is None:  # piecewise linear: nothing is curved
         return op.zeros_like(a), op.zeros_like(a)
-    space = [i for i in own if i != layout.channel]
-    narrow = layout.channel is not None and as_narrow(op, slope, space) is not None
-    kept = [layout.channel if narrow else i for i in (own[:1] if narrow else own)]
-    count = prod(sizes[i - 1] for i in kept if i is not None)
-    if count > _MOST:
+    channel = place.layout.channel
+    own = list(range(1, len(sizes) + 1))
+    space = [i for i in own if i != channel]
+    alike = channel is not None and as_narrow(op, slope, space) is not None
+    kept = [i for i in own if not alike or i == channel]
+    marks, positions = _marks(sizes, kept), prod(sizes[i - 1] for i in own if i not in kept)
+    if marks.size > _MOST:
         raise UsageError(
-            f"{method} takes a second derivative for each of the {count:,} values of {a.name!r}, "
-            f"and more than {_MOST:,} are too many",
+            f"{method} takes a second derivative for each of the {marks.size:,} values of "
+            f"{a.name!r}, and more than {_MOST:,} are too many",
             "use `method='gradcam++'`, or another `feature_layer`",
         )
-    positions = prod(sizes[i - 1] for i in space) if narrow else 1
-    marks = _marks(sizes, [i for i in kept if i is not None])
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
         mark = body.cast(body.Equal(body.const(marks), item[0]), a)
@@ -68,14 +59,31 @@ def diagonals(op: Emitter, slope: Tensor, place: Place, method: str) -> Pair:
         (second,) = vjp(body, [(slope, body.cast(way, slope))], [a])
         assert second is not None, "it was not outside"
         (third,) = vjp(body, [(second, body.cast(way, second))], [a])
-        found: list[Any] = [second, third]
         return [
             total if each is None else body.Add(total, body.Mul(body.cast(each, a), mark))
-            for total, each in zip(sums, found, strict=True)
+            for total, each in zip(sums, (second, third), strict=True)
         ]
 
-    second, third = rounds(op, a, [np.arange(count)], 2, one)
+    second, third = rounds(op, a, [np.arange(marks.size)], 2, one)
     return op.Div(second, float(positions)), op.Div(third, float(positions**2))
+
+
+def _sizes(place: Place, method: str) -> list[int]:
+    """Return the sizes of a layer's axes behind the batch.
+
+    Raises:
+        UsageError: They are not all known, or the layer is not one tensor of reals.
+    """
+    shape = shape_of(place.source) or (None, None)
+    sizes = [d for d in shape[1:] if isinstance(d, int)]
+    plain = not place.pieces and place.stored is None and place.layout.batch == 0
+    if not plain or len(sizes) != len(shape) - 1:
+        raise UsageError(
+            f"{method} differentiates {place.source.name!r} value by value, and its sizes or its "
+            "axes are not known well enough for that",
+            "use `method='gradcam++'`, or another `feature_layer`",
+        )
+    return sizes
 
 
 def _marks(sizes: list[int], kept: list[int]) -> np.ndarray[Any, np.dtype[Any]]:
