@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from onnxcam.analysis.layers import Candidate
 from onnxcam.analysis.layout import Layout
@@ -172,6 +172,22 @@ def place_of(draft: Draft, layer: Candidate) -> Place:
             "choose a `feature_layer` behind it, and a method that takes one",
         )
     return Place(tensor, each, grid, pieces=pieces)
+
+
+def channelled(place: Place, method: str) -> dict[str, Any]:
+    """Return what overrides are told of a layer whose channels they tell apart.
+
+    Raises:
+        UsageError: They are not in one axis.
+    """
+    layout = place.layout
+    if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+        raise UsageError(
+            f"{method} follows one channel, and {place.tensor.name!r} has none in an axis of its "
+            "own",
+            "choose another `feature_layer`",
+        )
+    return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
 
 def _reals_of(integers: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ from onnxcam.compose.biases import Biased, bias_shares, biased_layers
 from onnxcam.compose.diagonals import diagonals
 from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
-from onnxcam.compose.places import Place, extents, known_rank, place_of
+from onnxcam.compose.places import Place, channelled, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes
@@ -89,24 +89,11 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                told = {
+                    **self._settings(method),
+                    **(channelled(self.places[0], method.name) if method.at_layer else {}),
+                }
                 self.slopes.want(method, self._wrt(method), told)
-
-    def _layer(self) -> dict[str, Any]:
-        """Return what overrides are told of the feature layer.
-
-        Raises:
-            UsageError: Its channels cannot be told apart in one axis.
-        """
-        place = self.places[0]
-        layout = place.layout
-        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
-            raise UsageError(
-                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
-                "axis of its own",
-                "choose another `feature_layer`",
-            )
-        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxcam.autodiff.view import Overrides
 from onnxcam.graph.emit import Emitter, Tensor
-from onnxcam.methods.gradient.deeplift import deeplift
+from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.gradient.integrated_gradients import BASELINE
 from onnxcam.methods.lrp.reveal import Revealed
 from onnxcam.methods.needs import Input, InputGradient
@@ -44,8 +44,8 @@ def composite(baseline: float = 0.0, layers: str = "all") -> Overrides:
         "difference."
     ),
     limits=(
-        "Linear layers that end in a ReLU or ReLU6 have the rule, everything else that of deeplift; "
-        "a model without such layers is refused. Everything is against the baseline. No softmax "
+        "Linear layers that end in a ReLU or ReLU6 have the rule, everything else that of "
+        "deeplift; a model without such layers is refused. Everything is against the baseline. No softmax "
         "inside, no normalisation by statistics of the input."
     ),
 )
@@ -58,4 +58,4 @@ def deeplift_reveal_cancel(
     signs; the ReLU is asked with each of them first and last. Captum has no such rule; the
     authors' package applies it by the layer's kind, as `layers` does.
     """
-    return deeplift(op, x, m, axes, baseline=baseline)
+    return channel_sum(op, op.Mul(op.Sub(x, baseline), m), axes)
