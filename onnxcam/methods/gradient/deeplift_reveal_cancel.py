@@ -45,8 +45,8 @@ def composite(baseline: float = 0.0, layers: str = "all") -> Overrides:
     ),
     limits=(
         "Linear layers that end in a ReLU or ReLU6 have the rule, everything else that of "
-        "deeplift; a model without such layers is refused. Everything is against the baseline. No softmax "
-        "inside, no normalisation by statistics of the input."
+        "deeplift; a model without such layers is refused. Everything is against the baseline. No "
+        "softmax inside, no normalisation by statistics of the input."
     ),
 )
 def deeplift_reveal_cancel(
