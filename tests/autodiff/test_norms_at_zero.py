@@ -46,7 +46,9 @@ def test_a_root_of_anything_else_is_as_steep_as_it_is(body: str) -> None:
     assert np.isinf(found).all()
 
 
-@pytest.mark.parametrize("name", ["guided-integrated-gradients", "integrated-gradients", "saliency"])
+@pytest.mark.parametrize(
+    "name", ["guided-integrated-gradients", "integrated-gradients", "saliency"]
+)
 def test_a_spectrum_of_silence_is_explained(name: str) -> None:
     """The path of guided integrated gradients begins at silence, where the gradient was NaN."""
     text = """<ir_version: 9, opset_import: ["" : 20]> g (float[N,1,12] x) => (float[N,2] y)
