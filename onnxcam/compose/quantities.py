@@ -33,6 +33,7 @@ from onnxcam.methods.needs import (
     MapOf,
     Need,
     SlopeAt,
+    SlopeAtLayer,
     Weights,
 )  # fmt: skip
 from onnxcam.methods.parameters import Setting
@@ -226,7 +227,7 @@ class Quantities:
             return place.patches(op, place.tensor)
         if need == AttentionGradients:
             return self._attention_slopes(op, index)
-        if need == SlopeAt:
+        if need in (SlopeAt, SlopeAtLayer):
             return partial(self._slope_at, index)
         if need == BiasShares:
             return self._bias_shares(op, index, method)

@@ -96,6 +96,7 @@ Diagonals = Need(
     "second and third derivatives of the score by each value of the feature layer", "feature"
 )  # two tensors of the layer's shape
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
+SlopeAtLayer = Need("gradient of the score at other feature layers", "feature")  # likewise
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -138,11 +139,14 @@ _VALUES = {
 }
 _OF_GRAPH = {
     Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    AttentionGradients
+    SlopeAtLayer, AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset(
-    {Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient, FeatureAndGradient}
-)
+    {
+        Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
+        FeatureAndGradient,
+    }
+)  # fmt: skip
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:
