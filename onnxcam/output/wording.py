@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from onnxcam.errors import InputError, UsageError, json_text
 from onnxcam.files import write_whole
 from onnxcam.inputs.vocabulary import Token, Vocabulary, listed
 from onnxcam.output.render import tokens as drawn
-
-if TYPE_CHECKING:
-    from onnxcam.output.explanation import Explanation
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Tokens: TypeAlias = "Vocabulary | str | os.PathLike[str] | Sequence[str]"
@@ -117,11 +114,11 @@ class Wording:
         return self.html()
 
 
-def wording(e: Explanation, tokens: Tokens) -> Wording:
+def wording(e: Any, tokens: Tokens) -> Wording:
     """Return the map of a text by its tokens.
 
     Args:
-        e: An explanation of an input of tokens; of an embedding as the feature layer, or of any
+        e: An :class:`onnxcam.output.explanation.Explanation` of an input of tokens; of an embedding as the feature layer, or of any
             other map with a value for each.
         tokens: A tokenizer.json or a list of tokens, as a file or read; or the tokens themselves.
 

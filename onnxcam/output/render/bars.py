@@ -94,10 +94,8 @@ def figure_bars(
     inks = colours(level, name, signed=signed)[order]
     spread = np.zeros(len(order)) if errors is None else 2 * drawable(np.asarray(errors))[order]
     shown = _bars(drawable(map)[order], texts, inks, size, spread)
-    left = len(map) - len(order)
-    said = (
-        f"{units} · ".lstrip(" ·") + f"the {len(order)} strongest of {len(map)}" if left else units
-    )
+    left = f"the {len(order)} strongest of {len(map)}" if len(map) > len(order) else ""
+    said = " · ".join(part for part in (units, left) if part)
     below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
 
