@@ -227,12 +227,16 @@ def sampled_method(
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
 
+    At a feature layer it also has ``augment``.
+
     ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
     Raises:
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
     check(name, kind, needs)
+    if any(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
