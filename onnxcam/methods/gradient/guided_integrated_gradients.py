@@ -33,6 +33,7 @@ _CLOSE = 1e-9  # of the distance that is left: it has been reached
     cost=Cost(3, "steps"),
     anytime=True,
     signed=True,
+    unwritten="every step goes where the gradient of the last one leads, by a search of its own",
     claim=(
         "As integrated gradients, along a path on which values with a small gradient move first: "
         "less of what the straight path picks up on its way through inputs that mean nothing."
