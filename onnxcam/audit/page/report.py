@@ -14,7 +14,7 @@ from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
 from onnxcam.audit.job import NAMES, Job
 from onnxcam.audit.log import RunLog
-from onnxcam.audit.page import charts
+from onnxcam.audit.page import charts, words
 from onnxcam.audit.page.gallery import cases
 from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
@@ -59,7 +59,7 @@ def page(folder: Path) -> str:
         finalize=lambda value: plain(value) if type(value) is str else value,
     )
     environment.filters |= {
-        "number": charts.number, "percent": charts.percent, "short": charts.short,
+        "number": words.number, "percent": words.percent,
     }  # fmt: skip
     # Markup is what the templates of this folder and the charts write; all else is escaped.
     safe = jinja2.utils.markupsafe.Markup
