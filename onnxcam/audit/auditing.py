@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from onnxcam import methods as all_methods
 from onnxcam.audit import evidence
@@ -17,20 +17,16 @@ from onnxcam.audit.finish import finish
 from onnxcam.audit.job import Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import Policy, read_policy
-from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Verdict
-from onnxcam.audit.work import local
 from onnxcam.audit.work.child import JOB, SAMPLES
-from onnxcam.audit.work.chunks import BATCH, work_off
+from onnxcam.audit.work.chunks import BATCH
+from onnxcam.audit.work.engines import Asked, Engine, Progress, work
 from onnxcam.audit.work.faithful import checked
-from onnxcam.audit.work.worker import Worker
-from onnxcam.errors import OnnxcamError, UsageError, bounded, json_text
+from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
 
 Place: TypeAlias = "str | os.PathLike[str]"
-Engine: TypeAlias = Literal["local", "here", "ray"]
-Progress: TypeAlias = Callable[[int, int], None]
 POLICY = "policy.toml"
 _LOG = "run.jsonl"
 _OF_DATA = ("data_format", "boxes", "masks", "slices", "sample", "seed")
@@ -98,6 +94,7 @@ def run(
     engine: Engine = "local",
     address: str | None = None,
     workers: int = 2,
+    timeout: float = 600,
     resume: bool = False,
     keep_maps: bool = True,
     trust: int = 16,
@@ -119,6 +116,8 @@ def run(
         engine: "local" (a child process, which may crash), "here" (this process), or "ray".
         address: Of a Ray cluster; None starts one here.
         workers: Of the ray engine.
+        timeout: Seconds after which a sample that the runtime hangs on is given up; of both
+            engines with child processes.
         resume: Go on with an audit that was interrupted.
         keep_maps: Whether the maps are written.
         trust: Samples that the audit itself is checked on (weights made random, a second method);
@@ -146,7 +145,7 @@ def run(
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
-        _work(folder, job, listing, (engine, address, workers), progress)
+        work(folder, job, listing.samples, Asked(engine, address, workers, timeout), progress)
         log.add("worked off")
         verdict, counts = finish(folder, job, listing, chosen, trust)
     return Audit(folder, verdict, counts)
@@ -226,8 +225,7 @@ def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: boo
     with _held(folder / _LOG):
         log = RunLog(folder)
         if not there:
-            lines = (json_text(s.as_dict(), None) + "\n" for s in listing.samples)
-            write_whole(folder / SAMPLES, "".join(lines).encode())
+            write_whole(folder / SAMPLES, listing.samples.lines)
             write_whole(folder / POLICY, policy.text.encode())
             log.add("started", policy=policy.name, policy_sha256=policy.sha256, job=job.facts)
             write_whole(folder / JOB, job.text().encode())  # last: what has it can be resumed
@@ -264,34 +262,3 @@ def _held(place: Path) -> Any:
                     f"another process works on {place.parent}", "wait for it, or end it"
                 ) from None
         yield
-
-
-def _work(
-    folder: Path, job: Job, listing: Listing, engine: tuple[Engine, str | None, int],
-    progress: Progress,
-) -> None:  # fmt: skip
-    """Work off what is missing, and tell how far it is."""
-    store = Store(folder, job.chunk)
-    samples, count = listing.samples, len(listing.samples)
-    missing = store.missing(count)
-    at = count - sum(len(store.part(n, samples)) for n in missing)
-    progress(at, count)
-
-    def done(more: int) -> None:
-        nonlocal at
-        at += more
-        progress(at, count)
-
-    name, address, workers = engine
-    if not missing:
-        return
-    if name == "here":
-        work_off(Worker(job), store, samples, missing, done=lambda _, k: done(k))
-    elif name == "local":
-        local.run_local(folder, store, samples, done)
-    elif name == "ray":
-        from onnxcam.audit.work.ray_engine import run_ray
-
-        run_ray(folder, store, samples, done, address, workers)
-    else:
-        raise UsageError(f"no engine {name!r}", "choose local or ray")

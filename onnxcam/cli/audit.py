@@ -51,7 +51,8 @@ class _Audit(Grouped):
         ),
         "The data": ("data_format", "slices", "boxes", "masks", "sample", "seed"),
         "The run": (
-            "output", "resume", "engine", "address", "workers", "trust", "keep_maps", "device",
+            "output", "resume", "engine", "address", "workers", "timeout", "trust",
+            "keep_maps", "device",
         ),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
@@ -134,6 +135,14 @@ class _Audit(Grouped):
     click.option("--address", metavar="A", help="Of a Ray cluster [default: one is started]."),
     click.option(
         "--workers", type=click.IntRange(1), default=2, show_default=True, help="Of Ray."
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(1),
+        default=600,
+        show_default=True,
+        metavar="S",
+        help="Seconds after which a sample that the runtime hangs on is given up.",
     ),
     click.option(
         "--trust",

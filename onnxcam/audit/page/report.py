@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from onnxcam.audit.page.gallery import cases
 from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
+from onnxcam.audit.table import taken
 from onnxcam.audit.verdict import of_method
-from onnxcam.audit.work.child import JOB, each_sample
+from onnxcam.audit.work.child import JOB, samples_in
 from onnxcam.errors import InputError, plain
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
@@ -116,22 +118,20 @@ def _content(folder: Path) -> dict[str, Any]:
 def _of(folder: Path, rows: Sequence[Row]) -> list[Sample]:
     """Return the samples of rows."""
     wanted = {r["id"] for r in rows}
-    return [s for s in each_sample(folder) if s.id in wanted]
+    return [s for s in samples_in(folder) if s.id in wanted]
 
 
-def _table(found: dict[str, list[Row]]) -> list[Row]:
+def _table(found: Mapping[str, Sequence[Row]]) -> list[Row]:
     """Return a row a sample: its record, and what of the pair the record has not."""
-    pairs = {p["id"]: p for p in of_method(found["pairs"])}
+    records = of_method(found["records"])
+    order = {r["id"]: k for k, r in enumerate(results.worst(found, _ROWS))}
+    keys = ((r["error"] is None, order.get(r["id"], _ROWS), k) for k, r in enumerate(records))
+    ranked = taken(records, [key[-1] for key in nsmallest(_ROWS, keys)])
+    wanted = {r["id"] for r in ranked}
+    pairs = {p["id"]: p for p in of_method(found["pairs"]) if p["id"] in wanted}
     empty = dict.fromkeys(("flipped", "explanation_flip", "spearman", "baseline_label",
                            "baseline_class"))  # fmt: skip
-    records = of_method(found["records"])
-    order = {r["id"]: k for k, r in enumerate(results.worst(found, len(records)))}
-    ranked = sorted(records, key=lambda r: (r["error"] is None, order.get(r["id"], len(order))))
-    rows = []
-    for record in ranked[:_ROWS]:
-        pair = pairs.get(record["id"], empty)
-        rows.append({**record, **{name: pair[name] for name in empty}})
-    return rows
+    return [{**r, **{name: pairs.get(r["id"], empty)[name] for name in empty}} for r in ranked]
 
 
 def _grid(figures: Sequence[dict[str, Any]], per: str) -> list[dict[str, Any]]:
