@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, Unpack
+from typing import Any, Unpack
 
 from onnxcam import methods as all_methods
 from onnxcam.audit import evidence
 from onnxcam.audit.data import Listing, Selection, open_data
 from onnxcam.audit.extras import needed
 from onnxcam.audit.finish import finish
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import Explaining, Job, Place, split
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import Policy, read_policy
 from onnxcam.audit.verdict import Verdict
@@ -26,7 +26,6 @@ from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
 
-Place: TypeAlias = "str | os.PathLike[str]"
 POLICY = "policy.toml"
 _LOG = "run.jsonl"
 _OF_DATA = ("data_format", "boxes", "masks", "slices", "sample", "seed")
@@ -47,7 +46,7 @@ class Audit:
     counts: Mapping[str, Any]
 
 
-class Options(TypedDict, total=False):
+class Options(Explaining, total=False):
     """The options of an audit that say what of the data is taken, and how models are explained.
 
     Attributes:
@@ -57,13 +56,6 @@ class Options(TypedDict, total=False):
         slices: Columns of the data that make groups.
         sample: How many samples are drawn; None takes all.
         seed: Of that draw, and of methods with random numbers.
-        labels: Names of the classes; this and the rest as for :class:`onnxcam.Explainer`.
-        preprocess: See there; of both models.
-        baseline_preprocess: What differs for the baseline.
-        feature_layer: See there.
-        reduction_layer: See there.
-        parameters: See there.
-        device: See there.
     """
 
     data_format: str | None
@@ -72,13 +64,6 @@ class Options(TypedDict, total=False):
     slices: Sequence[str]
     sample: int | None
     seed: int
-    labels: Place | None
-    preprocess: str | None
-    baseline_preprocess: str | None
-    feature_layer: str | None
-    reduction_layer: str | None
-    parameters: Mapping[str, Any] | None
-    device: str
 
 
 @bounded("the audit fails")
@@ -123,7 +108,7 @@ def run(
         trust: Samples that the audit itself is checked on (weights made random, a second method);
             0 leaves that out.
         progress: Told how many samples are done, of how many.
-        options: See :class:`Options`.
+        options: See :class:`Options` and :class:`onnxcam.audit.job.Explaining`.
 
     Returns:
         The verdict and where everything lies.
@@ -137,11 +122,10 @@ def run(
     checked(metrics)
     chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
     files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
-    said = {k: v for k, v in options.items() if k not in _OF_DATA}
-    theirs = {"preprocess": said.pop("baseline_preprocess", None)}
+    said, theirs = split({k: v for k, v in options.items() if k not in _OF_DATA})
     said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
     job = Job(
-        tuple(files), _methods(method), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        tuple(files), _methods(method), tuple(metrics), said, theirs, keep_maps,
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
@@ -178,20 +162,6 @@ def _listing(data: Path, options: Options) -> Listing:
         boxes=None if boxes is None else Path(boxes),
         masks=None if masks is None else Path(masks),
     )
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as JSON holds them, paths in full."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        is_file = name in ("labels", "preprocess") and Path(str(value)).is_file()
-        if isinstance(value, Mapping):
-            found[name] = dict(value)
-        else:
-            found[name] = str(Path(str(value)).absolute()) if is_file else value
-    return found
 
 
 def _facts(files: Sequence[str], listing: Listing, policy: Policy) -> dict[str, Any]:
