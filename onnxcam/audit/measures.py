@@ -57,6 +57,14 @@ def _stays(row: Row) -> Any:
     return None if row.get("flipped") or row.get("spearman") is None else row["explanation_flip"]
 
 
+_AGREEMENT = {
+    "spearman": "rank correlation of the two maps",
+    "pearson": "linear correlation of the two maps",
+    "ssim": "structural similarity of the two maps",
+    "iou": "of the 20 % of places with the highest values: common to both maps / all",
+    "peak_shift": "how far the highest place moved, 1 is an edge of the input",
+    "emd": "earth mover's distance of the two maps, 1 is an edge of the input",
+}
 _ALL = [
     Measure("accuracy", "records", _of("correct"), "rate of samples predicted as their label"),
     Measure("failures", "records", lambda r: r.get("error") is not None,
@@ -78,8 +86,8 @@ _ALL = [
             "size of the change of the baseline's class's probability"),
     Measure("explanation_flips", "pairs", _stays,
             "of the predictions that stay: rate of maps with a rank correlation below 0.5"),
-    *(Measure(name, "pairs", _of(name), f"agreement of the maps: {name}")
-      for name in ("spearman", "pearson", "ssim", "iou", "peak_shift", "emd")),
+    *(Measure(name, "pairs", _of(name), _AGREEMENT[name])
+      for name in _AGREEMENT),
     Measure("suspicious", "where", _of("suspicious"),
             "rate of samples in strategies that look at corners or borders as no others do"),
     Measure("sanity", "trust", _of("sanity"),

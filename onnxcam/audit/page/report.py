@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from onnxcam.audit import bundle, results
+from onnxcam.audit import bundle, measures, results
 from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
 from onnxcam.audit.job import NAMES, Job
@@ -67,6 +67,7 @@ def page(folder: Path) -> str:
     safe = jinja2.utils.markupsafe.Markup
     environment.globals |= {
         "interval": bundle.interval,
+        "meaning": _meaning,
         "bar": lambda *a, **k: safe(charts.bar(*a, **k)),
         "histogram": lambda *a, **k: safe(charts.histogram(*a, **k)),
         "ladder": lambda *a, **k: safe(charts.ladder(*a, **k)),
@@ -77,6 +78,12 @@ def page(folder: Path) -> str:
         **_content(folder), style=parts["page.css"], script=parts["page.js"]
     )
     return text
+
+
+def _meaning(name: str) -> str:
+    """Return what a measure is, in words."""
+    found = measures.find(name)
+    return "" if found is None else found.meaning
 
 
 def _content(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -119,10 +120,12 @@ def _job(data: Any, place: Path, workers: int, timeout: float) -> None:
     context.enable_progress_bars = False
     context.checkpoint_config = CheckpointConfig("content", str(place / CHECKPOINT))
     try:
+        # That a chunk may be entered twice is no harm: it is written whole, in its own place.
+        warnings.filterwarnings("ignore", "Checkpointing with non-file datasink")
         chunks = data.read_parquet(str(place / "chunks")).repartition(target_num_rows_per_block=1)
         explained = chunks.map_batches(
             _Actor, fn_constructor_args=(str(place), timeout), batch_size=1, num_cpus=1,
-            compute=data.ActorPoolStrategy(size=workers), max_restarts=-1, max_task_retries=-1,
+            compute=data.ActorPoolStrategy(size=workers),  # it restarts actors that die
         )  # fmt: skip
         explained.write_datasink(_sink(data))
     finally:
@@ -168,7 +171,7 @@ def _watched(
         latest = _latest(place)
         if there != left or latest > seen:
             left, seen, since = there, latest, time.monotonic()
-        if over and failed is None and not there:
+        if over and not there:
             return
         if over and failed is None:
             failed = RuntimeError("it ended early")
