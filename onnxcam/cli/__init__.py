@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # The modules that enter their commands, in the order of the help.
-_COMMANDS = ("explain", "convert", "look", "compare", "audit", "demo", "completion")
+_COMMANDS = ("explain", "convert", "look", "compare", "audit", "audited", "demo", "completion")
 
 if not TYPE_CHECKING:
 
