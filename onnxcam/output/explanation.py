@@ -184,6 +184,9 @@ class Explanation(Shown):
         if subject.is_row(self):
             for name in ("clip", "smooth", "alpha"):  # a bar has its length
                 chosen.pop(name, None)
+            error = self.standard_error
+            if error is not None and error.shape == self.map.shape and np.isfinite(error).all():
+                chosen["errors"] = error
             return render.figure_bars(self.tensor, self.map, **chosen)
         return render.figure_1d(subject.as_signal(self), self.map, **chosen)
 

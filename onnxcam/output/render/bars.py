@@ -28,7 +28,7 @@ from onnxcam.output.render.draw import (
 from onnxcam.output.render.vector import write
 
 _ROW, _BAR = 22, 14  # heights
-_NAME, _VALUE = 220, 84  # widths beside the bars
+_NAME, _VALUE = 220, 130  # widths beside the bars
 MIN_SIZE = 480
 
 
@@ -47,6 +47,7 @@ def figure_bars(
     units: str = "",
     note: str = "",
     size: int = 760,
+    errors: NDArray[Any] | None = None,
 ) -> Image.Image:
     """Draw what each feature of a table's row is worth, from the strongest to the weakest.
 
@@ -64,6 +65,8 @@ def figure_bars(
         units: What the raw values are.
         note: What else is to be said, written last.
         size: Width, pixels, at least 480.
+        errors: Standard errors, ``[f]``: a line of two of them to each side of a bar's end, which
+            holds the true value in about 95 of 100 cases.
 
     Returns:
         An RGB image.
@@ -89,26 +92,31 @@ def figure_bars(
     texts = [f"{n} = {number(v)}" for n, v in zip(named, values[order], strict=True)]
     level = normalise(map, "signed" if signed else "max", limits)
     inks = colours(level, name, signed=signed)[order]
-    shown = _bars(drawable(map)[order], texts, inks, size)
-    left = len(map) - len(order)
-    said = (
-        f"{units} · ".lstrip(" ·") + f"the {len(order)} strongest of {len(map)}" if left else units
-    )
+    spread = np.zeros(len(order)) if errors is None else 2 * drawable(np.asarray(errors))[order]
+    shown = _bars(drawable(map)[order], texts, inks, size, spread)
+    left = f"the {len(order)} strongest of {len(map)}" if len(map) > len(order) else ""
+    said = " · ".join(part for part in (units, left) if part)
     below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
 
 
 def _bars(
-    map: NDArray[np.float64], texts: Sequence[str], inks: NDArray[np.uint8], size: int
+    map: NDArray[np.float64],
+    texts: Sequence[str],
+    inks: NDArray[np.uint8],
+    size: int,
+    spread: NDArray[np.float64],
 ) -> Image.Image:
-    """Draw a row for each value: its name, a bar from 0, the value."""
+    """Draw a row for each value: its name, a bar from 0, an interval about its end, the value."""
     sheet = Image.new("RGB", (size, _ROW * len(map)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    low, high = min(float(map.min()), 0.0), max(float(map.max()), 0.0)
+    low = min(float((map - spread).min()), 0.0)
+    high = max(float((map + spread).max()), 0.0)
     room = size - _NAME - _VALUE - 2 * GAP
     step = room / (high - low or 1.0)
     zero = _NAME + GAP - low * step
-    for row, (value, text, ink) in enumerate(zip(map, texts, inks, strict=True)):
+    rows = zip(map, texts, inks, spread, strict=True)
+    for row, (value, text, ink, far) in enumerate(rows):
         top = row * _ROW + (_ROW - _BAR) // 2
         font = face(text, SMALL_SIZE)
         for line in wrap(text, font, _NAME, 1):
@@ -116,7 +124,13 @@ def _bars(
         ends = sorted((zero, zero + float(value) * step))
         box = (ends[0], top, max(ends[1], ends[0] + 1), top + _BAR)
         draw.rectangle(box, fill=tuple(ink.tolist()), outline=LINE)
-        said = number(float(value))
+        if far:
+            ends = [zero + float(value + way * far) * step for way in (-1, 1)]
+            middle = top + _BAR // 2
+            draw.line((ends[0], middle, ends[1], middle), fill=INK)
+            for end in ends:
+                draw.line((end, middle - 3, end, middle + 3), fill=INK)
+        said = number(float(value)) + (f" ± {number(float(far))}" if far else "")
         write(sheet, (size - 1, top), said, face(said, SMALL_SIZE), SMALL_SIZE, MUTED, "ra")
     draw.line((zero, 0, zero, sheet.height), fill=MUTED)
     return sheet
