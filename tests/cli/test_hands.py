@@ -161,7 +161,7 @@ def test_the_demo_explains_with_what_is_installed(desk: Path) -> None:
 
 
 def test_maps_of_several_models_are_one_figure(desk: Path) -> None:
-    (desk / "twin.onnx").write_bytes(nets.cnn(channels=3, seed=1).SerializeToString())
+    (desk / "twin.onnx").write_bytes(nets.cnn(channels=3, classes=4).SerializeToString())
     words = ("photos/cats/a.png", "photos/cats/b.png", "--beside", "twin.onnx")
     output = _explained(*words, "-o", "both.png").output
     assert "4 maps -> both.png" in output
