@@ -55,7 +55,7 @@ class MapPlan:
     @property
     def place(self) -> str:
         """Its feature layers, in words."""
-        return " + ".join(layer.name for layer in self.layers)
+        return " + ".join(dict.fromkeys(layer.name for layer in self.layers))
 
     @property
     def graph(self) -> GraphMethod:
@@ -189,6 +189,7 @@ def maps_of(
     maps = list({(m.method.name, m.feature.name): m for m in maps}.values())  # of two names
     if fuse is not None:
         maps = _fused(found, maps, fuse)
+    maps = [_of_scales(m) for m in maps]
     if len(maps) == 1:
         return tuple(maps)
     often = Counter(m.method.name for m in maps)
@@ -216,6 +217,24 @@ def _fused(methods: Sequence[Method], maps: Sequence[MapPlan], fuse: str) -> lis
         others = tuple(m.feature for m in own[1:])
         fused.append(replace(own[0], others=others, fuse=fuse if others else ""))
     return fused
+
+
+def _of_scales(planned: MapPlan) -> MapPlan:
+    """Return a map with its layers cut into grids, where these hold several: each is a scale.
+
+    Raises:
+        UsageError: The method makes no map of several grids.
+    """
+    cut = [part for layer in planned.layers for part in layer.scales]
+    if len(cut) == len(planned.layers) or not planned.method.takes_feature:
+        return planned
+    if planned.method.kind != "graph":
+        raise UsageError(
+            f"{planned.feature.name!r} holds {planned.feature.reason}s, one behind the other, of "
+            f"which {planned.method.name} makes no map",
+            "name the layer of one scale as `feature_layer`, or use `method='layercam'`",
+        )
+    return replace(planned, feature=cut[0], others=tuple(cut[1:]), fuse=planned.fuse or "sum")
 
 
 def _settings(methods: Sequence[Method], given: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:

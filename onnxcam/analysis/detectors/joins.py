@@ -133,7 +133,8 @@ def _map_of(tensor: Tensor) -> tuple[int, int, int] | None:
 def _looks_around(node: ir.Node, data: Sequence[Tensor]) -> bool:
     """Tell whether what a node makes is of all positions: queries look where they like."""
     several = len(data) > 1 and has(node, Trait.PRODUCT, Trait.CONTRACTS)
-    return several or has(node, Trait.ATTENDS)
+    picked = node.op.startswith("Gather") and const_value(node.inputs[1]) is None
+    return several or picked or has(node, Trait.ATTENDS) or node.op == "GridSample"
 
 
 def _makes_grid(node: ir.Node) -> bool:
