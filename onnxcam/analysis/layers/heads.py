@@ -113,15 +113,15 @@ def _of_parts(
 
 
 def _flat(node: ir.Node, rank: int) -> list[Tensor]:
-    """Return what a node joins, and what is joined along the same axis in that."""
-    axis, found = int(node.attrs.get("axis", 0)) % rank, []
-    for part in node.inputs:
-        inner = part.inputs[0] if part.inputs else None
-        same = inner is not None and inner.op == node.op == "Concat"
-        same = same and int(inner.attrs.get("axis", 0)) % rank == axis  # type: ignore[union-attr]
-        plain = same and not any(const_value(t) is not None for t in inner.inputs)  # type: ignore
-        found += _flat(inner, rank) if plain else [part]  # type: ignore[arg-type]
-    return found
+    """Return what a node joins; its first part, where that is joined along the same axis, apart."""
+    first, *rest = node.inputs
+    inner = first.inputs[0] if first.inputs else None
+    axes = [int(n.attrs.get("axis", 0)) % rank for n in (node, inner) if n is not None]
+    if inner is None or not inner.op == node.op == "Concat" or axes[0] != axes[1]:
+        return [first, *rest]
+    if any(const_value(t) is not None or not is_float(t) for t in inner.inputs):
+        return [first, *rest]
+    return [*_flat(inner, rank), *rest]
 
 
 def _classes_beside(
