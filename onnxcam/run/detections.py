@@ -22,7 +22,7 @@ from onnxcam.output.detection import Detected
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
 from onnxcam.run.session import Device, Session
-from onnxcam.run.settling import settled
+from onnxcam.run.settling import held, settled
 from onnxcam.targets.found import found
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -183,9 +183,9 @@ class Finder:
     def settled(self, said: dict[str, Array], size: tuple[int, int]) -> Detector:
         """Return the detector with what a run says of how its boxes are written."""
         raw = said.get(_KEPT_BOXES) if self.detector.rows is not None else said.get(_BOXES)
-        if raw is None or self.detector.form is not None:
-            return self.detector
         grid = self.detector.rows is None
+        if raw is None or self.detector.form is not None:
+            return self.detector if raw is None else held(self.detector, raw, size, grid=grid)
         return settled(self.detector, raw, size, grid=grid)
 
     def findings(self, batch: Sequence[Prepared], labels: tuple[str, ...] | None) -> list[Findings]:
