@@ -225,7 +225,7 @@ def test_heads_whose_axis_holds_the_boxes_of_a_cell() -> None:
     [
         ({"format": "deltas"}, "counted from anchors, and `detector` gives none"),
         ({"format": "deltas", "anchors": priors()[:9]}, r"gives 9 anchors \(\[9, 4\]\), .*160"),
-        ({"format": "deltas", "anchors": PAIRS[:1]}, r"anchors of 1 scales, .* 2 \(8 x 8, 4 x 4\)"),
+        ({"format": "deltas", "anchors": PAIRS[:1]}, r"for 1 scales, .* 2 \(8 x 8, 4 x 4\)"),
         ({"format": "deltas", "anchors": [PAIRS[0][:1], PAIRS[1]]}, r"8\*8\*1 \+ 4\*4\*2"),
         ({"format": "deltas", "anchors": "nowhere.npy"}, "no anchors can be read"),
         ({"format": "deltas", "anchors": "nowhere"}, "no tensor of that name"),

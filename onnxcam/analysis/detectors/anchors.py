@@ -46,10 +46,10 @@ def anchored(
     if boxes is None:
         if not known or len(grids) != len(pairs):
             listed = ", ".join(f"{g[0]} x {g[1]}" for g in grids)
+            has = f"the model has {len(grids)} ({listed})" if known else "no grid of it is known"
             raise UsageError(
-                f"`detector` gives anchors of {len(pairs)} scales, and the model has "
-                f"{len(grids)}{f' ({listed})' if listed else ''}",
-                "give the anchors of a cell for each scale, or all of them, [A, 4]",
+                f"`detector` gives the anchors of a cell for {len(pairs)} scales, and {has}",
+                f"give them for each scale, or all anchors: [{count}, 4]",
             )
         each = list(zip(grids, pairs, strict=True))
         boxes = np.concatenate([_of_scale(g, cell, said.point, size) for g, cell in each])
