@@ -26,12 +26,13 @@ from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
 from onnxcam.run.order import one_input
-from onnxcam.run.probe import Engine, Probe
+from onnxcam.run.probe import Probe
 from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
+from onnxcam.run.sessions import Engine
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
