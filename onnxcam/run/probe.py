@@ -19,6 +19,7 @@ from onnxcam.run.sessions import Engine
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 class Probe:
@@ -123,9 +124,8 @@ class Probe:
         few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
             if few and not probable:
-                yield from self._behind(chunk, [names.FEW], {names.TARGET: np.array(self.classes)})[
-                    0
-                ]
+                told = {names.TARGET: np.array(self.classes)}
+                yield from self._behind(chunk, [names.FEW], told)[0]
             else:
                 yield from self._values(partial(self._behind, chunk), probable=probable)
 
@@ -171,7 +171,7 @@ class Probe:
         self, output: str, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
         self.steepest[:] = 0
-        for batch in self._batches(inputs, count):
+        for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}
@@ -217,9 +217,19 @@ class Probe:
             self._done += room
             self._step(room, count)
 
-    def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
+    @property
+    def _gradient_batch(self) -> int:
+        """The most inputs in one run for gradients: on a CPU, large ones crowd out its cache."""
+        engine = self._engine
+        if engine.batch.is_fixed or not engine.whole.provider.name.startswith("CPU"):
+            return self._batch
+        return max(1, min(self._batch, _CROWDED // max(self._tensor.nbytes, 1)))
+
+    def _batches(
+        self, inputs: Iterable[Array], count: int | None, most: int | None = None
+    ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        for chunk in self._limited(inputs, count, self._batch):
+        for chunk in self._limited(inputs, count, most or self._batch):
             yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(
