@@ -30,12 +30,17 @@ def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
     return _without_torchvision("zennit", monkeypatch)
 
 
+def quantus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it, with a stand-in for torchvision; the test skips where it is missing."""
+    return _without_torchvision("quantus", monkeypatch)
+
+
 def _without_torchvision(package: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     if package not in sys.modules:
         for name, contents in _TORCHVISION.items():
             module = ModuleType(name)
             for each in contents:
-                setattr(module, each, None)
+                setattr(module, each, type(each, (), {}))
             monkeypatch.setitem(sys.modules, name, module)
     return _import(package)
 
