@@ -22,6 +22,7 @@ from onnxcam.output.detection import Detected
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
 from onnxcam.run.overlap import overlap
+from onnxcam.run.scores import by_class
 from onnxcam.run.session import Device, Session
 from onnxcam.run.settling import held, settled
 from onnxcam.targets.found import found
@@ -250,7 +251,7 @@ class Finder:
         labels: tuple[str, ...] | None,
     ) -> Findings:
         if not self.detector.heads:
-            sure = _by_class(said[_KEPT][n], said[_KEPT_CLASSES][n])
+            sure = by_class(said[_KEPT][n], said[_KEPT_CLASSES][n])
         else:
             sure = said[_SURE][n] if _SURE in said else _sigmoid(said[_LOGITS][n])
         boxes = read(said[_BOXES][n]) if read is not None and _BOXES in said else None
@@ -261,13 +262,6 @@ class Finder:
         view = prepared.box or (0.0, 0.0, float(size[1]), float(size[0]))
         return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels,
                         not self.detector.heads)  # fmt: skip
-
-
-def _by_class(scores: Array, classes: Array) -> Array:
-    """Return scores of rows [R] as those of each class [C, R]; 0 of any other class."""
-    sure = np.zeros((int(classes.max(initial=0)) + 1, len(scores)), scores.dtype)
-    sure[classes, np.arange(len(scores))] = scores
-    return sure
 
 
 def _sigmoid(logits: Array) -> Array:
