@@ -24,17 +24,6 @@ class Patch:
     value: Any
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """A feature layer times something, which is written in place.
-
-    Attributes:
-        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
-    """
-
-    factor: Array
-
-
 class Ask(Protocol):
     """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
@@ -47,8 +36,9 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
-                :data:`ChannelScore` the number of the channel that is 0, or None.
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch`, for :data:`ChannelScore`
+                the number of the channel that is 0, or None, for :data:`PlaceScore` and
+                :data:`PlaceProbability` the weights of the positions.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
@@ -112,6 +102,8 @@ Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and 
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
 HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
 ChannelScore = Need("scores without a channel", "feature")  # Ask: channel, or None -> [K]
+PlaceScore = Need("scores with weighted positions", "feature")  # Ask: weights as Layer[0] -> [K]
+PlaceProbability = Need("probabilities with weighted positions", "feature")  # Ask: likewise
 Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
@@ -133,7 +125,7 @@ Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
     "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
     "sampling": {Score, Probability, Similarity},
-    "head": {HeadScore, HeadProbability, ChannelScore},
+    "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
     "repeated": {Input, Score, Probability, Activation, Background},

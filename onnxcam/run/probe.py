@@ -12,16 +12,15 @@ from onnxcam import names
 from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
-from onnxcam.run.answering import Engine
-from onnxcam.run.heads import Head, chunks, places
+from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
+from onnxcam.run.sessions import Engine
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_ROWS = 8  # a batch that the caller made no smaller
-_MANY, _CACHE = 64, 2**24  # layers in one run of a head, and their bytes
+_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 class Probe:
@@ -76,8 +75,7 @@ class Probe:
         """What the input's first run may give beside the scores: what all of a head uses."""
         engine = self._engine
         shown = [names.FEATURE] if names.FEATURE in engine.whole.outputs else []
-        alone = engine.tail is not None and set(engine.tail.inputs) <= {names.TARGET}
-        return [*shown, engine.start] if alone and not engine.batch.is_fixed else shown
+        return [*shown, *begins(engine)] if is_alone(engine) else shown
 
     @cached_property
     def _order(self) -> Order:
@@ -103,7 +101,9 @@ class Probe:
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
-            needs.HeadProbability: lambda: self._ask_head_probabilities,
+            needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
+            needs.PlaceScore: lambda: self._ask_places,
+            needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
         return values[need]()
 
@@ -121,9 +121,17 @@ class Probe:
         for batch in self._batches(inputs, count):
             yield from self._values(partial(self._whole, batch), probable=True)
 
-    def _ask_head(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+    def _ask_head(
+        self, layers: Iterable[Any], count: int | None = None, *, probable: bool = False
+    ) -> Iterator[Array]:
+        engine = self._engine
+        few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
-            yield from self._values(partial(self._behind, chunk))
+            if few and not probable:
+                told = {names.TARGET: np.array(self.classes)}
+                yield from self._behind(chunk, [names.FEW], told)[0]
+            else:
+                yield from self._values(partial(self._behind, chunk), probable=probable)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -131,11 +139,10 @@ class Probe:
         none = needs.Patch((slice(0), ...), 0)  # nothing changes
         return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
-    def _ask_head_probabilities(
-        self, layers: Iterable[Any], count: int | None = None
+    def _ask_places(
+        self, weights: Iterable[Array], count: int | None = None, *, probable: bool = False
     ) -> Iterator[Array]:
-        for chunk in self._limited(layers, count, self._head.rows):
-            yield from self._values(partial(self._behind, chunk), probable=True)
+        return self._ask_head(map(Weighted, weights), count, probable=probable)
 
     def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
         """Return what is explained of each input of a batch, [N, K].
@@ -168,7 +175,7 @@ class Probe:
         self, output: str, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
         self.steepest[:] = 0
-        for batch in self._batches(inputs, count):
+        for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}
@@ -208,38 +215,12 @@ class Probe:
         tail = self._engine.tail
         told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
-        self._check(found, self._head.rows)
+        self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
 
     @cached_property
     def _head(self) -> Head:
-        """What lies behind the feature layer, with all that it uses, for a full batch.
-
-        Where it uses more than the layer, all runs for a batch: that may hold the batch's size.
-        """
-        engine, most = self._engine, self._batch
-        assert engine.tail is not None and engine.head is not None
-        layout = engine.layout
-        assert layout is not None and layout.channel is not None, "parts() has seen to it"
-        axis, rest = layout.batch or 0, {}
-        if engine.start in self._found:
-            layer = self._found[engine.start]
-            most = self._rows_of(layer.nbytes)
-        else:
-            batch = np.repeat(self._tensor, most, engine.batch.axis)
-            given = {engine.catalog.input: batch, **self._others}
-            wanted = dict.fromkeys([engine.start, *engine.tail.inputs])
-            asked = [name for name in wanted if name not in given and name != names.TARGET]
-            values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
-            rest = {**{n: given[n] for n in wanted if n in given}, **values}
-            layer = rest.pop(engine.start)
-        one = np.moveaxis(layer, (axis, layout.channel), (0, 1))[0]
-        return Head(engine.head, engine.start, layout.channel, one, axis, most, rest)
-
-    def _rows_of(self, size: int) -> int:
-        """Return how many layers of so many bytes run at once: what a cache holds, 8 at least."""
-        most = self._engine.most
-        return most if most < _ROWS else max(most, min(_MANY, _CACHE // max(size, 1)))
+        return made(self._engine, self._tensor, self._found, self._others, self._batch)
 
     def _places(self) -> Array:
         assert self._engine.layout is not None
@@ -262,9 +243,19 @@ class Probe:
             self.done += room
             self._step(room, count)
 
-    def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
+    @property
+    def _gradient_batch(self) -> int:
+        """The most inputs in one run for gradients: on a CPU, large ones crowd out its cache."""
+        engine = self._engine
+        if engine.batch.is_fixed or not engine.whole.provider.name.startswith("CPU"):
+            return self._batch
+        return max(1, min(self._batch, _CROWDED // max(self._tensor.nbytes, 1)))
+
+    def _batches(
+        self, inputs: Iterable[Array], count: int | None, most: int | None = None
+    ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        for chunk in self._limited(inputs, count, self._batch):
+        for chunk in self._limited(inputs, count, most or self._batch):
             yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(

@@ -1,4 +1,4 @@
-"""The sessions that answer a method which runs a model many times."""
+"""The sessions that answer what a method asks of a model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
+from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
-from onnxcam.names import SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
 
@@ -32,7 +33,7 @@ class Engine:
         kind: dtype of the input.
         most: The most inputs in one run.
         batch: The batch that the model takes.
-        start: Name of the tensor that the head begins at.
+        start: Where the head begins; None without one.
         output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
             the class ``onnxcam.target``.
         of_class: Whether what is asked for are classes, not boxes.
@@ -48,7 +49,7 @@ class Engine:
     kind: np.dtype[Any]
     most: int
     batch: Batch
-    start: str = ""
-    output: str = SCORE
+    start: Start | None = None
+    output: str = names.SCORE
     of_class: bool = True
     finder: Finder | None = None
