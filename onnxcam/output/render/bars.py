@@ -75,12 +75,7 @@ def figure_bars(
         InputError: If values and map do not fit.
         UsageError: If an option has no such value.
     """
-    values, map = np.asarray(values), np.asarray(map)
-    if map.ndim != 1 or values.shape != map.shape or map.size == 0:
-        raise InputError(
-            f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
-            "Pass both as [f]",
-        )
+    values, map = _checked(values, map, len(names), most, size)
     spread = _half_width(map, error)
     if (names and len(names) != len(map)) or size < MIN_SIZE or most < 1:
         raise UsageError(
@@ -99,6 +94,19 @@ def figure_bars(
     said = " · ".join(each for each in (units, left, lines) if each)
     below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
+
+
+def _checked(
+    values: NDArray[Any], map: NDArray[Any], names: int, most: int, size: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return features and map as arrays ``[f]``, or say what cannot be used."""
+    values, map = np.asarray(values), np.asarray(map)
+    if map.ndim != 1 or values.shape != map.shape or map.size == 0:
+        raise InputError(
+            f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
+            "Pass both as [f]",
+        )
+    return values, map
 
 
 def _half_width(map: NDArray[Any], error: NDArray[Any] | None) -> NDArray[np.float64]:
