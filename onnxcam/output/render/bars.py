@@ -77,11 +77,6 @@ def figure_bars(
     """
     values, map = _checked(values, map, len(names), most, size)
     spread = _half_width(map, error)
-    if (names and len(names) != len(map)) or size < MIN_SIZE or most < 1:
-        raise UsageError(
-            f"render: {len(names)} names for {len(map)} features, {most} bars, {size} pixels",
-            f"Pass a name for each or none, 1 bar or more, {MIN_SIZE} pixels or more",
-        )
     name, limits = scale(map, colormap or (None if signed else "marine"), signed, limits)
     order = np.argsort(-np.abs(drawable(map)), kind="stable")[:most]
     named = [names[i] if names else f"feature {i}" for i in order]
@@ -105,6 +100,11 @@ def _checked(
         raise InputError(
             f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
             "Pass both as [f]",
+        )
+    if names not in (0, len(map)) or size < MIN_SIZE or most < 1:
+        raise UsageError(
+            f"render: {names} names for {len(map)} features, {most} bars, {size} pixels",
+            f"Pass a name for each or none, 1 bar or more, {MIN_SIZE} pixels or more",
         )
     return values, map
 
