@@ -30,6 +30,7 @@ from onnxcam.output.render.vector import write
 _ROW, _BAR = 22, 14  # heights
 _NAME, _VALUE = 220, 84  # widths beside the bars
 _OF_95 = 1.96  # standard errors to each side
+_SAID = "lines: intervals of 95 %"
 MIN_SIZE = 480
 
 
@@ -79,14 +80,13 @@ def figure_bars(
     spread = _half_width(map, error)
     name, limits = scale(map, colormap or (None if signed else "marine"), signed, limits)
     order = np.argsort(-np.abs(drawable(map)), kind="stable")[:most]
-    named = [names[i] if names else f"feature {i}" for i in order]
-    texts = [f"{n} = {number(v)}" for n, v in zip(named, values[order], strict=True)]
+    named = names or [f"feature {i}" for i in range(len(map))]
+    texts = [f"{named[i]} = {number(values[i])}" for i in order]
     level = normalise(map, "signed" if signed else "max", limits)
     inks = colours(level, name, signed=signed)[order]
     shown = _bars(drawable(map)[order], spread[order], texts, inks, size)
     left = f"the {len(order)} strongest of {len(map)}" if len(order) < len(map) else ""
-    lines = "" if error is None else "lines: intervals of 95 %"
-    said = " · ".join(each for each in (units, left, lines) if each)
+    said = " · ".join(each for each in (units, left, _SAID * bool(spread.any())) if each)
     below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
 
