@@ -24,7 +24,7 @@ from PIL import Image
 
 from onnxcam import Explainer
 from onnxcam.inputs import InputSpec
-from onnxcam.run.detections import overlap
+from onnxcam.run.overlap import overlap
 from onnxcam.targets import Box, Detections
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,6 +21,7 @@ from onnxcam.methods import Method
 from onnxcam.methods.needs import (
     Activation,
     ChannelScore,
+    FeatureAndGradient,
     FeatureGradient,
     HeadProbability,
     HeadScore,
@@ -90,7 +91,9 @@ def parts(
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
-    if {InputGradient, FeatureGradient} & {*method.needs} or not isinstance(plan.target, Score):
+    at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
+    slopes = at_layer or InputGradient in method.needs
+    if slopes or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
@@ -103,7 +106,7 @@ def parts(
     if Activation in method.needs:
         place = place_of(draft, feature)
         draft.output(_features(op, place, place.tensor), FEATURE)
-    if FeatureGradient in method.needs and index is not None:
+    if at_layer and index is not None:
         place = place_of(draft, feature)
         slope = place.gradient(op, _gradient(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)

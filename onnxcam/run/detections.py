@@ -21,6 +21,7 @@ from onnxcam.model.model import Model
 from onnxcam.output.detection import Detected
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import batch_of
+from onnxcam.run.overlap import overlap
 from onnxcam.run.session import Device, Session
 from onnxcam.run.settling import held, settled
 from onnxcam.targets.found import found
@@ -198,10 +199,39 @@ class Finder:
         if self.detector.alone and len(batch) > 1:
             return [f for each in batch for f in self.findings([each], labels)]
         said, size = self.run(batch), self.size(batch[0].tensor)
+        read, kept = self.readers(said, size)
+        return [self._of(said, n, each, size, read, kept, labels) for n, each in enumerate(batch)]
+
+    def readers(
+        self, said: dict[str, Array], size: tuple[int, int]
+    ) -> tuple[Decoding | None, Decoding | None]:
+        """Return how boxes at positions are read, and those behind suppression."""
         detector = self.settled(said, size)
         read = decoding(detector, size, said[_BOXES].shape[1] if _BOXES in said else None)
-        kept = decoding(replace(detector, scales=()), size, None)
-        return [self._of(said, n, each, size, read, kept, labels) for n, each in enumerate(batch)]
+        return read, decoding(replace(detector, scales=()), size, None)
+
+    def rows(
+        self, said: dict[str, Array], readers: tuple[Decoding | None, Decoding | None]
+    ) -> tuple[Array | None, Array]:
+        """Return the boxes of a run, as they can be asked for by their rows.
+
+        Args:
+            said: What a run says.
+            readers: As of :meth:`readers`.
+
+        Returns:
+            The boxes, float [N, R, 4] in pixels of the input (None where they cannot be read), and
+            the probabilities of their classes, float [N, R, C].
+        """
+        read, kept = readers
+        if _KEPT in said:
+            classes, scores = said[_KEPT_CLASSES], said[_KEPT]
+            own = np.arange(max(1 + int(classes.max(initial=0)), self.detector.classes or 0))
+            chances = scores[..., None] * (classes[..., None] == own)
+            return None if kept is None else kept(said[_KEPT_BOXES]), chances
+        chances = said[_SURE] if _SURE in said else _sigmoid(said[_LOGITS])
+        boxes = read(said[_BOXES]) if read is not None and _BOXES in said else None
+        return boxes, chances.transpose(0, 2, 1)
 
     def size(self, tensor: Array) -> tuple[int, int]:
         """Return height and width of an input; 1 and 1 where they are not known."""
@@ -244,16 +274,6 @@ def _sigmoid(logits: Array) -> Array:
     """Return probabilities in double precision: the surest of two sure ones is still told."""
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
-
-
-def overlap(boxes: Array, box: Array) -> Array:
-    """Return the intersection over union of boxes [R, 4] with one, float [R]."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.clip(high - low, 0, None).prod(1)
-    areas = [np.clip(b[..., 2:] - b[..., :2], 0, None).prod(-1) for b in (boxes, np.asarray(box))]
-    whole = areas[0] + areas[1] - shared
-    share: Array = np.divide(shared, whole, out=np.zeros(len(boxes)), where=whole > 0)
-    return share
 
 
 def read_off(

@@ -15,6 +15,7 @@ from onnxcam.compose import MapPlan, Plan, Wishes
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
+from onnxcam.methods.needs import Similarity
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC, RELIEF
 from onnxcam.output.explanation import Explanation
@@ -191,6 +192,7 @@ class Engine:
                     self.model, self.catalog, m.method, m.feature, *how,
                     self.batch_size, self.progress, name, target, self.budget,
                     self.detector if target.placed else None,
+                    self.finder if Similarity in m.method.needs else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler

@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxcam import names
-from onnxcam.analysis.layers import Catalog
-from onnxcam.analysis.layout import Layout
 from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
-from onnxcam.model.tail import Tail
-from onnxcam.run.groups import Batch
+from onnxcam.run.alike import Alike
+from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, chunks, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.session import Session
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _ROWS = 8  # a batch that the caller made no smaller
 _MANY, _CACHE = 64, 2**24  # layers in one run of a head, and their bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Engine:
-    """The sessions that answer, made once for a model.
-
-    Attributes:
-        whole: Runs the model, see :class:`onnxcam.compose.parts.Parts`.
-        head: Runs the part behind the feature layer; None where it is not needed.
-        tail: That part.
-        catalog: The model's layers.
-        feature: Name of the feature layer.
-        layout: The meaning of its axes.
-        kind: dtype of the input.
-        most: The most inputs in one run.
-        batch: The batch that the model takes.
-        start: Name of the tensor that the head begins at.
-        output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
-            the class ``onnxcam.target``.
-        of_class: Whether what is asked for are classes, not boxes.
-    """
-
-    whole: Session
-    head: Session | None
-    tail: Tail | None
-    catalog: Catalog
-    feature: str
-    layout: Layout | None
-    kind: np.dtype[Any]
-    most: int
-    batch: Batch
-    start: str = ""
-    output: str = names.SCORE
-    of_class: bool = True
 
 
 class Probe:
@@ -136,6 +98,8 @@ class Probe:
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
+            needs.FeatureAndGradient: lambda: self._ask_layers,
+            needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
             needs.HeadProbability: lambda: self._ask_head_probabilities,
@@ -214,6 +178,28 @@ class Probe:
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
+
+    def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count):
+            found = []
+            for target in self.classes:
+                more = {names.TARGET: np.array([target])}
+                found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
+            yield from np.stack(found, 1)
+
+    def _alike(self) -> Alike:
+        finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
+        return Alike(finder, {**whole, **self._others}, self.classes, self._engine.of_class)
+
+    def _ask_alike(
+        self, alike: Alike, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        whole, name = self._engine.batch, self._engine.catalog.input
+        for batch in self._batches(inputs, count):
+            parts = batch.shape[whole.axis] if alike.alone else 1
+            for part in np.split(batch, parts, whole.axis):
+                found = alike.of({name: whole.filled(part), **self._others})
+                yield from found[: part.shape[whole.axis]]
 
     def _behind(
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None

@@ -152,13 +152,12 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
         return {"map": upsample(raw, raw.shape, "none")}
     area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
-    return {"map": large, "laid": area.described(size)}
+    return {"map": large, "laid": area.described(size, raw.shape)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    layers = (origin.feature, *origin.others)
-    said = tuple(dict.fromkeys(w for each in layers for w in origin.catalog.warnings_of(each)))
+    said = origin.catalog.warnings_of(origin.feature, *origin.others)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said
