@@ -192,7 +192,7 @@ class Engine:
                     self.model, self.catalog, m.method, m.feature, *how,
                     self.batch_size, self.progress, name, target, self.budget,
                     self.detector if target.placed else None,
-                    self.finder if Similarity in m.method.needs else None,
+                    self.finder if target.placed or Similarity in m.method.needs else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
-from onnxcam.run.detections import Findings
+from onnxcam.run.findings import Findings
 from onnxcam.targets import Box, Detections, Target
 from onnxcam.targets.boxes import LEAST, OVER, UNSURE, any_box
 

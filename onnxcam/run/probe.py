@@ -104,6 +104,8 @@ class Probe:
             needs.ChannelScore: lambda: self._ask_channels,
             needs.HeadProbability: lambda: self._ask_head_probabilities,
         }
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
         return values[need]()
 
     def background(self, values: Array) -> Array:
