@@ -105,6 +105,8 @@ class Probe:
             needs.PlaceScore: lambda: self._ask_places,
             needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
         return values[need]()
 
     def background(self, values: Array) -> Array:
