@@ -218,7 +218,7 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         console.print(
             f"{cost.promise.arch} {cost.promise.method}: {cost.ratio.median:.2f} "
             f"({cost.ratio.low:.2f} .. {cost.ratio.high:.2f}), promised {cost.promise.most:g}, "
-            f"unit {cost.unit_ms:.1f} ms: {said}"
+            f"unit {cost.unit_ms:.1f} ms: {said}; {cost.peer} {cost.ms / cost.peer_ms:.2f}"
         )
     if options.page is not None:
         told = {**report.machine(), **report.versions()}
