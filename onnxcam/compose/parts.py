@@ -18,7 +18,12 @@ from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods import Method
-from onnxcam.methods.needs import Activation, FeatureGradient, InputGradient
+from onnxcam.methods.needs import (
+    Activation,
+    FeatureAndGradient,
+    FeatureGradient,
+    InputGradient,
+)
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail
 from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
@@ -81,7 +86,9 @@ def parts(
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
-    if {InputGradient, FeatureGradient} & {*method.needs} or not isinstance(plan.target, Score):
+    at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
+    slopes = at_layer or InputGradient in method.needs
+    if slopes or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
@@ -94,7 +101,7 @@ def parts(
     if Activation in method.needs:
         place = place_of(draft, feature)
         draft.output(_features(op, place, place.tensor), FEATURE)
-    if FeatureGradient in method.needs and index is not None:
+    if at_layer and index is not None:
         place = place_of(draft, feature)
         slope = place.gradient(op, _gradient(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)

@@ -98,9 +98,11 @@ class Slopes:
         """
         key = method.name, settings.get("layer", "")
         rules = self._rules.setdefault(key, method.backward(**settings))
-        told = not rules or rules.complete
-        if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
-            changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+        asked = [o for o in rules.items if o.what and rules.must in ("", o.what)]
+        told = not rules or (rules.complete and not rules.must)
+        only = replace(rules, items=tuple(asked)) if rules.must else rules
+        if not told and not overridden(self.op, [self.outputs.scores], [wrt], only):
+            changed = " or ".join(dict.fromkeys(o.what for o in asked))
             plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(
                 f"{method.name} changes the gradient of {changed}, but there is none between "

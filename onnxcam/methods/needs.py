@@ -82,7 +82,11 @@ AttentionGradients = Need(
 )  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+Diagonals = Need(
+    "second and third derivatives of the score by each value of the feature layer", "feature"
+)  # two tensors of the layer's shape
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
+SlopeAtLayer = Need("gradient of the score at other feature layers", "feature")  # likewise
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -101,6 +105,10 @@ Places = Need("where positions lie", "feature")  # int [*space]: of the map, in 
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+FeatureAndGradient = Need(
+    "features and gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, 2, C, *space of the layer], first the features
+Similarity = Need("similarity of the boxes of inputs")  # Ask: inputs -> [K], 0 to 1, to x's own
 Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
@@ -112,20 +120,25 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient},
-    "sampling": {Score, Probability},
+    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
+    "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
     "repeated": {Input, Score, Probability, Activation, Background},
-    "sampling": {Input, Activation},
+    "sampling": {Input, Activation, Background},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    AttentionGradients
+    Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    SlopeAtLayer, AttentionGradients
 }  # fmt: skip
-GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
+GRADIENTS = frozenset(
+    {
+        Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
+        FeatureAndGradient,
+    }
+)  # fmt: skip
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

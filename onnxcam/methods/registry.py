@@ -164,11 +164,13 @@ class SampledMethod(Method):
         form: The same written into a graph; None where it is not.
         anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
             budget).
+        windows: Whether it cuts windows of the input, whose maps it lays where they are itself.
     """
 
     estimate: Callable[..., Estimate]
     form: GraphMethod | None = None
     anytime: bool = False
+    windows: bool = False
 
 
 def graph_method(
@@ -218,6 +220,7 @@ def sampled_method(
     signed: bool = False,
     style: str | None = None,
     anytime: bool = False,
+    windows: bool = False,
     claim: str = "",
     limits: str = "",
     form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
@@ -237,7 +240,7 @@ def sampled_method(
         if form is not None:
             check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
-        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime, windows)
         _METHODS.enter(name, made)
         return estimate
 

@@ -99,8 +99,12 @@ class Explanation(Shown):
 
     @property
     def title(self) -> str:
-        """Label (or class index) and probability (or score) of the target."""
-        name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        """Label (or class index) and probability (or score) of the target.
+
+        A score that is alone is an "output": of a regression, or one sigmoid.
+        """
+        unnamed = "output" if self.scores.size == 1 else f"class {self.target}"
+        name = self.label or (unnamed if self.target >= 0 else "")
         if self.detection is not None:
             name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):
@@ -180,7 +184,10 @@ class Explanation(Shown):
         if subject.is_row(self):
             for name in ("clip", "smooth", "alpha"):  # a bar has its length
                 chosen.pop(name, None)
-            return render.figure_bars(self.tensor, self.map, **chosen)
+            error = self.standard_error
+            if error is not None and error.shape != self.map.shape:
+                error = None  # it is of the raw map, which was enlarged
+            return render.figure_bars(self.tensor, self.map, error=error, **chosen)
         return render.figure_1d(subject.as_signal(self), self.map, **chosen)
 
     @property

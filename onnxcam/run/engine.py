@@ -15,6 +15,7 @@ from onnxcam.compose import MapPlan, Plan, Wishes
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
+from onnxcam.methods.needs import Similarity
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC, RELIEF
 from onnxcam.output.detection import Detected
@@ -112,6 +113,12 @@ class Engine:
         how = (self.device, self.threads)
         return None if found is None else Finder(self.model, self.catalog, found, *how)
 
+    @property
+    def _settled(self) -> str:
+        """The doubt about the scores that a declared last function settles; "" for none."""
+        said = None if self.declared is None else self.declared()
+        return self.catalog.reduction.note if said and "final" in said else ""
+
     def reduction_of(self, target: Target) -> Reduction:
         """Return the scores that a target speaks of: of a box the classes of the detector."""
         found = self.detector if target.placed else None
@@ -156,6 +163,7 @@ class Engine:
                     self.model, self.catalog, m.method, m.feature, *how,
                     self.batch_size, self.progress, name, target, self.budget,
                     self.detector if target.placed else None,
+                    self.finder if Similarity in m.method.needs else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler
@@ -208,15 +216,19 @@ class Engine:
         ]
         fed = [[index for one in each for index, _ in one] for each in asked]
         some = [n for n, each in enumerate(fed) if each]
+        alone = not self.finder.detector.heads
         groups = [[n] for n in some] if self.finder.detector.alone else [some] if some else []
         rows: dict[int, list[Maps]] = {}
         for group in groups:
-            own = [batch[n] for n in group], compiled(kind), [fed[n] for n in group]
+            own = [batch[n] for n in group], compiled(kind, alone), [fed[n] for n in group]
             rows.update(zip(group, self._together(*own, labels), strict=True))
         out: list[list[Any]] = []
         for n, each in enumerate(asked):
             made = iter(rows.get(n, ()))
-            told = [[_told(next(made), d, doubts(kind, d)) for _, d in one] for one in each]
+            told = [
+                [_told(next(made), d, doubts(kind, d), self._settled) for _, d in one]
+                for one in each
+            ]
             out.append([one if kind.many else one[0] for one in told])
         return out
 
@@ -238,15 +250,22 @@ class Engine:
         return found
 
 
-def _told(maps: Maps, detected: Detected, doubts: tuple[str, ...]) -> Maps:
-    """Return explanations of a box with what the detector says of it."""
+def _told(maps: Maps, detected: Detected, doubts: tuple[str, ...], settled: str) -> Maps:
+    """Return explanations of a box with what the detector says of it.
+
+    Args:
+        maps: The explanations.
+        detected: The box.
+        doubts: What a reader must know of it.
+        settled: A doubt that what is declared has settled; "" for none.
+    """
     label = detected.label
     return {
         name: replace(
             e,
             detection=detected,
             label=e.label or label,
-            diagnosis=(*e.diagnosis, *doubts),
+            diagnosis=(*(d for d in e.diagnosis if d != settled), *doubts),
         )
         for name, e in maps.items()
     }

@@ -11,11 +11,12 @@ import numpy as np
 from onnxcam import names
 from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
+from onnxcam.run.alike import Alike
+from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.sessions import Engine
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -95,6 +96,8 @@ class Probe:
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
+            needs.FeatureAndGradient: lambda: self._ask_layers,
+            needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
             needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
@@ -182,6 +185,28 @@ class Probe:
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
+
+    def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count, self._gradient_batch):
+            found = []
+            for target in self.classes:
+                more = {names.TARGET: np.array([target])}
+                found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
+            yield from np.stack(found, 1)
+
+    def _alike(self) -> Alike:
+        finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
+        return Alike(finder, {**whole, **self._others}, self.classes, self._engine.of_class)
+
+    def _ask_alike(
+        self, alike: Alike, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        whole, name = self._engine.batch, self._engine.catalog.input
+        for batch in self._batches(inputs, count):
+            parts = batch.shape[whole.axis] if alike.alone else 1
+            for part in np.split(batch, parts, whole.axis):
+                found = alike.of({name: whole.filled(part), **self._others})
+                yield from found[: part.shape[whole.axis]]
 
     def _behind(
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None

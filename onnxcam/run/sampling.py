@@ -14,14 +14,21 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
+from onnxcam.methods.needs import (
+    Activation,
+    Background,
+    Layer,
+    Similarity,
+)
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answering import Engine
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
+from onnxcam.run.fitting import check_places, misplaced, noise
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
@@ -32,14 +39,13 @@ from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
-from onnxcam.run.sessions import Engine
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
+    from onnxcam.run.detections import Finder
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_NOISY = 0.25  # a standard error of this part of the map's range
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +71,7 @@ class Sampler:
         target: What is explained.
         budget: The most runs for one input, behind which the map so far is taken; None for any.
         detector: Where the model says what it finds, for targets that are boxes; else None.
+        finder: What runs the model as a detector, for methods that compare boxes; else None.
     """
 
     model: Model
@@ -82,6 +89,7 @@ class Sampler:
     target: Target = Score()  # noqa: RUF009 - frozen
     budget: int | None = None
     detector: Detector | None = None
+    finder: Finder | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the method cannot have.
@@ -91,7 +99,8 @@ class Sampler:
                 input that it runs.
         """
         rows = None if self.detector is None else self.detector.rows
-        if rows is not None and not self.target.of_class:
+        compares = Similarity in self.method.needs
+        if rows is not None and not self.target.of_class and not compares:
             raise UsageError(
                 f"{self.method.name} runs the model on many inputs, and behind its suppression of "
                 "boxes a row is another box in each",
@@ -146,6 +155,7 @@ class Sampler:
             self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
             self.target.of_class,
+            self.finder,
         )
 
     def run(
@@ -191,8 +201,8 @@ class Sampler:
             doubts = (
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
-                *_noise(signed[k], error),
-                *self._misplaced,
+                *noise(signed[k], error),
+                *misplaced(self.method, self.feature),
             )
             facts: dict[str, Any] = {n: float(found[k]) for n, found in estimate.facts.items()}
             if limit.reached:
@@ -241,32 +251,12 @@ class Sampler:
             background(file, probe, tensor, axis) if need == Background else probe.value(need)
             for need in self.method.needs
         ]
-        self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
+        check_places(self.method, self.feature, self.catalog.input, values)
         steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
         if not self.method.anytime:
             return self.method.estimate(*values, **self.settings), probe
         with stoppable(limit):
             return self.method.estimate(*values, **self.settings), probe
-
-    @property
-    def _misplaced(self) -> tuple[str, ...]:
-        """Return a warning where a layer that saw part of the input hides all of it."""
-        hides = Input in self.method.needs and Activation in self.method.needs
-        if not hides or self.feature.area is None:
-            return ()
-        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
-
-    def _check_ranks(self, values: Mapping[Need, Any]) -> None:
-        """Refuse to lay a feature layer over an input of another rank."""
-        if Input not in values or Activation not in values or self.method.kind == "repeated":
-            return
-        ranks = values[Activation].ndim - 1, values[Input].ndim - 1
-        if ranks[0] != ranks[1]:
-            raise UsageError(
-                f"{self.feature.name!r} has {ranks[0]} axes of space and cannot be laid over the "
-                f"input {self.catalog.input!r}, which has {ranks[1]}",
-                "choose another feature layer, or a method that does not hide the input",
-            )
 
 
 def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
@@ -275,13 +265,3 @@ def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
         if need in (Activation, Layer):
             return len(value)
     return None
-
-
-def _noise(signed: Array, error: Array | None) -> tuple[str, ...]:
-    """Return a warning, in words, where a map is hardly more than noise."""
-    if error is None or not np.isfinite(error).all():
-        return ()
-    typical, span = float(np.sqrt(np.mean(error**2))), float(signed.max() - signed.min())
-    if typical <= _NOISY * span:
-        return ()
-    return (f"noisy: the standard error is {typical:.2g}, the map's range {span:.2g}; sample more",)

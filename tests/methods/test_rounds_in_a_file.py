@@ -19,7 +19,7 @@ from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.run.session import Session
 
 X = np.random.default_rng(5).normal(size=(3, 2, 6, 6)).astype("f4")
-REPEATED = ("integrated-gradients", "smoothgrad", "vargrad")
+REPEATED = ("integrated-gradients", "smoothgrad", "squaregrad", "vargrad")
 
 
 def _map(proto: Any, name: str, x: np.ndarray, **options: Any) -> np.ndarray:

@@ -27,6 +27,15 @@ BACKGROUND = Parameter(
     parameters=(
         Parameter("samples", int, 50, 2, 1_000_000, "number of draws"),
         BACKGROUND,
+        Parameter(
+            "noise",
+            float,
+            0.0,
+            0,
+            10,
+            "standard deviation of noise on the input in each draw, as a part of its range; "
+            "GradientShap's",
+        ),
     ),
     cost=Cost(3, "samples"),
     signed=True,
@@ -42,26 +51,29 @@ BACKGROUND = Parameter(
 )
 def expected_gradients(
     x: Array, gradients: Ask, others: Array | None, rng: np.random.Generator, *,
-    samples: int, background: str,
+    samples: int, background: str, noise: float,
 ) -> Estimate:  # fmt: skip
     """M = sum_c E[(x_c - b_c) dy/dx_c (b + t (x - b))], b of the background, t ~ U(0, 1).
 
-    Each draw has a background and a t of its own, as in the paper and Captum's GradientShap, whose
-    noise is left out. Without a background the draws are the input with its positions in random
-    order: the same colours, and nothing in its place; the paper always has a background.
+    Each draw has a background and a t of its own, as in the paper. With `noise` the end of a draw
+    is the input with noise on it, in the place of x: Captum's GradientShap. Without a background
+    the draws are the input with its positions in random order: the same colours, and nothing in
+    its place; the paper always has a background.
     """
     del background  # the file that `others` were read from
     drawn: list[Array] = []
+    spread = noise * float(x.max() - x.min())
 
     def path() -> Iterator[Array]:
         for _ in range(samples):
             start = _shuffled(x, rng) if others is None else _one(others, rng)
-            drawn.append(start)
-            yield start + rng.random() * (x - start)
+            end = x + spread * rng.standard_normal(x.shape) if noise else x
+            drawn.append(end - start)
+            yield start + rng.random() * (end - start)
 
     shares, each = Moments(), Moments()
     for slope in gradients(path()):
-        share = (x - drawn.pop(0)) * slope.astype(np.float64)
+        share = drawn.pop(0) * slope.astype(np.float64)
         each.add(share)
         shares.add(share.sum(1))
     return Estimate(shares.mean, shares.error, relief=each.mean)

@@ -16,7 +16,7 @@ from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
 
 
-_GOLDEN = (5**0.5 - 1) / 2
+GOLDEN = (5**0.5 - 1) / 2
 BASELINE = Parameter(
     "baseline", float, 0.0, -1e6, 1e6,
     "value of every number of the prepared input that stands for nothing",
@@ -97,7 +97,7 @@ def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array
     for baseline, steps in ways:
         places, weights = np.polynomial.legendre.leggauss(steps)
         points += [(baseline, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
-    order = [points[i] for i in np.argsort(np.arange(len(points)) * _GOLDEN % 1)]
+    order = [points[i] for i in np.argsort(np.arange(len(points)) * GOLDEN % 1)]
     path = (np.float32(b) + np.float32(t) * (x - np.float32(b)) for b, t, _ in order)
     totals: dict[float, Array] = {}
     taken: dict[float, float] = {}

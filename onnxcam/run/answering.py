@@ -1,19 +1,22 @@
-"""The sessions that answer what a method asks of a model."""
+"""The sessions that answer a method which runs a model many times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
+from onnxcam.names import SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
+
+if TYPE_CHECKING:
+    from onnxcam.run.detections import Finder
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Engine:
         output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
             the class ``onnxcam.target``.
         of_class: Whether what is asked for are classes, not boxes.
+        finder: What runs the model as a detector, where boxes are compared; None for no detector.
     """
 
     whole: Session
@@ -46,5 +50,6 @@ class Engine:
     most: int
     batch: Batch
     start: Start | None = None
-    output: str = names.SCORE
+    output: str = SCORE
     of_class: bool = True
+    finder: Finder | None = None
