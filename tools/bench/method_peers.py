@@ -14,6 +14,7 @@ import numpy as np
 
 Call: TypeAlias = Callable[[], Any]
 Settings: TypeAlias = Mapping[str, Any]
+_LONG = 3.0  # seconds
 _TORCHVISION = {
     "torchvision": (), "torchvision.models": (),
     "torchvision.transforms": ("Compose", "Normalize", "ToTensor"),
@@ -208,10 +209,13 @@ def _stand_in() -> None:
 
 
 def seconds(call: Call, clock: Callable[[], float], runs: int) -> float:
-    """Return the median of the seconds that a call takes, behind one that is not counted."""
-    times = []
-    for _ in range(runs + 1):
+    """Return the median of the seconds that a call takes.
+
+    The first call is not counted, unless it takes so long that what it sets up does not matter.
+    """
+    times: list[float] = []
+    while len(times) <= runs and (len(times) != 1 or times[0] < _LONG):
         begin = clock()
         call()
         times.append(clock() - begin)
-    return float(np.median(times[1:]))
+    return float(np.median(times[1:] or times))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from bench import method_peers
+from bench import method_peers, store
 from bench.comparisons import Settings
 from bench.subjects import export
 from bench.timing import CLOCKS, Ratio, interleaved, milliseconds, ratio
@@ -159,6 +160,35 @@ def _plain(path: Path, settings: Settings, batch: Any) -> Any:
     predict = _explainer(path, "gradcam", None, None, settings).predict
     session, name = predict._session, predict.catalog.input
     return lambda: session.run({name: batch})
+
+
+def said(cost: Cost) -> str:
+    """Return a cost in a line."""
+    p, ratio = cost.promise, cost.ratio
+    beside = f", {cost.ms / cost.peer_ms:.2f} of {cost.peer}'s time" if cost.peer else ""
+    return (
+        f"{p.arch} {p.method}: {ratio.median:.2f} ({ratio.low:.2f} .. {ratio.high:.2f}), "
+        f"promised {p.most:g}{beside}{'' if cost.passed else ': NOT KEPT'}"
+    )
+
+
+def keep(path: Path, cost: Cost, circumstances: dict[str, Any]) -> None:
+    """Write a cost into a JSON file, so that the page may be measured piece by piece."""
+    row = {"arch": cost.promise.arch, "method": cost.promise.method, **asdict(cost)}
+    store.update(path, "methods", circumstances, [row], key=("arch", "method"))
+
+
+def kept(path: Path) -> list[Cost]:
+    """Return the costs of a JSON file, in the order of the promises."""
+    rows = json.loads(path.read_text())["methods"]["results"]
+    found = {
+        (row["arch"], row["method"]): Cost(
+            Promise(**row["promise"]), row["unit_ms"], row["ms"], Ratio(**row["ratio"]),
+            row["peer"], row["peer_ms"],
+        )
+        for row in rows
+    }  # fmt: skip
+    return [found[p.arch, p.method] for p in PROMISES if (p.arch, p.method) in found]
 
 
 def page(found: Sequence[Cost], circumstances: str) -> str:
