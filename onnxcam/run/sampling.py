@@ -24,6 +24,7 @@ from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answering import Engine
 from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
@@ -38,7 +39,6 @@ from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
-from onnxcam.run.sessions import Engine
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
