@@ -12,11 +12,11 @@ from onnxcam import names
 from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
+from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.sessions import Engine
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -105,6 +105,8 @@ class Probe:
             needs.PlaceScore: lambda: self._ask_places,
             needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
         return values[need]()
 
     def background(self, values: Array) -> Array:
@@ -188,7 +190,7 @@ class Probe:
             yield from slopes
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
-        for batch in self._batches(inputs, count):
+        for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}

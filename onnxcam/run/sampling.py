@@ -14,6 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
+from onnxcam.methods import needs as asked
 from onnxcam.methods.needs import (
     Background,
     Similarity,
@@ -23,6 +24,7 @@ from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answering import Engine
 from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
@@ -37,7 +39,6 @@ from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
-from onnxcam.run.sessions import Engine
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
@@ -97,19 +98,24 @@ class Sampler:
             UsageError: It cannot end early, and has a budget; or the box is another one in every
                 input that it runs.
         """
-        rows = None if self.detector is None else self.detector.rows
-        compares = Similarity in self.method.needs
-        if rows is not None and not self.target.of_class and not compares:
+        if self.matched and not {asked.Score, asked.Probability, Similarity} & {*self.method.needs}:
             raise UsageError(
-                f"{self.method.name} runs the model on many inputs, and behind its suppression of "
-                "boxes a row is another box in each",
-                "explain the best detection of a class, or use `method='hirescam'`",
+                f"{self.method.name} asks what lies behind a layer, and behind the model's "
+                "suppression of boxes a row is another box in each run",
+                "use a method that hides parts of the input, such as `method='d-rise'`, or "
+                "`method='hirescam'`",
             )
         if self.budget is not None and not self.method.anytime:
             raise UsageError(
                 f"{self.method.name} has no map before its last run: it takes no budget",
                 "set its parameters, see `onnxcam methods`",
             )
+
+    @property
+    def matched(self) -> bool:
+        """Whether a box is another row in every input, and is looked for again in each."""
+        rows = None if self.detector is None else self.detector.rows
+        return rows is not None and not self.target.of_class
 
     @property
     def provider(self) -> Provider:
@@ -155,6 +161,7 @@ class Sampler:
             SCORE if isinstance(self.target, Score) else VALUE,
             self.target.of_class,
             self.finder,
+            self.matched,
         )
 
     def run(
@@ -209,6 +216,7 @@ class Sampler:
                 facts["stopped"] = limit.reached
                 doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            said |= {"scores": "similarity of boxes"} if self.matched else {}
             relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
                 raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,

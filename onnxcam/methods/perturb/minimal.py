@@ -20,21 +20,26 @@ _PARAMETERS = (
               "is thinned out by"),
     BASELINE, fill("value"), score("probability"),
 )  # fmt: skip
+_LIMITS = (
+    "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
+    "What hides may itself mean something to the model."
+)
 
 
-@sampled_method(
+def _region_method(
+    name: str, claim: str
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Enter a method whose map is a small region."""
+    return sampled_method(
+        name, kind="repeated", needs=(Input, InputGradient, Score, Probability), cite=_CITE,
+        parameters=_PARAMETERS, cost=Cost(1, "cells x cells"), claim=claim, limits=_LIMITS,
+        anytime=True,
+    )  # fmt: skip
+
+
+@_region_method(
     "sufficient-region",
-    kind="repeated",
-    needs=(Input, InputGradient, Score, Probability),
-    cite=_CITE,
-    parameters=_PARAMETERS,
-    cost=Cost(1, "cells x cells"),
-    anytime=True,
-    claim="A small part of the input, all else hidden, that the model needs no more than.",
-    limits=(
-        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
-        "What hides may itself mean something to the model."
-    ),
+    "A small part of the input, all else hidden, that the model needs no more than.",
 )
 def sufficient_region(
     x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,
@@ -54,19 +59,8 @@ def sufficient_region(
     return _regions(x, gradients, ask, cells, level, shown, suffices=True)
 
 
-@sampled_method(
-    "contrastive-region",
-    kind="repeated",
-    needs=(Input, InputGradient, Score, Probability),
-    cite=_CITE,
-    parameters=_PARAMETERS,
-    cost=Cost(1, "cells x cells"),
-    anytime=True,
-    claim="A small part of the input without which it is no longer the class.",
-    limits=(
-        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
-        "What hides may itself mean something to the model."
-    ),
+@_region_method(
+    "contrastive-region", "A small part of the input without which it is no longer the class."
 )
 def contrastive_region(
     x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,

@@ -76,18 +76,8 @@ def figure_bars(
         InputError: If values and map do not fit.
         UsageError: If an option has no such value.
     """
-    values, map = np.asarray(values), np.asarray(map)
-    if map.ndim != 1 or values.shape != map.shape or map.size == 0:
-        raise InputError(
-            f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
-            "Pass both as [f]",
-        )
+    values, map = _checked(values, map, len(names), most, size)
     spread = _half_width(map, error)
-    if (names and len(names) != len(map)) or size < MIN_SIZE or most < 1:
-        raise UsageError(
-            f"render: {len(names)} names for {len(map)} features, {most} bars, {size} pixels",
-            f"Pass a name for each or none, 1 bar or more, {MIN_SIZE} pixels or more",
-        )
     name, limits = scale(map, colormap or (None if signed else "marine"), signed, limits)
     order = np.argsort(-np.abs(drawable(map)), kind="stable")[:most]
     named = names or [f"feature {i}" for i in range(len(map))]
@@ -99,6 +89,24 @@ def figure_bars(
     said = " · ".join(each for each in (units, left, _SAID * bool(spread.any())) if each)
     below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
     return stack([heading(title, subtitle, size), shown, below])
+
+
+def _checked(
+    values: NDArray[Any], map: NDArray[Any], names: int, most: int, size: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return features and map as arrays ``[f]``, or say what cannot be used."""
+    values, map = np.asarray(values), np.asarray(map)
+    if map.ndim != 1 or values.shape != map.shape or map.size == 0:
+        raise InputError(
+            f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
+            "Pass both as [f]",
+        )
+    if names not in (0, len(map)) or size < MIN_SIZE or most < 1:
+        raise UsageError(
+            f"render: {names} names for {len(map)} features, {most} bars, {size} pixels",
+            f"Pass a name for each or none, 1 bar or more, {MIN_SIZE} pixels or more",
+        )
+    return values, map
 
 
 def _half_width(map: NDArray[Any], error: NDArray[Any] | None) -> NDArray[np.float64]:
