@@ -38,6 +38,7 @@ class Engine:
             the class ``onnxcam.target``.
         of_class: Whether what is asked for are classes, not boxes.
         finder: What runs the model as a detector, where boxes are compared; None for no detector.
+        matched: Whether a box is another row in every run, and is looked for again in each.
     """
 
     whole: Session
@@ -53,3 +54,4 @@ class Engine:
     output: str = SCORE
     of_class: bool = True
     finder: Finder | None = None
+    matched: bool = False

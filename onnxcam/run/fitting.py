@@ -10,7 +10,9 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate
 from onnxcam.errors import UsageError
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer
+from onnxcam.methods import needs as asked
+from onnxcam.methods.needs import Activation, Input, Layer, Similarity
+from onnxcam.targets import Box, Detection, Score, Target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -45,6 +47,53 @@ def check_places(
             f"input {name!r}, which has {ranks[1]}",
             "choose another feature layer, or a method that does not hide the input",
         )
+
+
+def check_asked(
+    method: SampledMethod, target: Target, budget: int | None, *, matched: bool
+) -> None:
+    """Refuse what a method cannot be asked for.
+
+    Args:
+        method: The method.
+        target: What is explained.
+        budget: The most runs, None for any.
+        matched: Whether a box is another row in every run, and is looked for again in each.
+
+    Raises:
+        UsageError: It compares boxes, and the target is none; it asks for parts of the model where
+            a box must be looked for again; or it cannot end early, and has a budget.
+    """
+    if Similarity in method.needs and not isinstance(target, Score | Detection | Box):
+        raise UsageError(
+            f"{method.name} compares boxes, and the target ({target.quantity}) is of none",
+            "explain a class, `Detection` or `Box`, or use `method='rise'`",
+        )
+    if matched and not {asked.Score, asked.Probability, Similarity} & {*method.needs}:
+        raise UsageError(
+            f"{method.name} asks what lies behind a layer, and behind the model's suppression of "
+            "boxes a row is another box in each run",
+            "use a method that hides parts of the input, such as `method='d-rise'`, or "
+            "`method='hirescam'`",
+        )
+    if budget is not None and not method.anytime:
+        raise UsageError(
+            f"{method.name} has no map before its last run: it takes no budget",
+            "set its parameters, see `onnxcam methods`",
+        )
+
+
+def quantity(method: SampledMethod, target: Target, said: str) -> str:
+    """Return what is explained, in words: of a method that compares boxes, how alike they are.
+
+    Args:
+        method: The method.
+        target: The target.
+        said: What it calls itself.
+    """
+    if Similarity not in method.needs:
+        return said
+    return "likeness of its surest box" if target.of_class else f"likeness, {said}"
 
 
 def misplaced(method: SampledMethod, feature: Candidate) -> tuple[str, ...]:

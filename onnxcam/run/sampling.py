@@ -11,13 +11,10 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
-from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods import needs as asked
 from onnxcam.methods.needs import (
     Background,
-    Similarity,
 )
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
@@ -28,7 +25,7 @@ from onnxcam.run.answering import Engine
 from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.fitting import channels, check_places, misplaced, noise
+from onnxcam.run.fitting import channels, check_asked, check_places, misplaced, noise, quantity
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
@@ -98,18 +95,7 @@ class Sampler:
             UsageError: It cannot end early, and has a budget; or the box is another one in every
                 input that it runs.
         """
-        if self.matched and not {asked.Score, asked.Probability, Similarity} & {*self.method.needs}:
-            raise UsageError(
-                f"{self.method.name} asks what lies behind a layer, and behind the model's "
-                "suppression of boxes a row is another box in each run",
-                "use a method that hides parts of the input, such as `method='d-rise'`, or "
-                "`method='hirescam'`",
-            )
-        if self.budget is not None and not self.method.anytime:
-            raise UsageError(
-                f"{self.method.name} has no map before its last run: it takes no budget",
-                "set its parameters, see `onnxcam methods`",
-            )
+        check_asked(self.method, self.target, self.budget, matched=self.matched)
 
     @property
     def matched(self) -> bool:
@@ -220,7 +206,8 @@ class Sampler:
             relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
                 raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
-                {**said, **facts, **zeros}, error, self.target.described(labels, target),
+                {**said, **facts, **zeros}, error,
+                quantity(self.method, self.target, self.target.described(labels, target)),
                 None if probe.values is None else float(probe.values[k]),
                 relief,
             )  # fmt: skip
