@@ -30,6 +30,11 @@ def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
     return _without_torchvision("zennit", monkeypatch)
 
 
+def quantus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it; it imports zennit, and so a stand-in for torchvision."""
+    return _without_torchvision("quantus", monkeypatch)
+
+
 def _without_torchvision(package: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     if package not in sys.modules:
         for name, contents in _TORCHVISION.items():
