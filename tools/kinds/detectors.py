@@ -15,12 +15,20 @@ _ANCHORS = 36  # of a grid of 6 x 6
 
 
 class Head(nn.Module):
-    """A body, and a 1 x 1 convolution for the boxes and one for the classes."""
+    """A body, and a 1 x 1 convolution for the boxes and one for the classes.
 
-    def __init__(self, classes: int, boxes: int = 4) -> None:
+    Args:
+        classes: How many.
+        boxes: How many numbers a box has.
+        nothing: Whether class 0 stands for nothing: it is the likeliest nearly everywhere.
+    """
+
+    def __init__(self, classes: int, boxes: int = 4, *, nothing: bool = False) -> None:
         super().__init__()
         self.body = body()
         self.cls, self.box = nn.Conv2d(8, classes, 1), nn.Conv2d(8, boxes, 1)
+        if nothing:
+            nn.init.constant_(self.cls.bias[:1], 1.0)  # type: ignore[index]
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return classes and boxes, [N, C, A]."""
@@ -48,7 +56,7 @@ class YoloV8(Head):
     def forward(self, x: Tensor) -> Tensor:
         """Return the columns."""
         classes, boxes = self.parts(x)
-        return torch.cat([boxes.relu() * 3, classes.sigmoid()], 1)
+        return torch.cat([boxes.sigmoid() * 8, classes.sigmoid()], 1)
 
 
 class Ssd(Head):
@@ -119,12 +127,26 @@ def _detector(
     outputs: tuple[str, ...],
     places: Callable[[Outputs], Tensor],
     final: str,
-    best: Callable[[Outputs], Tensor] | None,
+    sure: Callable[[Outputs], Tensor],
+    boxes: Callable[[Outputs], Tensor] | None = None,
     tensor: Callable[[Outputs], Tensor] | None = None,
 ) -> Kind:
     given = {"images": picture()}
-    how: dict[str, Any] = {"final": final, "best": best, "tensor": tensor}
+    how: dict[str, Any] = {"final": final, "sure": sure, "boxes": boxes, "tensor": tensor}
     return Kind(name, what, module, given, outputs, places, "body", **how)
+
+
+def _corners(middle: Tensor) -> Tensor:
+    """Return the corners of boxes [..., 4] that are middle and size."""
+    half = middle[..., 2:] / 2
+    return torch.cat([middle[..., :2] - half, middle[..., :2] + half], -1)
+
+
+def _something(y: Outputs) -> Tensor:
+    """Return the probabilities of the first output; that of class 0 stands for nothing."""
+    found = y[0].transpose(1, 2).clone()
+    found[:, 0] = -1
+    return found
 
 
 def _transposed(at: int) -> Callable[[Outputs], Tensor]:
@@ -136,7 +158,8 @@ def yolov5() -> Kind:
     return _detector(
         "YOLOv5", "[N, A, 5 + C]: boxes, objectness, classes", YoloV5(CLASSES + 1), ("output0",),
         lambda y: y[0][:, :, 5:].transpose(1, 2), "",
-        lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2), tensor=first,
+        lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2),
+        lambda y: _corners(y[0][:, :, :4]), tensor=first,
     )  # fmt: skip
 
 
@@ -144,15 +167,15 @@ def yolov5() -> Kind:
 def yolov8() -> Kind:
     return _detector(
         "YOLOv8", "[N, 4 + C, A]", YoloV8(CLASSES), ("output0",), logits,
-        "sigmoid", lambda y: y[0][:, 4:],
+        "sigmoid", lambda y: y[0][:, 4:], lambda y: _corners(y[0][:, :4].transpose(1, 2)),
     )  # fmt: skip
 
 
 @kind("SSD")
 def ssd() -> Kind:
     return _detector(
-        "SSD", "boxes, and a Softmax with a class for nothing", Ssd(CLASSES), ("scores", "boxes"),
-        logits, "softmax", None,
+        "SSD", "boxes, and a Softmax with a class for nothing", Ssd(CLASSES, nothing=True),
+        ("scores", "boxes"), logits, "softmax", _something,
     )  # fmt: skip
 
 
@@ -175,8 +198,8 @@ def fcos() -> Kind:
 @kind("UltraFace")
 def ultraface() -> Kind:
     return _detector(
-        "UltraFace", "background and face", UltraFace(2), ("scores", "boxes"),
-        logits, "softmax", None,
+        "UltraFace", "background and face", UltraFace(2, nothing=True), ("scores", "boxes"),
+        logits, "softmax", _something,
     )  # fmt: skip
 
 
@@ -184,7 +207,8 @@ def ultraface() -> Kind:
 def blazeface() -> Kind:
     return _detector(
         "BlazeFace", "boxes with key points, one logit", BlazeFace(1, 16),
-        ("regressors", "classificators"), lambda y: y[1].transpose(1, 2), "", None,
+        ("regressors", "classificators"), lambda y: y[1].transpose(1, 2), "",
+        lambda y: y[1].transpose(1, 2).sigmoid(),
     )  # fmt: skip
 
 
@@ -192,5 +216,6 @@ def blazeface() -> Kind:
 def detr() -> Kind:
     return _detector(
         "DETR", "queries, a class for nothing", Detr(), ("logits", "pred_boxes"),
-        lambda y: y[0].transpose(1, 2), "", None,
+        lambda y: y[0].transpose(1, 2), "", lambda y: y[0].transpose(1, 2).sigmoid(),
+        lambda y: 12 * _corners(y[1]),
     )  # fmt: skip

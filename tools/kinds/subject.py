@@ -1,0 +1,163 @@
+"""A kind's file and what is asked of it, shared by all its cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinds.asked import Question
+from kinds.kind import Kind, Outputs, exported
+from kinds.references import Reference
+from onnxcam import Explainer, OnnxcamError, methods
+from onnxcam.errors import InternalError
+from onnxcam.model.model import load
+from onnxcam.run.session import Session
+from onnxcam.targets import Score
+
+Array = np.ndarray[Any, Any]
+HOW: Mapping[str, Any] = {"device": "cpu", "threads": 1, "cache": False}
+
+# How often a method runs the model where it says so: a map of a small network needs little.
+FEW = {
+    "masks": 12, "samples": 6, "steps": 4, "evaluations": 12, "designs": 4, "cells": 3,
+    "regions": 4, "window": 0.3, "stride": 0.2, "concepts": 2, "permutations": 3,
+}  # fmt: skip
+
+
+def parameters(method: methods.Method) -> dict[str, Any]:
+    """Return settings with which a method is quick, and explains the score itself."""
+    found: dict[str, Any] = {p.name: FEW[p.name] for p in method.parameters if p.name in FEW}
+    if any(p.name == "score" for p in method.parameters):
+        found["score"] = "score"
+    return found
+
+
+class Subject:
+    """A kind's file, and torch's truth about it.
+
+    Args:
+        kind: The kind.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.model = load(exported(kind) if kind.file is None else kind.file)
+        with torch.no_grad():
+            self.outputs = kind.run(*kind.inputs.values())
+            self.places = kind.scores(self.outputs)
+        dtypes = {port.name: port.dtype for port in self.model.inputs}
+        self.feeds = {n: t.numpy().astype(dtypes[n]) for n, t in kind.inputs.items()}
+        self._ways: dict[str, Any] = {}
+        self._references: dict[str, Reference] = {}
+        self._twins: dict[str, Any] = {}
+
+    @cached_property
+    def explained(self) -> Array:
+        """The input that is explained."""
+        return self.feeds[self.kind.explained]
+
+    @cached_property
+    def others(self) -> dict[str, Array]:
+        """What is fed beside it."""
+        return {n: a for n, a in self.feeds.items() if n != self.kind.explained}
+
+    @cached_property
+    def _first(self) -> Any:
+        """An explainer; those of other methods share its model and its catalogue of layers."""
+        for name in ("gradcam", "saliency", "occlusion"):
+            try:
+                return Explainer(self.model, name, **HOW, **self.kind.options)
+            except OnnxcamError:
+                continue
+        raise AssertionError(f"nothing explains {self.kind.name}")
+
+    def explainer(self, name: str) -> Any:
+        """Return an explainer of a method, or the words of its refusal; it is made once.
+
+        What the method refuses of this network whatever is asked, it refuses here.
+        """
+        if name not in self._ways:
+            self._ways[name] = said(lambda: self._made(name))
+        return self._ways[name]
+
+    def _made(self, name: str) -> Any:
+        found = self._first.by([name], parameters(methods.find(name)))
+        found._engine.of(Score())  # as the constructor of an explainer does
+        return found
+
+    def explained_by(self, name: str, target: Any) -> Any:
+        """Return explanations, or the words of a refusal; of a fault of onnxcam beginning so."""
+        explainer = self.explainer(name)
+        if isinstance(explainer, str):
+            return explainer
+
+        def answer() -> Any:
+            found = explainer(self.explained, target, extra_inputs=self.others or None)
+            return [next(iter(e.values())) for e in (found if isinstance(found, list) else [found])]
+
+        return said(answer)
+
+    def reference(self, question: Question) -> Reference:
+        """Return torch's maps of a target; what is the same for all methods is computed once."""
+        if question.name not in self._references:
+            kind, asked = self.kind, question.fixed(self.kind, self.outputs)
+
+            def value(y: Outputs) -> Tensor:
+                found = asked(kind, y)
+                assert found is not None, "what makes no sense has no map"
+                return found
+
+            self._references[question.name] = Reference(kind, value)
+        return self._references[question.name]
+
+    def twin(self, question: Question) -> Any:
+        """Return the file of the same network with the target as its only score."""
+        if question.name not in self._twins:
+            self._twins[question.name] = self._twin(question)
+        return self._twins[question.name]
+
+    def _twin(self, question: Question) -> Any:
+        asked = question.fixed(self.kind, self.outputs)
+
+        def score(y: Outputs) -> Tensor:
+            found = asked(self.kind, y)
+            assert found is not None, "what makes no sense has no twin"
+            return found
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = load(exported(self.kind, score))
+            try:
+                Session(made, device="cpu", threads=1)
+            except OnnxcamError:  # what the score is made of does not go in half precision
+                made = load(exported(self.kind, score, plain=True))
+        return made
+
+
+def said(run: Any) -> Any:
+    """Return what a call returns, or the words of its refusal."""
+    try:
+        return run()
+    except InternalError as error:
+        return f"fault: {error}"
+    except OnnxcamError as error:
+        return _reason(error)
+    except Exception as error:  # noqa: BLE001 - what a table of faults is for
+        return f"fault: {type(error).__name__}: {error}"
+
+
+def _reason(error: OnnxcamError) -> str:
+    if "ONNX Runtime failed" in str(error):
+        return f"fault: a message that is handed on: {error}"
+    if not error.message or not error.hint:
+        missing = "reason" if not error.message else "next step"
+        return f"fault: a refusal without a {missing}: {error}"
+    return str(error)
