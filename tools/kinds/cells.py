@@ -49,8 +49,7 @@ def cells(subject: Subject, chosen: Sequence[str], questions: Sequence[Question]
 
 
 def _judged(subject: Subject, question: Question, name: str) -> tuple[str, str]:
-    target = question.target(subject.kind, subject.outputs)
-    found = subject.explained_by(name, target)
+    found = subject.explained_by(name, question)
     if isinstance(found, str):
         return WRONG if found.startswith("fault") else REFUSED, found
     each = question.parts(subject.kind, subject.outputs)

@@ -58,6 +58,8 @@ class Subject:
         self._ways: dict[str, Any] = {}
         self._references: dict[str, Reference] = {}
         self._twins: dict[str, Any] = {}
+        self._families: dict[str, tuple[str, ...]] = {}
+        self._shared: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     @cached_property
     def explained(self) -> Array:
@@ -93,17 +95,42 @@ class Subject:
         found._engine.of(Score())  # as the constructor of an explainer does
         return found
 
-    def explained_by(self, name: str, target: Any) -> Any:
-        """Return explanations, or the words of a refusal; of a fault of onnxcam beginning so."""
+    def explained_by(self, name: str, question: Question) -> Any:
+        """Return explanations, or the words of a refusal; of a fault of onnxcam beginning so.
+
+        Methods that may share a graph are run in one, as a list of methods is; where that is
+        refused, as one of them may be, each is run alone.
+        """
         explainer = self.explainer(name)
         if isinstance(explainer, str):
             return explainer
+        own = self._family(name)
+        if own:
+            if (question.name, own) not in self._shared:
+                self._shared[question.name, own] = self._together(own, question)
+            if not isinstance(self._shared[question.name, own], str):
+                return [maps[name] for maps in self._shared[question.name, own]]
+        found = said(lambda: self._answer(explainer, question))
+        return found if isinstance(found, str) else [next(iter(e.values())) for e in found]
 
-        def answer() -> Any:
-            found = explainer(self.explained, target, extra_inputs=self.others or None)
-            return [next(iter(e.values())) for e in (found if isinstance(found, list) else [found])]
+    def _together(self, names: tuple[str, ...], question: Question) -> Any:
+        return said(lambda: self._answer(self._first.by(names), question))
 
-        return said(answer)
+    def _answer(self, explainer: Any, question: Question) -> list[Any]:
+        target = question.target(self.kind, self.outputs)
+        found = explainer(self.explained, target, extra_inputs=self.others or None)
+        return found if isinstance(found, list) else [found]
+
+    def _family(self, name: str) -> tuple[str, ...]:
+        """Return the methods that share a graph with one: those with, or without, own rules."""
+        if name not in self._families:
+            graph = [n for n in methods.names() if methods.find(n).kind == "graph"]
+            graph = [n for n in graph if not isinstance(self.explainer(n), str)]
+            for rules in (True, False):
+                own = tuple(n for n in graph if _has_rules(n) == rules)
+                self._families.update(dict.fromkeys(own, own if len(own) > 1 else ()))
+            self._families.setdefault(name, ())
+        return self._families[name]
 
     def reference(self, question: Question) -> Reference:
         """Return torch's maps of a target; what is the same for all methods is computed once."""
@@ -140,6 +167,11 @@ class Subject:
             except OnnxcamError:  # what the score is made of does not go in half precision
                 made = load(exported(self.kind, score, plain=True))
         return made
+
+
+def _has_rules(name: str) -> bool:
+    overrides = getattr(methods.find(name), "overrides", None)
+    return callable(overrides) or bool(getattr(overrides, "items", ()))
 
 
 def said(run: Any) -> Any:
