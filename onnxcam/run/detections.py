@@ -14,6 +14,7 @@ from onnxcam.analysis.detectors import detector as detector_of
 from onnxcam.analysis.detectors.decoding import Decoding, decoding
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose.slopes import objectness
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
@@ -45,6 +46,7 @@ class Findings:
         view: Left, top, right, bottom of the input in pixels of the picture, and the input's height
             and width.
         labels: Names of the classes, or None.
+        alone: Whether nothing is known of boxes that the model's suppression took away.
     """
 
     sure: Array
@@ -55,6 +57,7 @@ class Findings:
     kept: bool
     view: tuple[tuple[float, float, float, float], tuple[int, int]]
     labels: tuple[str, ...] | None
+    alone: bool = False
 
     def row(self, row: int) -> Detected:
         """Return the finding of a row."""
@@ -62,7 +65,16 @@ class Findings:
         return self._made(row, int(self.classes[row]), float(self.rows[row]), box)
 
     def of_class(self, cls: int) -> Detected:
-        """Return the surest finding of a class; of any with -1."""
+        """Return the surest finding of a class; of any with -1.
+
+        Raises:
+            InputError: There is none, where the model keeps findings alone.
+        """
+        if self.alone and not (len(self.rows) if cls < 0 else (self.classes == cls).any()):
+            what = "of any class" if cls < 0 else f"of class {cls}"
+            raise InputError(
+                f"the model finds nothing {what} in this input", "explain another class or input"
+            )
         if cls < 0:
             cls = int(self.sure.max(1).argmax())
         own = np.flatnonzero(self.classes == cls) if self.kept else np.zeros(0, int)
@@ -207,14 +219,25 @@ class Finder:
         kept: Decoding | None,
         labels: tuple[str, ...] | None,
     ) -> Findings:
-        sure = said[_SURE][n] if _SURE in said else _sigmoid(said[_LOGITS][n])
+        if not self.detector.heads:
+            sure = _by_class(said[_KEPT][n], said[_KEPT_CLASSES][n])
+        else:
+            sure = said[_SURE][n] if _SURE in said else _sigmoid(said[_LOGITS][n])
         boxes = read(said[_BOXES][n]) if read is not None and _BOXES in said else None
         rows, classes, places = sure.max(0), sure.argmax(0), boxes
         if _KEPT in said:
             rows, classes = said[_KEPT][n], said[_KEPT_CLASSES][n]
             places, boxes = None if kept is None else kept(said[_KEPT_BOXES][n]), None
         view = prepared.box or (0.0, 0.0, float(size[1]), float(size[0]))
-        return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels)
+        return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels,
+                        not self.detector.heads)  # fmt: skip
+
+
+def _by_class(scores: Array, classes: Array) -> Array:
+    """Return scores of rows [R] as those of each class [C, R]; 0 of any other class."""
+    sure = np.zeros((int(classes.max(initial=0)) + 1, len(scores)), scores.dtype)
+    sure[classes, np.arange(len(scores))] = scores
+    return sure
 
 
 def _sigmoid(logits: Array) -> Array:

@@ -208,10 +208,11 @@ class Engine:
         ]
         fed = [[index for one in each for index, _ in one] for each in asked]
         some = [n for n, each in enumerate(fed) if each]
+        alone = not self.finder.detector.heads
         groups = [[n] for n in some] if self.finder.detector.alone else [some] if some else []
         rows: dict[int, list[Maps]] = {}
         for group in groups:
-            own = [batch[n] for n in group], compiled(kind), [fed[n] for n in group]
+            own = [batch[n] for n in group], compiled(kind, alone), [fed[n] for n in group]
             rows.update(zip(group, self._together(*own, labels), strict=True))
         out: list[list[Any]] = []
         for n, each in enumerate(asked):

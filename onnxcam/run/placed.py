@@ -15,9 +15,14 @@ Asked: TypeAlias = "tuple[int, Detected]"
 _LISTED = 4
 
 
-def compiled(target: Target) -> Target:
-    """Return the target that is written into a graph: that of a box whose row comes with a call."""
-    return any_box() if isinstance(target, Box | Detections) else target
+def compiled(target: Target, alone: bool) -> Target:
+    """Return the target that is written into a graph: mostly that of a box whose row is fed.
+
+    Args:
+        target: What is asked for.
+        alone: Whether all boxes are rows that suppression left, so that the best one is a row too.
+    """
+    return any_box() if alone or isinstance(target, Box | Detections) else target
 
 
 def chosen(target: Target, index: int, found: Findings) -> list[Asked]:
@@ -39,7 +44,7 @@ def chosen(target: Target, index: int, found: Findings) -> list[Asked]:
         row = _row(target, index, found)
         return [(row, found.row(row))]
     detected = found.of_class(index)
-    return [(detected.target, detected)]
+    return [(detected.row if found.alone else detected.target, detected)]
 
 
 def doubts(target: Target, detected: Detected) -> tuple[str, ...]:

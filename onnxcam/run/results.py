@@ -101,7 +101,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=" + ".join(layer.name for layer in (origin.feature, *origin.others)),
+        feature_layer=" + ".join(dict.fromkeys(x.name for x in (origin.feature, *origin.others))),
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},

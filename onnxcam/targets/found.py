@@ -44,6 +44,8 @@ class Found:
         boxes: The boxes as the model writes them, float [N, A, 4]; None where they are not known.
         kept: What suppression left, None where the model has none.
         decoding: How boxes are read, None where that is not known.
+        alone: Whether nothing but the rows is known that suppression left: `scores` are theirs,
+            as if of one class.
     """
 
     scores: Tensor
@@ -52,6 +54,7 @@ class Found:
     kept: Kept | None
     decoding: Decoding | None = None
     logits: bool = False
+    alone: bool = False
 
     @property
     def rows(self) -> int | None:
@@ -99,6 +102,10 @@ def found(
         decoding: How boxes are read.
     """
     op, heads = draft.op, detector.heads
+    kept = None if detector.rows is None else _kept(draft, detector.rows)
+    if kept is not None and not heads:
+        alone = op.Unsqueeze(kept.scores, axes=[1])
+        return Found(alone, alone, None, kept, decoding, alone=True)
     own = [score if detector.single else draft.tensor(h.name) for h in heads]
     with op.scope("found"):
         parts = [_at_positions(op, t, h) for t, h in zip(own, heads, strict=True)]
@@ -116,7 +123,6 @@ def found(
             sure = _without_nothing(op, sure)
         numbers = [_numbers(op, draft.tensor(b.name), b) for b in detector.boxes]
         boxes = _joined(op, numbers, 1) if numbers else None
-        kept = None if detector.rows is None else _kept(draft, detector.rows)
     return Found(scores, sure, boxes, kept, decoding, logits)
 
 

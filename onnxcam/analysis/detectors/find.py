@@ -11,7 +11,7 @@ from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
-from onnxcam.analysis.detectors.scales import scales_of
+from onnxcam.analysis.detectors.scales import scales_of, scales_of_rows
 from onnxcam.analysis.layers import Catalog, Reduction
 from onnxcam.analysis.layers.axes import axes_of, in_order
 from onnxcam.analysis.layers.behind import behind
@@ -41,11 +41,13 @@ def detector(
     graph, reduction = draft.graph, catalog.reduction
     found = of_declared(draft, reduction, declared) if declared else None
     if found is None or not found.heads:
-        read = _read(graph, draft.tensor(reduction.name), reduction, known)
+        read = _read(graph, draft.tensor(reduction.name), reduction, known) or _of_rows(graph)
         if read is None:
             return None
         found = read if found is None else replace(read, form=found.form, unit=found.unit,
                                                    boxes=found.boxes or read.boxes)  # fmt: skip
+    if not found.heads:
+        return replace(found, scales=scales_of_rows(model, draft, catalog, found))
     count = (
         reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
     )
@@ -53,6 +55,12 @@ def detector(
     scales = scales_of(model, draft, catalog, found)
     boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
     return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count)
+
+
+def _of_rows(graph: ir.Graph) -> Detector | None:
+    """Return a detector of whose scores only those are known that its suppression leaves."""
+    rows = kept_rows(graph)
+    return None if rows is None else Detector((), rows=rows, single=False)
 
 
 def _turned(tensor: Tensor, boxes: Boxes, known: Mapping[int, Layout]) -> Boxes:

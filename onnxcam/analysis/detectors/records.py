@@ -113,7 +113,8 @@ class Detector:
     """Where a detector says what it finds.
 
     Attributes:
-        heads: Its scores, one tensor a scale where these are not joined.
+        heads: Its scores, one tensor a scale where these are not joined; none where only those
+            of ``rows`` are known, as of a detector that scores proposals.
         boxes: Its boxes, as many tensors as ``heads``; none where they are not found.
         final: "Softmax" or "Sigmoid" where that makes probabilities of the scores; "" where they
             are probabilities.
