@@ -37,6 +37,13 @@ class Head(nn.Module):
         return self.logits, self.box(a).flatten(2)
 
 
+def _on_grid(parts: Tensor) -> Tensor:
+    """Return middle and size of boxes [N, A, 4] in pixels, from numbers between 0 and 1."""
+    grid = torch.arange(float(_ANCHORS))[None, :, None] % 6
+    xy, wh = (parts[..., :2] * 2 + grid - 0.5) * 2, (parts[..., 2:] * 2) ** 2 * 3
+    return torch.cat([xy, wh], 2)
+
+
 class YoloV5(Head):
     """[N, A, 4 + 1 + C]: boxes on a grid, whether there is anything, and what."""
 
@@ -45,9 +52,7 @@ class YoloV5(Head):
         classes, boxes = self.parts(x)
         del self.logits  # one tensor holds all rows: probabilities are explained
         y = torch.cat([boxes, classes], 1).transpose(1, 2).sigmoid()
-        grid = torch.arange(float(_ANCHORS))[None, :, None] % 6
-        xy, wh = (y[..., :2] * 2 + grid - 0.5) * 2, (y[..., 2:4] * 2) ** 2 * 3
-        return torch.cat([xy, wh, y[..., 4:]], 2)
+        return torch.cat([_on_grid(y[..., :4]), y[..., 4:]], 2)
 
 
 class YoloV8(Head):
@@ -56,7 +61,8 @@ class YoloV8(Head):
     def forward(self, x: Tensor) -> Tensor:
         """Return the columns."""
         classes, boxes = self.parts(x)
-        return torch.cat([boxes.sigmoid() * 8, classes.sigmoid()], 1)
+        placed = _on_grid(boxes.sigmoid().transpose(1, 2)).transpose(1, 2)
+        return torch.cat([placed, classes.sigmoid()], 1)
 
 
 class Ssd(Head):

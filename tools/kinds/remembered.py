@@ -28,12 +28,42 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def remember() -> None:
-    """Let the slowest parts of methods remember: regions by colour, factors of a layer."""
+    """Let methods remember their slowest parts: sessions, regions by colour, factors of a layer."""
     from onnxcam.methods.cam import dff
     from onnxcam.methods.gradient import xrai
     from onnxcam.methods.perturb import regions
 
+    if hasattr(dff._factors, "__wrapped__"):
+        return
+    _sessions()
     for module, name in ((dff, "_factors"), (xrai, "segments"), (regions, "regions")):
-        function = getattr(module, name)
-        if not hasattr(function, "__wrapped__"):
-            setattr(module, name, remembered(function))
+        setattr(module, name, remembered(getattr(module, name)))
+
+
+def _sessions() -> None:
+    """Let methods that run a network many times share the parts that they run, and their sessions.
+
+    What they need says which parts these are, not their names.
+    """
+    from onnxcam.run import sampling
+
+    parts, session = sampling.parts, sampling.Session
+    made: dict[Any, Any] = {}
+    opened: dict[int, tuple[Any, Any]] = {}
+
+    def shared(
+        model: Any, catalog: Any, method: Any, feature: Any, target: Any, detector: Any
+    ) -> Any:
+        needed = (frozenset(method.needs), method.kind, feature.name)
+        key = (id(model), id(catalog), needed, target, id(detector))
+        if key not in made:
+            made[key] = (parts(model, catalog, method, feature, target, detector), model, catalog)
+        return made[key][0]
+
+    def one(model: Any, **how: Any) -> Any:
+        if id(model) not in opened:
+            opened[id(model)] = (session(model, **how), model)
+        return opened[id(model)][0]
+
+    sampling.parts = shared  # type: ignore[attr-defined]
+    sampling.Session = one  # type: ignore[misc,assignment]
