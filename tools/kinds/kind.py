@@ -100,7 +100,11 @@ class Held(nn.Module):
 
 
 def exported(
-    kind: Kind, function: Callable[[Outputs], Tensor] | None = None, *, plain: bool = False
+    kind: Kind,
+    function: Callable[[Outputs], Tensor] | None = None,
+    *,
+    plain: bool = False,
+    batch: str = "",
 ) -> onnx.ModelProto:
     """Return the file of a network, or of one with a single score made of its outputs.
 
@@ -108,13 +112,15 @@ def exported(
         kind: The kind.
         function: Makes the score, float [N].
         plain: Whether the file stays as it was exported, in single precision.
+        batch: Name of the first axis of the explained input where that is open; "" for 1.
     """
     held = io.BytesIO()
+    axes = {kind.explained: {0: batch}} if batch else None
     names = ["score"] if function is not None else list(kind.outputs)
     with torch.no_grad():
         torch.onnx.export(
             Held(kind, function).eval(), tuple(kind.inputs.values()), held, dynamo=False,
-            input_names=list(kind.inputs), output_names=names, opset_version=17,
+            input_names=list(kind.inputs), output_names=names, opset_version=17, dynamic_axes=axes,
         )  # fmt: skip
     proto = onnx.ModelProto.FromString(held.getvalue())
     return proto if kind.change is None or plain else kind.change(proto)

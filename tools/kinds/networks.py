@@ -133,7 +133,7 @@ class Vit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         t = self.patch(x).flatten(2).transpose(1, 2)
-        t = torch.cat([self.token.expand(len(t), -1, -1), t], 1) + self.places
+        t = torch.cat([self.token.expand(t.shape[0], -1, -1), t], 1) + self.places
         found: Tensor = self.head(self.norm(self.last(self.blocks(t)))[:, 0])
         return found
 
