@@ -132,7 +132,9 @@ def _tried(
     except InputError as error:
         if len(members) == 1:
             return [error]
-        return [found for each in members for found in _tried([each], run)]
+        alone = [found for each in members for found in _tried([each], run)]
+        none = all(isinstance(found, OnnxcamError) for found in alone)
+        return [error] * len(members) if none else alone
     except OnnxcamError as error:
         return [error] * len(members)
 

@@ -1,4 +1,4 @@
-"""K targets of N inputs in one call are K * N single calls: of every kind, by methods of all sorts."""
+"""K targets of N inputs in one call are K * N single calls: every kind, methods of all sorts."""
 
 from __future__ import annotations
 
