@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,11 +11,10 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import (
-    Background,
-)
+from onnxcam.methods.needs import Background
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -184,7 +183,7 @@ class Sampler:
     ) -> list[Explanation]:
         others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
         limit = Limit(self.budget)
-        estimate, probe = self.estimate(prepared.tensor, targets, others, limit)
+        estimate, probe = self._tried(prepared.tensor, targets, others, limit)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
         raw = raw if estimate.raw is None else estimate.raw.astype(np.float32)
@@ -214,6 +213,17 @@ class Sampler:
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
 
+    def _tried(
+        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array], limit: Limit
+    ) -> tuple[Estimate, Probe]:
+        """Return an estimate; by runs of one input where the file holds a batch of one inside."""
+        try:
+            return self.estimate(tensor, targets, others, limit)
+        except InputError:
+            if self._engine.most == 1 or self._engine.batch.is_fixed:
+                raise
+            return replace(self, batch_size=1).estimate(tensor, targets, others, limit)
+
     def estimate(
         self,
         tensor: Array,
@@ -229,10 +239,8 @@ class Sampler:
             others: What is fed to the model's other inputs.
             limit: Says when to stop; told why, where it did.
         """
-        limit, axis = limit or Limit(self.budget), -1
-        how = variants(self.settings)
-        if len(how) > 1:
-            axis = width(self.catalog, self.method.name)
+        limit, how = limit or Limit(self.budget), variants(self.settings)
+        axis = width(self.catalog, self.method.name) if len(how) > 1 else -1
         steps, total = Steps(self.progress), Variants(self.method.rectify)
         found, first = self._once(tensor, targets, others, limit, steps, len(how))
         total.add(found, mirrored=False)
