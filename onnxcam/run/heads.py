@@ -13,8 +13,8 @@ from onnxcam import names
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.methods.needs import Patch
+from onnxcam.run.answering import Engine
 from onnxcam.run.session import Session
-from onnxcam.run.sessions import Engine
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _ROWS = 8  # a batch that the caller made no smaller

@@ -1,4 +1,4 @@
-"""The sessions that answer what a method asks of a model."""
+"""The sessions that answer a method which runs a model many times."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxcam import names
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
+from onnxcam.names import SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
 
@@ -50,6 +50,6 @@ class Engine:
     most: int
     batch: Batch
     start: Start | None = None
-    output: str = names.SCORE
+    output: str = SCORE
     of_class: bool = True
     finder: Finder | None = None
