@@ -34,6 +34,7 @@ from onnxcam.methods.needs import (
     Need,
     SlopeAt,
     SlopeAtLayer,
+    SlopeOfInputs,
     Weights,
 )  # fmt: skip
 from onnxcam.methods.parameters import Setting
@@ -229,6 +230,8 @@ class Quantities:
             return self._attention_slopes(op, index)
         if need in (SlopeAt, SlopeAtLayer):
             return partial(self._slope_at, index)
+        if need == SlopeOfInputs:
+            return partial(self.slopes.of_other_inputs, index, place)
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:

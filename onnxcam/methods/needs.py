@@ -87,6 +87,9 @@ Diagonals = Need(
 )  # two tensors of the layer's shape
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
 SlopeAtLayer = Need("gradient of the score at other feature layers", "feature")  # likewise
+SlopeOfInputs = Need(
+    "gradient of the score at the feature layer, of other inputs", "feature"
+)  # (emitter, (emitter, input, axes) -> another input) -> tensor in the axes of the layer
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -131,7 +134,7 @@ _VALUES = {
 }
 _OF_GRAPH = {
     Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    SlopeAtLayer, AttentionGradients
+    SlopeAtLayer, SlopeOfInputs, AttentionGradients
 }  # fmt: skip
 GRADIENTS = frozenset(
     {

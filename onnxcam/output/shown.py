@@ -60,7 +60,7 @@ class Shown:
         """
         from onnxcam.output.wording import wording  # late: few inputs are texts
 
-        return wording(self, tokens)  # type: ignore[arg-type]
+        return wording(self, tokens)
 
     def to_xarray(self) -> Any:
         """Return the map as an ``xarray.DataArray`` (the extra ``notebook``), facts as attributes.

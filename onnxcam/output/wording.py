@@ -118,8 +118,8 @@ def wording(e: Any, tokens: Tokens) -> Wording:
     """Return the map of a text by its tokens.
 
     Args:
-        e: An :class:`onnxcam.output.explanation.Explanation` of an input of tokens; of an embedding as the feature layer, or of any
-            other map with a value for each.
+        e: An :class:`onnxcam.output.explanation.Explanation` of an input of tokens; of an embedding
+            as the feature layer, or of any other map with a value for each.
         tokens: A tokenizer.json or a list of tokens, as a file or read; or the tokens themselves.
 
     Raises:

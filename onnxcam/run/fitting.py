@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate
 from onnxcam.errors import UsageError
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input
+from onnxcam.methods.needs import Activation, Input, Layer
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -63,3 +63,11 @@ def noise(signed: Array, error: Array | None) -> tuple[str, ...]:
     if typical <= _NOISY * span:
         return ()
     return (f"noisy: the standard error is {typical:.2g}, the map's range {span:.2g}; sample more",)
+
+
+def channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
+    """Return how many channels the feature layer has, where the method needs it."""
+    for need, value in zip(method.needs, values, strict=True):
+        if need in (Activation, Layer):
+            return len(value)
+    return None

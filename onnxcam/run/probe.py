@@ -40,6 +40,7 @@ class Probe:
         classes: The class of each target.
         steepest: Largest absolute gradient so far, float [K].
         values: What is explained of the input, float [K]; None where that is its score.
+        done: How many inputs were run so far.
 
     Raises:
         UsageError: The axes of the input are not known.
@@ -57,7 +58,7 @@ class Probe:
         limit: Limit | None = None,
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
-        self._tensor, self._limit, self._done = tensor, limit or Limit(None), 0
+        self._tensor, self._limit, self.done = tensor, limit or Limit(None), 0
         shown = [names.SCORE, names.CLASS, *self._shown]
         found = self._found = dict(zip(shown, self._whole(tensor, shown), strict=True))
         self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
@@ -104,6 +105,8 @@ class Probe:
             needs.PlaceScore: lambda: self._ask_places,
             needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
         return values[need]()
 
     def background(self, values: Array) -> Array:
@@ -235,11 +238,11 @@ class Probe:
     def _limited(self, items: Iterable[Any], count: int | None, size: int) -> Iterator[list[Any]]:
         """Yield lists of items, as far as the limit goes; tell after each that it was run."""
         for chunk in chunks(items, size):
-            room = self._limit.room(self._done, len(chunk)) if self._done else len(chunk)
+            room = self._limit.room(self.done, len(chunk)) if self.done else len(chunk)
             if not room:
                 return
             yield chunk[:room]
-            self._done += room
+            self.done += room
             self._step(room, count)
 
     @property

@@ -193,10 +193,10 @@ def _float_net() -> onnx.ModelProto:
 
 
 def test_bars_of_features_have_intervals() -> None:
-    """Two standard errors to each side, and beside the value."""
+    """An interval of 95 %: to each side of the bar's end."""
     map, errors = np.array([1.0, -0.5]), np.array([0.1, 0.0])
     plain = np.asarray(figure_bars(np.ones(2), map, title="t"))
-    lined = np.asarray(figure_bars(np.ones(2), map, title="t", errors=errors))
+    lined = np.asarray(figure_bars(np.ones(2), map, title="t", error=errors))
     assert plain.shape == lined.shape and (plain != lined).any()
-    again = np.asarray(figure_bars(np.ones(2), map, title="t", errors=0 * errors))
+    again = np.asarray(figure_bars(np.ones(2), map, title="t", error=0 * errors))
     np.testing.assert_array_equal(again, plain)

@@ -64,12 +64,14 @@ def test_a_box_that_nothing_hides_is_itself() -> None:
 
 
 def test_behind_a_suppression_rows_are_matched_anew() -> None:
-    """Where a row is another box in each run: what a gradient-free method of scores refuses."""
+    """Where a row is another box in each run: methods that hide parts of the input match them."""
     proto, x = dets.suppressed(joined=True), X[0]
     found = explainer(proto, "d-rise", parameters=FEW, seed=3)(x, Box(0))
     assert np.isfinite(found.raw_map).all() and 0 < found.raw_map.max() <= 2
+    rise = explainer(proto, "rise", parameters={**FEW, "score": "score"}, seed=3)(x, Box(0))
+    np.testing.assert_allclose(rise.raw_map, found.raw_map, rtol=1e-4, atol=1e-6)
     with pytest.raises(UsageError, match="another box in each"):
-        explainer(proto, "rise", parameters={"masks": 4})(x, Box(0))
+        explainer(proto, "ablation-cam")(x, Box(0))
 
 
 def test_it_ends_early_and_its_seed_makes_the_map() -> None:

@@ -21,6 +21,7 @@ PAGES = (
     "start.md", "how-it-works.md", "journeys/deploy.md", "coming-from/pytorch-grad-cam.md",
     "coming-from/keras.md",
 )  # fmt: skip
+VERIFY = ["onnxcam", "verify"]
 LONG = ("journeys/explain.md", "journeys/audit.md", "coming-from/captum.md")
 
 
@@ -31,7 +32,7 @@ def _examples(page: str) -> Iterator[tuple[str, str]]:
         if kind == "sh":
             lines = [line for line in code.splitlines() if line.startswith("onnxcam ")]
             for line in lines:
-                if "models/" in line or line.split() == ["onnxcam", "demo"]:
+                if "models/" in line or line.split()[:2] in (["onnxcam", "demo"], VERIFY):
                     yield kind, line
         elif not code.startswith("# not run") and "--8<--" not in code:
             yield kind, code

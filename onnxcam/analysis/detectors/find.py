@@ -11,7 +11,7 @@ from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
-from onnxcam.analysis.detectors.scales import scales_of, scales_of_rows
+from onnxcam.analysis.detectors.scales import before, scales_of, scales_of_rows
 from onnxcam.analysis.layers import Catalog, Reduction
 from onnxcam.analysis.layers.axes import axes_of, in_order
 from onnxcam.analysis.layers.behind import behind
@@ -46,14 +46,18 @@ def detector(
             return None
         found = read if found is None else _completed(read, found, declared or {})
     if not found.heads:
-        return replace(found, scales=scales_of_rows(model, draft, catalog, found))
+        assert found.rows is not None
+        ways: tuple[Catalog, ...] = (before(model, catalog, found.rows.scores.name),)
+        scales = scales_of_rows(model, draft, catalog, found)
+        return replace(found, scales=scales, catalogs=ways)
     count = (
         reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
     )
     rows = kept_rows(graph) if found.single else None
     scales = scales_of(model, draft, catalog, found)
+    ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
     boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
-    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count)
+    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
 
 
 def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> Detector:

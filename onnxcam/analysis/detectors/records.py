@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxcam.analysis.detectors.coding import Coding
-from onnxcam.analysis.layers import Candidate
+from onnxcam.analysis.layers import Candidate, Catalog
 
 FORMS: Mapping[str, str] = {
     "xyxy": "left, top, right, bottom",
@@ -137,6 +137,8 @@ class Detector:
         form: How a box is written, one of :data:`FORMS`; None where nothing says it.
         unit: What its numbers count, one of :data:`UNITS`; None where nothing says it.
         coding: What else is declared of how a box is written.
+        catalogs: The layers before each of its heads, where these are several: not all lie before
+            the first.
         single: Whether the scores are those of the reduction layer.
         classes: How many classes it has, None where that is not known.
     """
@@ -150,6 +152,7 @@ class Detector:
     form: str | None = None
     unit: str | None = None
     coding: Coding = Coding()  # noqa: RUF009 - frozen
+    catalogs: tuple[Catalog, ...] = ()
     single: bool = True
     classes: int | None = None
 
@@ -157,6 +160,10 @@ class Detector:
     def alone(self) -> bool:
         """Whether inputs must be run one by one: what is left of them is not told apart."""
         return self.rows is not None and self.rows.boxes.rank == 2
+
+    def leads(self, feature: Candidate) -> bool:
+        """Tell whether a layer lies before one of its heads, where these are several."""
+        return any(feature in each.candidates for each in self.catalogs)
 
     @property
     def layers(self) -> tuple[Candidate, ...]:

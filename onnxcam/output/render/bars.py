@@ -30,6 +30,7 @@ from onnxcam.output.render.vector import write
 _ROW, _BAR = 22, 14  # heights
 _NAME, _VALUE = 220, 84  # widths beside the bars
 _OF_95 = 1.96  # standard errors to each side
+_SAID = "lines: intervals of 95 %"
 MIN_SIZE = 480
 
 
@@ -75,30 +76,37 @@ def figure_bars(
         InputError: If values and map do not fit.
         UsageError: If an option has no such value.
     """
+    values, map = _checked(values, map, len(names), most, size)
+    spread = _half_width(map, error)
+    name, limits = scale(map, colormap or (None if signed else "marine"), signed, limits)
+    order = np.argsort(-np.abs(drawable(map)), kind="stable")[:most]
+    named = names or [f"feature {i}" for i in range(len(map))]
+    texts = [f"{named[i]} = {number(values[i])}" for i in order]
+    level = normalise(map, "signed" if signed else "max", limits)
+    inks = colours(level, name, signed=signed)[order]
+    shown = _bars(drawable(map)[order], spread[order], texts, inks, size)
+    left = f"the {len(order)} strongest of {len(map)}" if len(order) < len(map) else ""
+    said = " · ".join(each for each in (units, left, _SAID * bool(spread.any())) if each)
+    below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
+    return stack([heading(title, subtitle, size), shown, below])
+
+
+def _checked(
+    values: NDArray[Any], map: NDArray[Any], names: int, most: int, size: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return features and map as arrays ``[f]``, or say what cannot be used."""
     values, map = np.asarray(values), np.asarray(map)
     if map.ndim != 1 or values.shape != map.shape or map.size == 0:
         raise InputError(
             f"render: a map of shape {map.shape} does not fit features of shape {values.shape}",
             "Pass both as [f]",
         )
-    spread = _half_width(map, error)
-    if (names and len(names) != len(map)) or size < MIN_SIZE or most < 1:
+    if names not in (0, len(map)) or size < MIN_SIZE or most < 1:
         raise UsageError(
-            f"render: {len(names)} names for {len(map)} features, {most} bars, {size} pixels",
+            f"render: {names} names for {len(map)} features, {most} bars, {size} pixels",
             f"Pass a name for each or none, 1 bar or more, {MIN_SIZE} pixels or more",
         )
-    name, limits = scale(map, colormap or (None if signed else "marine"), signed, limits)
-    order = np.argsort(-np.abs(drawable(map)), kind="stable")[:most]
-    named = [names[i] if names else f"feature {i}" for i in order]
-    texts = [f"{n} = {number(v)}" for n, v in zip(named, values[order], strict=True)]
-    level = normalise(map, "signed" if signed else "max", limits)
-    inks = colours(level, name, signed=signed)[order]
-    shown = _bars(drawable(map)[order], spread[order], texts, inks, size)
-    left = f"the {len(order)} strongest of {len(map)}" if len(order) < len(map) else ""
-    lines = "" if error is None else "lines: intervals of 95 %"
-    said = " · ".join(each for each in (units, left, lines) if each)
-    below = legend(map, name, limits, size, units=said, bar=colorbar, note=note)
-    return stack([heading(title, subtitle, size), shown, below])
+    return values, map
 
 
 def _half_width(map: NDArray[Any], error: NDArray[Any] | None) -> NDArray[np.float64]:
