@@ -66,7 +66,11 @@ class Store:
             if found or kind == "records":
                 place = self._place(kind, number)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(place, _parquet(found, _KINDS[kind]))
+                try:
+                    write_whole(place, _parquet(found, _KINDS[kind]))
+                except OnnxcamError as error:
+                    hint = f"{error.hint}; what is written stays, go on with `resume=True`"
+                    raise OnnxcamError(error.message, hint) from None
 
     def read(self, kind: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Yield the rows of a table, chunk by chunk.

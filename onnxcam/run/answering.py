@@ -38,6 +38,8 @@ class Engine:
             the class ``onnxcam.target``.
         of_class: Whether what is asked for are classes, not boxes.
         finder: What runs the model as a detector, where boxes are compared; None for no detector.
+        matched: Whether a box is looked for again in every input, for it has no row of its own:
+            scores are how alike it is, see :mod:`onnxcam.run.alike`.
     """
 
     whole: Session
@@ -53,3 +55,4 @@ class Engine:
     output: str = SCORE
     of_class: bool = True
     finder: Finder | None = None
+    matched: bool = False

@@ -61,11 +61,7 @@ def run_ray(
     place = folder.absolute() / PLACE
     own = not ray.is_initialized()
     if own:
-        slots = None if address else workers + _SPARE
-        ray.init(
-            address=address, num_cpus=slots, include_dashboard=False, log_to_driver=False,
-            configure_logging=False,
-        )  # fmt: skip
+        _start(ray, address, workers)
     try:
         _check_slots(ray, workers)
         _listed(place, store, samples)
@@ -73,6 +69,21 @@ def run_ray(
     finally:
         if own:
             ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, workers: int) -> None:
+    """Join a cluster, or start one here."""
+    try:
+        ray.init(
+            address=address, num_cpus=None if address else workers + _SPARE,
+            include_dashboard=False, log_to_driver=False, configure_logging=False,
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - Ray's own kinds
+        ray.shutdown()
+        raise OnnxcamError(
+            f"Ray cannot be reached or started: {' '.join(str(error).split())}",
+            "see its logs, or work with the `engine` local",
+        ) from None
 
 
 def _check_slots(ray: Any, workers: int) -> None:
