@@ -201,8 +201,9 @@ class Detections(Target):
         """Raise: how many boxes there are is known when the model has run.
 
         Raises:
-            UsageError: Always.
+            UsageError: Always: the scores have no positions, or they are written into a file.
         """
+        _found(op, outputs)
         raise UsageError(
             "a file returns as many maps as it is asked for, and how many boxes are sure differs",
             "write Detection() or Box(0) with `runtime_targets`, and feed rows in onnxcam.target",
