@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate
 from onnxcam.errors import UsageError
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer
+from onnxcam.methods.needs import Activation, Input, Layer, Probability, Score, Similarity
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -44,6 +44,32 @@ def check_places(
             f"{feature.name!r} has {ranks[0]} axes of space and cannot be laid over the "
             f"input {name!r}, which has {ranks[1]}",
             "choose another feature layer, or a method that does not hide the input",
+        )
+
+
+def check_method(method: SampledMethod, *, matched: bool, budget: int | None) -> None:
+    """Refuse what a method cannot have.
+
+    Args:
+        method: The method.
+        matched: Whether a box is another row in every input.
+        budget: The most runs; None for any.
+
+    Raises:
+        UsageError: It cannot end early, and has a budget; or the box is another one in every
+            input that it runs.
+    """
+    if matched and not {Score, Probability, Similarity} & {*method.needs}:
+        raise UsageError(
+            f"{method.name} asks what lies behind a layer, and behind the model's suppression of "
+            "boxes a row is another box in each run",
+            "use a method that hides parts of the input, such as `method='d-rise'`, or "
+            "`method='hirescam'`",
+        )
+    if budget is not None and not method.anytime:
+        raise UsageError(
+            f"{method.name} has no map before its last run: it takes no budget",
+            "set its parameters, see `onnxcam methods`",
         )
 
 

@@ -11,13 +11,11 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
-from onnxcam.errors import InputError, UsageError
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods import needs as asked
 from onnxcam.methods.needs import (
     Background,
-    Similarity,
 )
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
@@ -28,7 +26,7 @@ from onnxcam.run.answering import Engine
 from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.fitting import channels, check_places, misplaced, noise
+from onnxcam.run.fitting import channels, check_method, check_places, misplaced, noise
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
@@ -98,18 +96,7 @@ class Sampler:
             UsageError: It cannot end early, and has a budget; or the box is another one in every
                 input that it runs.
         """
-        if self.matched and not {asked.Score, asked.Probability, Similarity} & {*self.method.needs}:
-            raise UsageError(
-                f"{self.method.name} asks what lies behind a layer, and behind the model's "
-                "suppression of boxes a row is another box in each run",
-                "use a method that hides parts of the input, such as `method='d-rise'`, or "
-                "`method='hirescam'`",
-            )
-        if self.budget is not None and not self.method.anytime:
-            raise UsageError(
-                f"{self.method.name} has no map before its last run: it takes no budget",
-                "set its parameters, see `onnxcam methods`",
-            )
+        check_method(self.method, matched=self.matched, budget=self.budget)
 
     @property
     def matched(self) -> bool:
@@ -170,20 +157,10 @@ class Sampler:
         targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
-        """Explain inputs, one after another.
-
-        Args:
-            batch: The inputs, each with a batch axis of 1.
-            targets: Class indices of each; -1 is the top class.
-            labels: Names of the classes, None where nothing says them.
+        """Explain inputs one after another; see :meth:`onnxcam.run.runner.Runner.run`.
 
         Returns:
             For every input and target the explanation, by the name of the map.
-
-        Raises:
-            InputError: An input is missing, or ONNX Runtime fails.
-            ModelError: The model mixes its inputs up.
-            UsageError: There is no such class, or the model is not one for this method.
         """
         return [
             [{self.name: e} for e in self._explained(prepared, classes, labels)]
