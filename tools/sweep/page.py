@@ -23,8 +23,8 @@ Written by `tools/sweep.py`. Each method explains the class that the model sees,
 not mixed: a model that looks beside the object has faithful maps outside of its box. Beside them
 stand maps that know nothing of the model: a bell in the middle of the picture, noise, edges.
 
-n is the number of pictures, the same for all rows where it is the same number; behind a mean stands
-1.96 standard errors. `-` marks a number that is no better than that of noise; *better* says in how
+n is the number of pictures, the first ones of the same order for every row; behind a mean of two
+or more stands 1.96 standard errors. `-` marks a number that is no better than that of noise; *better* says in how
 many of the four a method beats the bell, noise and edges on the same pictures. A method with three
 `-`, or one that noise beats in both kinds, is **bold**: it is broken, or not made for the model.
 A map whose values are all above 0 (RISE, Kernel-SHAP) is measured above its smallest one. Seconds
@@ -32,9 +32,15 @@ are the processor's for one map, on one thread.
 
 How to read it: deletion rewards what breaks the picture (fine, scattered maps; even edges do well),
 so coarse maps lose there to noise while insertion and the box favour them. Methods on the input's
-gradient (guided backpropagation, deconvnet, saliency) do not claim to find the object. `digits-vit`
-is a small transformer that the tool trains for minutes to find a digit in clutter; it is asked only
-about pictures whose digit it sees.
+gradient (guided backpropagation, deconvnet, saliency) do not claim to find the object, and on a
+convolutional network LibraGrad and AttnLRP are such: without attention and gates they are input
+times gradient but for what saturates. What they are for is the transformer, where they beat all
+three baselines. Grad-CAM is the other way round: on tokens the mean of the gradient over the
+positions is what is left of values that cancel, and element-wise Grad-CAM, HiResCAM and Layer-CAM,
+which do not average, see more. RISE's values are probabilities, of which only the ranking means
+something: its energy depends on the floor that is taken off. Rows of one to four pictures tell
+broken from sound and no more. `digits-vit` is a small transformer that the tool trains for minutes
+to find a digit in clutter; it is asked only about pictures whose digit it sees.
 """
 
 
@@ -98,5 +104,6 @@ def _number(row: Row, metric: str) -> str:
     if not values:
         return "none"
     mean, count = np.mean(values), len(values)
-    error = 1.96 * np.std(values, ddof=1) / count**0.5 if count > 1 else float("nan")
-    return f"{mean:.3f} ± {error:.2f}"
+    if count < 2:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} ± {1.96 * np.std(values, ddof=1) / count**0.5:.2f}"
