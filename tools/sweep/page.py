@@ -24,11 +24,11 @@ not mixed: a model that looks beside the object has faithful maps outside of its
 stand maps that know nothing of the model: a bell in the middle of the picture, noise, edges.
 
 n is the number of pictures, the first ones of the same order for every row; behind a mean of two
-or more stands 1.96 standard errors. `-` marks a number that is no better than that of noise; *better* says in how
-many of the four a method beats the bell, noise and edges on the same pictures. A method with three
-`-`, or one that noise beats in both kinds, is **bold**: it is broken, or not made for the model.
-A map whose values are all above 0 (RISE, Kernel-SHAP) is measured above its smallest one. Seconds
-are the processor's for one map, on one thread.
+or more stands 1.96 standard errors. `-` marks a number that is no better than that of noise;
+*better* says in how many of the four a method beats the bell, noise and edges on the same pictures.
+A method with three `-`, or one that noise beats in both kinds, is **bold**: it is broken, or not
+made for the model. A map whose values are all above 0 (RISE, Kernel-SHAP) is measured above its
+smallest one. Seconds are the processor's for one map, on one thread.
 
 How to read it: deletion rewards what breaks the picture (fine, scattered maps; even edges do well),
 so coarse maps lose there to noise while insertion and the box favour them. Methods on the input's
