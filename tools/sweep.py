@@ -1,7 +1,8 @@
 """Hold every method against photographs with boxes, and write docs/sweep.md.
 
     python tools/sweep.py run                       # all methods; minutes a model
-    python tools/sweep.py run --only rise --photographs 5
+    python tools/sweep.py run --minutes 8           # a piece; the next run goes on
+    python tools/sweep.py run --only rise --photographs 5 --again
     python tools/sweep.py page                      # the page from docs/sweep.json
     python tools/sweep.py page --check
 
@@ -14,7 +15,6 @@ model. A method that does not beat these is broken, or not made for the model: i
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -25,29 +25,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 RESULTS = ROOT / "docs" / "sweep.json"
-
-# Cheap budgets: the table is to tell broken from sound, not to be the last word.
-FEW: dict[str, dict[str, Any]] = {
-    "rise": {"masks": 600}, "lime": {"samples": 200}, "kernel-shap": {"samples": 200},
-    "sobol": {"designs": 4, "cells": 7}, "hsic": {"samples": 200}, "ss-cam": {"samples": 1},
-    "is-cam": {"steps": 1}, "aise": {"evaluations": 20}, "smoothgrad": {"samples": 12},
-    "vargrad": {"samples": 12}, "smooth-gradcam++": {"samples": 12},
-    "integrated-gradients": {"steps": 12}, "guided-integrated-gradients": {"steps": 12},
-    "expected-gradients": {"samples": 12}, "xrai": {"steps": 12},
-    "occlusion": {"stride": 0.12}, "sess": {"scales": 3}, "shapley-sampling": {"orders": 4},
-    "squaregrad": {"samples": 12}, "blur-integrated-gradients": {"steps": 12},
-    "conductance": {"steps": 12}, "internal-influence": {"steps": 12},
-}  # fmt: skip
-SLOW = ("score-cam", "ss-cam", "is-cam")  # a run of the whole model for each channel
-METRICS = ("pointing-game", "energy", "deletion", "insertion")
-_STEPS, _BUDGET = 10, 300
-MODELS: dict[str, tuple[str, str | None]] = {  # file, and how its pictures are prepared
-    "mobilenetv2": ("models/mobilenetv2.onnx", None),
-    "squeezenet1.1": ("models/squeezenet1.1.onnx", None),
-    "efficientnet-lite0": ("models/efficientnet-lite0_torch_dynamo.onnx",
-                           str(ROOT / "tools" / "sweep" / "lite0.toml")),
-    "digits-vit": ("digits-vit.onnx", None),  # trained here, in minutes
-}  # fmt: skip
+_LITE0 = "tools/sweep/lite0.toml"
+# What is explained: its file, how its pictures are prepared, and how many there are.
+MODELS: dict[str, tuple[str, str | None, int]] = {
+    "mobilenetv2": ("models/mobilenetv2.onnx", None, 10),
+    "squeezenet1.1": ("models/squeezenet1.1.onnx", None, 10),
+    "efficientnet-lite0": ("models/efficientnet-lite0_torch_dynamo.onnx", _LITE0, 8),
+    "mobilenetv2-torch": ("models/mobilenetv2_torch_legacy.onnx", "models/mobilenetv2.toml", 4),
+    "mobilenetv2-int8": ("models/mobilenetv2_int8_qdq.onnx", "models/mobilenetv2.toml", 4),
+    "squeezenet-fp16": (
+        "models/squeezenet_fp16_winml_caffe2.onnx",
+        "tools/sweep/squeezenet-caffe.toml",
+        4,
+    ),
+    "digits-vit": ("digits-vit.onnx", None, 20),  # trained here, in minutes
+}
 
 
 def main() -> int:
@@ -57,24 +49,44 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="explain and measure")
-    run.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="photographs")
-    run.add_argument("--only", action="append", help="a method")
-    run.add_argument("--model", action="append", help="a model, by its name in the table")
-    run.add_argument("--photographs", type=int, default=12, help="of each model")
-    run.add_argument("--folder", type=Path, default=Path("/tmp/onnxcam-sweep"),
-                     help="where the transformer is kept, which is trained here")  # fmt: skip
-    run.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
+    add = run.add_argument
+    add("--shared", type=Path, default=ROOT.parent / "shared", help="photographs")
+    add("--only", action="append", help="a method")
+    add("--model", action="append", help="a model, by its name in the table")
+    add("--photographs", type=int, default=99, help="the most of each model")
+    add("--minutes", type=float, default=1e6, help="behind which it stops")
+    add("--again", action="store_true", help="measure anew what is there")
+    add("--folder", type=Path, default=Path("/tmp/onnxcam-sweep"),
+        help="where the transformer is kept, which is trained here")  # fmt: skip
+    add("--results", type=Path, default=RESULTS, help="the JSON file")
     page = commands.add_parser("page", help="write the page from the JSON file")
     page.add_argument("--check", action="store_true", help="compare, do not write")
     options = parser.parse_args()
-    if options.command == "run":
-        for name, (path, preprocess) in MODELS.items():
-            if not options.model or name in options.model:
-                _sweep(name, path, preprocess, options)
-        return 0
-    from sweep.page import write
+    if options.command == "page":
+        from sweep.page import write
 
-    return write(RESULTS, ROOT / "docs" / "sweep.md", check=options.check)
+        return write(RESULTS, ROOT / "docs" / "sweep.md", check=options.check)
+    return 0 if _run(options) else 3
+
+
+def _run(options: argparse.Namespace) -> bool:
+    """Explain and measure; tell whether all is done."""
+    from sweep.measuring import Sweep
+    from sweep.store import Store
+
+    store, until = Store(options.results), time.monotonic() + 60 * options.minutes
+    for name, (path, preprocess, count) in MODELS.items():
+        if options.model and name not in options.model:
+            continue
+        how: dict[str, Any] = {"threads": 1, "device": "cpu", "preprocess": _described(preprocess)}
+        sweep = Sweep(name, _place(name, path, options), how, options.shared, store, until)
+        if not sweep.run(options.only, min(count, options.photographs), again=options.again):
+            return False
+    return True
+
+
+def _described(preprocess: str | None) -> str | None:
+    return None if preprocess is None else str(ROOT / preprocess)
 
 
 def _place(model: str, path: str, options: argparse.Namespace) -> Path:
@@ -83,61 +95,8 @@ def _place(model: str, path: str, options: argparse.Namespace) -> Path:
 
         options.folder.mkdir(exist_ok=True)
         return made(options.folder / path)
-    return (options.shared / path) if path.startswith("models/eff") else ROOT / path
-
-
-def _sweep(model: str, file: str, preprocess: Any, options: argparse.Namespace) -> None:
-    from sweep.subjects import digits, photographs, usable
-
-    from onnxcam import Explainer, methods
-    from onnxcam.metrics import BASELINES, Evidence, Sample, table
-
-    path = _place(model, file, options)
-    how: dict[str, Any] = {"threads": 1, "device": "cpu", "preprocess": preprocess}
-    plain = Explainer(path, "gradcam", **how)
-    boxed = digits() if model == "digits-vit" else photographs(options.shared)
-    chosen = usable(plain, boxed, options.photographs)
-    kept = json.loads(options.results.read_text()) if options.results.exists() else {}
-    found = kept.setdefault(model, {})
-    rows = found.setdefault("methods", {})
-    curves = {"steps": _STEPS, "batch_size": 11}
-    settings = {"deletion": curves, "insertion": curves}
-
-    def measured(maps: dict[str, Any], each: Any) -> dict[str, dict[str, float]]:
-        (first, *_) = maps.values()
-        mask = each.mask(first.map.shape, plain_maps[each.name].box)
-        held = Evidence(plain.predict, mask)
-        return table(maps, held, METRICS, baselines=False, options=settings)
-
-    plain_maps = {each.name: plain(each.picture, target=k) for each, k in chosen}
-    for name in [*BASELINES, *methods.names()]:
-        if options.only and name not in options.only:
-            continue
-        start, numbers = time.monotonic(), []
-        try:
-            if name not in BASELINES:
-                budget = _BUDGET if name in SLOW else None
-                explain = Explainer(path, name, parameters=FEW.get(name), budget=budget, **how)
-            for each, k in chosen:
-                first = plain_maps[each.name]
-                made = (
-                    Sample(BASELINES[name](first), first.tensor, first.layout, first.target)
-                    if name in BASELINES
-                    else explain(each.picture, target=k)
-                )
-                numbers.append(measured({name: made}, each)[name])
-            each_one = round((time.monotonic() - start) / len(chosen), 2)
-            rows[name] = {"pictures": len(chosen), "seconds": each_one,
-                          **{m: _mean(numbers, m) for m in METRICS}}  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - what cannot be explained says why in the table
-            rows[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
-        print(model, name, rows[name], flush=True)
-        options.results.write_text(json.dumps(kept, indent=1) + "\n")
-
-
-def _mean(numbers: list[dict[str, float]], metric: str) -> float | None:
-    values = [row[metric] for row in numbers if row[metric] == row[metric]]
-    return round(sum(values) / len(values), 4) if values else None
+    own: Path = ROOT / path
+    return own if own.exists() else options.shared / path
 
 
 if __name__ == "__main__":

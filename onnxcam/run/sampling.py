@@ -155,20 +155,10 @@ class Sampler:
         targets: Sequence[Sequence[int]],
         labels: tuple[str, ...] | None,
     ) -> list[list[dict[str, Explanation]]]:
-        """Explain inputs, one after another.
-
-        Args:
-            batch: The inputs, each with a batch axis of 1.
-            targets: Class indices of each; -1 is the top class.
-            labels: Names of the classes, None where nothing says them.
+        """Explain inputs one after another; see :meth:`onnxcam.run.runner.Runner.run`.
 
         Returns:
             For every input and target the explanation, by the name of the map.
-
-        Raises:
-            InputError: An input is missing, or ONNX Runtime fails.
-            ModelError: The model mixes its inputs up.
-            UsageError: There is no such class, or the model is not one for this method.
         """
         return [
             [{self.name: e} for e in self._explained(prepared, classes, labels)]

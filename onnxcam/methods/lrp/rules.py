@@ -34,9 +34,10 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
     """
     y = node.outputs[0]
     if closes(node, node.raw):  # R_z = R_y, and 0 where z < 0: dz = dy y / (z + epsilon)
-        # Relu is the cheapest here: it keeps the layout that convolutions like.
+        # Where z < 0 is y = 0. A Relu would keep z in the layout that convolutions like, and bring
+        # it out of that beside what y needs of it.
         (i,) = node.route.moving(node.raw)
-        size = y if node.op_type == "Relu" else op.Relu(node.inputs[i])
+        size = y if node.op_type == "Relu" else op.Abs(node.inputs[i])
         share = op.Div(y, op.Add(size, stable(y, epsilon or TINY)))
         dx = op.Mul(dy, share)
         return [dx if k == i else None for k in range(len(node.inputs))]
