@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.detection import Detected
-from onnxcam.run.detections import Findings
+from onnxcam.output.explanation import Explanation
+from onnxcam.run.findings import Findings
 from onnxcam.targets import Box, Detections, Target
 from onnxcam.targets.boxes import LEAST, OVER, UNSURE, any_box
 
@@ -85,3 +87,26 @@ def _listed(found: Findings) -> str:
     said = "; ".join(str(found.row(r)) for r in rows[:_LISTED])
     more = f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
     return f"; over {OVER:g} are {said}{more}"
+
+
+def told(
+    maps: Mapping[str, Explanation], detected: Detected, doubts: tuple[str, ...], settled: str
+) -> dict[str, Explanation]:
+    """Return explanations of a box with what the detector says of it.
+
+    Args:
+        maps: The explanations.
+        detected: The box.
+        doubts: What a reader must know of it.
+        settled: A doubt that what is declared has settled; "" for none.
+    """
+    label = detected.label
+    return {
+        name: replace(
+            e,
+            detection=detected,
+            label=e.label or label,
+            diagnosis=(*(d for d in e.diagnosis if d != settled), *doubts),
+        )
+        for name, e in maps.items()
+    }

@@ -152,7 +152,7 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
         return {"map": upsample(raw, raw.shape, "none")}
     area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
-    return {"map": large, "laid": area.described(size)}
+    return {"map": large, "laid": area.described(size, raw.shape)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:

@@ -194,6 +194,26 @@ def test_scales_that_are_outputs_of_their_own() -> None:
         np.testing.assert_allclose(one.detection.box, want, rtol=1e-4)
 
 
+def test_a_layer_before_another_head_than_the_first_can_be_named() -> None:
+    """p4's head is not before the first head's scores: a box of it is explained there."""
+    proto = dets.nanodet()
+    for node in proto.graph.node:  # a rectifier of the second head alone
+        if node.output[0] == "cls1":
+            node.input[0] = "own"
+    proto.graph.node.insert(4, onnx.helper.make_node("Relu", ["p4"], ["own"]))
+    explain = explainer(proto, "hirescam", feature_layer="own")
+    found = run(proto, X[0])
+    one = explain(X[0], Box(64 + 5))
+    bias = {w.name: onnx.numpy_helper.to_array(w) for w in proto.graph.initializer}["cls1.b"]
+    want = np.zeros(16)
+    want[5] = found["cls1"][0].reshape(3, -1)[one.detection.target, 5] - bias[one.detection.target]
+    np.testing.assert_allclose(one.signed_map.ravel(), want, rtol=1e-3, atol=1e-4)
+    with pytest.raises(UsageError, match="no feature layer 'own' on the path"):
+        explain(X[0], 1)  # the class is of the first head
+    with pytest.raises(UsageError, match="no feature layer 'nowhere'"):
+        explainer(proto, feature_layer="nowhere")
+
+
 def test_raw_heads_of_one_class() -> None:
     proto = dets.blazeface()
     explain = explainer(proto, detector={"format": "cxcywh-offset", "unit": "pixels"})

@@ -36,7 +36,7 @@ def scales_of(model: Model, draft: Draft, catalog: Catalog, found: Detector) -> 
     for (head, score), box in _paired(scores, boxes):
         grid, layer = grid_of(score), None
         if grid is not None:
-            own = catalog if found.single else _of_head(model, catalog, head)
+            own = catalog if found.single else before(model, catalog, head)
             layer = _layer(draft.graph, own, score, [] if box is None else [box])
         usual = catalog.feature if grid is None else None
         scales.append(Scale(grid, channels_of(score), layer or usual))
@@ -59,7 +59,7 @@ def scales_of_rows(
     """
     assert found.rows is not None
     scores, boxes = (last_maps(draft.tensor(c.name)) for c in (found.rows.scores, found.rows.boxes))
-    own = _of_head(model, catalog, found.rows.scores.name)
+    own = before(model, catalog, found.rows.scores.name)
     usable = {c.name: c for c in own.candidates if c.usable}
     scales: dict[tuple[int, int], Scale] = {}
     every = [t for t, _ in (*scores, *boxes)]
@@ -74,7 +74,7 @@ def scales_of_rows(
     return tuple(sorted(left, key=lambda s: s.grid or (0, 0), reverse=True))
 
 
-def _of_head(model: Model, catalog: Catalog, head: str) -> Catalog:
+def before(model: Model, catalog: Catalog, head: str) -> Catalog:
     """Return the layers before one of several heads: not all lie before each."""
     return layers_of(model, reduction_layer=head) if head != catalog.reduction.name else catalog
 
