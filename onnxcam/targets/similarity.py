@@ -69,7 +69,8 @@ class Similarity(Target):
         """Y . r / (|y| |r|).
 
         Raises:
-            UsageError: The reference is of another size.
+            UsageError: The reference is of another size, or is one number, of which nothing but
+                the sign would count.
         """
         scores = outputs.scores
         if self.embedding is None:
@@ -83,6 +84,12 @@ class Similarity(Target):
                 f"the reference has the shape [{len(self.embedding)}], and the scores "
                 f"{outputs.reduction.name!r} {list(shape)}",
                 "give one of that size, or name the embedding as `reduction_layer`",
+            )
+        if len(self.embedding) == 1:
+            raise UsageError(
+                f"the scores {outputs.reduction.name!r} {list(shape)} are one number for each "
+                "input: how alike two are is their signs",
+                "explain the score, or name an embedding as `reduction_layer`",
             )
         kind = dtype_of(scores) or np.dtype(np.float32)
         reference = np.array(self.embedding, np.float64)

@@ -137,3 +137,19 @@ def test_inputs_that_do_not_fit(name: str) -> None:
     explainer = Explainer(_beside(), device="cpu", threads=1)
     with pytest.raises((InputError, UsageError), match=said):
         explainer(x, extra_inputs=others)
+
+
+def test_how_alike_single_numbers_are() -> None:
+    """The cosine of one number with another is 1 or -1: no map follows from it."""
+    explainer = _made(reduction_layer="y")
+    with pytest.raises(UsageError, match=r"\[1\].*'y'"):
+        explainer(X, Similarity(np.ones(1)))
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["y"]),
+    ]
+    weights = {"v": RNG.normal(size=(3, 1)).astype("f4")}
+    proto = nets.model(nodes, {"x": ["N", 3, 6, 8]}, {"y": ["N", 1]}, weights)
+    with pytest.raises(UsageError, match=r"'y' \['N', 1\] are one number"):
+        Explainer(proto, "saliency", device="cpu")(X, Similarity(np.ones(1)))

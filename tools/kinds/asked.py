@@ -143,6 +143,8 @@ def _at(kind: Kind, y: Outputs) -> Tensor | None:
 
 def _similarity(kind: Kind, y: Outputs) -> Tensor | None:
     scores = _scores(kind, y)
+    if scores.shape[1] == 1:
+        return None
     reference = torch.arange(1.0, scores.shape[1] + 1)[None]
     return F.cosine_similarity(scores, reference)
 
