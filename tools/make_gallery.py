@@ -47,6 +47,26 @@ the map's colours behind them and as a curve below.
 
 ![A signal of twelve channels with its importance](gallery-signal.webp)
 
+## Volumes
+
+A ball in a noisy volume, by Layer-CAM of a small network whose filter is a blob: the slices through
+the peak, and slices spread evenly.
+
+![A volume, its slices and where the ball is](gallery-volume.webp)
+
+## Tables
+
+What makes a small network take a flower for *Iris virginica*, by Kernel SHAP: a bar for each
+feature, the strongest first.
+
+![A row of four measures and what each is worth](gallery-table.webp)
+
+## Regressions
+
+How far four digits are turned: no class, one number, and what it is read off.
+
+![Four digits, how far they are turned, and where that is seen](gallery-digits.webp)
+
 ## One picture, four styles
 
 `--style overlay`, `heat`, `contour` and `relief`; see [pictures, JSON and NPZ](results.md).
@@ -82,12 +102,26 @@ def main() -> None:
     save_image(drawn, DOCS / "gallery-methods.webp")
     signal = Explainer(MODELS / "japanese_vowels.onnx")(MODELS / "samples/vowels_speaker3_1.npy")
     save_image(signal.figure(), DOCS / "gallery-signal.webp")
+    _kinds()
     one = found["gradcam"]
     styles: Any = ("overlay", "heat", "contour", "relief")
     figures = [panel([one], style=style, names=[style], size=280, columns=2) for style in styles]
     save_image(_beside(figures), DOCS / "gallery-styles.webp")
     text = HEAD.format(refused=", ".join(f"`{name}`" for name in refused) or "none")
     (DOCS / "gallery.md").write_text(text)
+
+
+def _kinds() -> None:
+    """Draw what is no photograph."""
+    import gallery_kinds
+
+    save_image(gallery_kinds.ball().figure(slices=8, size=130), DOCS / "gallery-volume.webp")
+    save_image(
+        gallery_kinds.flower().figure(size=620, names=gallery_kinds.FEATURES),
+        DOCS / "gallery-table.webp",
+    )
+    digits = panel(gallery_kinds.digits(), columns=4, size=210, title="How far is a digit turned?")
+    save_image(digits, DOCS / "gallery-digits.webp")
 
 
 def _beside(figures: list[Any]) -> Any:

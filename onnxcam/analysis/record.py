@@ -94,7 +94,8 @@ def _layout(said: Mapping[str, Any] | None) -> Layout | None:
 
 def _needed_layout(said: Mapping[str, Any]) -> Layout:
     pieces = tuple(tuple(map(tuple, axis)) for axis in said["pieces"])
-    return Layout(**{**said, "grid": tuple(said["grid"]), "pieces": pieces})
+    more = tuple(map(tuple, said.get("more", ())))
+    return Layout(**{**said, "grid": tuple(said["grid"]), "pieces": pieces, "more": more})
 
 
 def _shape(said: list[Dim] | None) -> tuple[Dim, ...] | None:

@@ -13,7 +13,8 @@ __all__ = ["main"]
 
 # The modules that enter their commands, in the order of the help.
 _COMMANDS = (
-    "explain", "text", "convert", "look", "compare", "audit", "audited", "demo", "completion",
+    "explain", "text", "convert", "look", "compare", "concepts", "audit", "audited", "demo",
+    "completion",
 )  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -36,16 +36,15 @@ def diagonals(op: Emitter, slope: Tensor, place: Place, method: str) -> Pair:
         UsageError: The layer holds integers, its axes are products, its size is not known, or it
             is too large.
     """
-    a, sizes = place.source, _sizes(place, method)
+    a, channel = place.source, place.layout.channel
     (bent,) = vjp(op, [(slope, op.cast(a, slope))], [a])
     if bent is None:  # piecewise linear: nothing is curved
         return op.zeros_like(a), op.zeros_like(a)
-    channel = place.layout.channel
-    own = list(range(1, len(sizes) + 1))
+    own = list(range(1, len(shape_of(a) or ())))
     space = [i for i in own if i != channel]
     alike = channel is not None and as_narrow(op, slope, space) is not None
     kept = [i for i in own if not alike or i == channel]
-    marks, positions = _marks(sizes, kept), prod(sizes[i - 1] for i in own if i not in kept)
+    marks = _marks(_sizes(place, kept, method), kept, len(own))
     if marks.size > _MOST:
         raise UsageError(
             f"{method} takes a second derivative for each of the {marks.size:,} values of "
@@ -65,19 +64,23 @@ def diagonals(op: Emitter, slope: Tensor, place: Place, method: str) -> Pair:
         ]
 
     second, third = rounds(op, a, [np.arange(marks.size)], 2, one)
-    return op.Div(second, float(positions)), op.Div(third, float(positions**2))
+    if not alike:
+        return second, third
+    count = op.ReduceProd(op.dims(*(op.dim(a, i) for i in space)), keepdims=0)
+    positions = op.cast(count, a)
+    return op.Div(second, positions), op.Div(third, op.Mul(positions, positions))
 
 
-def _sizes(place: Place, method: str) -> list[int]:
-    """Return the sizes of a layer's axes behind the batch.
+def _sizes(place: Place, kept: list[int], method: str) -> list[int]:
+    """Return the sizes of some of a layer's axes.
 
     Raises:
         UsageError: They are not all known, or the layer is not one tensor of reals.
     """
-    shape = shape_of(place.source) or (None, None)
-    sizes = [d for d in shape[1:] if isinstance(d, int)]
+    shape = shape_of(place.source) or ()
+    sizes = [d for i in kept if isinstance(d := shape[i], int)]
     plain = not place.pieces and place.stored is None and place.layout.batch == 0
-    if not plain or len(sizes) != len(shape) - 1:
+    if not plain or len(sizes) != len(kept):
         raise UsageError(
             f"{method} differentiates {place.source.name!r} value by value, and its sizes or its "
             "axes are not known well enough for that",
@@ -86,7 +89,8 @@ def _sizes(place: Place, method: str) -> list[int]:
     return sizes
 
 
-def _marks(sizes: list[int], kept: list[int]) -> np.ndarray[Any, np.dtype[Any]]:
+def _marks(sizes: list[int], kept: list[int], rank: int) -> np.ndarray[Any, np.dtype[Any]]:
     """Return the round that each value has its turn in, int64 [1, ...]."""
-    shape = [size if i in kept else 1 for i, size in enumerate(sizes, start=1)]
-    return np.arange(prod(shape)).reshape(1, *shape)
+    own = dict(zip(kept, sizes, strict=True))
+    shape = [own.get(i, 1) for i in range(1, rank + 1)]
+    return np.arange(prod(sizes)).reshape(1, *shape)

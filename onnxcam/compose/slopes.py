@@ -15,6 +15,7 @@ from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
 from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import Plan, input_layer
+from onnxcam.compose.regions import fixed
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
@@ -209,7 +210,8 @@ class Slopes:
         key = (op, id(index), id(tensors), id(wrt))
         if key not in self._written:
             pairs = self.plan.target.cotangents(op, self.outputs, index)
-            found = vjp(op, pairs, tensors, overrides=rules)
+            own = rules if self.plan.detector is None else fixed(rules)
+            found = vjp(op, pairs, tensors, overrides=own)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
         return self._dependent(self._written[key], wrt)

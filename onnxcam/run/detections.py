@@ -160,8 +160,9 @@ class Finder:
             rows, classes = said[_KEPT][n], said[_KEPT_CLASSES][n]
             places, boxes = None if kept is None else kept(said[_KEPT_BOXES][n]), None
         view = prepared.box or (0.0, 0.0, float(size[1]), float(size[0]))
-        return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels,
-                        not self.detector.heads)  # fmt: skip
+        logits, alone = said.get(_LOGITS), not self.detector.heads
+        told = (_KEPT in said, (view, size), labels, alone, None if logits is None else logits[n])
+        return Findings(sure, boxes, rows, classes, places, *told)
 
 
 def _sigmoid(logits: Array) -> Array:

@@ -32,6 +32,7 @@ class Findings:
             and width.
         labels: Names of the classes, or None.
         alone: Whether nothing is known of boxes that the model's suppression took away.
+        logits: What orders boxes where it is known, float [C, A]: probabilities may all round to 1.
     """
 
     sure: Array
@@ -43,6 +44,7 @@ class Findings:
     view: tuple[tuple[float, float, float, float], tuple[int, int]]
     labels: tuple[str, ...] | None
     alone: bool = False
+    logits: Array | None = None
 
     def row(self, row: int) -> Detected:
         """Return the finding of a row."""
@@ -60,12 +62,13 @@ class Findings:
             raise InputError(
                 f"the model finds nothing {what} in this input", "explain another class or input"
             )
+        order = self.sure if self.logits is None else self.logits
         if cls < 0:
-            cls = int(self.sure.max(1).argmax())
+            cls = int(order.max(1).argmax())
         own = np.flatnonzero(self.classes == cls) if self.kept else np.zeros(0, int)
         if len(own):
             return self.row(int(own[self.rows[own].argmax()]))
-        place = int(self.sure[cls].argmax())
+        place = int(order[cls].argmax())
         box = None if self.boxes is None else self.boxes[place]
         return self._made(place, cls, float(self.sure[cls, place]), box)
 

@@ -10,7 +10,9 @@ import numpy as np
 from onnxcam.analysis.layers import Candidate
 from onnxcam.errors import UsageError
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Input, Layer, Probability, Score, Similarity
+from onnxcam.methods import needs as asked
+from onnxcam.methods.needs import Activation, Input, Layer, Similarity
+from onnxcam.targets import Box, Detection, Score, Target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _NOISY = 0.25  # a standard error of this part of the map's range
@@ -47,19 +49,27 @@ def check_places(
         )
 
 
-def check_method(method: SampledMethod, *, matched: bool, budget: int | None) -> None:
-    """Refuse what a method cannot have.
+def check_asked(
+    method: SampledMethod, target: Target, budget: int | None, *, matched: bool
+) -> None:
+    """Refuse what a method cannot be asked for.
 
     Args:
         method: The method.
-        matched: Whether a box is another row in every input.
-        budget: The most runs; None for any.
+        target: What is explained.
+        budget: The most runs, None for any.
+        matched: Whether a box is another row in every run, and is looked for again in each.
 
     Raises:
-        UsageError: It cannot end early, and has a budget; or the box is another one in every
-            input that it runs.
+        UsageError: It compares boxes, and the target is none; it asks for parts of the model where
+            a box must be looked for again; or it cannot end early, and has a budget.
     """
-    if matched and not {Score, Probability, Similarity} & {*method.needs}:
+    if Similarity in method.needs and not isinstance(target, Score | Detection | Box):
+        raise UsageError(
+            f"{method.name} compares boxes, and the target ({target.quantity}) is of none",
+            "explain a class, `Detection` or `Box`, or use `method='rise'`",
+        )
+    if matched and not {asked.Score, asked.Probability, Similarity} & {*method.needs}:
         raise UsageError(
             f"{method.name} asks what lies behind a layer, and behind the model's suppression of "
             "boxes a row is another box in each run",
@@ -71,6 +81,19 @@ def check_method(method: SampledMethod, *, matched: bool, budget: int | None) ->
             f"{method.name} has no map before its last run: it takes no budget",
             "set its parameters, see `onnxcam methods`",
         )
+
+
+def quantity(method: SampledMethod, target: Target, said: str) -> str:
+    """Return what is explained, in words: of a method that compares boxes, how alike they are.
+
+    Args:
+        method: The method.
+        target: The target.
+        said: What it calls itself.
+    """
+    if Similarity not in method.needs:
+        return said
+    return "likeness of its surest box" if target.of_class else f"likeness, {said}"
 
 
 def misplaced(method: SampledMethod, feature: Candidate) -> tuple[str, ...]:

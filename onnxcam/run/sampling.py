@@ -14,9 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import (
-    Background,
-)
+from onnxcam.methods.needs import Background
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -26,7 +24,7 @@ from onnxcam.run.answering import Engine
 from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
-from onnxcam.run.fitting import channels, check_method, check_places, misplaced, noise
+from onnxcam.run.fitting import channels, check_asked, check_places, misplaced, noise, quantity
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
@@ -96,7 +94,7 @@ class Sampler:
             UsageError: It cannot end early, and has a budget; or the box is another one in every
                 input that it runs.
         """
-        check_method(self.method, matched=self.matched, budget=self.budget)
+        check_asked(self.method, self.target, self.budget, matched=self.matched)
 
     @property
     def matched(self) -> bool:
@@ -197,7 +195,8 @@ class Sampler:
             relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
                 raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
-                {**said, **facts, **zeros}, error, self.target.described(labels, target),
+                {**said, **facts, **zeros}, error,
+                quantity(self.method, self.target, self.target.described(labels, target)),
                 None if probe.values is None else float(probe.values[k]),
                 relief,
             )  # fmt: skip
@@ -230,10 +229,8 @@ class Sampler:
             others: What is fed to the model's other inputs.
             limit: Says when to stop; told why, where it did.
         """
-        limit, axis = limit or Limit(self.budget), -1
-        how = variants(self.settings)
-        if len(how) > 1:
-            axis = width(self.catalog, self.method.name)
+        limit, how = limit or Limit(self.budget), variants(self.settings)
+        axis = width(self.catalog, self.method.name) if len(how) > 1 else -1
         steps, total = Steps(self.progress), Variants(self.method.rectify)
         found, first = self._once(tensor, targets, others, limit, steps, len(how))
         total.add(found, mirrored=False)

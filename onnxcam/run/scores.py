@@ -12,6 +12,7 @@ from onnxcam.errors import ModelError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
+_MANY = 9  # positions, of which one alone says little
 _ROUNDING = 1e-5  # of a gradient: a mean over positions below that is what float32 leaves of 0
 
 
@@ -136,8 +137,18 @@ def diagnose(
         )
     elif not raw.any() and (signed < 0).any():
         found.append("all negative: nothing at this layer speaks for the class")
+    elif raw.size > 1 and not signed.any():
+        found.append(
+            "the map is constant, 0: the gradient lies in tokens that stand for no place (a class "
+            "token), or where the layer is 0; name an earlier layer"
+        )
     elif raw.size > 1 and raw.min() == raw.max():
         found.append("the map is constant")
+    elif raw.size >= _MANY and np.count_nonzero(signed) == 1:
+        found.append(
+            f"one position of {raw.size} carries all of the map: behind this layer the score is "
+            "read off that alone; an earlier layer shows what it is made of"
+        )
     return tuple(found)
 
 

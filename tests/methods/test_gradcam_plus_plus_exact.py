@@ -117,6 +117,30 @@ def test_of_a_head_that_is_linear_it_is_gradcam_plus_plus() -> None:
     np.testing.assert_allclose(exact, usual, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("final", ["Sigmoid", "Relu"])
+def test_sizes_that_a_file_leaves_open(final: str) -> None:
+    """Behind a mean over positions only the channels are counted; a ReLU bends nothing at all."""
+    rng = np.random.default_rng(7)
+    weights = {"v": rng.normal(size=(2, 5)).astype("f4"), "w": rng.normal(size=(5, 2)).astype("f4")}
+
+    def net(*space: Any) -> Any:
+        nodes = [
+            helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1, 1]),
+            helper.make_node("Relu", ["m"], ["a"]),
+            helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("MatMul", ["f", "v"], ["h"]),
+            helper.make_node(final, ["h"], ["s"]),
+            helper.make_node("MatMul", ["s", "w"], ["y"]),
+        ]
+        return nets.model(nodes, {"x": ["N", 2, *space]}, {"y": ["N", 2]}, weights)
+
+    x = rng.normal(size=(1, 2, 5, 6)).astype("f4")
+    want = _explain(net(5, 6), x, 1, feature_layer="a").signed_map
+    found = _explain(net("H", "W"), x, 1, feature_layer="a").signed_map
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-7)
+
+
 def test_a_file_has_it() -> None:
     made = onnxcam.convert(
         _cubic(), method="gradcam++-exact", upsampling="none", feature_layer="a", target=[0, 1]

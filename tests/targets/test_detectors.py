@@ -214,6 +214,20 @@ def test_a_layer_before_another_head_than_the_first_can_be_named() -> None:
         explainer(proto, feature_layer="nowhere")
 
 
+def test_boxes_of_which_all_are_sure_are_told_apart_by_their_logits() -> None:
+    """Sigmoids of 40 and 60 are 1 both: the box that is framed is the one that is explained."""
+    proto = dets.retinanet()
+    for weight in proto.graph.initializer:
+        if weight.name in ("cls0.w", "cls1.w", "cls0.b", "cls1.b"):
+            value = onnx.numpy_helper.to_array(weight) * 60
+            weight.CopyFrom(onnx.numpy_helper.from_array(value.astype("f4"), weight.name))
+    logits = run(proto, X[0])["cls"][0]
+    row, cls = (int(i) for i in np.unravel_index(logits.argmax(), logits.shape))
+    one = explainer(proto)(X[0], Detection())
+    assert (one.detection.row, one.detection.target) == (row, cls)
+    np.testing.assert_allclose(one.score, logits[row, cls], rtol=1e-4)
+
+
 def test_raw_heads_of_one_class() -> None:
     proto = dets.blazeface()
     explain = explainer(proto, detector={"format": "cxcywh-offset", "unit": "pixels"})
@@ -266,6 +280,12 @@ def test_tokens_of_several_maps_are_their_scales() -> None:
         assert one.feature_layer == "tokens" and one.parameters["fuse"] == "sum"
     made = convert(proto, target=Box(2), method="gradcam")
     assert made.check is not None and made.check.problems == ()
+    from onnxcam.analysis import record
+    from onnxcam.model.model import load
+
+    first, again = load(proto), load(proto)  # what a store keeps of it
+    assert record.read(again, None, record.written(first, None))
+    assert again.findings == first.findings
     with pytest.raises(UsageError, match="one behind the other, of which score-cam makes no map"):
         explainer(proto, "score-cam")
 
@@ -344,6 +364,14 @@ def test_rows_are_all_that_a_detector_of_proposals_says(cut: bool) -> None:
         y, x = np.nonzero(apart["hirescam.p3"].signed_map)
         assert len(x) and x.min() >= left - 1.5 and x.max() <= right + 1
         assert y.min() >= top - 1.5 and y.max() <= bottom + 1
+    if cut:  # Euler: the score is linear in what is cut out, and regions do not move
+        p, place = float(scores[row]), int(np.flatnonzero(found["again"] == scores[row])[0])
+        weight = {w.name: onnx.numpy_helper.to_array(w) for w in proto.graph.initializer}["mix.w"]
+        share = float(found["cut4.m"][place] @ weight[6:, 0]) * p * (1 - p)
+        assert apart["hirescam.p4"].signed_map.sum() == pytest.approx(share, rel=1e-3)
+    else:  # in the figure: nothing but the cell that the head reads
+        one = apart[f"hirescam.p{3 + level}"]
+        assert any(f"one position of {want.size} carries all" in d for d in one.diagnosis)
     made = convert(proto, target=Detection())
     assert made.check is not None and made.check.problems == ()
     absent = next(c for c in range(4) if c not in labels)

@@ -152,5 +152,8 @@ def test_what_a_file_beside_the_model_declares(tmp_path: Any) -> None:
     x = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype("f4")
     assert explain(x, Detection(1)).detection.box is not None
     (tmp_path / "m.toml").write_text("[detector]\nunit = 1.5\n")
+    with pytest.raises(UsageError, match="says the unit 1.5"):
+        Explainer(tmp_path / "m.onnx", device="cpu", cache=False)(x, Detection(1))
+    (tmp_path / "m.toml").write_text("[detector]\nunit = true\n")
     with pytest.raises(UsageError, match="detector = .* is wrong"):
         Explainer(tmp_path / "m.onnx", device="cpu", cache=False)(x, Detection(1))
