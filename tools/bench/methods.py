@@ -235,7 +235,7 @@ _MEMORY = (
     "product are 0.16 F by themselves, Python 0.15. A ReLU6 that saturates needs the value before",
     "it: the convolution is no longer fused with it, and the value leaves the blocked layout",
     "beside what follows; the epsilon rule adds four passes over each layer without a ReLU, on",
-    "ResNet-50 too.",
+    "ResNet-50 too. The machine was busy: of inputs that crowd the cache that makes up to 0.1.",
     "",
     "Memory does not grow with the number of runs: a batch of inputs is drawn, run and forgotten",
     "(at most `batch_size`, 8 unless it is said; inputs of half a megabyte and more go one by one",
