@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from kinds.kind import Kind, Outputs
 from onnxcam.methods import SampledMethod, needs
-from onnxcam.methods.needs import Patch, Scaled
+from onnxcam.methods.needs import Patch
 
 Array = np.ndarray[Any, Any]
 Value = Callable[[Outputs], Tensor]
@@ -78,15 +79,19 @@ class Answers:
         self.kind, self._value, self._run = kind, value, Run(kind)
         self._x = kind.inputs[kind.explained]
 
-    def map(self, method: SampledMethod, settings: dict[str, Any]) -> Array:
-        """Return the map of a method, [*space].
+    def map(self, method: SampledMethod, settings: dict[str, Any]) -> Array | None:
+        """Return the map of a method, [*space]; None where it needs what torch is not asked here.
 
         Args:
             method: The method.
             settings: A value for each of its parameters.
         """
+        if needs.Similarity in method.needs:
+            return None
         given = [self._need(need) for need in method.needs]
-        found: Array = method.estimate(*given, **settings).signed[0]
+        named = signature(method.estimate).parameters  # the rest is not the function's own
+        own = {name: value for name, value in settings.items() if name in named}
+        found: Array = method.estimate(*given, **own).signed[0]
         return found
 
     def _need(self, need: needs.Need) -> Any:
@@ -104,6 +109,9 @@ class Answers:
             needs.HeadScore: lambda: self._heads,
             needs.HeadProbability: lambda: self._heads,
             needs.ChannelScore: lambda: self._without,
+            needs.PlaceScore: lambda: self._weighted,
+            needs.PlaceProbability: lambda: self._weighted,
+            needs.FeatureAndGradient: lambda: self._features,
         }
         return values[need]()
 
@@ -177,14 +185,23 @@ class Answers:
             changed = own.copy()
             if isinstance(item, Patch):
                 changed[item.index] = item.value
-            elif isinstance(item, Scaled):
-                changed = own * item.factor
             else:
                 changed = np.asarray(item)
             layer = torch.from_numpy(np.ascontiguousarray(changed, np.float32))
             layer = layer[None].movedim(1, self.kind.channel)
             with torch.no_grad():
                 yield self._run(self._x, self._value, layer)[0].numpy()
+
+    def _weighted(self, weights: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        own = self._channels(self._layer)
+        return self._heads((own * w for w in weights), count)
+
+    def _features(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for values in inputs:
+            value, layer = self._run(self._back(values).requires_grad_(), self._value)
+            assert layer is not None
+            slope = self._grid(torch.autograd.grad(value.sum(), layer)[0])
+            yield np.stack([self._grid(layer), slope])[None]
 
     def _without(self, channels: Iterable[int | None], count: int | None = None) -> Iterator[Array]:
         nothing = Patch((slice(0), ...), 0)

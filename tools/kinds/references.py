@@ -25,6 +25,7 @@ from kinds.rules import (
     enlarged,
 )
 from onnxcam import methods
+from onnxcam.methods.needs import Similarity
 
 Array = np.ndarray[Any, Any]
 
@@ -67,7 +68,8 @@ class Reference:
         """
         method = methods.find(name)
         if isinstance(method, methods.SampledMethod):
-            return self._answers.map(method, method.settings(settings)), ANSWERS
+            found = self._answers.map(method, method.settings(settings))
+            return None if found is None else (found, ANSWERS)
         if name in AT_FEATURE:
             return AT_FEATURE[name](*self.at_feature), GRADIENTS
         if name in _OTHERS:
@@ -229,6 +231,7 @@ _OTHERS: Mapping[str, Callable[[Reference], Array]] = {
 def known() -> Iterator[str]:
     """Yield the names of the methods that have a reference."""
     for name in methods.names():
-        sampled = isinstance(methods.find(name), methods.SampledMethod)
+        method = methods.find(name)
+        sampled = isinstance(method, methods.SampledMethod) and Similarity not in method.needs
         if sampled or name in AT_FEATURE or name in _OTHERS or name in LRP:
             yield name

@@ -26,7 +26,7 @@ HOW: Mapping[str, Any] = {"device": "cpu", "threads": 1, "cache": False}
 # How often a method runs the model where it says so: a map of a small network needs little.
 FEW = {
     "masks": 12, "samples": 6, "steps": 4, "evaluations": 12, "designs": 4, "cells": 3,
-    "regions": 4, "window": 0.3, "stride": 0.2, "concepts": 2, "permutations": 3,
+    "regions": 4, "window": 0.3, "stride": 0.2, "concepts": 2, "orders": 3,
 }  # fmt: skip
 
 
