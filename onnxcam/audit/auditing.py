@@ -14,13 +14,13 @@ from onnxcam.audit import evidence
 from onnxcam.audit.data import Listing, Selection, open_data
 from onnxcam.audit.extras import needed
 from onnxcam.audit.finish import finish
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import JOB, Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import Policy, read_policy
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Verdict
 from onnxcam.audit.work import local
-from onnxcam.audit.work.child import JOB, SAMPLES
+from onnxcam.audit.work.child import SAMPLES
 from onnxcam.audit.work.chunks import BATCH, work_off
 from onnxcam.audit.work.faithful import checked
 from onnxcam.audit.work.worker import Worker
@@ -148,7 +148,7 @@ def run(
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
         _work(folder, job, listing, (engine, address, workers), progress)
         log.add("worked off")
-        verdict, counts = finish(folder, job, listing, chosen, trust)
+        verdict, counts = finish(folder, job, listing, chosen, trust, engine != "here")
     return Audit(folder, verdict, counts)
 
 

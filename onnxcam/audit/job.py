@@ -11,6 +11,7 @@ from typing import Any
 from onnxcam.errors import InputError, UsageError, json_text
 
 NAMES = ("model", "baseline")
+JOB = "job.json"  # in the folder of an audit
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from onnxcam.audit import bundle, results
 from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
-from onnxcam.audit.job import NAMES, Job
+from onnxcam.audit.job import JOB, NAMES, Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.page import charts
 from onnxcam.audit.page.gallery import cases
@@ -20,7 +20,7 @@ from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import of_method
-from onnxcam.audit.work.child import JOB, each_sample
+from onnxcam.audit.work.child import each_sample
 from onnxcam.errors import InputError, plain
 from onnxcam.files import write_whole
 from onnxcam.version import __version__

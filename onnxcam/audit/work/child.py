@@ -1,7 +1,8 @@
 """The process that does the work: `python -m onnxcam.audit.work.child FOLDER`.
 
 What it shall do comes as one line of JSON on standard input; what it does it tells as lines of
-JSON on standard output. It ends when its input does: nobody waits for it then.
+JSON on standard output. It ends when its input does: nobody waits for it then. The files that it
+works on may be a stranger's: its memory is bounded, and the time of each step.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from threading import Thread
 from typing import Any
 
 from onnxcam.audit.data import Sample
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import JOB, Job
 from onnxcam.audit.store import Store
+from onnxcam.audit.work import again
 from onnxcam.audit.work.chunks import one_by_one, work_off
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import OnnxcamError, told
+from onnxcam.run.bounds import bound_steps, step
 
-JOB, SAMPLES = "job.json", "data/samples.jsonl"
+SAMPLES = "data/samples.jsonl"
 
 
 def samples_in(folder: Path) -> list[Sample]:
@@ -53,11 +56,14 @@ def main() -> None:
 
 def _work(folder: Path, asked: dict[str, Any]) -> None:
     job = Job.read(folder / JOB)
+    bound_steps(str(job.options.get("device", "auto")))
     store = Store(folder, job.chunk)
     samples = samples_in(folder)
     worker = Worker(job)
     _tell(ready=True)
-    if "careful" in asked:
+    if "again" in asked:
+        _tell(found=again.looked(job, worker, samples, **asked["again"]))
+    elif "careful" in asked:
         number, poison = asked["careful"], {int(k): v for k, v in asked["poison"].items()}
         part = store.part(number, samples)
         store.put(number, one_by_one(worker, part, poison, lambda k: _tell(sample=k)))
@@ -71,7 +77,8 @@ def _work(folder: Path, asked: dict[str, Any]) -> None:
 
 
 def _tell(**said: Any) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
+    step()
+    sys.stdout.write(json.dumps(said, default=float) + "\n")
     sys.stdout.flush()
 
 

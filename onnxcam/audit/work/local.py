@@ -15,8 +15,11 @@ from typing import Any, TypeAlias
 import onnxcam
 from onnxcam import errors
 from onnxcam.audit.data import Sample
+from onnxcam.audit.job import JOB, Job
 from onnxcam.audit.store import Store
 from onnxcam.errors import ModelError, OnnxcamError
+from onnxcam.run import crashed
+from onnxcam.run.bounds import SECONDS, TIME
 
 Done: TypeAlias = Callable[[int], None]
 
@@ -43,13 +46,40 @@ def run_local(folder: Path, store: Store, samples: Sequence[Sample], done: Done)
         if ended is None:
             return
         if at is None:
+            _remember(folder, ended)
             raise ModelError(
-                f"the process that explains ends as it loads the models ({ended})",
+                f"the process that explains {_how(ended)}, as it loads the models",
                 "explain one picture with each of them first",
             )
         if at == died_in:
             _careful(folder, at, done)
         died_in = at
+
+
+def look_again(folder: Path, count: int, seed: int) -> dict[str, Any]:
+    """Return what only the models can say, see :func:`onnxcam.audit.work.again.looked`.
+
+    Raises:
+        OnnxcamError: They cannot be used, or the process ends on them, twice.
+    """
+    for _ in range(2):
+        found: list[dict[str, Any]] = []
+        _, ended = _run(folder, {"again": {"count": count, "seed": seed}}, found=found.append)
+        if found:
+            return found[0]
+    raise ModelError(
+        f"the process that looks at the models again {_how(str(ended))}",
+        "all records are kept: go on with `resume=True` and `trust=0`",
+    )
+
+
+def _how(ended: str) -> str:
+    """Return in words what ended a process."""
+    if ended in TIME:
+        return f"comes to no end; {SECONDS} gives a step more seconds"
+    if ended == "SIGKILL":
+        return "was killed; memory may not hold what it needs"
+    return f"ends ({ended})"
 
 
 def _careful(folder: Path, chunk: int, done: Done) -> None:
@@ -60,11 +90,22 @@ def _careful(folder: Path, chunk: int, done: Done) -> None:
         if ended is None:
             return
         if at is None or at in poison:
-            raise ModelError(f"the process that explains ends again and again ({ended})")
-        poison[at] = f"the runtime crashes on it ({ended})"
+            raise ModelError(f"the process that explains {_how(ended)}, again and again")
+        poison[at] = f"the process that explains it {_how(ended)}"
 
 
-def _run(folder: Path, asked: dict[str, Any], done: Done) -> tuple[int | None, str | None]:
+def _remember(folder: Path, ended: str) -> None:
+    """Let others know of models on which native code crashes."""
+    if ended not in (*TIME, "SIGKILL") and ended.startswith("SIG"):
+        crashed.remember(map(Path, Job.read(folder / JOB).models))
+
+
+def _run(
+    folder: Path,
+    asked: dict[str, Any],
+    done: Done = lambda _: None,
+    found: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> tuple[int | None, str | None]:
     """Run a child to its end.
 
     Returns:
@@ -79,6 +120,8 @@ def _run(folder: Path, asked: dict[str, Any], done: Done) -> tuple[int | None, s
             at = said.get("chunk", said.get("sample", at))
             if "done" in said:
                 done(said["samples"])
+            if "found" in said:
+                found(said["found"])
             if "failed" in said:
                 kind, message, hint = said["failed"]
                 raise getattr(errors, kind, OnnxcamError)(message, hint)
