@@ -51,7 +51,7 @@ def test_from_python_what_crashed_is_tried_in_a_copy(
 ) -> None:
     monkeypatch.setenv("ONNXCAM_CACHE", str(tmp_path / "cache"))
     tried: list[object] = []
-    monkeypatch.setattr(session, "crash", lambda work: tried.append(work))
+    monkeypatch.setattr(session, "crash", tried.append)
     onnx.save(nets.cnn(), str(tmp_path / "m.onnx"))
     from onnxcam.model.model import load
 
