@@ -58,7 +58,7 @@ class Conversion:
         if not isinstance(self.explained, compose.Explained):
             return ()
         plan = self.explained.plan
-        said = (text for m in plan.maps for text in plan.catalog.warnings_of(m.feature))
+        said = (text for m in plan.maps for text in plan.catalog.warnings_of(*m.layers))
         return tuple(dict.fromkeys(said))
 
     def as_dict(self) -> dict[str, Any]:

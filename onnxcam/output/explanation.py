@@ -99,8 +99,12 @@ class Explanation(Shown):
 
     @property
     def title(self) -> str:
-        """Label (or class index) and probability (or score) of the target."""
-        name = self.label or (f"class {self.target}" if self.target >= 0 else "")
+        """Label (or class index) and probability (or score) of the target.
+
+        A score that is alone is an "output": of a regression, or one sigmoid.
+        """
+        unnamed = "output" if self.scores.size == 1 else f"class {self.target}"
+        name = self.label or (unnamed if self.target >= 0 else "")
         if self.detection is not None:
             name = f"{self.detection.title}:"
         if self.quantity not in ("score", "probability"):

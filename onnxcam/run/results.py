@@ -157,8 +157,7 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
-    layers = (origin.feature, *origin.others)
-    said = tuple(dict.fromkeys(w for each in layers for w in origin.catalog.warnings_of(each)))
+    said = origin.catalog.warnings_of(origin.feature, *origin.others)
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

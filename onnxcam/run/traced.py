@@ -62,7 +62,8 @@ def _lacks(catalog: Catalog) -> bool:
     unread = any(c.unread for c in layers)
     ranks = any(c.shape is None for c in layers)
     guessed = not catalog.reduction.sure
-    return ranks or guessed or bool(catalog.warnings) or (catalog.feature is None and unread)
+    early = unread and (catalog.feature is None or bool(catalog.warnings))
+    return ranks or guessed or early
 
 
 def _traced(model: Model) -> _Sizes:

@@ -51,8 +51,6 @@ def catalog(
 
 
 def _catalog(model: Model, asked: Asked) -> Catalog:
-    from onnxcam.analysis.geometry.walk import areas  # late: a second start reads what it found
-
     draft, known = opened(model, dict(asked.formats))
     graph = draft.graph
     sources, wanted = origins(model), asked.reduction_layer
@@ -70,9 +68,7 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
         replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
         for t in tensors.values()
     )
-    where = areas(nodes, source, known, {c.name for c in candidates if c.usable})
-    if where:
-        candidates = tuple(replace(c, area=where.get(c.name)) for c in candidates)
+    candidates = _placed(candidates, nodes, source, known)
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
         """A class token alone, or what is added to the score, says nothing of where it was made."""
@@ -85,9 +81,24 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     layout = known.get(id(source))
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
-    feature, reason, warnings = default_feature(layers)
+    default = default_feature(layers)
     positions = _positions(shape_of(source) or (), shape_of(score) or ())
-    return Catalog(candidates, feature, reason, scores, source.name, layout, warnings, positions)
+    head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
+    said = replace(head, warnings=default.warnings, beside=default.beside)
+    return replace(said, input_positions=positions)
+
+
+def _placed(
+    candidates: tuple[Candidate, ...],
+    nodes: Sequence[ir.Node],
+    source: Tensor,
+    known: dict[int, Layout],
+) -> tuple[Candidate, ...]:
+    """Return the candidates with where they lie on the input."""
+    from onnxcam.analysis.geometry.walk import areas  # late: a second start reads what it found
+
+    where = areas(nodes, source, known, {c.name for c in candidates if c.usable})
+    return tuple(replace(c, area=where.get(c.name)) for c in candidates) if where else candidates
 
 
 def _positions(source: Sequence[Dim], score: Sequence[Dim]) -> Layout | None:

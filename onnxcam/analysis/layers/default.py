@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from onnxcam.analysis.layers.centred import centring, users
-from onnxcam.analysis.layers.path import moves, producer
+from onnxcam.analysis.layers.path import ancestors, moves, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate
 from onnxcam.analysis.layout import Layout, spatial_shape
 from onnxcam.graph import ir
@@ -39,24 +39,38 @@ class Layers:
     source: Layout | None
 
 
-def default_feature(layers: Layers) -> tuple[Candidate | None, str, tuple[str, ...]]:
-    """Choose a feature layer.
+@dataclass(frozen=True)
+class Default:
+    """The default feature layer.
 
-    Returns:
-        The layer, None where none is usable; why; and what its reader has to know, in words.
+    Attributes:
+        feature: The layer, None where none is usable.
+        reason: Why (not).
+        warnings: What the reader of a map that it is in has to know, in words.
+        beside: What the reader of a map of it alone has to know besides, "" for nothing.
     """
+
+    feature: Candidate | None
+    reason: str
+    warnings: tuple[str, ...] = ()
+    beside: str = ""
+
+
+def default_feature(layers: Layers) -> Default:
+    """Choose a feature layer."""
     usable = {c.name: c for c in layers.candidates if c.usable}
     usable = {n: c for n, c in usable.items() if not _is_part(layers.tensors[n], c)} or usable
     before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
     if not usable:
-        return None, _no_layer(layers.candidates), ()
+        return Default(None, _no_layer(layers.candidates))
     feature, reason, last = _chosen(layers, _in_all_directions(before or usable, layers.source))
     feature, passed = _uncentred(layers, usable, feature)
-    unread = _unread(layers, last)
+    unread = _unread(layers, last) or _with_more_directions(layers, usable, last)
     if unread:
         reason = reason.replace("the last layer", "the last layer that can be read", 1)
     reason += passed + _strange(layers, feature)
-    return feature, reason, (unread,) if unread else ()
+    beside = _beside(layers, usable, feature)
+    return Default(feature, reason, (unread,) if unread else (), beside)
 
 
 def _is_part(tensor: Tensor, candidate: Candidate) -> bool:
@@ -85,7 +99,7 @@ def _in_all_directions(usable: dict[str, Candidate], source: Layout | None) -> d
     space = None if source is None or source.regrouped.strange else source.regrouped.space
     rank = 0 if source is None or space is None else len(source.grid) or len(space)
     layouts = {name: c.layout for name, c in usable.items() if c.layout is not None}
-    ranks = {name: len(x.grid) or len(x.regrouped.space) for name, x in layouts.items()}
+    ranks = {name: _directions(usable[name]) for name in layouts}
     full = {name for name in layouts if ranks[name] == rank} or set(layouts)
     plain = {name for name in full if not layouts[name].pieces}
     return {name: c for name, c in usable.items() if name in (plain or full)}
@@ -140,6 +154,52 @@ def _unread(layers: Layers, last: Candidate) -> str:
         f"{many} could not be read, so the map may be of too early a layer: "
         f"{lost[0].name!r} ({lost[0].op}): {lost[0].reason}"
     )
+
+
+def _with_more_directions(layers: Layers, usable: dict[str, Candidate], last: Candidate) -> str:
+    """Say that later layers have more directions than the input, "" where none has.
+
+    A spectrogram is made of a signal's channels, so what is behind it lies in no place of the
+    signal alone.
+    """
+    rank = _directions(last)
+    behind = layers.candidates[layers.candidates.index(last) + 1 :]
+    more = [c for c in behind if c.name in usable and _directions(c) > rank]
+    places = ((c, id(layers.tensors[c.name])) for c in more)
+    more = [c for c, place in places if place in layers.narrow and place not in layers.own]
+    if not more:
+        return ""
+    return (
+        f"later layers have more directions than the input, so the map is of an early layer: name "
+        f"{more[-1].name!r}, a {more[-1].reason}, for a map of its own"
+    )
+
+
+def _directions(candidate: Candidate) -> int:
+    """Return how many directions a map of a layer has, 0 where it is not known."""
+    layout = candidate.layout
+    return 0 if layout is None else len(layout.grid) or len(layout.regrouped.space)
+
+
+def _beside(layers: Layers, usable: dict[str, Candidate], feature: Candidate) -> str:
+    """Say that a part of the score passes the layer by, "" where none does.
+
+    It does where two networks share an input (an ensemble), or one network sees it twice (a
+    flipped copy). Where all of the score passes through a later layer, the one before its
+    rounding, pool or normalisation stands for it.
+    """
+    tensors = layers.tensors
+    if any(id(tensors[name]) in layers.narrow for name in usable):
+        return ""
+    chosen = tensors[feature.name]
+    before = {id(t) for t in ancestors(chosen)}
+    others = [tensors[n] for n in usable if id(tensors[n]) not in before]
+    others = [t for t in others if not any(a is chosen for a in ancestors(t))]
+    said = "a part of the score passes this layer by, and is not in the map"
+    if not others:
+        return said
+    other = next((t for t in reversed(others) if is_activation(t)), others[-1])
+    return f"{said}: it passes through {other.name!r}. Name both layers and fuse their maps"
 
 
 def _is_layer(layers: Layers, candidate: Candidate) -> bool:

@@ -140,6 +140,8 @@ class Catalog:
         warnings: What the reader of a map of the default layer has to know, in words.
         input_positions: The same where every axis but that of the batch is taken for positions;
             None where the first axis cannot be that of the batch.
+        beside: What the reader of a map of the default layer alone has to know besides, "" for
+            nothing: that a part of the score passes it by.
     """
 
     candidates: tuple[Candidate, ...]
@@ -150,6 +152,7 @@ class Catalog:
     input_layout: Layout | None
     warnings: tuple[str, ...] = ()
     input_positions: Layout | None = None
+    beside: str = ""
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the usable layers, the default marked."""
@@ -164,13 +167,14 @@ class Catalog:
         said = html.facts({"input": self.input, "scores": self.reduction.name})
         return said + html.table(("", "feature layer", "operator", "shape", "reason"), rows)
 
-    def warnings_of(self, feature: Candidate | None) -> tuple[str, ...]:
-        """Return what the reader of a map of a feature layer has to know, in words."""
-        said = self.warnings if feature == self.feature else ()
-        doubt = "" if feature is None or feature.area is None else feature.area.doubt
-        if not doubt:
-            return said
-        return (*said, f"where the map lies on the input cannot be told: {doubt}")
+    def warnings_of(self, *layers: Candidate | None) -> tuple[str, ...]:
+        """Return what a map's reader has to know of its layer (or layers), in words."""
+        said = self.warnings if self.feature in layers else ()
+        if self.beside and layers == (self.feature,):
+            said = (*said, self.beside)
+        doubts = (c.area.doubt for c in layers if c is not None and c.area is not None)
+        lost = (f"where the map lies on the input cannot be told: {why}" for why in doubts if why)
+        return tuple(dict.fromkeys((*said, *lost)))
 
     def find(self, name: str) -> Candidate:
         """Return a usable feature layer by its name.
