@@ -72,7 +72,7 @@ def _verified(folder: Path, data: bool) -> Checked:
         try:
             for missing, said in check():
                 (unseen if missing else problems).append(said)
-        except (OnnxcamError, OSError, ValueError, KeyError, TypeError, LookupError) as error:
+        except (OnnxcamError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             problems.append(f"the folder is damaged: {error}")
     try:
         verdict = bundle.read(folder / bundle.VERDICT)

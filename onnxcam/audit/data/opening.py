@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from onnxcam.audit.data.readers.coco import boxes_of, read_coco
 from onnxcam.audit.data.readers.folders import masks_of
 from onnxcam.audit.data.readers.voc import objects
 from onnxcam.audit.data.sample import Box, Sample
-from onnxcam.errors import UsageError, json_text
+from onnxcam.audit.data.sound import MOST, sound, well_formed
+from onnxcam.errors import InputError, UsageError, json_text
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def open_data(
         OnnxcamError: Of the kind that fits: it is no data set, is empty, or cannot be read.
     """
     reader = registry.find(place, form)
-    found = list(reader.read(place, tuple(slices)))
+    with well_formed(place, reader.name):
+        found = list(islice(reader.read(place, tuple(slices)), MOST + 1))
+    if len(found) > MOST:
+        raise InputError(f"{place} holds more than {MOST:,} samples", "audit it in parts")
     if not found:
         raise UsageError(f"{place} holds no sample", "check the path of the data")
     twice = [name for name, count in Counter(s.id for s in found).items() if count > 1]
@@ -116,7 +121,7 @@ def open_data(
             f"data of the form {reader.name} has no columns", "give a CSV as the data for slices"
         )
     selection = selection or Selection()
-    taken = tuple(_joined(_selected(found, selection), boxes, masks))
+    taken = tuple(map(sound, _joined(_selected(found, selection), boxes, masks)))
     return Listing(taken, reader.name, place.absolute(), len(found), selection.rule)
 
 
@@ -143,6 +148,11 @@ def _joined(found: Iterable[Sample], boxes: Path | None, masks: Path | None) -> 
 
 
 def _boxes(place: Path) -> dict[str, tuple[Box, ...]]:
+    with well_formed(place, "voc" if place.is_dir() else "coco"):
+        return _placed(place)
+
+
+def _placed(place: Path) -> dict[str, tuple[Box, ...]]:
     if place.is_dir():
         return {path.stem: objects(path)[1] for path in sorted(place.glob("*.xml"))}
     said = read_coco(place)

@@ -11,11 +11,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.audit.data.sample import Sample
+from onnxcam.audit.data.sound import held
 from onnxcam.audit.extras import needed
 from onnxcam.errors import InputError, UsageError, plain
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _DATA = ("image", "img", "x", "data", "input", "inputs", "features", "pixel_values", "audio")
+_PICTURE = 1_000_000_000  # bytes of a file that a row names
 LABEL = ("label", "labels", "fine_label", "class", "target", "y")
 
 
@@ -74,7 +76,7 @@ def cell(sample: Sample) -> bytes | Array:
     value = table[row].as_py()
     if isinstance(value, dict):  # Hugging Face's pictures
         if value.get("bytes") is None and value.get("path"):
-            return (sample.file.parent / str(value["path"])).read_bytes()
+            return held(sample.file.parent, str(value["path"]), _PICTURE)
         value = value.get("bytes", value.get("array"))
     if isinstance(value, bytes):
         return value
