@@ -15,9 +15,12 @@ from onnxcam.errors import InputError, shortened
 from onnxcam.files import regular
 
 MOST = 2_000_000  # samples of an audit: each takes a kilobyte
-_TEXT = 1000  # characters of a name or label
+TEXT = 1000  # characters of a name or label
 # What reading raises of a file that is of another form than it looks.
-_ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, csv.Error)
+_ODD = (
+    *(LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError),
+    csv.Error,
+)
 
 
 @contextmanager
@@ -33,7 +36,9 @@ def well_formed(place: Path, form: str) -> Iterator[None]:
     """
     try:
         yield
-    except _ODD as error:
+    except (*_ODD, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's; else pyarrow's
+            raise
         raise InputError(
             f"{place} is not as data of the form {form} are ({type(error).__name__}: {error})",
             "docs/audit.md says what each form holds",
@@ -46,14 +51,14 @@ def sound(sample: Sample) -> Sample:
     Raises:
         InputError: Its file or a box cannot be one.
     """
-    where = shortened(sample.id, _TEXT)
+    where = shortened(sample.id, TEXT)
     if "\0" in str(sample.file) or "\0" in str(sample.mask):
         raise InputError(f"the sample {where} names no file", "look for a zero byte in its name")
     for x0, y0, x1, y1 in sample.boxes:
         if not all(map(isfinite, (x0, y0, x1, y1))):
             raise InputError(f"the sample {where} has a box that is no numbers", "mend it")
-    label = None if sample.label is None else shortened(sample.label, _TEXT)
-    slices = {name: shortened(value, _TEXT) for name, value in sample.slices.items()}
+    label = None if sample.label is None else shortened(sample.label, TEXT)
+    slices = {name: shortened(value, TEXT) for name, value in sample.slices.items()}
     return replace(sample, id=where, label=label, slices=slices)
 
 
