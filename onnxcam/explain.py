@@ -32,7 +32,7 @@ from onnxcam.run.runner import Upsampling
 from onnxcam.run.session import Device
 from onnxcam.run.store import store
 from onnxcam.run.traced import sized
-from onnxcam.targets import Score, Wanted
+from onnxcam.targets import Wanted
 
 if TYPE_CHECKING:
     from onnxcam.metrics.comparison import Comparison
@@ -154,7 +154,7 @@ class Explainer(Predicts, Described, Generic[Result]):
             checked_seed(seed), batch_size, progress, checked_budget(budget),
             lambda: detector or self.description.detector,
         ))  # fmt: skip
-        self._engine.of(Score())  # what cannot be explained shows now
+        self._engine.check()  # what cannot be explained shows now
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one label, no list of them

@@ -90,7 +90,9 @@ def write_whole(place: Path, data: bytes) -> None:
     except OSError as error:
         raise OnnxcamError(
             f"{place}: cannot be written ({error.strerror})",
-            "choose a folder that you may write to",
+            "make room, or choose another disk"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "choose a folder that you may write to",
         ) from None
 
 

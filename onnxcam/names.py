@@ -9,6 +9,7 @@ REST = "onnxcam.rest"  # of the gradient, when it is averaged over the positions
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
 SLOPES = "onnxcam.slopes"  # the gradient at the feature layer, in its order of a map
 VALUE = "onnxcam.value"
+FEW = "onnxcam.few"  # the scores of some classes, which the target names
 RELIEF = "onnxcam.relief"  # of methods on the input: the signed values that a map is made of
 ANY_NUMBER = "onnxcam.K"
 DIAGNOSTIC = (SIGNED, SCORE, STEEPEST, REST)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +178,29 @@ def test_a_long_function_is_seen() -> None:
     body = "\n    x = 1" * MOST_OF_A_FUNCTION
     assert _long_functions(f"def f():{body}") == [f"f: {MOST_OF_A_FUNCTION + 1}"]
     assert _long_functions(f'def f():\n    """Long.\n\n    Text."""{body[:-10]}') == []
+
+
+def test_calls_of_one_system_have_their_keepers() -> None:
+    """Elsewhere there is no fork, no file lock of POSIX, no alarm: these ask before they call."""
+    only = re.compile(
+        r"os\.(fork|kill|getuid|mkfifo|waitpid)\b|import (fcntl|resource)\b|\bos\.O_NOFOLLOW"
+        r"|signal\.(alarm|setitimer|pthread_sigmask|SIGKILL|SIGALRM|SIGHUP)\b"
+    )
+    users = {_place(path) for path in FILES if only.search(path.read_text())}
+    assert users <= {"audit/auditing", "audit/work/child", "cli/watch", "files", "run/trial"}
+
+
+def test_it_works_where_there_is_no_fork_and_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.modules['fcntl'] = sys.modules['resource'] = None; del os.fork\n"
+        "sys.platform = 'darwin'\n"
+        "from onnxcam.cli import main; main(sys.argv[1:])"
+    )
+    root = PACKAGE.parent
+    words = [root / "models/squeezenet1.1.onnx", root / "models/chelsea.png", "-o", "cat.png"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "explain", *map(str, words)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Egyptian cat" in done.stdout and (tmp_path / "cat.png").is_file()

@@ -211,19 +211,17 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
 
 def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Check what is promised of methods of many runs; tell whether it was kept."""
-    found = []
+    found, path = [], options.json
     for cost in methods.costs(settings, options.only):
         found.append(cost)
-        said = "kept" if cost.passed else "NOT KEPT"
-        console.print(
-            f"{cost.promise.arch} {cost.promise.method}: {cost.ratio.median:.2f} "
-            f"({cost.ratio.low:.2f} .. {cost.ratio.high:.2f}), promised {cost.promise.most:g}, "
-            f"unit {cost.unit_ms:.1f} ms: {said}"
-        )
+        console.print(methods.said(cost))
+        if path is not None:
+            methods.keep(path, cost, report.circumstances(settings))
     if options.page is not None:
         told = {**report.machine(), **report.versions()}
         said = ", ".join(f"{name} {value}" for name, value in told.items() if name != "system")
-        options.page.write_text(methods.page(found, f"Measured with {said}."))
+        every = found if path is None else methods.kept(path)
+        options.page.write_text(methods.page(every, f"Measured with {said}."))
     return all(cost.passed for cost in found)
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from onnxcam import Explainer
 from onnxcam.inputs import InputSpec
-from onnxcam.run.detections import overlap
+from onnxcam.run.overlap import overlap
 from onnxcam.targets import Box, Detections
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "gradcam, scales, sum": {"method": "gradcam", "fuse": "sum"},
     "gradcam, one layer": {"method": "gradcam", "one": True},
 }
+SIDE = 80  # of P-Net's input: faces of 80 of 512 pixels are its 12
 FACE = InputSpec(channels="RGB", mean=(127.0,), std=(128.0,), labels=("nothing", "face"))
 Finding = tuple[Any, int, Any, bool]  # a picture, a row, left top right bottom, is it in the truth
 
@@ -53,12 +54,14 @@ class Subject:
         model: Its file.
         preprocess: How a picture becomes its input.
         found: Returns its findings, those on the astronaut first.
+        detector: How its boxes are written, where the file leaves it to its user.
     """
 
     name: str
     model: Path
     preprocess: InputSpec
     found: Callable[[Subject, Path, int], list[Finding]]
+    detector: dict[str, Any] | None = None
 
 
 def share(map: np.ndarray, box: Sequence[float], size: tuple[int, int]) -> float:
@@ -110,50 +113,45 @@ def faces(subject: Subject, coco: Path, most: int) -> list[Finding]:
 
 
 def fastest(subject: Subject, coco: Path, most: int) -> list[Finding]:
-    """Return what FastestDet finds, decoded as its authors do: the graph leaves that to callers."""
-    import onnxruntime
-
-    from onnxcam.inputs import ModelInput, prepare
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(subject.model), options)
-    port = session.get_inputs()[0]
-    declared = ModelInput(port.name, tuple(port.shape), np.dtype(np.float32))
-    names = sorted_names(coco)
+    """Return what FastestDet finds, decoded as it is declared: its file leaves that to callers."""
+    explain = Explainer(
+        subject.model, preprocess=subject.preprocess, detector=subject.detector, device="cpu",
+        threads=1,
+    )  # fmt: skip
     found: list[Finding] = []
     for file, picture in pictures(coco, most):
-        tensor = prepare(picture, subject.preprocess, declared).tensor
-        out = session.run(None, {port.name: tensor})[0][0].reshape(85, -1)
-        found += _read(out, picture, names, truth(coco).get(file, []))
+        for each in explain(picture, Detections(over=0.5)):
+            seen = each.detection
+            own = np.array([b for name, b in truth(coco).get(file, []) if name == seen.label])
+            right = bool(len(own)) and overlap(own, np.array(seen.box)).max() >= 0.5
+            found.append((picture, seen.row, seen.box, right))
     return found
 
 
-def _read(
-    out: np.ndarray, picture: np.ndarray, names: Sequence[str], boxes: Sequence[Any]
-) -> list[Finding]:
-    sure = out[0] ** 0.6 * out[5:].max(0) ** 0.4
-    side = int(np.sqrt(out.shape[1]))
-    y, x = np.mgrid[:side, :side].reshape(2, -1)
-    wide, high = (1 / (1 + np.exp(-out[i])) for i in (3, 4))
-    centre = (np.tanh(out[1]) + x) / side, (np.tanh(out[2]) + y) / side
-    edges = np.stack(
-        [centre[0] - wide / 2, centre[1] - high / 2, centre[0] + wide / 2, centre[1] + high / 2], 1
-    ) * np.array(picture.shape[1::-1] * 2)
-    left: list[int] = []
+def proposed(subject: Subject, coco: Path, most: int) -> list[Finding]:
+    """Return the faces that P-Net proposes at its size and UltraFace finds too."""
+    how: dict[str, Any] = {"device": "cpu", "threads": 1}
+    explain = Explainer(
+        subject.model, preprocess=subject.preprocess, detector=subject.detector, **how
+    )
+    sure = Explainer(subject.model.with_name("ultraface_RFB320.onnx"), preprocess=FACE, **how)
     found: list[Finding] = []
-    for row in np.argsort(-sure):
-        if sure[row] < 0.5:
-            break
-        cls = out[5:, row].argmax()
-        same = [r for r in left if out[5:, r].argmax() == cls]
-        if same and overlap(edges[same], edges[row]).max() > 0.45:
+    for _, picture in pictures(coco, most):
+        faces = np.array([e.detection.box for e in sure(picture, Detections(over=0.5))])
+        if not len(faces):
             continue
-        left.append(int(row))
-        own = np.array([b for name, b in boxes if name == names[cls]] or np.zeros((0, 4)))
-        right = bool(len(own)) and overlap(own, edges[row]).max() >= 0.5
-        found.append((picture, int(row), edges[row], right))
-    return found
+        for each in explain(picture, Detections("face", over=0.5)):
+            seen = each.detection
+            right = overlap(faces, np.array(seen.box)).max() >= 0.5
+            found.append((picture, seen.row, seen.box, bool(right)))
+    return sorted(found, key=lambda f: not f[3]) if found and not found[0][3] else found
+
+
+def windows(side: int) -> np.ndarray:
+    """Return the windows of 12 pixels that P-Net looks at in a square, two pixels apart: [A, 4]."""
+    count = (side - 12) // 2 + 1
+    y, x = np.mgrid[:count, :count].reshape(2, -1) * 2 + 6
+    return np.stack([x, y, 0 * x + 12, 0 * x + 12], 1)
 
 
 def sorted_names(coco: Path) -> list[str]:
@@ -168,19 +166,18 @@ def measured(subject: Subject, coco: Path, most: int) -> Iterator[str]:
     first, rest = found[0], [f for f in found[1:] if f[3]]
     for name, way in WAYS.items():
         options = {k: v for k, v in way.items() if k in ("method", "fuse")}
-        probe = Explainer(subject.model, preprocess=subject.preprocess, device="cpu", threads=1)
+        how: dict[str, Any] = {"preprocess": subject.preprocess, "detector": subject.detector}
+        probe = Explainer(subject.model, device="cpu", threads=1, **how)
         if way.get("one"):
             options["feature_layer"] = probe.catalog.feature.name
         elif way.get("fuse", "sum") != "sum" and len(probe.maps_of(Box(0))[0].layers) == 1:
             continue  # of one scale there is nothing to fuse
-        explain = Explainer(
-            subject.model, preprocess=subject.preprocess, device="cpu", threads=1, **options
-        )
+        explain = Explainer(subject.model, device="cpu", threads=1, **how, **options)
         shares = [
             share(explain(picture, Box(row)).map, box, picture.shape[:2])
             for picture, row, box, _ in (first, *rest)
         ]
-        own = f"{100 * shares[0]:.0f} %" if subject.found is faces else ""
+        own = f"{100 * shares[0]:.0f} %" if subject.found is not fastest else ""
         middle = 100 * np.median(shares[1:])
         low = 100 * np.quantile(shares[1:], 0.25)
         yield f"| {subject.name} | {name} | {own} | {middle:.0f} % | {low:.0f} % | {len(rest)} |"
@@ -195,9 +192,22 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=1000, help="photographs [default: all]")
     given = parser.parse_args()
     subjects = [Subject("UltraFace", given.models / "ultraface_RFB320.onnx", FACE, faces)]
+    small = InputSpec(
+        layout="NHWC", size=(SIDE, SIDE), channels="RGB", mean=(127.5,), std=(128.0,),
+        labels=("nothing", "face"),
+    )  # fmt: skip
+    form: dict[str, Any] = {
+        "boxes": "conv2d_4", "axis": 3,
+        "format": "edge-deltas", "anchors": windows(SIDE),
+    }  # fmt: skip
+    subjects.append(Subject("P-Net", given.models / "pnet.onnx", small, proposed, form))
     if given.fastest is not None:
-        unit = InputSpec(layout="NCHW", size=(352, 352), channels="BGR", scale=1 / 255)
-        subjects.append(Subject("FastestDet", given.fastest, unit, fastest))
+        unit = InputSpec(
+            layout="NCHW", size=(352, 352), channels="BGR", scale=1 / 255,
+            labels=tuple(sorted_names(given.coco)),
+        )  # fmt: skip
+        form = {"format": "fastestdet", "boxes": "758", "first_box": 1, "powers": [0.6, 0.4]}
+        subjects.append(Subject("FastestDet", given.fastest, unit, fastest, form))
     head = "| detector | maps | astronaut | median | lower quarter | findings |\n"
     head += "|---" * 6 + "|"
     lines = [line for s in subjects for line in measured(s, given.coco, given.most)]

@@ -21,7 +21,7 @@ from onnxcam.autodiff.coverage import MEANING, known
 from onnxcam.cli import main as onnxcam
 from onnxcam.graph import quirks
 from onnxcam.methods.needs import KINDS
-from onnxcam.run.kernels import kernels
+from onnxcam.run.kernels import Provider, providers
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# The command line
@@ -46,14 +46,19 @@ Written by `tools/make_docs.py` from `onnxcam/graph/quirks.py`; a test holds it.
 `tests/graph/test_quirks.py` shows it in the product at hand; a test that fails there says that the
 workaround may go.
 """
-KERNELS_HEAD = """# What runs on CUDA
+KERNELS_HEAD = """# On other processors
 
-Written by `tools/make_docs.py` from `onnxcam/run/kernels.toml`; a test holds it. The operators of
-ONNX for which ONNX Runtime's CUDA provider has a kernel (opset 20 and later), by the types that it
-takes; what is not here, or is of another type, runs on the CPU, between copies. `onnxcam convert`
-says which nodes of a file that would be, on machines without a GPU too, and
-`onnxcam.run.kernels.on_cpu(model)` returns them. Everything that the methods write into a graph is
-here: a test holds that, too.
+Written by `tools/make_docs.py` from `onnxcam/run/providers/*.toml`; a test holds it. The operators
+of ONNX that a provider takes, by the types of the input that counts, as its makers say. What is not
+here, is of another type, or is a newer version of the operator than the provider knows, runs on the
+CPU, between copies. `onnxcam convert` says which nodes of a file that would be, on machines without
+such a processor too, and names an opset at which none would; `onnxcam.run.kernels.fallen(model)`
+returns it.
+
+**For CUDA write files at opset 19** (`onnxcam convert --opset 19`), or 18 where the model pads: of
+ReduceMax and ReduceMin, which some methods use, ONNX has versions of opset 20, of Pad one of opset
+19, that ONNX Runtime's CUDA provider has no kernels for. A test holds that nothing else that the
+methods write falls to the CPU.
 """
 MARK = re.compile(r"@quirks\.works_around\(([^)]*)\)\s+(?:@.*\s+)*def (\w+)")
 RECORDS_HEAD = """# The records of an audit
@@ -74,7 +79,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": _methods_page(),
         ROOT / "docs" / "ops.md": _operators(),
         ROOT / "docs" / "quirks.md": _quirks(),
-        ROOT / "docs" / "cuda.md": _kernels(),
+        ROOT / "docs" / "providers.md": _kernels(),
         ROOT / "docs" / "audit-records.md": _records(),
         audit: MEASURES_TABLE.sub(lambda _: _measures(), audit.read_text()),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
@@ -119,11 +124,23 @@ def _measures() -> str:
 
 
 def _kernels() -> str:
+    order = ("cuda", "tensorrt", "directml", "coreml", "webgpu")
+    return "\n".join([KERNELS_HEAD, *(_provider(providers()[name]) for name in order)])
+
+
+def _provider(provider: Provider) -> str:
     rows: dict[str, list[str]] = {}
-    for name, types in kernels().items():
+    for name, types in provider.kernels.items():
         rows.setdefault(", ".join(sorted(types)) if types else "every type", []).append(f"`{name}`")
     table = [f"| {types} | {', '.join(sorted(names))} |" for types, names in sorted(rows.items())]
-    return "\n".join([KERNELS_HEAD, "| types | operators |", "|---|---|", *table, ""])
+    limits = [f"`{name}` of opset {until}" for name, until in sorted(provider.until.items())]
+    newest = (
+        provider.newest and f"Newest versions of any operator: those of opset {provider.newest}."
+    )
+    known = f"Newest versions that are taken, where ONNX has newer ones: {', '.join(limits)}."
+    said = [f"Source: {provider.source} ({provider.of}).", newest, limits and known]
+    lines = [f"## {provider.title}", "", " ".join(each for each in said if each), ""]
+    return "\n".join([*lines, "| types | operators |", "|---|---|", *table, ""])
 
 
 def _quirks() -> str:

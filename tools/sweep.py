@@ -34,7 +34,9 @@ FEW: dict[str, dict[str, Any]] = {
     "vargrad": {"samples": 12}, "smooth-gradcam++": {"samples": 12},
     "integrated-gradients": {"steps": 12}, "guided-integrated-gradients": {"steps": 12},
     "expected-gradients": {"samples": 12}, "xrai": {"steps": 12},
-    "occlusion": {"stride": 0.12},
+    "occlusion": {"stride": 0.12}, "sess": {"scales": 3}, "shapley-sampling": {"orders": 4},
+    "squaregrad": {"samples": 12}, "blur-integrated-gradients": {"steps": 12},
+    "conductance": {"steps": 12}, "internal-influence": {"steps": 12},
 }  # fmt: skip
 SLOW = ("score-cam", "ss-cam", "is-cam")  # a run of the whole model for each channel
 METRICS = ("pointing-game", "energy", "deletion", "insertion")

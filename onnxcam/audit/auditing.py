@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Unpack
 
 from onnxcam import methods as all_methods
 from onnxcam.audit import evidence
 from onnxcam.audit.data import Listing, Selection, open_data
 from onnxcam.audit.extras import needed
 from onnxcam.audit.finish import finish
-from onnxcam.audit.job import JOB, Job
+from onnxcam.audit.job import JOB, Explaining, Job, Place, split
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import Policy, read_policy
-from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import Verdict
-from onnxcam.audit.work import local
 from onnxcam.audit.work.child import SAMPLES
-from onnxcam.audit.work.chunks import BATCH, work_off
+from onnxcam.audit.work.chunks import BATCH
+from onnxcam.audit.work.engines import Asked, Engine, Progress, work
 from onnxcam.audit.work.faithful import checked
-from onnxcam.audit.work.worker import Worker
-from onnxcam.errors import OnnxcamError, UsageError, bounded, json_text
+from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
 
-Place: TypeAlias = "str | os.PathLike[str]"
-Engine: TypeAlias = Literal["local", "here", "ray"]
-Progress: TypeAlias = Callable[[int, int], None]
 POLICY = "policy.toml"
 _LOG = "run.jsonl"
 _OF_DATA = ("data_format", "boxes", "masks", "slices", "sample", "seed")
@@ -51,7 +46,7 @@ class Audit:
     counts: Mapping[str, Any]
 
 
-class Options(TypedDict, total=False):
+class Options(Explaining, total=False):
     """The options of an audit that say what of the data is taken, and how models are explained.
 
     Attributes:
@@ -61,13 +56,6 @@ class Options(TypedDict, total=False):
         slices: Columns of the data that make groups.
         sample: How many samples are drawn; None takes all.
         seed: Of that draw, and of methods with random numbers.
-        labels: Names of the classes; this and the rest as for :class:`onnxcam.Explainer`.
-        preprocess: See there; of both models.
-        baseline_preprocess: What differs for the baseline.
-        feature_layer: See there.
-        reduction_layer: See there.
-        parameters: See there.
-        device: See there.
     """
 
     data_format: str | None
@@ -76,13 +64,6 @@ class Options(TypedDict, total=False):
     slices: Sequence[str]
     sample: int | None
     seed: int
-    labels: Place | None
-    preprocess: str | None
-    baseline_preprocess: str | None
-    feature_layer: str | None
-    reduction_layer: str | None
-    parameters: Mapping[str, Any] | None
-    device: str
 
 
 @bounded("the audit fails")
@@ -98,6 +79,7 @@ def run(
     engine: Engine = "local",
     address: str | None = None,
     workers: int = 2,
+    timeout: float = 600,
     resume: bool = False,
     keep_maps: bool = True,
     trust: int = 16,
@@ -119,12 +101,14 @@ def run(
         engine: "local" (a child process, which may crash), "here" (this process), or "ray".
         address: Of a Ray cluster; None starts one here.
         workers: Of the ray engine.
+        timeout: Seconds after which a sample that the runtime hangs on is given up; of both
+            engines with child processes.
         resume: Go on with an audit that was interrupted.
         keep_maps: Whether the maps are written.
         trust: Samples that the audit itself is checked on (weights made random, a second method);
             0 leaves that out.
         progress: Told how many samples are done, of how many.
-        options: See :class:`Options`.
+        options: See :class:`Options` and :class:`onnxcam.audit.job.Explaining`.
 
     Returns:
         The verdict and where everything lies.
@@ -138,17 +122,17 @@ def run(
     checked(metrics)
     chosen, listing = _policy(policy, baseline), _listing(Path(data), options)
     files = [str(Path(p).absolute()) for p in (model, baseline) if p is not None]
-    said = {k: v for k, v in options.items() if k not in _OF_DATA}
-    theirs = {"preprocess": said.pop("baseline_preprocess", None)}
+    said, theirs = split({k: v for k, v in options.items() if k not in _OF_DATA})
     said |= {"seed": options.get("seed", 0), "batch_size": BATCH}
     job = Job(
-        tuple(files), _methods(method), tuple(metrics), _plain(said), _plain(theirs), keep_maps,
+        tuple(files), _methods(method), tuple(metrics), said, theirs, keep_maps,
         facts=_facts(files, listing, chosen),
     )  # fmt: skip
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
-        _work(folder, job, listing, (engine, address, workers), progress)
+        work(folder, job, listing.samples, Asked(engine, address, workers, timeout), progress)
         log.add("worked off")
-        verdict, counts = finish(folder, job, listing, chosen, trust, engine != "here")
+        apart = None if engine == "here" else timeout
+        verdict, counts = finish(folder, job, listing, chosen, trust, apart)
     return Audit(folder, verdict, counts)
 
 
@@ -179,20 +163,6 @@ def _listing(data: Path, options: Options) -> Listing:
         boxes=None if boxes is None else Path(boxes),
         masks=None if masks is None else Path(masks),
     )
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as JSON holds them, paths in full."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is None:
-            continue
-        is_file = name in ("labels", "preprocess") and Path(str(value)).is_file()
-        if isinstance(value, Mapping):
-            found[name] = dict(value)
-        else:
-            found[name] = str(Path(str(value)).absolute()) if is_file else value
-    return found
 
 
 def _facts(files: Sequence[str], listing: Listing, policy: Policy) -> dict[str, Any]:
@@ -226,8 +196,7 @@ def _begun(folder: Path, job: Job, listing: Listing, policy: Policy, resume: boo
     with _held(folder / _LOG):
         log = RunLog(folder)
         if not there:
-            lines = (json_text(s.as_dict(), None) + "\n" for s in listing.samples)
-            write_whole(folder / SAMPLES, "".join(lines).encode())
+            write_whole(folder / SAMPLES, listing.samples.lines)
             write_whole(folder / POLICY, policy.text.encode())
             log.add("started", policy=policy.name, policy_sha256=policy.sha256, job=job.facts)
             write_whole(folder / JOB, job.text().encode())  # last: what has it can be resumed
@@ -264,34 +233,3 @@ def _held(place: Path) -> Any:
                     f"another process works on {place.parent}", "wait for it, or end it"
                 ) from None
         yield
-
-
-def _work(
-    folder: Path, job: Job, listing: Listing, engine: tuple[Engine, str | None, int],
-    progress: Progress,
-) -> None:  # fmt: skip
-    """Work off what is missing, and tell how far it is."""
-    store = Store(folder, job.chunk)
-    samples, count = listing.samples, len(listing.samples)
-    missing = store.missing(count)
-    at = count - sum(len(store.part(n, samples)) for n in missing)
-    progress(at, count)
-
-    def done(more: int) -> None:
-        nonlocal at
-        at += more
-        progress(at, count)
-
-    name, address, workers = engine
-    if not missing:
-        return
-    if name == "here":
-        work_off(Worker(job), store, samples, missing, done=lambda _, k: done(k))
-    elif name == "local":
-        local.run_local(folder, store, samples, done)
-    elif name == "ray":
-        from onnxcam.audit.work.ray_engine import run_ray
-
-        run_ray(folder, store, samples, done, address, workers)
-    else:
-        raise UsageError(f"no engine {name!r}", "choose local or ray")

@@ -6,21 +6,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Unpack
 
 import numpy as np
 
 from onnxcam.audit.compare.diverging import divergence_of
 from onnxcam.audit.data import Sample
 from onnxcam.audit.data.places import below
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import Explaining, Job, Place, split
 from onnxcam.audit.records import Row
 from onnxcam.audit.results import pair_order
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import UsageError, bounded, plain
 from onnxcam.output.render import save_png
 
-Place: TypeAlias = "str | os.PathLike[str]"
 _SHOWN = 4  # of the worst pictures, in the figure
 
 
@@ -79,9 +78,7 @@ def diff(
     *,
     method: str = "gradcam",
     output: Place | None = None,
-    preprocess: str | None = None,
-    baseline_preprocess: str | None = None,
-    labels: Place | None = None,
+    **options: Unpack[Explaining],
 ) -> Difference:
     """Compare two models on a few inputs.
 
@@ -91,9 +88,7 @@ def diff(
         inputs: Pictures, arrays, or folders of them.
         method: Name of a method.
         output: A .png for the worst inputs side by side; None writes none.
-        preprocess: As for :class:`onnxcam.Explainer`, of both models.
-        baseline_preprocess: What differs for ``old``.
-        labels: Names of the classes.
+        options: See :class:`onnxcam.audit.job.Explaining`; the baseline is ``old``.
 
     Raises:
         OnnxcamError: Of the kind that fits: a model or nothing of the inputs can be used.
@@ -103,12 +98,10 @@ def diff(
     ]
     if not files:
         raise UsageError("no input is given", "name pictures, or a folder of them")
-    given = {"preprocess": preprocess, "labels": labels and os.fspath(labels)}
-    theirs = {"preprocess": baseline_preprocess}
+    given, theirs = split(options)
     job = Job(
-        (os.fspath(new), os.fspath(old)), (method,),
-        options={k: v for k, v in given.items() if v is not None},
-        baseline_options={k: v for k, v in theirs.items() if v is not None}, keep_maps=False,
+        (os.fspath(new), os.fspath(old)), (method,), options=given, baseline_options=theirs,
+        keep_maps=False,
     )  # fmt: skip
     worker = Worker(job)
     samples = [Sample(plain(f), f) for f in files]

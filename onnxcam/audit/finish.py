@@ -22,7 +22,7 @@ from onnxcam.files import write_whole
 
 
 def finish(
-    folder: Path, job: Job, listing: Listing, policy: Policy, trust: int, apart: bool
+    folder: Path, job: Job, listing: Listing, policy: Policy, trust: int, apart: float | None
 ) -> tuple[Verdict, dict[str, Any]]:
     """Judge the records of an audit and write everything that is made of them.
 
@@ -32,14 +32,15 @@ def finish(
         listing: Its data.
         policy: Its policy.
         trust: Samples that the audit itself is checked on.
-        apart: Whether the models are looked at in another process, which may crash.
+        apart: Seconds of another process, which may crash, that looks at the models; None looks
+            at them here.
 
     Returns:
         The verdict, and how many samples there are of each kind.
     """
     looked = (
-        local.look_again(folder, trust, policy.seed)
-        if apart
+        local.look_again(folder, apart, trust, policy.seed)
+        if apart is not None
         else again.looked(job, Worker(job), listing.samples, trust, policy.seed)
     )
     found = results.tables(Store(folder, job.chunk))

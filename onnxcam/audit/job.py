@@ -3,15 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from onnxcam.errors import InputError, UsageError, json_text
 
 NAMES = ("model", "baseline")
 JOB = "job.json"  # in the folder of an audit
+Place: TypeAlias = "str | os.PathLike[str]"
+_THEIRS = "baseline_"  # before the name of an option that differs for the baseline
+
+
+class Explaining(TypedDict, total=False):
+    """How the models are explained, as :class:`onnxcam.Explainer` takes it.
+
+    Attributes:
+        labels: Names of the classes; this and the next three of both models.
+        preprocess: How a picture becomes the input.
+        feature_layer: Tensor that the maps are made of.
+        reduction_layer: Tensor with the scores.
+        baseline_labels: What differs for the baseline; so for the next three.
+        baseline_preprocess: See there.
+        baseline_feature_layer: See there.
+        baseline_reduction_layer: See there.
+        parameters: Of the methods.
+        device: Where both run.
+    """
+
+    labels: Place | None
+    preprocess: str | None
+    feature_layer: str | None
+    reduction_layer: str | None
+    baseline_labels: Place | None
+    baseline_preprocess: str | None
+    baseline_feature_layer: str | None
+    baseline_reduction_layer: str | None
+    parameters: Mapping[str, Any] | None
+    device: str
+
+
+def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of both models, and what differs for the baseline, as JSON holds them.
+
+    Paths are in full, and what is None is left out.
+    """
+    both: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is not None:
+            found = theirs if name.startswith(_THEIRS) else both
+            found[name.removeprefix(_THEIRS)] = _plain(name.removeprefix(_THEIRS), value)
+    return both, theirs
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    is_file = name in ("labels", "preprocess") and Path(str(value)).is_file()
+    return str(Path(str(value)).absolute()) if is_file else value
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.audit.records import Row
+from onnxcam.audit.table import taken
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -54,6 +57,14 @@ def _stays(row: Row) -> Any:
     return None if row.get("flipped") or row.get("spearman") is None else row["explanation_flip"]
 
 
+_AGREEMENT = {
+    "spearman": "rank correlation of the two maps",
+    "pearson": "linear correlation of the two maps",
+    "ssim": "structural similarity of the two maps",
+    "iou": "of the 20 % of places with the highest values: common to both maps / all",
+    "peak_shift": "how far the highest place moved, 1 is an edge of the input",
+    "emd": "earth mover's distance of the two maps, 1 is an edge of the input",
+}
 _ALL = [
     Measure("accuracy", "records", _of("correct"), "rate of samples predicted as their label"),
     Measure("failures", "records", lambda r: r.get("error") is not None,
@@ -75,8 +86,8 @@ _ALL = [
             "size of the change of the baseline's class's probability"),
     Measure("explanation_flips", "pairs", _stays,
             "of the predictions that stay: rate of maps with a rank correlation below 0.5"),
-    *(Measure(name, "pairs", _of(name), f"agreement of the maps: {name}")
-      for name in ("spearman", "pearson", "ssim", "iou", "peak_shift", "emd")),
+    *(Measure(name, "pairs", _of(name), _AGREEMENT[name])
+      for name in _AGREEMENT),
     Measure("suspicious", "where", _of("suspicious"),
             "rate of samples in strategies that look at corners or borders as no others do"),
     Measure("sanity", "trust", _of("sanity"),
@@ -100,20 +111,55 @@ def find(name: str) -> Measure | None:
 
 def column(measure: Measure, rows: Iterable[Row]) -> Array:
     """Return a measure of rows, those that say nothing left out: bool or float64 [N]."""
-    found = [v for v in map(measure.value, rows) if v is not None]
-    truths = bool(found) and all(isinstance(v, bool) for v in found)
-    return np.asarray(found, np.bool_ if truths else np.float64)
+    return columns([measure], rows)[measure.name].of(None)
 
 
-def groups(rows: Sequence[Row], per: str) -> dict[str, list[Row]]:
-    """Return rows by group: "overall", "class" (the label, else the prediction) or "slice"."""
-    if per == "overall":
-        return {"": list(rows)}
-    found: dict[str, list[Row]] = {}
+@dataclass(frozen=True)
+class Column:
+    """A measure of many rows.
+
+    Attributes:
+        values: float64 [N], NaN of rows that say nothing.
+        truths: Whether all are true or false.
+    """
+
+    values: Array
+    truths: bool
+
+    def of(self, at: Sequence[int] | None) -> Array:
+        """Return it of some rows, those that say nothing left out: bool or float64."""
+        values = self.values if at is None else self.values[np.asarray(at, np.int64)]
+        said = values[~np.isnan(values)]
+        return said.astype(np.bool_) if self.truths and said.size else said
+
+
+def columns(wanted: Sequence[Measure], rows: Iterable[Row]) -> dict[str, Column]:
+    """Return measures of rows by their names, the rows looked at once."""
+    values = [array("d") for _ in wanted]
+    truths = [True] * len(wanted)
     for row in rows:
-        for name in _names(row, per):
-            found.setdefault(name, []).append(row)
-    return dict(sorted(found.items()))
+        for k, measure in enumerate(wanted):
+            value = measure.value(row)
+            values[k].append(math.nan if value is None else float(value))
+            truths[k] = truths[k] and (value is None or isinstance(value, bool))
+    return {
+        m.name: Column(np.asarray(v, np.float64), t)
+        for m, v, t in zip(wanted, values, truths, strict=True)
+    }
+
+
+def places(rows: Iterable[Row], per: str) -> dict[str, Sequence[int]]:
+    """Return rows' places by group: "overall", "class" (label, else prediction) or "slice"."""
+    found: dict[str, Any] = {}
+    for k, row in enumerate(rows):
+        for name in [""] if per == "overall" else _names(row, per):
+            found.setdefault(name, array("q")).append(k)
+    return dict(sorted(found.items())) if per != "overall" or found else {"": array("q")}
+
+
+def groups(rows: Sequence[Row], per: str) -> dict[str, Sequence[Row]]:
+    """Return rows by group; see :func:`places`."""
+    return {name: taken(rows, at) for name, at in places(rows, per).items()}
 
 
 def _names(row: Row, per: str) -> list[str]:

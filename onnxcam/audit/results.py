@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,13 @@ from onnxcam.audit import measures
 from onnxcam.audit.records import Row
 from onnxcam.audit.statistics import estimate
 from onnxcam.audit.store import Store
+from onnxcam.audit.table import having
 from onnxcam.audit.verdict import Tables, of_method
 
-_NOT_ALL = ("trust",)  # tables with figures of their own
+_COUNTED = (
+    "samples", "failed", "labelled", "labels_without_class", "with_object", "with_diagnosis",
+    "pairs", "flipped", "explanation_flips",
+)  # fmt: skip
 # Of the records: all rows are in memory at once, and most columns are for other readers.
 _USED = (
     "id", "model", "method", "label", "slices", "truth", "predicted", "predicted_label",
@@ -30,11 +36,10 @@ SHOWN = {
 
 def tables(
     store: Store, trust: Sequence[Row] = (), where: Sequence[Row] = ()
-) -> dict[str, list[Row]]:
+) -> dict[str, Sequence[Row]]:
     """Return the rows that a policy is held against, of the records what is used here alone."""
-    records = [r for r in store.read("records", _USED) if r["model"] == "model"]
-    return {"records": records, "pairs": list(store.read("pairs")),
-            "trust": list(trust), "where": list(where)}  # fmt: skip
+    records = having(store.table("records", _USED), "model", "model")
+    return {"records": records, "pairs": store.table("pairs"), "trust": trust, "where": where}
 
 
 def figures(found: Tables, confidence: float = 0.95) -> list[dict[str, Any]]:
@@ -47,18 +52,18 @@ def figures(found: Tables, confidence: float = 0.95) -> list[dict[str, Any]]:
     rows = []
     for table, names in SHOWN.items():
         all_rows = of_method(found[table])
+        columns = measures.columns([measures.MEASURES[n] for n in names], all_rows)
         for per in ("overall", "slice", "class"):
-            for group, members in measures.groups(all_rows, per).items():
-                if per == "class" and len(members) < 2:
+            for group, at in measures.places(all_rows, per).items():
+                if per == "class" and len(at) < 2:
                     continue
-                rows += [_figure(n, per, group, members, confidence) for n in names]
+                rows += [_figure(n, per, group, c.of(at), confidence) for n, c in columns.items()]
     return [row for row in rows if row["value"] is not None]
 
 
 def _figure(
-    name: str, per: str, group: str, rows: Sequence[Row], confidence: float
+    name: str, per: str, group: str, values: measures.Array, confidence: float
 ) -> dict[str, Any]:
-    values = measures.column(measures.MEASURES[name], rows)
     resamples = 1000 if per != "class" else 200
     made = estimate(values, confidence, resamples=resamples, seed=0)
     said = {"measure": name, "per": per, "group": group, "confidence": confidence}
@@ -74,12 +79,12 @@ def worst(found: Tables, count: int = 24) -> list[Row]:
     the rest, each by how badly the maps agree. Of one model: what is wrong and sure of itself,
     then what looks at borders and corners most.
     """
-    pairs = [p for p in of_method(found["pairs"]) if p.get("compared_class") is not None
-             or p.get("spearman") is not None]  # fmt: skip
     if found["pairs"]:
-        return sorted(pairs, key=pair_order)[:count]
-    records = [r for r in of_method(found["records"]) if r.get("error") is None]
-    return sorted(records, key=_record_order)[:count]
+        pairs = (p for p in of_method(found["pairs"]) if p.get("compared_class") is not None
+                 or p.get("spearman") is not None)  # fmt: skip
+        return nsmallest(count, pairs, key=pair_order)
+    records = (r for r in of_method(found["records"]) if r.get("error") is None)
+    return nsmallest(count, records, key=_record_order)
 
 
 def pair_order(row: Row) -> tuple[int, float]:
@@ -97,22 +102,21 @@ def _record_order(row: Row) -> tuple[float, float]:
 
 def counts(found: Tables) -> dict[str, Any]:
     """Return how many samples there are of each kind."""
-    records = of_method(found["records"])
-    pairs = of_method(found["pairs"])
-    labelled = [r for r in records if r.get("label")]
+    said: Counter[str] = Counter()
+    seconds: list[float] = []
+    for r in of_method(found["records"]):
+        said["samples"] += 1
+        said["failed"] += r.get("error") is not None
+        said["labelled"] += bool(r.get("label"))
+        said["labels_without_class"] += bool(r.get("label")) and r.get("truth") is None
+        said["with_object"] += r.get("object_area") is not None
+        said["with_diagnosis"] += bool(r.get("diagnosis"))
+        seconds += [r["seconds"]] if r.get("seconds") else []
+    for p in of_method(found["pairs"]):
+        said["pairs"] += 1
+        said["flipped"] += bool(p.get("flipped"))
+        said["explanation_flips"] += bool(p.get("explanation_flip"))
     return {
-        "samples": len(records),
-        "failed": sum(r.get("error") is not None for r in records),
-        "labelled": len(labelled),
-        "labels_without_class": sum(r.get("truth") is None for r in labelled),
-        "with_object": sum(r.get("object_area") is not None for r in records),
-        "with_diagnosis": sum(bool(r.get("diagnosis")) for r in records),
-        "pairs": len(pairs),
-        "flipped": sum(bool(p.get("flipped")) for p in pairs),
-        "explanation_flips": sum(bool(p.get("explanation_flip")) for p in pairs),
-        "seconds_per_sample": _mean([r["seconds"] for r in records if r.get("seconds")]),
+        **{name: said[name] for name in _COUNTED},
+        "seconds_per_sample": float(np.mean(seconds)) if seconds else None,
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None

@@ -8,18 +8,17 @@ gaps nor doubles, and what it did not finish is what has no file.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from onnxcam.audit.extras import needed
 from onnxcam.audit.records import KEY, MAPS, PAIRS, RECORDS, VERSION, Column, Row, schema
+from onnxcam.audit.table import Table, decoded
 from onnxcam.errors import InputError, OnnxcamError
 from onnxcam.files import write_whole
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all rows that have none
 _KINDS = {"records": RECORDS, "pairs": PAIRS, "maps": MAPS}
 
 
@@ -67,7 +66,11 @@ class Store:
             if found or kind == "records":
                 place = self._place(kind, number)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(place, _parquet(found, _KINDS[kind]))
+                try:
+                    write_whole(place, _parquet(found, _KINDS[kind]))
+                except OnnxcamError as error:
+                    hint = f"{error.hint}; what is written stays, go on with `resume=True`"
+                    raise OnnxcamError(error.message, hint) from None
 
     def read(self, kind: str, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Yield the rows of a table, chunk by chunk.
@@ -80,7 +83,21 @@ class Store:
             InputError: A file is damaged, or of another version.
         """
         for place in sorted((self.folder / kind).glob("*.parquet")):
-            yield from _read(place, columns)
+            yield from decoded(_read(place, columns))
+
+    def table(self, kind: str, columns: Sequence[str] | None = None) -> Sequence[Row]:
+        """Return the rows of a table, packed: they are decoded as they are looked at.
+
+        Args:
+            kind: "records", "pairs" or "maps".
+            columns: Those that are wanted; None for all.
+
+        Raises:
+            InputError: A file is damaged, or of another version.
+        """
+        pa = needed("pyarrow", "the records of an audit")
+        parts = [_read(p, columns) for p in sorted((self.folder / kind).glob("*.parquet"))]
+        return Table(pa.concat_tables(parts).combine_chunks()) if parts else []
 
     def _place(self, kind: str, number: int) -> Path:
         return self.folder / kind / f"{number:06d}.parquet"
@@ -101,7 +118,7 @@ def _cells(row: Row) -> Row:
     return {k: sorted(v.items()) if isinstance(v, dict) else v for k, v in row.items()}
 
 
-def _read(place: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+def _read(place: Path, columns: Sequence[str] | None) -> Any:
     pa = needed("pyarrow", "the records of an audit")
     from pyarrow import parquet
 
@@ -115,8 +132,4 @@ def _read(place: Path, columns: Sequence[str] | None) -> Iterator[Row]:
             f"{place} has records of version {version or 'unknown'}, here is {VERSION}",
             "read it with the onnxcam that wrote it",
         )
-    maps = [f.name for f in table.schema if pa.types.is_map(f.type)]
-    for row in table.to_pylist():
-        for name in maps:
-            row[name] = dict(row[name]) if row[name] else _NOTHING
-        yield row
+    return table

@@ -22,13 +22,13 @@ class Truth:
         self._count = classes or (len(labels) if labels else None)
         self._names: dict[str, set[int]] = {}
         for index, name in enumerate(labels or ()):
-            self._names.setdefault(_plain(name), set()).add(index)
+            self._names.setdefault(bare(name), set()).add(index)
 
     def __call__(self, label: str | None) -> frozenset[int]:
         """Return the classes that a label means: none where it means none."""
         if label is None:
             return frozenset()
-        named = self._names.get(_plain(label))
+        named = self._names.get(bare(label))
         if named:
             return frozenset(named)
         number = label.strip()
@@ -38,9 +38,10 @@ class Truth:
                 return frozenset({index})
         head, _, rest = label.partition("_")
         if len(head) == WNID and head[0] == "n" and head[1:].isdecimal():
-            return frozenset(self._names.get(_plain(rest), ()))
+            return frozenset(self._names.get(bare(rest), ()))
         return frozenset()
 
 
-def _plain(name: str) -> str:
+def bare(name: str) -> str:
+    """Return a class's name without what tool chains write in different ways."""
     return " ".join(name.replace("_", " ").casefold().split())

@@ -10,6 +10,7 @@ from onnxcam.audit import measures
 from onnxcam.audit.policy import Limit, Policy
 from onnxcam.audit.records import Row
 from onnxcam.audit.statistics import Estimate, estimate
+from onnxcam.audit.table import having
 
 Result: TypeAlias = Literal["pass", "fail", "not enough data"]
 EXIT: Mapping[str, int] = {"pass": 0, "fail": 3, "not enough data": 4}
@@ -130,7 +131,8 @@ def _per(policy: Policy, limit: Limit, per: str, tables: Tables) -> tuple[list[F
     measure = measures.find(limit.measure)
     assert measure is not None, "the policy was checked"
     rows = of_method(tables.get(measure.table, ()), limit.method)
-    columns = {g: measures.column(measure, r) for g, r in measures.groups(rows, per).items()}
+    said = measures.columns([measure], rows)[measure.name]
+    columns = {group: said.of(at) for group, at in measures.places(rows, per).items()}
     least = limit.minimum if per != "overall" else 1
     judged = {g: c for g, c in columns.items() if len(c) >= least}
     skipped = []
@@ -155,7 +157,7 @@ def _per(policy: Policy, limit: Limit, per: str, tables: Tables) -> tuple[list[F
 def of_method(rows: Sequence[Row], method: str = "") -> Sequence[Row]:
     """Return the rows of a method; of the first where none is named."""
     wanted = method or next((r["method"] for r in rows if "method" in r), "")
-    return [r for r in rows if r.get("method", wanted) == wanted]
+    return having(rows, "method", wanted)
 
 
 def _finding(

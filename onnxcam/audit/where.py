@@ -13,6 +13,7 @@ from onnxcam.audit.store import Store
 from onnxcam.audit.strategies import LEAST, flag, grid, strategies
 
 _MOST = 60  # groups that are shown, those with most samples
+_OWN = ("id", "border_share", "corner_share", "correct")
 _FEW = 4  # samples below which a mean map says little
 
 
@@ -41,7 +42,7 @@ def where(store: Store, records: Sequence[Row], method: str) -> list[dict[str, A
     for per in ("class", "slice"):
         ranked = sorted(groups(records, per).items(), key=lambda g: -len(g[1]))[:_MOST]
         for name, rows in ranked:
-            own = [r for r in rows if r["id"] in maps]
+            own = [{k: r[k] for k in _OWN} for r in rows if r["id"] in maps]
             shapes = {maps[r["id"]].shape for r in own}
             if len(own) >= _FEW and len(shapes) == 1:
                 found.append(_group(per, name, own, _stacked(maps, own)))

@@ -61,11 +61,13 @@ class Overrides:
         origins: What copied nodes are copies of, by name.
         complete: Whether they say what becomes of every gradient, so that they mean something
             where they change none.
+        must: What one of them is for, in its words, that there has to be; "" for nothing.
     """
 
     items: tuple[Override, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     complete: bool = False
+    must: str = ""
 
     def __bool__(self) -> bool:
         """Tell whether there is any."""

@@ -29,7 +29,6 @@ from onnxcam.run import bounds
 
 if TYPE_CHECKING:
     from onnxcam.audit import Audit
-    from onnxcam.audit.check import Checked
 
 USUAL = "gradcam"
 _PLACE = click.Path(path_type=Path)
@@ -37,8 +36,17 @@ FOLDER = click.argument("folder", metavar="OUT", type=_PLACE)
 FEATURE = click.option(
     "--feature-layer", metavar="TENSOR", help="Tensor that the maps are made of [default: found]."
 )
-BASELINE_PREPROCESS = click.option(
-    "--baseline-preprocess", metavar="P", help="The same for the baseline, where that differs."
+BASELINE = options(
+    click.option(
+        "--baseline-preprocess", metavar="P", help="How it takes pictures, where that differs."
+    ),
+    click.option(
+        "--baseline-labels", type=_PLACE, metavar="FILE", help="Its classes, where they differ."
+    ),
+    click.option(
+        "--baseline-feature-layer", metavar="TENSOR", help="Tensor that its maps are made of."
+    ),
+    click.option("--baseline-reduction-layer", metavar="TENSOR", help="Tensor with its scores."),
 )
 
 
@@ -47,12 +55,17 @@ class _Audit(Grouped):
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is audited": (
-            "baseline", "policy", "methods", "parameters", "metrics", "feature_layer",
-            "reduction_layer", "preprocess", "baseline_preprocess", "labels",
+            "policy", "methods", "parameters", "metrics", "feature_layer", "reduction_layer",
+            "preprocess", "labels",
+        ),
+        "What it is held against": (
+            "baseline", "baseline_preprocess", "baseline_labels", "baseline_feature_layer",
+            "baseline_reduction_layer",
         ),
         "The data": ("data_format", "slices", "boxes", "masks", "sample", "seed"),
         "The run": (
-            "output", "resume", "engine", "address", "workers", "trust", "keep_maps", "device",
+            "output", "resume", "engine", "address", "workers", "timeout", "trust",
+            "keep_maps", "device",
         ),
     }  # fmt: skip
     examples: ClassVar[Mapping[str, str]] = {
@@ -104,8 +117,8 @@ class _Audit(Grouped):
     FEATURE,
     REDUCTION,
     PREPROCESS,
-    BASELINE_PREPROCESS,
     LABELS,
+    BASELINE,
     click.option("--data-format", metavar="F", help="Form of DATA [default: what it looks like]."),
     click.option(
         "--slice",
@@ -135,6 +148,14 @@ class _Audit(Grouped):
     click.option("--address", metavar="A", help="Of a Ray cluster [default: one is started]."),
     click.option(
         "--workers", type=click.IntRange(1), default=2, show_default=True, help="Of Ray."
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(1),
+        default=600,
+        show_default=True,
+        metavar="S",
+        help="Seconds after which a sample that the runtime hangs on is given up.",
     ),
     click.option(
         "--trust",
@@ -210,87 +231,3 @@ def _print(made: Audit) -> None:
     for conflict in made.verdict.conflicts:
         say(f"conflict: {conflict}")
     say(f"{made.verdict.result} -> {made.folder / 'report.html'}")
-
-
-@main.command("report", short_help="Write the report of an audit again.")
-@options(
-    FOLDER,
-    click.option(
-        "--drift",
-        "other",
-        type=_PLACE,
-        metavar="OTHER",
-        help="Instead say what moved since OTHER, an audit of the same model on other data.",
-    ),
-)
-def report_command(folder: Path, other: Path | None) -> None:
-    """Write OUT/report.html again from what lies in OUT, as after an update of onnxcam."""
-    if other is not None:
-        from onnxcam.audit import drift
-
-        for line in drift(other, folder).lines:
-            say(line)
-        return
-    from onnxcam.audit import report
-
-    say(f"written: {report(folder)}")
-
-
-@main.command("verify", short_help="Check an audit: hashes, records, verdict.")
-@options(
-    FOLDER,
-    click.option(
-        "--data/--no-data", default=True, show_default=True, help="Also hash the samples."
-    ),
-    JSON,
-)
-def verify_command(folder: Path, data: bool, as_json: bool) -> None:
-    """Check the audit in OUT: every file, the models, the data, and the verdict by its records.
-
-    The exit code is 1 where something is not what it was, else that of the audit.
-    """
-    from onnxcam.audit import verify
-
-    found = verify(folder, data=data)
-    if as_json:
-        print_json({"result": found.result, "problems": found.problems, "unseen": found.unseen})
-    else:
-        _print_check(found)
-    sys.exit(1 if found.problems else found.exit_code)
-
-
-def _print_check(found: Checked) -> None:
-    for problem in found.problems:
-        say(f"wrong: {problem}")
-    for missing in found.unseen:
-        say(f"not checked: {missing}")
-    whole = "something is not what it was" if found.problems else "all is what it was"
-    say(f"{found.files} files: {whole}; the verdict is: {found.result}")
-
-
-@main.command("diff", short_help="What changed between two models, on a few pictures.")
-@options(
-    click.argument("old", type=_PLACE),
-    click.argument("new", type=_PLACE),
-    click.argument("inputs", nargs=-1, required=True, type=_PLACE),
-    click.option("-o", "--output", type=_PLACE, metavar="FILE.png", help="The worst side by side."),
-    click.option("--method", default="gradcam", show_default=True, help="How to explain."),
-    PREPROCESS,
-    BASELINE_PREPROCESS,
-    LABELS,
-    JSON,
-)
-def diff_command(as_json: bool, **chosen: Any) -> None:
-    """Say what changed from OLD to NEW on INPUTS: predictions, maps, the tensor where it begins.
-
-    The exit code is 0 where no prediction and no explanation changed, else 3.
-    """
-    from onnxcam.audit import diff
-
-    made = diff(**chosen)
-    if as_json:
-        print_json(made.as_dict())
-    else:
-        for line in made.lines:
-            say(line)
-    sys.exit(made.exit_code)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from onnxcam.cli.bar import Bar, progress
@@ -27,18 +28,32 @@ def run(job: Job) -> Outcome:
     job.wanted.check()
     given = (job.boxes, job.places, job.similar_to, job.over)
     targets = wanted(job.targets, job.quantity, job.against, *given)
-    with progress(len(job.inputs)) as bar, desk(len(job.inputs)) as work:
-        explainer = _explainer(job, bar)
-        job.say(_heading(explainer, targets[0]))
-        places = _places(job, explainer, targets)
-        report = _Report(job, bar, work, targets[0], places.first)
-        paths = [source.path for source in job.inputs]
-        results = explainer.stream(paths, targets, extra_inputs=arrays(job.feeds))
-        for k, (_, result) in enumerate(results):
-            report.take(job.inputs[k], result, partial(places.of, k))
-        work.settle()
-        report.finish()
-    return report.outcome
+    if job.beside and not job.wanted.together:
+        raise UsageError("--beside: several models go into one figure", "name its file with -o")
+    outcome, kept = Outcome(), list[_Kept]()
+    count = len(job.inputs)
+    with progress(count * len(job.models)) as bar, desk(count) as work:
+        for model in job.models:
+            explainer = _explainer(job, model, bar)
+            job.say(_heading(explainer, targets[0], model.name if job.beside else ""))
+            places = _places(job, explainer, targets)
+            report = _Report(job, bar, work, targets[0], places.first, outcome)
+            paths = [source.path for source in job.inputs]
+            results = explainer.stream(paths, targets, extra_inputs=arrays(job.feeds))
+            for k, (_, result) in enumerate(results):
+                report.take(job.inputs[k], result, partial(places.of, k))
+            work.settle()
+            kept += [_Kept(model.stem, e) for e in report.kept]
+    _finish(job, outcome, kept)
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An explanation that goes into one file with others."""
+
+    model: str
+    explanation: Explanation
 
 
 class _Report:
@@ -50,16 +65,19 @@ class _Report:
         work: Where figures are drawn.
         target: The first of the targets.
         only: What the only map of a target without others is called.
+        outcome: What came of it.
 
     Attributes:
-        outcome: What came of it.
+        kept: What goes into one file.
     """
 
-    def __init__(self, job: Job, bar: Bar, work: Desk, target: Target, only: str) -> None:
+    def __init__(
+        self, job: Job, bar: Bar, work: Desk, target: Target, only: str, outcome: Outcome
+    ) -> None:
         self._job, self._bar, self._work = job, bar, work
         self._target, self._only = target, only
-        self.outcome = Outcome()
-        self._kept: list[Explanation] = []  # that go into one file
+        self.outcome = outcome
+        self.kept: list[Explanation] = []
 
     def take(self, source: Source, result: Any, places: Callable[..., Files]) -> None:
         """Take what came of one input."""
@@ -92,7 +110,7 @@ class _Report:
     def _write(self, source: Source, found: list[tuple[Explanation, Files]]) -> None:
         job = self._job
         if job.wanted.together or not found:
-            self._kept += [e for e, _ in found]
+            self.kept += [e for e, _ in found]
             return
         if job.wanted.panel:
             whole, place = [e for e, _ in found], found[0][1][0]
@@ -130,24 +148,30 @@ class _Report:
             self.outcome.errors.append({"input": source.name, "error": said})
             say(f"onnxcam: {said}", err=True)
 
-    def finish(self) -> None:
-        """Write what goes into one file."""
-        job, kept = self._job, self._kept
-        if not kept:
-            return
-        assert job.output is not None
-        job.look.write_together(kept, job.output)
-        for e in kept:
-            words = f"  (warning: {'; '.join(e.diagnosis)})" if e.diagnosis else ""
-            job.say(f"{e.source}: {e.title}, {e.method}{words}")
-            record = {**e.as_dict(), "input": e.source, "files": [str(job.output)]}
-            self.outcome.explanations.append(record)
-        job.say(f"{len(kept)} maps -> {job.output}")
+
+def _finish(job: Job, outcome: Outcome, kept: list[_Kept]) -> None:
+    """Write what goes into one file: the pictures in their order, of each what every model sees."""
+    if not kept:
+        return
+    assert job.output is not None
+    order = {source.name: k for k, source in enumerate(job.inputs)}
+    kept = sorted(kept, key=lambda each: order[each.explanation.source])
+    together = [each.explanation for each in kept]
+    names = [f"{each.model}: {each.explanation.title}" for each in kept] if job.beside else []
+    job.look.write_together(together, job.output, names, len(job.models) if job.beside else None)
+    for each in kept:
+        e = each.explanation
+        words = f"  (warning: {'; '.join(e.diagnosis)})" if e.diagnosis else ""
+        which = f", {each.model}" if job.beside else ""
+        job.say(f"{e.source}: {e.title}, {e.method}{which}{words}")
+        record = {**e.as_dict(), "input": e.source, "files": [str(job.output)]}
+        outcome.explanations.append(record)
+    job.say(f"{len(kept)} maps -> {job.output}")
 
 
-def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
+def _explainer(job: Job, model: Path, bar: Bar) -> Explainer[Any]:
     return Explainer(
-        job.model,
+        model,
         job.methods or None,
         feature_layer=job.feature_layers or None,
         fuse=job.fuse,
@@ -170,13 +194,14 @@ def _explainer(job: Job, bar: Bar) -> Explainer[Any]:
     )
 
 
-def _heading(explainer: Explainer[Any], target: Target) -> str:
+def _heading(explainer: Explainer[Any], target: Target, model: str) -> str:
+    of = f"{model}: " if model else ""
     what = ", ".join(planned.summary for planned in explainer.maps_of(target))
     plain = explainer.gradient in ("exact", "not used")
     gradient = "" if plain else f", gradient {explainer.gradient},"
     provider = explainer.provider
     why = f" ({provider.why})" if provider.why != "there is no GPU" else ""
-    return f"{what}{gradient} on {provider.name}{why}"
+    return f"{of}{what}{gradient} on {provider.name}{why}"
 
 
 def _inputs(result: list[Any], many: bool) -> list[tuple[int | None, list[Any]]]:

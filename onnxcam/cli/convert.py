@@ -34,6 +34,9 @@ from onnxcam.cli.wanted import AGAINST, AT, BOX, DETECTOR, QUANTITY, declared, t
 
 if TYPE_CHECKING:
     from onnxcam.conversion import Conversion
+    from onnxcam.run.kernels import Fallen
+
+_SHOWN = 4  # kinds of nodes that a provider lacks: the rest is counted
 
 
 class _Convert(Configured, Grouped):
@@ -179,7 +182,7 @@ def convert_command(
     `onnxcam.map.NAME`.
     """
     from onnxcam.conversion import convert
-    from onnxcam.run.kernels import on_cpu
+    from onnxcam.run.kernels import fallen
 
     parameters, others = taken(chosen)
     made = convert(
@@ -193,14 +196,34 @@ def convert_command(
         parameters=parameters,
         **others,
     )
-    fallen = on_cpu(made.explained.model.light) if chosen["check"] else {}
+    elsewhere = fallen(made.explained.model.light) if chosen["check"] else {}
     if as_json:
-        print_json({**made.as_dict(), "cuda": {"on_cpu": fallen}})
+        said = {
+            name: {"on_cpu": each.nodes, "opset": each.opset} for name, each in elsewhere.items()
+        }
+        print_json({**made.as_dict(), "providers": said})
     else:
-        _print(made, fallen)
+        _print(made)
+        _print_elsewhere(elsewhere)
+        say(f"written: {made.path}")
 
 
-def _print(made: Conversion, fallen: Mapping[str, int]) -> None:
+def _print_elsewhere(elsewhere: Mapping[str, Fallen]) -> None:
+    """Print what providers that may not be here would leave to the CPU, by their makers' tables."""
+    from onnxcam.run.kernels import providers
+
+    for name, each in elsewhere.items():
+        if not each.nodes:
+            continue
+        most = sorted(each.nodes.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{what} ({count})" for what, count in most[:_SHOWN])
+        more = f" and {len(most) - _SHOWN} more kinds" if len(most) > _SHOWN else ""
+        hint = f"; none at --opset {each.opset}" if each.opset else ""
+        title = providers()[name].title
+        say(f"on {title} these nodes would run on the CPU: {listed}{more}{hint}")
+
+
+def _print(made: Conversion) -> None:
     """Print what was written and what the check found."""
     explained = made.explained
     gradient = "" if explained.gradient == "exact" else f", gradient {explained.gradient}"
@@ -217,7 +240,3 @@ def _print(made: Conversion, fallen: Mapping[str, int]) -> None:
         )
         for warning in found.warnings:
             say(f"warning: {warning}")
-    if fallen:
-        listed = ", ".join(f"{what} ({count})" for what, count in fallen.items())
-        say(f"on CUDA these nodes would run on the CPU: {listed}")
-    say(f"written: {made.path}")

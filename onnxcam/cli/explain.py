@@ -48,6 +48,13 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
         "a folder; several maps in one picture are a panel "
         "[default: <input>.<method>.png in the current folder].",
     ),
+    click.option(
+        "--beside",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="MODEL",
+        help="Another model, whose maps go into the same figure; repeatable. Needs -o FILE.",
+    ),
     METHOD,
     target("Class to explain"),
     QUANTITY,

@@ -21,6 +21,7 @@ class Job:
     model: Path
     inputs: tuple[Source, ...]
     output: Path | None
+    beside: tuple[Path, ...]
     methods: tuple[str, ...]
     targets: tuple[str, ...]
     quantity: str
@@ -57,6 +58,11 @@ class Job:
     parameters: Mapping[str, Any]
     as_json: bool
 
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """The models whose maps are drawn."""
+        return (self.model, *self.beside)
+
     @cached_property
     def look(self) -> Look:
         """How figures look."""
@@ -67,10 +73,11 @@ class Job:
     @cached_property
     def wanted(self) -> Wanted:
         """Where the results go, and what is never written to."""
-        given = [self.model, self.model.with_suffix(".toml"), *(s.path for s in self.inputs)]
+        given = [path for m in self.models for path in (m, m.with_suffix(".toml"))]
+        given += [source.path for source in self.inputs]
         given += [Path(p) for p in (self.labels, self.preprocess) if p is not None]
         layers = self.feature_layers if self.fuse is None else ()
-        lists = (self.inputs, self.targets, self.methods, layers, self.boxes)
+        lists = (self.models, self.inputs, self.targets, self.methods, layers, self.boxes)
         single = all(len(each) <= 1 for each in lists) and self.quantity != "detections"
         panel = self.panel is not None
         return Wanted(self.output, self.save_map, single, tuple(given), panel, f".{self.format}")

@@ -57,8 +57,8 @@ DETECTOR = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="What a detector's outputs are where the model does not tell: boxes, scores, axis, format "
-    "(xyxy, yxyx, cxcywh, ltrb), unit (pixels, normalised, cells) ...; repeatable. Also [detector] "
-    "in MODEL.toml.",
+    "(xyxy, cxcywh, ltrb, deltas ...), unit (pixels, normalised, cells), anchors (a file), "
+    "variances ...; repeatable; docs/detection.md. Also [detector] in MODEL.toml.",
 )
 OVER = click.option(
     "--over",
@@ -180,6 +180,25 @@ def declared(pairs: Sequence[str]) -> dict[str, Any] | None:
             raise UsageError(
                 f"--detector {pair}: no KEY=VALUE", "write it as --detector unit=cells"
             )
-        parts = value.split(",")
-        found[key] = int(value) if value.lstrip("-").isdigit() else parts if parts[1:] else value
+        found[key] = _said(pair, value)
     return found or None
+
+
+def _said(pair: str, value: str) -> Any:
+    """Return a value of a table: a number, a word, a list of words, or what JSON says."""
+    if value.startswith("["):
+        import json
+
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise UsageError(f"--detector {pair}: {error}", "write lists as JSON") from None
+    parts = value.split(",")
+    if parts[1:]:
+        return parts
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

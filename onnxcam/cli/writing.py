@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +57,20 @@ class Look:
         if map_place is not None:
             e.save(map_place)
 
-    def write_together(self, explanations: list[Explanation], place: Path) -> None:
+    def write_together(
+        self,
+        explanations: list[Explanation],
+        place: Path,
+        names: Sequence[str] = (),
+        across: int | None = None,
+    ) -> None:
         """Write several explanations into one file.
+
+        Args:
+            explanations: What is drawn.
+            place: The file.
+            names: What each is called; empty says what differs.
+            across: How many maps are of one picture, where several pictures are drawn.
 
         Raises:
             UsageError: The file is no picture and no JSON.
@@ -70,8 +82,11 @@ class Look:
 
             write_whole(place, json_text([e.as_dict() for e in explanations]).encode())
             return
+        several = len({e.source for e in explanations}) > 1
         drawn = panel(
             explanations,
+            names=names,
+            columns=across if several else None,
             scale=self.panel or "own",
             style=self.style or self.only,
             enlarged=self.scale,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from onnxcam.analysis.layers import Candidate
 from onnxcam.analysis.layout import Layout
@@ -169,9 +169,39 @@ def place_of(draft: Draft, layer: Candidate) -> Place:
             return Place(reals, each, grid, pieces=pieces)
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
-            "choose a `feature_layer` behind it, and a method that takes one",
+            _behind(tensor),
         )
     return Place(tensor, each, grid, pieces=pieces)
+
+
+def _behind(integers: Tensor) -> str:
+    """Return what to do where an input holds integers: of tokens their embedding is named."""
+    takers, seen = list(integers.outputs), 0
+    while seen < len(takers):
+        node = takers[seen]
+        seen += 1
+        if node.op == "Gather" and len(shape_of(node.inputs[0]) or ()) == 2:
+            named = f"`feature_layer={node.outputs[0].name!r}`"
+            return f"explain at {named}, as `method='layer-integrated-gradients'` does"
+        if node.op in ("Cast", "Identity", "Unsqueeze", "Squeeze"):
+            takers += node.outputs[0].outputs
+    return "choose a `feature_layer` behind it, and a method that takes one"
+
+
+def channelled(place: Place, method: str) -> dict[str, Any]:
+    """Return what overrides are told of a layer whose channels they tell apart.
+
+    Raises:
+        UsageError: They are not in one axis.
+    """
+    layout = place.layout
+    if place.pieces or layout.channel is None or layout.batch is None or place.stored:
+        raise UsageError(
+            f"{method} follows one channel, and {place.tensor.name!r} has none in an axis of its "
+            "own",
+            "choose another `feature_layer`",
+        )
+    return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
 
 def _reals_of(integers: Tensor) -> Tensor | None:

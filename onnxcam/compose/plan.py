@@ -55,7 +55,7 @@ class MapPlan:
     @property
     def place(self) -> str:
         """Its feature layers, in words."""
-        return " + ".join(layer.name for layer in self.layers)
+        return " + ".join(dict.fromkeys(layer.name for layer in self.layers))
 
     @property
     def graph(self) -> GraphMethod:
@@ -187,8 +187,7 @@ def maps_of(
         for layer in (layers if each.takes_feature else [None])
     ]
     maps = list({(m.method.name, m.feature.name): m for m in maps}.values())  # of two names
-    if fuse is not None:
-        maps = _fused(found, maps, fuse)
+    maps = [_of_scales(m) for m in (maps if fuse is None else _fused(found, maps, fuse))]
     if len(maps) == 1:
         return tuple(maps)
     often = Counter(m.method.name for m in maps)
@@ -213,9 +212,23 @@ def _fused(methods: Sequence[Method], maps: Sequence[MapPlan], fuse: str) -> lis
                 f"{method.name} has no maps of several layers to fuse",
                 "leave `fuse` out, or use a method such as `method='layercam'`",
             )
-        others = tuple(m.feature for m in own[1:])
-        fused.append(replace(own[0], others=others, fuse=fuse if others else ""))
+        rest = tuple(m.feature for m in own[1:])
+        fused.append(replace(own[0], others=rest, fuse=fuse if rest else ""))
     return fused
+
+
+def _of_scales(planned: MapPlan) -> MapPlan:
+    """Return a map with its layers cut into grids, where these hold several: each is a scale."""
+    cut = [part for layer in planned.layers for part in layer.scales]
+    if len(cut) == len(planned.layers) or not planned.method.takes_feature:
+        return planned
+    if planned.method.kind != "graph":
+        what = f"{planned.feature.name!r} is a {planned.feature.reason}, one behind the other"
+        raise UsageError(
+            f"{what}, of which {planned.method.name} makes no map",
+            "name the layer of one scale as `feature_layer`, or use `method='layercam'`",
+        )
+    return replace(planned, feature=cut[0], others=tuple(cut[1:]), fuse=planned.fuse or "sum")
 
 
 def _settings(methods: Sequence[Method], given: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:

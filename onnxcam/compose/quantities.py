@@ -12,9 +12,10 @@ import numpy as np
 from onnxcam.analysis.geometry import Area
 from onnxcam.compose.attention import blocks_of, of_patches
 from onnxcam.compose.biases import Biased, bias_shares, biased_layers
+from onnxcam.compose.diagonals import diagonals
 from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
-from onnxcam.compose.places import Place, extents, known_rank, place_of
+from onnxcam.compose.places import Place, channelled, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes
@@ -27,12 +28,15 @@ from onnxcam.methods.needs import (
     AttentionGradients,
     BiasShares,
     Curvature,
+    Diagonals,
     Input,
     MapOf,
     Need,
     SlopeAt,
+    SlopeAtLayer,
+    SlopeOfInputs,
     Weights,
-)
+)  # fmt: skip
 from onnxcam.methods.parameters import Setting
 from onnxcam.model.draft import Draft
 from onnxcam.names import GRADIENT, RELIEF, REST, SIGNED, STEEPEST
@@ -87,24 +91,11 @@ class Quantities:
                 for layer in self._biased:
                     self.slopes.want(method, layer.output, self._settings(method))
             if method.uses_gradient:
-                told = {**self._settings(method), **(self._layer() if method.at_layer else {})}
+                told = {
+                    **self._settings(method),
+                    **(channelled(self.places[0], method.name) if method.at_layer else {}),
+                }
                 self.slopes.want(method, self._wrt(method), told)
-
-    def _layer(self) -> dict[str, Any]:
-        """Return what overrides are told of the feature layer.
-
-        Raises:
-            UsageError: Its channels cannot be told apart in one axis.
-        """
-        place = self.places[0]
-        layout = place.layout
-        if place.pieces or layout.channel is None or layout.batch is None or place.stored:
-            raise UsageError(
-                f"{self.method.name} follows one channel, and {place.tensor.name!r} has none in an "
-                "axis of its own",
-                "choose another `feature_layer`",
-            )
-        return {"layer": place.tensor.name, "axes": (layout.batch, layout.channel)}
 
     def _settings(self, method: GraphMethod) -> Mapping[str, Setting]:
         """Return what is set for a method; those that the map builds on have their defaults."""
@@ -237,12 +228,17 @@ class Quantities:
             return place.patches(op, place.tensor)
         if need == AttentionGradients:
             return self._attention_slopes(op, index)
-        if need == SlopeAt:
+        if need in (SlopeAt, SlopeAtLayer):
             return partial(self._slope_at, index)
+        if need == SlopeOfInputs:
+            return partial(self.slopes.of_other_inputs, index, place)
         if need == BiasShares:
             return self._bias_shares(op, index, method)
         if need == Curvature:
             return place.patches(op, self.slopes.curvature(op, index, method, place))
+        if need == Diagonals:
+            slope = self.slopes.of(op, index, method, place.source)
+            return tuple(place.patches(op, d) for d in diagonals(op, slope, place, method.name))
         slope = self._slope(op, index, method)
         return slope if need == Weights else place.patches(op, slope)
 

@@ -13,14 +13,15 @@ from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
-from onnxcam.compose.places import Place
-from onnxcam.compose.plan import Plan
+from onnxcam.compose.places import Place, place_of
+from onnxcam.compose.plan import Plan, input_layer
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
+from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
@@ -98,9 +99,11 @@ class Slopes:
         """
         key = method.name, settings.get("layer", "")
         rules = self._rules.setdefault(key, method.backward(**settings))
-        told = not rules or rules.complete
-        if not told and not overridden(self.op, [self.outputs.scores], [wrt], rules):
-            changed = " or ".join(dict.fromkeys(o.what for o in rules.items if o.what))
+        asked = [o for o in rules.items if o.what and rules.must in ("", o.what)]
+        told = not rules or (rules.complete and not rules.must)
+        only = replace(rules, items=tuple(asked)) if rules.must else rules
+        if not told and not overridden(self.op, [self.outputs.scores], [wrt], only):
+            changed = " or ".join(dict.fromkeys(o.what for o in asked))
             plain = "input-x-gradient" if Input in method.needs else "saliency"
             raise UsageError(
                 f"{method.name} changes the gradient of {changed}, but there is none between "
@@ -121,7 +124,8 @@ class Slopes:
             index: The class of each input, int64 [N].
             source: The tensor.
             x: The value, of its shape and dtype.
-            wrt: What is differentiated with respect to; None for the value.
+            wrt: What is differentiated with respect to, as the value makes it where it depends on
+                that; None for the value.
 
         Raises:
             UsageError: The score does not depend on the tensor.
@@ -138,9 +142,27 @@ class Slopes:
             boxes=found and replace(found, scores=replay.twin(op, found.scores)),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
-        wrt = x if wrt is None else wrt
+        wrt = x if wrt is None else replay.twin(op, wrt)
         (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
         return self._dependent(slope, source)
+
+    def of_other_inputs(
+        self, index: Tensor, place: Place, op: Emitter,
+        change: Callable[[Emitter, Tensor, Axes], Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return the gradient at a layer where the input is another one.
+
+        Args:
+            index: The class of each input, int64 [N].
+            place: The layer.
+            op: Emitter of the graph or of a subgraph.
+            change: Returns another input from the input and its axes.
+        """
+        given = place_of(self._draft, input_layer(self.plan.catalog))
+        x = change(op, given.patches(op, given.tensor), given.axes)
+        other = op.typed(given.unpatched(op, x), given.source)
+        found = self.at(op, index, given.source, other, place.source)
+        return place.patches(op, place.gradient(op, found))
 
     def curvature(self, op: Emitter, index: Tensor, method: GraphMethod, place: Place) -> Tensor:
         """Return H A: the derivative of the gradient at a layer A along A, in its own axes."""

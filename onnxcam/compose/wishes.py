@@ -71,14 +71,31 @@ class Wishes:
             UsageError: As of :func:`maps_of`.
         """
         methods = self._methods(OF_BOXES)
-        named = [methods] if isinstance(methods, str) else list(methods)
-        records = [find(name) for name in named]
+        records = [find(m) for m in ([methods] if isinstance(methods, str) else methods)]
         layers: Sequence[Candidate] = () if detector is None else detector.layers
         fused = all(m.takes_feature and m.kind == "graph" for m in records)
         if self.feature_layer is not None or not layers or not fused:
             fuse = self.fuse if self.feature_layer is not None else None
-            return maps_of(catalog, methods, self.feature_layer, self.parameters, fuse)
+            named: Any = self.feature_layer
+            if detector is not None and detector.catalogs and named is not None:
+                one = isinstance(named, str)
+                named = [_of_heads(catalog, detector, n) for n in ([named] if one else named)]
+            return maps_of(catalog, methods, named, self.parameters, fuse)
         return maps_of(catalog, methods, layers, self.parameters, self.fuse or FUSED)
 
     def _methods(self, usual: str) -> str | Sequence[str]:
         return usual if self.method is None else self.method
+
+
+def _of_heads(catalog: Catalog, detector: Detector, name: str) -> Candidate:
+    """Return a layer by its name, on the way to any of a detector's heads.
+
+    Raises:
+        UsageError: It lies on none.
+    """
+    for each in (catalog, *detector.catalogs):
+        try:
+            return each.find(name)
+        except UsageError:
+            continue
+    return catalog.find(name)  # says why not

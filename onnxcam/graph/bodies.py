@@ -233,10 +233,17 @@ def input_kinds(
         scan = ScanLayout(node)
         kinds = [kind_of(x) for x in inputs]
         parts = zip(kinds[scan.states :], scan.axes, strict=True)
-        return [*kinds[: scan.states], *(_without(k, axis) for k, axis in parts)]
+        found = [*kinds[: scan.states], *(_without(k, axis) for k, axis in parts)]
+        return [_ranked(k, said) for k, said in zip(found, stated, strict=True)]
     if node.op == "SequenceMap":
         return [replace(kind_of(x), sequence=False) for x in inputs]
     return stated
+
+
+def _ranked(kind: Kind, stated: Kind) -> Kind:
+    """Return a kind with the rank that a body states, where nothing outside says it."""
+    unknown = kind.shape is None and stated.shape is not None  # ONNX Runtime's Scan wants one
+    return replace(kind, shape=(None,) * len(stated.shape or ())) if unknown else kind
 
 
 def output_kinds(

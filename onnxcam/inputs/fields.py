@@ -133,18 +133,25 @@ def _labels(value: object) -> tuple[str, ...]:
 
 
 def _table(value: object) -> tuple[tuple[str, Any], ...]:
-    """Check a table of words, whole numbers and lists of words; pairs of these stand for one."""
+    """Check a table of words, numbers and lists of these; pairs stand for one."""
     pairs = value.items() if isinstance(value, Mapping) else value
     if not isinstance(pairs, Iterable) or isinstance(pairs, str):
         raise TypeError
     found = []
     for key, each in (tuple(pair) for pair in pairs):
-        words = tuple(each) if isinstance(each, list | tuple) else each
-        fine = isinstance(each, str | int) or all(isinstance(w, str) for w in words)
-        if not isinstance(key, str) or isinstance(each, bool) or not fine:
+        if not isinstance(key, str):
             raise ValueError
-        found.append((key, words))
+        found.append((key, _words_or_numbers(each)))
     return tuple(found)
+
+
+def _words_or_numbers(value: object) -> Any:
+    """Check words and numbers, and lists of them, which become tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_words_or_numbers, value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    return value
 
 
 def _truth(value: object) -> bool:

@@ -16,6 +16,7 @@ from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
 from onnxcam.inputs.spec import InputSpec
 
+_ANCHORS = (".npy", ".json", ".csv", ".txt")
 PREFIX = "onnxcam.input."
 _RANGES: Mapping[str, tuple[float, float]] = {
     "nominalrange_0_255": (1.0, 0.0),
@@ -53,6 +54,12 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
             said["labels"] = load_labels(_beside(path, said["labels"]))
         except InputError as error:
             raise UsageError(f"{path}: labels: {error.message}", error.hint) from error
+    anchors = said["detector"].get("anchors") if isinstance(said.get("detector"), dict) else None
+    if isinstance(anchors, str) and Path(anchors).suffix.lower() in _ANCHORS:
+        try:
+            said["detector"]["anchors"] = str(_beside(path, anchors))
+        except InputError as error:
+            raise UsageError(f"{path}: anchors: {error.message}", error.hint) from error
     return check_fields(said, str(path))
 
 
@@ -70,7 +77,7 @@ def _beside(path: Path, name: str) -> Path:
     if not inside:
         raise InputError(
             f"{shortened(name, 80)!r} lies outside the folder of the description",
-            "copy the file beside it, or name it as `labels`",
+            "copy the file beside it, or name it in the call",
         )
     return folder / name if path.is_absolute() else path.parent / name
 

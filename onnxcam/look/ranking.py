@@ -68,14 +68,29 @@ class Ranking:
         found = f"{best.right} of {best.pictures} right"
         behind = f"; next {rest[0].preset}, {rest[0].right} right" if rest else ""
         if len(self.ties) > 1:
-            tied = " and ".join(f"{r.preset}{_sure(r)}" for r in usable if r.preset in self.ties)
-            return f"a tie of {tied}: {found}{behind}; give more pictures"
+            tied = [r for r in usable if r.preset in self.ties]
+            named = [_alike(rank, tied) for rank in tied if _first(rank, tied)]
+            if len(named) > 1:
+                return f"a tie of {' and '.join(named)}: {found}{behind}; give more pictures"
+            return f"{named[0]} wins: {found}{behind}"
         return f"{best.preset}{_sure(best)} wins: {found}{behind}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         ranks = [r.as_dict() for r in self.ranks]
         return {"ranks": ranks, "best": list(self.ties), "verdict": self.verdict}
+
+
+def _first(rank: Rank, ranks: Sequence[Rank]) -> bool:
+    """Tell whether none before it does what a preset does: a description may be one of them."""
+    return next(r for r in ranks if r.summary == rank.summary) is rank
+
+
+def _alike(rank: Rank, ranks: Sequence[Rank]) -> str:
+    """Return the name of a preset, with those that do the same."""
+    same = [r.preset for r in ranks if r.summary and r.summary == rank.summary and r is not rank]
+    also = f" (the same as {' and '.join(same)})" if same else ""
+    return f"{rank.preset}{also}{_sure(rank)}"
 
 
 def _sure(rank: Rank) -> str:

@@ -19,7 +19,7 @@ from onnxcam.targets import Detection, Wanted
 _CALLED = {
     "occlusion": {"mask_size": "window", "stride": "stride", "mask_value": "baseline"},
     "lime": {"num_features": "regions", "num_samples": "samples"},
-    "rise": {"num_samples": "masks", "mask_probability": "keep", "mask_resolution": "cells"},
+    "d-rise": {"num_samples": "masks", "mask_probability": "keep", "mask_resolution": "cells"},
 }
 
 
@@ -124,9 +124,8 @@ def d_rise(
 ) -> Array:
     """Return what parts of the input a detection needs, by random masks, as MATLAB's ``drise``.
 
-    Petsiuk et al., Black-box Explanation of Object Detectors via Saliency Maps, CVPR 2021. Where
-    this version has no method ``d-rise``, ``rise`` is run at the score of the detection: masks
-    count by that alone, not by how the boxes that they leave overlap.
+    Petsiuk et al., Black-box Explanation of Object Detectors via Saliency Maps, CVPR 2021: the
+    method ``d-rise``.
 
     Args:
         net: Path, bytes or proto of a detector.
@@ -149,9 +148,8 @@ def d_rise(
         OnnxcamError: As of :func:`onnxcam.matlab.grad_cam`.
     """
     how = (reduction_layer, output_upsampling, execution_environment, labels, seed)
-    name = "d-rise" if "d-rise" in methods.names() else "rise"
     wanted = Detection() if target is None else target
-    return _map(name, net, X, wanted, input_data_formats, how, parameters, scores=True)
+    return _map("d-rise", net, X, wanted, input_data_formats, how, parameters, scores=True)
 
 
 def _map(

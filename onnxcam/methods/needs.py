@@ -24,17 +24,6 @@ class Patch:
     value: Any
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """A feature layer times something, which is written in place.
-
-    Attributes:
-        factor: What a layer [C, ...] is multiplied with: it broadcasts to that.
-    """
-
-    factor: Array
-
-
 class Ask(Protocol):
     """Runs the model on many arrays: takes them one by one, yields an answer for each, in order.
 
@@ -47,8 +36,9 @@ class Ask(Protocol):
         """Ask.
 
         Args:
-            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch` or :class:`Scaled`, for
-                :data:`ChannelScore` the number of the channel that is 0, or None.
+            inputs: Arrays; for :data:`HeadScore` also a :class:`Patch`, for :data:`ChannelScore`
+                the number of the channel that is 0, or None, for :data:`PlaceScore` and
+                :data:`PlaceProbability` the weights of the positions.
             count: How many there are, for the progress bar, where the method's cost does not say.
         """
 
@@ -92,7 +82,14 @@ AttentionGradients = Need(
 )  # a list of tensors [N, heads, queries, patches]
 Weights = Need("weights of the class behind global average pooling", "feature")
 Curvature = Need("Hessian of the score at the feature layer, times the layer", "feature")
+Diagonals = Need(
+    "second and third derivatives of the score by each value of the feature layer", "feature"
+)  # two tensors of the layer's shape
 SlopeAt = Need("gradient of the score at other inputs", "input")  # (emitter, input) -> tensor
+SlopeAtLayer = Need("gradient of the score at other feature layers", "feature")  # likewise
+SlopeOfInputs = Need(
+    "gradient of the score at the feature layer, of other inputs", "feature"
+)  # (emitter, (emitter, input, axes) -> another input) -> tensor in the axes of the layer
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -105,10 +102,16 @@ Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and 
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
 HeadProbability = Need("probabilities of feature layers")  # Ask: likewise, by Softmax or Sigmoid
 ChannelScore = Need("scores without a channel", "feature")  # Ask: channel, or None -> [K]
+PlaceScore = Need("scores with weighted positions", "feature")  # Ask: weights as Layer[0] -> [K]
+PlaceProbability = Need("probabilities with weighted positions", "feature")  # Ask: likewise
 Places = Need("where positions lie", "feature")  # int [*space]: of the map, in Layer's flat [...]
 FeatureGradient = Need(
     "gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, C, *space of the layer]
+FeatureAndGradient = Need(
+    "features and gradients of the score at the feature layer, of inputs", "feature"
+)  # Ask: inputs [C, *space] -> [K, 2, C, *space of the layer], first the features
+Similarity = Need("similarity of the boxes of inputs")  # Ask: inputs -> [K], 0 to 1, to x's own
 Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
@@ -120,20 +123,25 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient},
-    "sampling": {Score, Probability},
-    "head": {HeadScore, HeadProbability, ChannelScore},
+    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
+    "sampling": {Score, Probability, Similarity},
+    "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
     "repeated": {Input, Score, Probability, Activation, Background},
-    "sampling": {Input, Activation},
+    "sampling": {Input, Activation, Background},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
-    Activation, Gradient, Curvature, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    AttentionGradients
+    Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
+    SlopeAtLayer, SlopeOfInputs, AttentionGradients
 }  # fmt: skip
-GRADIENTS = frozenset({Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient})
+GRADIENTS = frozenset(
+    {
+        Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
+        FeatureAndGradient,
+    }
+)  # fmt: skip
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

@@ -164,11 +164,15 @@ class SampledMethod(Method):
         form: The same written into a graph; None where it is not.
         anytime: Whether it makes a map of the answers so far, where these end early (Ctrl-C, a
             budget).
+        windows: Whether it cuts windows of the input, whose maps it lays where they are itself.
+        unwritten: Why it cannot be written into a graph, where there is more to be said.
     """
 
     estimate: Callable[..., Estimate]
     form: GraphMethod | None = None
     anytime: bool = False
+    windows: bool = False
+    unwritten: str = ""
 
 
 def graph_method(
@@ -218,11 +222,15 @@ def sampled_method(
     signed: bool = False,
     style: str | None = None,
     anytime: bool = False,
+    windows: bool = False,
+    unwritten: str = "",
     claim: str = "",
     limits: str = "",
     form: tuple[tuple[Need, ...], Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Enter a method that runs the model many times; see :class:`SampledMethod`.
+
+    At a feature layer it also has ``augment``.
 
     ``form`` is what its function for a graph needs, and that function, see :class:`GraphMethod`.
 
@@ -230,6 +238,8 @@ def sampled_method(
         ValueError: It needs what methods of its kind cannot have, or its name is taken.
     """
     check(name, kind, needs)
+    if any(need.of == "feature" for need in needs):
+        parameters = (*parameters, AUGMENT)
 
     def enter(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
         said = (cite, summary(estimate), signed, parameters, cost, claim, limits, style)
@@ -237,7 +247,9 @@ def sampled_method(
         if form is not None:
             check(name, "graph", form[0])
             graph = GraphMethod(name, "graph", form[0], rectify, *said, form[1])
-        made = SampledMethod(name, kind, needs, rectify, *said, estimate, graph, anytime)
+        made = SampledMethod(
+            name, kind, needs, rectify, *said, estimate, graph, anytime, windows, unwritten
+        )
         _METHODS.enter(name, made)
         return estimate
 
@@ -277,8 +289,9 @@ def graph(name: str) -> GraphMethod:
     method = find(name)
     form = _form(method)
     if form is None:
+        why = getattr(method, "unwritten", "") or f"it {KINDS[method.kind]}"
         raise UsageError(
-            f"{name} cannot be written into a file: it {KINDS[method.kind]}",
+            f"{name} cannot be written into a file: {why}",
             f"explain with it, or convert with one of {', '.join(convertible())}",
         )
     return form

@@ -66,6 +66,7 @@ class Estimate:
         facts: What else was found, by name: a number for each target.
         doubts: What looks wrong, in words, for each target; () for nothing.
         relief: The signed values that the maps are made of, float [K, C, *space]; None for none.
+        raw: The maps after their negative part was cut off, where that is not all that was done.
     """
 
     signed: Array
@@ -73,6 +74,7 @@ class Estimate:
     facts: Mapping[str, Array] = field(default_factory=dict)
     doubts: tuple[str | None, ...] = ()
     relief: Array | None = None
+    raw: Array | None = None
 
 
 def summary(function: Callable[..., Any]) -> str:

@@ -184,7 +184,10 @@ class Explanation(Shown):
         if subject.is_row(self):
             for name in ("clip", "smooth", "alpha"):  # a bar has its length
                 chosen.pop(name, None)
-            return render.figure_bars(self.tensor, self.map, **chosen)
+            error = self.standard_error
+            if error is not None and error.shape != self.map.shape:
+                error = None  # it is of the raw map, which was enlarged
+            return render.figure_bars(self.tensor, self.map, error=error, **chosen)
         return render.figure_1d(subject.as_signal(self), self.map, **chosen)
 
     @property

@@ -45,6 +45,23 @@ class Shown:
         """
         return plotted(self, ax, style, options)
 
+    def tokens(self, tokens: Any) -> Any:
+        """Return the map of a text by its tokens, to be shown as HTML or on a terminal.
+
+        Args:
+            tokens: A `tokenizer.json` or a file with a token in each line, a
+                :class:`onnxcam.inputs.vocabulary.Vocabulary`, or the tokens themselves.
+
+        Returns:
+            A :class:`onnxcam.output.wording.Wording`; its ``words()`` puts pieces together.
+
+        Raises:
+            InputError: The map has not one value for each token, or a file cannot be read.
+        """
+        from onnxcam.output.wording import wording  # late: few inputs are texts
+
+        return wording(self, tokens)
+
     def to_xarray(self) -> Any:
         """Return the map as an ``xarray.DataArray`` (the extra ``notebook``), facts as attributes.
 

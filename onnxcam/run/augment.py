@@ -11,6 +11,8 @@ import numpy as np
 from onnxcam.analysis.layers import Catalog
 from onnxcam.compose import MapPlan
 from onnxcam.errors import UsageError
+from onnxcam.methods.parameters import AUGMENT
+from onnxcam.methods.registry import Estimate
 from onnxcam.names import CLASS, MAP, SIGNED, TARGET
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -22,6 +24,47 @@ _VARIANTS: dict[str, tuple[Variant, ...]] = {
     "flip": (_PLAIN, (True, 1.0)),
     "flip-scale": tuple(product((False, True), (0.9, 1.0, 1.1))),
 }
+
+
+def variants(settings: Mapping[str, Any]) -> tuple[Variant, ...]:
+    """Return the variants of the input that a map is averaged over, the input itself first."""
+    found = _VARIANTS[str(settings.get(AUGMENT.name, "none"))]
+    return tuple(sorted(found, key=lambda variant: variant != _PLAIN))
+
+
+class Variants:
+    """The mean of what a method of many runs finds of the variants of an input.
+
+    Args:
+        rectify: Whether the method's maps are rectified: each before the mean, as in graph methods.
+    """
+
+    def __init__(self, rectify: bool) -> None:
+        self._rectify, self._found = rectify, list[tuple[Estimate, bool]]()
+
+    def add(self, estimate: Estimate, *, mirrored: bool) -> None:
+        """Add what was found of a variant."""
+        self._found.append((estimate, mirrored))
+
+    @property
+    def mean(self) -> Estimate:
+        """The mean; its standard error is that of a mean of independent ones."""
+        first, count = self._found[0][0], len(self._found)
+        if count == 1:
+            return first
+
+        def mean(values: Callable[[Estimate], Array | None]) -> Array | None:
+            rows = [(values(estimate), mirrored) for estimate, mirrored in self._found]
+            turned = [r[..., ::-1] if m else r for r, m in rows if r is not None]
+            return np.asarray(np.mean(turned, 0)) if len(turned) == count else None
+
+        signed = mean(lambda e: e.signed)
+        assert signed is not None, "every method has a map"
+        raw = mean(lambda e: np.maximum(e.signed, 0)) if self._rectify else None
+        square = mean(lambda e: None if e.error is None else np.square(e.error, dtype=np.float64))
+        facts = {n: np.mean([e.facts[n] for e, _ in self._found], 0) for n in first.facts}
+        error = None if square is None else np.sqrt(square / count)
+        return Estimate(signed, error, facts, first.doubts, mean(lambda e: e.relief), raw)
 
 
 def augmented(
@@ -49,18 +92,18 @@ def augmented(
     Raises:
         UsageError: The input is no picture that can be mirrored.
     """
-    asked = [(m, _VARIANTS[str(m.settings.get("augment", "none"))]) for m in maps]
+    asked = [(m, variants(m.settings)) for m in maps]
     asked = [(m, each) for m, each in asked if len(each) > 1]
     if not asked:
         return {}
-    variants = dict.fromkeys(v for _, each in asked for v in each)
-    axis = _width(catalog, asked[0][0].method.name)
+    every = dict.fromkeys(v for _, each in asked for v in each)
+    axis = width(catalog, asked[0][0].method.name)
     told = {TARGET: found[CLASS]} if of_class else {}
     sums: Named = {}
-    for mirrored, factor in variants:
+    for mirrored, factor in every:
         plain = (mirrored, factor) == _PLAIN
-        changed = _changed(feeds[catalog.input], axis, mirrored=mirrored, factor=factor)
-        got = found if plain else run({**feeds, **told, catalog.input: changed})
+        other = changed(feeds[catalog.input], axis, mirrored=mirrored, factor=factor)
+        got = found if plain else run({**feeds, **told, catalog.input: other})
         for planned, each in asked:
             if (mirrored, factor) in each:
                 for port in (planned.port(MAP), planned.port(SIGNED)):
@@ -69,8 +112,12 @@ def augmented(
     return {port: np.asarray(total, np.float32) for port, total in sums.items()}
 
 
-def _width(catalog: Catalog, method: str) -> int:
-    """Return the axis of the input that is mirrored."""
+def width(catalog: Catalog, method: str) -> int:
+    """Return the axis of the input that is mirrored.
+
+    Raises:
+        UsageError: It is no picture.
+    """
     layout = catalog.input_layout
     if layout is None or not {"H", "W"} <= set(layout.axes) or layout.pieces:
         said = "unknown" if layout is None else layout.axes
@@ -81,7 +128,15 @@ def _width(catalog: Catalog, method: str) -> int:
     return layout.axes.index("W")
 
 
-def _changed(given: Array, axis: int, *, mirrored: bool, factor: float) -> Array:
+def changed(given: Array, axis: int, *, mirrored: bool, factor: float) -> Array:
+    """Return a variant of an input.
+
+    Args:
+        given: The input; whole numbers stay within their range.
+        axis: Of its width.
+        mirrored: Whether it is turned about.
+        factor: What its values are multiplied with.
+    """
     values = np.flip(given, axis) if mirrored else given
     if factor == 1:
         return np.ascontiguousarray(values)

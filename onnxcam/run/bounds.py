@@ -17,8 +17,6 @@ MEMORY, SECONDS = "ONNXCAM_MEMORY_MB", "ONNXCAM_SECONDS"
 TIME = ("SIGALRM", "SIGXCPU")  # what ends a process that takes too long
 _MEMORY = 8000  # megabytes of a command
 _SECONDS = 120  # of a command
-_STEP = 300  # seconds of a step of a work that may last as long as it likes
-_step: list[int] = []  # seconds that this process has for a step; empty for any time
 
 
 def bound() -> None:
@@ -60,27 +58,6 @@ def bound_memory(device: str) -> None:
         return
     _most(resource.RLIMIT_AS, _number(MEMORY, max(whole, _MEMORY)) * 1_000_000)
     _most(resource.RLIMIT_CORE, 0)
-
-
-def bound_steps(device: str) -> None:
-    """Bound the memory of this process, and from now on the time between two steps.
-
-    Args:
-        device: See :func:`bound_memory`.
-
-    Raises:
-        UsageError: The environment names no number.
-    """
-    bound_memory(device)
-    if hasattr(signal, "alarm"):
-        _step[:] = [_number(SECONDS, _STEP)]
-        step()
-
-
-def step() -> None:
-    """Tell that the work goes on: a model was run, a sample read. Any thread may."""
-    if _step:
-        signal.alarm(_step[0])
 
 
 def _most(what: int, wanted: int) -> None:

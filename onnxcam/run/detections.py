@@ -17,103 +17,17 @@ from onnxcam.compose.slopes import objectness
 from onnxcam.inputs import Prepared
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
-from onnxcam.output.detection import Detected
 from onnxcam.run.feeds import Feeds
+from onnxcam.run.findings import Findings
 from onnxcam.run.groups import batch_of
+from onnxcam.run.scores import by_class
 from onnxcam.run.session import Device, Session
-from onnxcam.run.settling import settled
+from onnxcam.run.settling import held, settled
 from onnxcam.targets.found import found
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _SURE, _LOGITS, _BOXES = (f"onnxcam.found.{x}" for x in ("sure", "logits", "boxes"))
 _KEPT, _KEPT_BOXES, _KEPT_CLASSES = (f"onnxcam.kept.{x}" for x in ("scores", "boxes", "classes"))
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What is found in one input.
-
-    Attributes:
-        sure: Probabilities, float [C, A].
-        boxes: Of these, float [A, 4]: left, top, right, bottom in pixels of the input; None where
-            they are not known.
-        rows: How sure each box is that can be asked for: behind the model's own suppression where
-            it has one. Float [R].
-        classes: Their classes, int [R].
-        places: Their boxes, float [R, 4], or None.
-        kept: Whether the model suppressed boxes itself.
-        view: Left, top, right, bottom of the input in pixels of the picture, and the input's height
-            and width.
-        labels: Names of the classes, or None.
-    """
-
-    sure: Array
-    boxes: Array | None
-    rows: Array
-    classes: Array
-    places: Array | None
-    kept: bool
-    view: tuple[tuple[float, float, float, float], tuple[int, int]]
-    labels: tuple[str, ...] | None
-
-    def row(self, row: int) -> Detected:
-        """Return the finding of a row."""
-        box = None if self.places is None else self.places[row]
-        return self._made(row, int(self.classes[row]), float(self.rows[row]), box)
-
-    def of_class(self, cls: int) -> Detected:
-        """Return the surest finding of a class; of any with -1."""
-        if cls < 0:
-            cls = int(self.sure.max(1).argmax())
-        own = np.flatnonzero(self.classes == cls) if self.kept else np.zeros(0, int)
-        if len(own):
-            return self.row(int(own[self.rows[own].argmax()]))
-        place = int(self.sure[cls].argmax())
-        box = None if self.boxes is None else self.boxes[place]
-        return self._made(place, cls, float(self.sure[cls, place]), box)
-
-    def over(self, least: float, same: float, cls: int | None = None) -> list[int]:
-        """Return the rows of all findings, the surest first; what overlaps a surer one is none."""
-        order = [int(r) for r in np.argsort(-self.rows, kind="stable") if self.rows[r] >= least]
-        order = [r for r in order if cls in (None, -1, self.classes[r])]
-        places = self.places
-        if self.kept or places is None:
-            return order
-        left: list[int] = []
-        for row in order:
-            alike = [r for r in left if self.classes[r] == self.classes[row]]
-            if not alike or overlap(places[alike], places[row]).max() <= same:
-                left.append(row)
-        return left
-
-    def at(self, box: Sequence[float], cls: int | None) -> tuple[int, float] | None:
-        """Return the row that is meant by a place of the picture, and how much its box overlaps it.
-
-        Of all boxes it is the one whose overlap, times its probability, is the largest.
-        """
-        if self.places is None or not len(self.places):
-            return None
-        shared = overlap(self.places, self._inside(box))
-        shared = np.where((cls is None) | (self.classes == cls), shared, 0)
-        row = int((shared * self.rows).argmax())
-        return row, float(shared[row])
-
-    def _inside(self, box: Sequence[float]) -> Array:
-        """Return a box of the picture in pixels of the input."""
-        (left, top, right, bottom), (height, width) = self.view
-        step = np.array([(right - left) / width, (bottom - top) / height] * 2)
-        inside: Array = (np.asarray(box, float) - np.array([left, top] * 2)) / step
-        return inside
-
-    def _made(self, row: int, cls: int, sure: float, box: Array | None) -> Detected:
-        label = self.labels[cls] if self.labels and cls < len(self.labels) else None
-        place = None
-        if box is not None and np.isfinite(box).all():
-            (left, top, right, bottom), (height, width) = self.view
-            step = np.array([(right - left) / width, (bottom - top) / height] * 2)
-            edges = box * step + np.array([left, top] * 2)
-            place = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
-        return Detected(row, cls, label, sure, place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +85,9 @@ class Finder:
     def settled(self, said: dict[str, Array], size: tuple[int, int]) -> Detector:
         """Return the detector with what a run says of how its boxes are written."""
         raw = said.get(_KEPT_BOXES) if self.detector.rows is not None else said.get(_BOXES)
-        if raw is None or self.detector.form is not None:
-            return self.detector
         grid = self.detector.rows is None
+        if raw is None or self.detector.form is not None:
+            return self.detector if raw is None else held(self.detector, raw, size, grid=grid)
         return settled(self.detector, raw, size, grid=grid)
 
     def findings(self, batch: Sequence[Prepared], labels: tuple[str, ...] | None) -> list[Findings]:
@@ -186,10 +100,39 @@ class Finder:
         if self.detector.alone and len(batch) > 1:
             return [f for each in batch for f in self.findings([each], labels)]
         said, size = self.run(batch), self.size(batch[0].tensor)
+        read, kept = self.readers(said, size)
+        return [self._of(said, n, each, size, read, kept, labels) for n, each in enumerate(batch)]
+
+    def readers(
+        self, said: dict[str, Array], size: tuple[int, int]
+    ) -> tuple[Decoding | None, Decoding | None]:
+        """Return how boxes at positions are read, and those behind suppression."""
         detector = self.settled(said, size)
         read = decoding(detector, size, said[_BOXES].shape[1] if _BOXES in said else None)
-        kept = decoding(replace(detector, scales=()), size, None)
-        return [self._of(said, n, each, size, read, kept, labels) for n, each in enumerate(batch)]
+        return read, decoding(replace(detector, scales=()), size, None)
+
+    def rows(
+        self, said: dict[str, Array], readers: tuple[Decoding | None, Decoding | None]
+    ) -> tuple[Array | None, Array]:
+        """Return the boxes of a run, as they can be asked for by their rows.
+
+        Args:
+            said: What a run says.
+            readers: As of :meth:`readers`.
+
+        Returns:
+            The boxes, float [N, R, 4] in pixels of the input (None where they cannot be read), and
+            the probabilities of their classes, float [N, R, C].
+        """
+        read, kept = readers
+        if _KEPT in said:
+            classes, scores = said[_KEPT_CLASSES], said[_KEPT]
+            own = np.arange(max(1 + int(classes.max(initial=0)), self.detector.classes or 0))
+            chances = scores[..., None] * (classes[..., None] == own)
+            return None if kept is None else kept(said[_KEPT_BOXES]), chances
+        chances = said[_SURE] if _SURE in said else _sigmoid(said[_LOGITS])
+        boxes = read(said[_BOXES]) if read is not None and _BOXES in said else None
+        return boxes, chances.transpose(0, 2, 1)
 
     def size(self, tensor: Array) -> tuple[int, int]:
         """Return height and width of an input; 1 and 1 where they are not known."""
@@ -207,30 +150,24 @@ class Finder:
         kept: Decoding | None,
         labels: tuple[str, ...] | None,
     ) -> Findings:
-        sure = said[_SURE][n] if _SURE in said else _sigmoid(said[_LOGITS][n])
+        if not self.detector.heads:
+            sure = by_class(said[_KEPT][n], said[_KEPT_CLASSES][n])
+        else:
+            sure = said[_SURE][n] if _SURE in said else _sigmoid(said[_LOGITS][n])
         boxes = read(said[_BOXES][n]) if read is not None and _BOXES in said else None
         rows, classes, places = sure.max(0), sure.argmax(0), boxes
         if _KEPT in said:
             rows, classes = said[_KEPT][n], said[_KEPT_CLASSES][n]
             places, boxes = None if kept is None else kept(said[_KEPT_BOXES][n]), None
         view = prepared.box or (0.0, 0.0, float(size[1]), float(size[0]))
-        return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels)
+        return Findings(sure, boxes, rows, classes, places, _KEPT in said, (view, size), labels,
+                        not self.detector.heads)  # fmt: skip
 
 
 def _sigmoid(logits: Array) -> Array:
     """Return probabilities in double precision: the surest of two sure ones is still told."""
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
-
-
-def overlap(boxes: Array, box: Array) -> Array:
-    """Return the intersection over union of boxes [R, 4] with one, float [R]."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.clip(high - low, 0, None).prod(1)
-    areas = [np.clip(b[..., 2:] - b[..., :2], 0, None).prod(-1) for b in (boxes, np.asarray(box))]
-    whole = areas[0] + areas[1] - shared
-    share: Array = np.divide(shared, whole, out=np.zeros(len(boxes)), where=whole > 0)
-    return share
 
 
 def read_off(

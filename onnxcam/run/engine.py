@@ -15,16 +15,16 @@ from onnxcam.compose import MapPlan, Plan, Wishes
 from onnxcam.errors import UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
+from onnxcam.methods.needs import Similarity
 from onnxcam.model.model import Model
 from onnxcam.names import DIAGNOSTIC, RELIEF
-from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.progress import Progress
 from onnxcam.run.runner import Runner, Upsampling
 from onnxcam.run.sampling import Sampler
 from onnxcam.run.session import Device
 from onnxcam.run.store import Store
-from onnxcam.targets import Target
+from onnxcam.targets import Score, Target
 
 if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
@@ -82,7 +82,7 @@ class Engine:
     @property
     def together(self) -> bool:
         """Whether inputs may share a run."""
-        return all(m.method.kind == "graph" for m in self.maps)
+        return all(m.method.kind == "graph" for m in self.shown)
 
     def __post_init__(self) -> None:
         """Check what is not checked elsewhere.
@@ -112,6 +112,12 @@ class Engine:
         how = (self.device, self.threads)
         return None if found is None else Finder(self.model, self.catalog, found, *how)
 
+    @property
+    def _settled(self) -> str:
+        """The doubt about the scores that a declared last function settles; "" for none."""
+        said = None if self.declared is None else self.declared()
+        return self.catalog.reduction.note if said and "final" in said else ""
+
     def reduction_of(self, target: Target) -> Reduction:
         """Return the scores that a target speaks of: of a box the classes of the detector."""
         found = self.detector if target.placed else None
@@ -133,6 +139,36 @@ class Engine:
             if target not in self._made:
                 self._made[target] = [*self._runner(target), *self._samplers(target)]
             return self._made[target]
+
+    @cached_property
+    def only_boxes(self) -> bool:
+        """Whether the named layer lies before another head than the first: of boxes alone.
+
+        Raises:
+            OnnxcamError: It lies before none.
+        """
+        try:
+            return not self.maps
+        except UsageError:
+            if self.wishes.feature_layer is None or self.detector is None:
+                raise
+            if not all(map(self.detector.leads, (m.feature for m in self._of_boxes))):
+                raise
+            return True
+
+    @property
+    def shown(self) -> tuple[MapPlan, ...]:
+        """The maps of a class, or of a box where no class has them."""
+        return self._of_boxes if self.only_boxes else self.maps
+
+    def check(self) -> None:
+        """Say what cannot be explained.
+
+        Raises:
+            OnnxcamError: Of the kind that fits.
+        """
+        if not self.only_boxes:
+            self.of(Score())
 
     def _runner(self, target: Target) -> Iterator[Runner]:
         maps = tuple(m for m in self.maps_of(target) if m.method.kind == "graph")
@@ -156,6 +192,7 @@ class Engine:
                     self.model, self.catalog, m.method, m.feature, *how,
                     self.batch_size, self.progress, name, target, self.budget,
                     self.detector if target.placed else None,
+                    self.finder if target.placed or Similarity in m.method.needs else None,
                 )  # fmt: skip
                 sampler.provider, sampler.gradient  # noqa: B018 - made, or says what is wrong
                 yield sampler
@@ -199,7 +236,7 @@ class Engine:
         """Explain targets of one kind, some of each input; boxes are looked for first."""
         if not kind.placed or self.finder is None:
             return self._together(batch, kind, indices, labels)
-        from onnxcam.run.placed import chosen, compiled, doubts
+        from onnxcam.run.placed import chosen, compiled, doubts, told
 
         findings = self.finder.findings(batch, labels)
         asked = [
@@ -208,16 +245,20 @@ class Engine:
         ]
         fed = [[index for one in each for index, _ in one] for each in asked]
         some = [n for n, each in enumerate(fed) if each]
+        alone = not self.finder.detector.heads
         groups = [[n] for n in some] if self.finder.detector.alone else [some] if some else []
         rows: dict[int, list[Maps]] = {}
         for group in groups:
-            own = [batch[n] for n in group], compiled(kind), [fed[n] for n in group]
+            own = [batch[n] for n in group], compiled(kind, alone), [fed[n] for n in group]
             rows.update(zip(group, self._together(*own, labels), strict=True))
         out: list[list[Any]] = []
         for n, each in enumerate(asked):
             made = iter(rows.get(n, ()))
-            told = [[_told(next(made), d, doubts(kind, d)) for _, d in one] for one in each]
-            out.append([one if kind.many else one[0] for one in told])
+            shown = [
+                [told(next(made), d, doubts(kind, d), self._settled) for _, d in one]
+                for one in each
+            ]
+            out.append([one if kind.many else one[0] for one in shown])
         return out
 
     def _together(
@@ -236,17 +277,3 @@ class Engine:
                     for i in range(len(row))]  # fmt: skip
             found.append([{name: maps[name] for name in order} for maps in each])
         return found
-
-
-def _told(maps: Maps, detected: Detected, doubts: tuple[str, ...]) -> Maps:
-    """Return explanations of a box with what the detector says of it."""
-    label = detected.label
-    return {
-        name: replace(
-            e,
-            detection=detected,
-            label=e.label or label,
-            diagnosis=(*e.diagnosis, *doubts),
-        )
-        for name, e in maps.items()
-    }

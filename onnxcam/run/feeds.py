@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import known
-from onnxcam.errors import InputError, OnnxcamError, UsageError, suggestion
+from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model, Port
 from onnxcam.run.groups import batch_of, each_input, extra_batch
@@ -73,7 +73,10 @@ class Feeds:
         ports = {p.name: p for p in self.model.inputs}
         strange = next((name for name in extra if name not in ports), None)
         if strange is not None:
-            raise UsageError(f"the model has no input {strange!r}", suggestion(strange, ports))
+            listed = ", ".join(f"{n!r} {list(p.shape or ())}" for n, p in ports.items())
+            raise UsageError(
+                f"the model has no input {strange!r}", f"give arrays for its inputs: {listed}"
+            )
         beside = {name: a for name, a in prepared.others.items() if name in ports}
         own = {name: _row(ports[name], a, row, rows) for name, a in extra.items()}
         others = {**beside, **own}

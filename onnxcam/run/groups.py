@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
-from onnxcam.errors import OnnxcamError
+from onnxcam.errors import InputError, OnnxcamError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import Model
 
@@ -114,12 +114,29 @@ def in_groups(
     for group in groups.values():
         step = most or len(group)
         for members in (group[i : i + step] for i in range(0, len(group), step)):
-            try:
-                found: Sequence[T | OnnxcamError] = run([each for _, each in members])
-            except OnnxcamError as error:
-                found = [error] * len(members)
+            found = _tried([each for _, each in members], run)
             results.update((i, result) for (i, _), result in zip(members, found, strict=True))
     return [results[i] for i in sorted(results)]
+
+
+def _tried(
+    members: Sequence[Prepared], run: Callable[[Sequence[Prepared]], Sequence[T]]
+) -> Sequence[T | OnnxcamError]:
+    """Return what a run makes of inputs; of each alone where they cannot be run together.
+
+    Some files say that they take any batch, and hold a batch of one inside; and what is wrong with
+    one input is no fault of the others.
+    """
+    try:
+        return run(members)
+    except InputError as error:
+        if len(members) == 1:
+            return [error]
+        alone = [found for each in members for found in _tried([each], run)]
+        none = all(isinstance(found, OnnxcamError) for found in alone)
+        return [error] * len(members) if none else alone
+    except OnnxcamError as error:
+        return [error] * len(members)
 
 
 def joined(

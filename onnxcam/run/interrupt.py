@@ -26,13 +26,15 @@ class Limit:
     Attributes:
         asked: Whether somebody asked to stop.
         reached: Why it ended early, in words; empty where it did not.
+        spent: Runs before those that are told of.
     """
 
     def __init__(self, budget: int | None) -> None:
-        self.budget, self.asked, self.reached = budget, False, ""
+        self.budget, self.asked, self.reached, self.spent = budget, False, "", 0
 
     def room(self, done: int, size: int) -> int:
         """Return how many of the next inputs may run, after ``done`` runs; 0 ends it."""
+        done += self.spent
         if self.asked:
             self.reached = f"stopped after {done:,} runs"
             return 0

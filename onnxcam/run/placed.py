@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.detection import Detected
-from onnxcam.run.detections import Findings
+from onnxcam.output.explanation import Explanation
+from onnxcam.run.findings import Findings
 from onnxcam.targets import Box, Detections, Target
 from onnxcam.targets.boxes import LEAST, OVER, UNSURE, any_box
 
@@ -15,9 +17,14 @@ Asked: TypeAlias = "tuple[int, Detected]"
 _LISTED = 4
 
 
-def compiled(target: Target) -> Target:
-    """Return the target that is written into a graph: that of a box whose row comes with a call."""
-    return any_box() if isinstance(target, Box | Detections) else target
+def compiled(target: Target, alone: bool) -> Target:
+    """Return the target that is written into a graph: mostly that of a box whose row is fed.
+
+    Args:
+        target: What is asked for.
+        alone: Whether all boxes are rows that suppression left, so that the best one is a row too.
+    """
+    return any_box() if alone or isinstance(target, Box | Detections) else target
 
 
 def chosen(target: Target, index: int, found: Findings) -> list[Asked]:
@@ -39,7 +46,7 @@ def chosen(target: Target, index: int, found: Findings) -> list[Asked]:
         row = _row(target, index, found)
         return [(row, found.row(row))]
     detected = found.of_class(index)
-    return [(detected.target, detected)]
+    return [(detected.row if found.alone else detected.target, detected)]
 
 
 def doubts(target: Target, detected: Detected) -> tuple[str, ...]:
@@ -80,3 +87,26 @@ def _listed(found: Findings) -> str:
     said = "; ".join(str(found.row(r)) for r in rows[:_LISTED])
     more = f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
     return f"; over {OVER:g} are {said}{more}"
+
+
+def told(
+    maps: Mapping[str, Explanation], detected: Detected, doubts: tuple[str, ...], settled: str
+) -> dict[str, Explanation]:
+    """Return explanations of a box with what the detector says of it.
+
+    Args:
+        maps: The explanations.
+        detected: The box.
+        doubts: What a reader must know of it.
+        settled: A doubt that what is declared has settled; "" for none.
+    """
+    label = detected.label
+    return {
+        name: replace(
+            e,
+            detection=detected,
+            label=e.label or label,
+            diagnosis=(*(d for d in e.diagnosis if d != settled), *doubts),
+        )
+        for name, e in maps.items()
+    }

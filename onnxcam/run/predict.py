@@ -157,7 +157,7 @@ class Predicts:
     def _take(self, engine: Engine) -> None:
         """Explain with an engine, by its maps."""
         self._engine, self._named = engine, engine.wishes.several
-        self.maps, self.maps_of = engine.maps, engine.maps_of
+        self.maps, self.maps_of = engine.shown, engine.maps_of
         self.method, self.feature = self.maps[0].method, self.maps[0].feature
 
     @cached_property

@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxcam import names
-from onnxcam.analysis.layers import Catalog
-from onnxcam.analysis.layout import Layout
 from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
-from onnxcam.model.tail import Tail
-from onnxcam.run.groups import Batch
-from onnxcam.run.heads import Head, chunks, places
+from onnxcam.run.alike import Alike
+from onnxcam.run.answering import Engine
+from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
 from onnxcam.run.scores import checked_rows, probabilities
-from onnxcam.run.session import Session
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_ROWS = 8  # a batch that the caller made no smaller
-_MANY, _CACHE = 64, 2**24  # layers in one run of a head, and their bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Engine:
-    """The sessions that answer, made once for a model.
-
-    Attributes:
-        whole: Runs the model, see :class:`onnxcam.compose.parts.Parts`.
-        head: Runs the part behind the feature layer; None where it is not needed.
-        tail: That part.
-        catalog: The model's layers.
-        feature: Name of the feature layer.
-        layout: The meaning of its axes.
-        kind: dtype of the input.
-        most: The most inputs in one run.
-        batch: The batch that the model takes.
-        start: Name of the tensor that the head begins at.
-        output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
-            the class ``onnxcam.target``.
-        of_class: Whether what is asked for are classes, not boxes.
-    """
-
-    whole: Session
-    head: Session | None
-    tail: Tail | None
-    catalog: Catalog
-    feature: str
-    layout: Layout | None
-    kind: np.dtype[Any]
-    most: int
-    batch: Batch
-    start: str = ""
-    output: str = names.SCORE
-    of_class: bool = True
+_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 class Probe:
@@ -79,6 +40,7 @@ class Probe:
         classes: The class of each target.
         steepest: Largest absolute gradient so far, float [K].
         values: What is explained of the input, float [K]; None where that is its score.
+        done: How many inputs were run so far.
 
     Raises:
         UsageError: The axes of the input are not known.
@@ -96,7 +58,7 @@ class Probe:
         limit: Limit | None = None,
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
-        self._tensor, self._limit, self._done = tensor, limit or Limit(None), 0
+        self._tensor, self._limit, self.done = tensor, limit or Limit(None), 0
         shown = [names.SCORE, names.CLASS, *self._shown]
         found = self._found = dict(zip(shown, self._whole(tensor, shown), strict=True))
         self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
@@ -113,8 +75,7 @@ class Probe:
         """What the input's first run may give beside the scores: what all of a head uses."""
         engine = self._engine
         shown = [names.FEATURE] if names.FEATURE in engine.whole.outputs else []
-        alone = engine.tail is not None and set(engine.tail.inputs) <= {names.TARGET}
-        return [*shown, engine.start] if alone and not engine.batch.is_fixed else shown
+        return [*shown, *begins(engine)] if is_alone(engine) else shown
 
     @cached_property
     def _order(self) -> Order:
@@ -136,10 +97,16 @@ class Probe:
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
+            needs.FeatureAndGradient: lambda: self._ask_layers,
+            needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
-            needs.HeadProbability: lambda: self._ask_head_probabilities,
+            needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
+            needs.PlaceScore: lambda: self._ask_places,
+            needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
         return values[need]()
 
     def background(self, values: Array) -> Array:
@@ -156,9 +123,17 @@ class Probe:
         for batch in self._batches(inputs, count):
             yield from self._values(partial(self._whole, batch), probable=True)
 
-    def _ask_head(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+    def _ask_head(
+        self, layers: Iterable[Any], count: int | None = None, *, probable: bool = False
+    ) -> Iterator[Array]:
+        engine = self._engine
+        few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
-            yield from self._values(partial(self._behind, chunk))
+            if few and not probable:
+                told = {names.TARGET: np.array(self.classes)}
+                yield from self._behind(chunk, [names.FEW], told)[0]
+            else:
+                yield from self._values(partial(self._behind, chunk), probable=probable)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -166,11 +141,10 @@ class Probe:
         none = needs.Patch((slice(0), ...), 0)  # nothing changes
         return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
-    def _ask_head_probabilities(
-        self, layers: Iterable[Any], count: int | None = None
+    def _ask_places(
+        self, weights: Iterable[Array], count: int | None = None, *, probable: bool = False
     ) -> Iterator[Array]:
-        for chunk in self._limited(layers, count, self._head.rows):
-            yield from self._values(partial(self._behind, chunk), probable=True)
+        return self._ask_head(map(Weighted, weights), count, probable=probable)
 
     def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
         """Return what is explained of each input of a batch, [N, K].
@@ -203,7 +177,7 @@ class Probe:
         self, output: str, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
         self.steepest[:] = 0
-        for batch in self._batches(inputs, count):
+        for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
             for target in self.classes:
                 more = {names.TARGET: np.array([target])}
@@ -215,44 +189,40 @@ class Probe:
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
 
+    def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count, self._gradient_batch):
+            found = []
+            for target in self.classes:
+                more = {names.TARGET: np.array([target])}
+                found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
+            yield from np.stack(found, 1)
+
+    def _alike(self) -> Alike:
+        finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
+        return Alike(finder, {**whole, **self._others}, self.classes, self._engine.of_class)
+
+    def _ask_alike(
+        self, alike: Alike, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        whole, name = self._engine.batch, self._engine.catalog.input
+        for batch in self._batches(inputs, count):
+            parts = batch.shape[whole.axis] if alike.alone else 1
+            for part in np.split(batch, parts, whole.axis):
+                found = alike.of({name: whole.filled(part), **self._others})
+                yield from found[: part.shape[whole.axis]]
+
     def _behind(
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
         tail = self._engine.tail
         told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
-        self._check(found, self._head.rows)
+        self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
 
     @cached_property
     def _head(self) -> Head:
-        """What lies behind the feature layer, with all that it uses, for a full batch.
-
-        Where it uses more than the layer, all runs for a batch: that may hold the batch's size.
-        """
-        engine, most = self._engine, self._batch
-        assert engine.tail is not None and engine.head is not None
-        layout = engine.layout
-        assert layout is not None and layout.channel is not None, "parts() has seen to it"
-        axis, rest = layout.batch or 0, {}
-        if engine.start in self._found:
-            layer = self._found[engine.start]
-            most = self._rows_of(layer.nbytes)
-        else:
-            batch = np.repeat(self._tensor, most, engine.batch.axis)
-            given = {engine.catalog.input: batch, **self._others}
-            wanted = dict.fromkeys([engine.start, *engine.tail.inputs])
-            asked = [name for name in wanted if name not in given and name != names.TARGET]
-            values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
-            rest = {**{n: given[n] for n in wanted if n in given}, **values}
-            layer = rest.pop(engine.start)
-        one = np.moveaxis(layer, (axis, layout.channel), (0, 1))[0]
-        return Head(engine.head, engine.start, layout.channel, one, axis, most, rest)
-
-    def _rows_of(self, size: int) -> int:
-        """Return how many layers of so many bytes run at once: what a cache holds, 8 at least."""
-        most = self._engine.most
-        return most if most < _ROWS else max(most, min(_MANY, _CACHE // max(size, 1)))
+        return made(self._engine, self._tensor, self._found, self._others, self._batch)
 
     def _places(self) -> Array:
         assert self._engine.layout is not None
@@ -268,16 +238,26 @@ class Probe:
     def _limited(self, items: Iterable[Any], count: int | None, size: int) -> Iterator[list[Any]]:
         """Yield lists of items, as far as the limit goes; tell after each that it was run."""
         for chunk in chunks(items, size):
-            room = self._limit.room(self._done, len(chunk)) if self._done else len(chunk)
+            room = self._limit.room(self.done, len(chunk)) if self.done else len(chunk)
             if not room:
                 return
             yield chunk[:room]
-            self._done += room
+            self.done += room
             self._step(room, count)
 
-    def _batches(self, inputs: Iterable[Array], count: int | None) -> Iterator[Array]:
+    @property
+    def _gradient_batch(self) -> int:
+        """The most inputs in one run for gradients: on a CPU, large ones crowd out its cache."""
+        engine = self._engine
+        if engine.batch.is_fixed or not engine.whole.provider.name.startswith("CPU"):
+            return self._batch
+        return max(1, min(self._batch, _CROWDED // max(self._tensor.nbytes, 1)))
+
+    def _batches(
+        self, inputs: Iterable[Array], count: int | None, most: int | None = None
+    ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        for chunk in self._limited(inputs, count, self._batch):
+        for chunk in self._limited(inputs, count, most or self._batch):
             yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
 
     def _whole(

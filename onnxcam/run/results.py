@@ -101,7 +101,7 @@ def explanation(
         target=index,
         label=names[index] if names and index >= 0 else None,
         probability=claimed(found.scores, index, reduction, names),
-        feature_layer=" + ".join(layer.name for layer in (origin.feature, *origin.others)),
+        feature_layer=" + ".join(dict.fromkeys(x.name for x in (origin.feature, *origin.others))),
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
@@ -152,7 +152,7 @@ def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str,
         return {"map": upsample(raw, raw.shape, "none")}
     area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
-    return {"map": large, "laid": area.described(size)}
+    return {"map": large, "laid": area.described(size, raw.shape)}
 
 
 def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,22 +11,29 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
-from onnxcam.errors import UsageError
+from onnxcam.errors import InputError, UsageError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Activation, Background, Input, Layer, Need
-from onnxcam.methods.parameters import Setting
+from onnxcam.methods import needs as asked
+from onnxcam.methods.needs import (
+    Background,
+    Similarity,
+)
+from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
+from onnxcam.run.answering import Engine
+from onnxcam.run.augment import Variants, changed, variants, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
+from onnxcam.run.fitting import channels, check_places, misplaced, noise
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.interrupt import Limit, stoppable
 from onnxcam.run.order import one_input
-from onnxcam.run.probe import Engine, Probe
+from onnxcam.run.probe import Probe
 from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
@@ -36,9 +43,9 @@ from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
+    from onnxcam.run.detections import Finder
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_NOISY = 0.25  # a standard error of this part of the map's range
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,7 @@ class Sampler:
         target: What is explained.
         budget: The most runs for one input, behind which the map so far is taken; None for any.
         detector: Where the model says what it finds, for targets that are boxes; else None.
+        finder: What runs the model as a detector, for methods that compare boxes; else None.
     """
 
     model: Model
@@ -81,6 +89,7 @@ class Sampler:
     target: Target = Score()  # noqa: RUF009 - frozen
     budget: int | None = None
     detector: Detector | None = None
+    finder: Finder | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the method cannot have.
@@ -89,18 +98,24 @@ class Sampler:
             UsageError: It cannot end early, and has a budget; or the box is another one in every
                 input that it runs.
         """
-        rows = None if self.detector is None else self.detector.rows
-        if rows is not None and not self.target.of_class:
+        if self.matched and not {asked.Score, asked.Probability, Similarity} & {*self.method.needs}:
             raise UsageError(
-                f"{self.method.name} runs the model on many inputs, and behind its suppression of "
-                "boxes a row is another box in each",
-                "explain the best detection of a class, or use `method='hirescam'`",
+                f"{self.method.name} asks what lies behind a layer, and behind the model's "
+                "suppression of boxes a row is another box in each run",
+                "use a method that hides parts of the input, such as `method='d-rise'`, or "
+                "`method='hirescam'`",
             )
         if self.budget is not None and not self.method.anytime:
             raise UsageError(
                 f"{self.method.name} has no map before its last run: it takes no budget",
                 "set its parameters, see `onnxcam methods`",
             )
+
+    @property
+    def matched(self) -> bool:
+        """Whether a box is another row in every input, and is looked for again in each."""
+        rows = None if self.detector is None else self.detector.rows
+        return rows is not None and not self.target.of_class
 
     @property
     def provider(self) -> Provider:
@@ -145,6 +160,8 @@ class Sampler:
             self._parts.start,
             SCORE if isinstance(self.target, Score) else VALUE,
             self.target.of_class,
+            self.finder,
+            self.matched,
         )
 
     def run(
@@ -181,23 +198,25 @@ class Sampler:
     ) -> list[Explanation]:
         others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
         limit = Limit(self.budget)
-        estimate, probe = self.estimate(prepared.tensor, targets, others, limit)
+        estimate, probe = self._tried(prepared.tensor, targets, others, limit)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
+        raw = raw if estimate.raw is None else estimate.raw.astype(np.float32)
         made = []
         for k, target in enumerate(probe.classes):
             error = None if estimate.error is None else estimate.error[k].astype(np.float32)
             doubts = (
                 *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
                 *filter(None, estimate.doubts[k : k + 1]),
-                *_noise(signed[k], error),
-                *self._misplaced,
+                *noise(signed[k], error),
+                *misplaced(self.method, self.feature),
             )
             facts: dict[str, Any] = {n: float(found[k]) for n, found in estimate.facts.items()}
             if limit.reached:
                 facts["stopped"] = limit.reached
                 doubts = (f"{limit.reached}: this is the map so far", *doubts)
             said = {**self.settings, **({"seed": self.seed} if self.method.stochastic else {})}
+            said |= {"scores": "similarity of boxes"} if self.matched else {}
             relief = None if estimate.relief is None else estimate.relief[k].astype(np.float32)
             finding = Finding(
                 raw[k], signed[k], probe.scores, target if self.target.of_class else TOP, doubts,
@@ -207,6 +226,17 @@ class Sampler:
             )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
+
+    def _tried(
+        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array], limit: Limit
+    ) -> tuple[Estimate, Probe]:
+        """Return an estimate; by runs of one input where the file holds a batch of one inside."""
+        try:
+            return self.estimate(tensor, targets, others, limit)
+        except InputError:
+            if self._engine.most == 1 or self._engine.batch.is_fixed:
+                raise
+            return replace(self, batch_size=1).estimate(tensor, targets, others, limit)
 
     def estimate(
         self,
@@ -223,7 +253,42 @@ class Sampler:
             others: What is fed to the model's other inputs.
             limit: Says when to stop; told why, where it did.
         """
-        steps, limit = Steps(self.progress), limit or Limit(self.budget)
+        limit, axis = limit or Limit(self.budget), -1
+        how = variants(self.settings)
+        if len(how) > 1:
+            axis = width(self.catalog, self.method.name)
+        steps, total = Steps(self.progress), Variants(self.method.rectify)
+        found, first = self._once(tensor, targets, others, limit, steps, len(how))
+        total.add(found, mirrored=False)
+        asked, probe = first.classes if self.target.of_class else targets, first
+        for mirrored, factor in how[1:]:
+            if limit.reached or not limit.room(probe.done, 1):
+                break
+            limit.spent += probe.done
+            other = changed(tensor, axis, mirrored=mirrored, factor=factor)
+            found, probe = self._once(other, asked, others, limit, steps, 0)
+            total.add(found, mirrored=mirrored)
+        return total.mean, first
+
+    def _once(
+        self,
+        tensor: Array,
+        targets: Sequence[int],
+        others: Mapping[str, Array],
+        limit: Limit,
+        steps: Steps,
+        times: int,
+    ) -> tuple[Estimate, Probe]:
+        """Return what the method finds of one input as it is, or changed.
+
+        Args:
+            tensor: The input.
+            targets: As of :meth:`estimate`, and so the others.
+            others: What else is fed.
+            limit: Says when to stop.
+            steps: Counts the runs.
+            times: How often the input is explained in all, where that is the first time; else 0.
+        """
         probe = Probe(
             self._engine,
             one_input(tensor, self.catalog.input_layout),
@@ -240,47 +305,12 @@ class Sampler:
             background(file, probe, tensor, axis) if need == Background else probe.value(need)
             for need in self.method.needs
         ]
-        self._check_ranks(dict(zip(self.method.needs, values, strict=True)))
-        steps.total = self.method.cost.count(self.settings, _channels(self.method, values))
+        check_places(self.method, self.feature, self.catalog.input, values)
+        if times:
+            count = self.method.cost.count(self.settings, channels(self.method, values))
+            steps.total = None if count is None else count * times
+        settings = {k: v for k, v in self.settings.items() if k != AUGMENT.name}
         if not self.method.anytime:
-            return self.method.estimate(*values, **self.settings), probe
+            return self.method.estimate(*values, **settings), probe
         with stoppable(limit):
-            return self.method.estimate(*values, **self.settings), probe
-
-    @property
-    def _misplaced(self) -> tuple[str, ...]:
-        """Return a warning where a layer that saw part of the input hides all of it."""
-        hides = Input in self.method.needs and Activation in self.method.needs
-        if not hides or self.feature.area is None:
-            return ()
-        return ("the layer lies on a part of the input, and its channels hid all of it evenly",)
-
-    def _check_ranks(self, values: Mapping[Need, Any]) -> None:
-        """Refuse to lay a feature layer over an input of another rank."""
-        if Input not in values or Activation not in values or self.method.kind == "repeated":
-            return
-        ranks = values[Activation].ndim - 1, values[Input].ndim - 1
-        if ranks[0] != ranks[1]:
-            raise UsageError(
-                f"{self.feature.name!r} has {ranks[0]} axes of space and cannot be laid over the "
-                f"input {self.catalog.input!r}, which has {ranks[1]}",
-                "choose another feature layer, or a method that does not hide the input",
-            )
-
-
-def _channels(method: SampledMethod, values: Sequence[Any]) -> int | None:
-    """Return how many channels the feature layer has, where the method needs it."""
-    for need, value in zip(method.needs, values, strict=True):
-        if need in (Activation, Layer):
-            return len(value)
-    return None
-
-
-def _noise(signed: Array, error: Array | None) -> tuple[str, ...]:
-    """Return a warning, in words, where a map is hardly more than noise."""
-    if error is None or not np.isfinite(error).all():
-        return ()
-    typical, span = float(np.sqrt(np.mean(error**2))), float(signed.max() - signed.min())
-    if typical <= _NOISY * span:
-        return ()
-    return (f"noisy: the standard error is {typical:.2g}, the map's range {span:.2g}; sample more",)
+            return self.method.estimate(*values, **settings), probe

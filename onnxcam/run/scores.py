@@ -139,3 +139,10 @@ def diagnose(
     elif raw.size > 1 and raw.min() == raw.max():
         found.append("the map is constant")
     return tuple(found)
+
+
+def by_class(scores: Array, classes: Array) -> Array:
+    """Return scores of rows [R] as those of each class [C, R]; 0 of any other class."""
+    sure = np.zeros((int(classes.max(initial=0)) + 1, len(scores)), scores.dtype)
+    sure[classes, np.arange(len(scores))] = scores
+    return sure

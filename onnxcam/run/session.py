@@ -15,7 +15,6 @@ from onnx import ModelProto, TensorProto
 from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
-from onnxcam.run.bounds import step
 from onnxcam.run.hardware import Provider, has_gpu
 from onnxcam.run.trial import crash, may_crash
 
@@ -143,7 +142,6 @@ class Session:
         if isinstance(model, Model) and may_crash(model):
             self._alone = partial(_alone, ort, model, optimise)
         self._try({}, [])
-        step()
         try:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers, sparing)
@@ -166,7 +164,6 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         self._try(feeds, names)
-        step()
         _LOG.debug("run of %s", {name: np.shape(value) for name, value in feeds.items()})
         try:
             return list(self._session.run(names, dict(feeds)))

@@ -15,12 +15,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.detectors import Detector
+from onnxcam.analysis.detectors.coding import Coding
 from onnxcam.analysis.detectors.decoding import Decoding, decoding, middles
+from onnxcam.errors import UsageError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MOST = 0.98  # of the boxes must be as a form has them
 _ROUND = 0.6  # of the boxes must hold the middle of the cell that they are read off,
 _ALONG = 0.8  # or centres must correlate with these as much
+_NEAR = (0.3, 0.5)  # the same, below which what is declared is refused
 _FEW = 16  # boxes, of which order and sign say too little without a grid
 _PARTS = 2.5  # where nine of ten numbers are below, they are parts of the picture, no pixels
 
@@ -53,6 +56,43 @@ def settled(
     return detector
 
 
+def held(
+    detector: Detector, numbers: Array, size: tuple[int, int], *, grid: bool = True
+) -> Detector:
+    """Return a detector whose boxes are declared, when what it says of an input agrees.
+
+    Args:
+        detector: The detector.
+        numbers: What it says: [N, A, 4].
+        size: Height and width of its input, pixels.
+        grid: Whether these are at its positions, not behind suppression.
+
+    Raises:
+        UsageError: Read as declared, the boxes lie nowhere near the cells that they are read off.
+    """
+    count = numbers.shape[1]
+    if not grid or not count or min(size) < 2 or not np.isfinite(numbers).all():
+        return detector
+    read = decoding(detector, size, count)
+    cells = middles(detector.scales, size, count)
+    if read is None or cells is None or count < _FEW:
+        return detector
+    if _runs_along(read, numbers, cells[0], detector, least=_NEAR):
+        return detector
+    first = ", ".join(f"{v:.3g}" for v in read(numbers[0].astype(np.float64))[0])
+    raw = ", ".join(f"{v:.3g}" for v in numbers[0, 0])
+    grids = ", ".join(f"{s.grid[0]} x {s.grid[1]}" for s in detector.scales if s.grid is not None)
+    likely = settled(replace(detector, form=None, unit=None, coding=Coding()), numbers, size)
+    better = "" if likely.form is None else f" format={likely.form} and unit={likely.unit} fit;"
+    raise UsageError(
+        f"read as `detector` says (format {detector.form}, unit {detector.unit or 'pixels'}) the "
+        f"{count} boxes do not lie along the grid ({grids}) of the input {size[1]} x {size[0]}: "
+        f"the first, {raw}, became {first}",
+        f"say another format, unit, order, variances or anchors;{better} without `detector` it is "
+        "read off a run where that shows it",
+    )
+
+
 def _likely(detector: Detector, flat: Array, gridless: bool) -> Iterator[str]:
     """Yield the forms that numbers may be of, the likeliest first."""
     ordered = float(((flat[:, 2:] >= flat[:, :2]).all(1)).mean()) >= _MOST
@@ -72,15 +112,21 @@ def _is_tensorflow(detector: Detector) -> bool:
     return any("detection_boxes" in name for name in names)
 
 
-def _runs_along(read: Decoding, numbers: Array, cells: Array, detector: Detector) -> bool:
+def _runs_along(
+    read: Decoding,
+    numbers: Array,
+    cells: Array,
+    detector: Detector,
+    least: tuple[float, float] = (_ROUND, _ALONG),
+) -> bool:
     """Tell whether boxes lie where they are read off: round the middles of their cells."""
     boxes = read(numbers.astype(np.float64))
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     for order in _orders(cells, detector):
         inside = (boxes[..., :2] <= order[:, :2]) & (boxes[..., 2:] >= order[:, :2])
-        if inside.all(-1).mean() >= _ROUND:
+        if inside.all(-1).mean() >= least[0]:
             return True
-        if all(_correlates(centres[..., i], order[:, i]) for i in (0, 1)):
+        if all(_correlates(centres[..., i], order[:, i], least[1]) for i in (0, 1)):
             return True
     return False
 
@@ -100,9 +146,9 @@ def _orders(cells: Array, detector: Detector) -> Iterator[Array]:
     yield np.concatenate(apart)
 
 
-def _correlates(values: Array, along: Array) -> bool:
+def _correlates(values: Array, along: Array, least: float) -> bool:
     """Tell whether values [N, A] run along others [A]; where these are all one nothing tells."""
     if np.ptp(along) == 0 or values.std() == 0:
         return bool(np.ptp(along) == 0)
     both = np.corrcoef(values.ravel(), np.broadcast_to(along, values.shape).ravel())[0, 1]
-    return bool(both >= _ALONG)
+    return bool(both >= least)

@@ -49,12 +49,20 @@ class Detection(Target):
             UsageError: The scores have no positions.
         """
         found = _found(op, outputs)
+        if found.alone and found.kept is not None:
+            own = op.Equal(found.kept.classes, op.Unsqueeze(index, axes=[1]))
+            sure = op.Where(own, found.kept.scores, op.Sub(found.kept.scores, 2))
+            return at_position(op, found.kept.scores, op.ArgMax(sure, axis=1, keepdims=1))
         own, sure = of_class(op, found.scores, index), of_class(op, found.sure, index)
         return at_position(op, own, op.ArgMax(sure, axis=1, keepdims=1))
 
     def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
         """Return the class of the surest box."""
-        sure = _found(op, outputs).sure
+        found = _found(op, outputs)
+        if found.alone:
+            row = op.ArgMax(found.best(op), axis=1, keepdims=1)
+            return op.GatherElements(found.classes(op), row, axis=1)
+        sure = found.sure
         return op.ArgMax(op.ReduceMax(sure, axes=[2], keepdims=0), axis=1, keepdims=1)
 
 
@@ -193,8 +201,9 @@ class Detections(Target):
         """Raise: how many boxes there are is known when the model has run.
 
         Raises:
-            UsageError: Always.
+            UsageError: Always: the scores have no positions, or they are written into a file.
         """
+        _found(op, outputs)
         raise UsageError(
             "a file returns as many maps as it is asked for, and how many boxes are sure differs",
             "write Detection() or Box(0) with `runtime_targets`, and feed rows in onnxcam.target",

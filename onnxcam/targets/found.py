@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.model.draft import Draft
+from onnxcam.targets.decoded import decoded
 
 if TYPE_CHECKING:  # what is no detector does not look for one
     from onnxcam.analysis.detectors import Boxes, Column, Detector, Head, Rows
@@ -44,6 +45,8 @@ class Found:
         boxes: The boxes as the model writes them, float [N, A, 4]; None where they are not known.
         kept: What suppression left, None where the model has none.
         decoding: How boxes are read, None where that is not known.
+        alone: Whether nothing but the rows is known that suppression left: `scores` are theirs,
+            as if of one class.
     """
 
     scores: Tensor
@@ -52,6 +55,7 @@ class Found:
     kept: Kept | None
     decoding: Decoding | None = None
     logits: bool = False
+    alone: bool = False
 
     @property
     def rows(self) -> int | None:
@@ -78,8 +82,7 @@ class Found:
         how = self.decoding
         if raw is None or how is None:
             return None
-        flat = op.MatMul(op.cast(raw, np.float32), how.matrix)
-        return op.Add(op.Mul(flat, how.factor[None]), how.offset[None])
+        return decoded(op, raw, how)
 
 
 def found(
@@ -99,6 +102,10 @@ def found(
         decoding: How boxes are read.
     """
     op, heads = draft.op, detector.heads
+    kept = None if detector.rows is None else _kept(draft, detector.rows)
+    if kept is not None and not heads:
+        alone = op.Unsqueeze(kept.scores, axes=[1])
+        return Found(alone, alone, None, kept, decoding, alone=True)
     own = [score if detector.single else draft.tensor(h.name) for h in heads]
     with op.scope("found"):
         parts = [_at_positions(op, t, h) for t, h in zip(own, heads, strict=True)]
@@ -109,14 +116,15 @@ def found(
         logits = logits and anything is None
         sure = scores if logits else _probable(op, scores, detector.final)
         if anything is not None:
-            sure = op.Mul(sure, op.Unsqueeze(op.Reshape(anything, [0, -1]), axes=[1]))
-        elif there:
-            sure = op.Mul(sure, _joined(op, there, 2))
+            there = [op.Unsqueeze(op.Reshape(anything, [0, -1]), axes=[1])]
+        if there:
+            factors = [_joined(op, there, 2), sure]
+            powers = zip(factors, detector.coding.powers, strict=True)
+            sure = op.Mul(*(t if p == 1 else op.Pow(t, np.float32(p)) for t, p in powers))
         if detector.background:
             sure = _without_nothing(op, sure)
         numbers = [_numbers(op, draft.tensor(b.name), b) for b in detector.boxes]
         boxes = _joined(op, numbers, 1) if numbers else None
-        kept = None if detector.rows is None else _kept(draft, detector.rows)
     return Found(scores, sure, boxes, kept, decoding, logits)
 
 
@@ -135,6 +143,9 @@ def _turned(op: Emitter, tensor: Tensor, order: Sequence[int | None]) -> Tensor:
 
 def _at_positions(op: Emitter, tensor: Tensor, head: Head) -> Tensor:
     """Return the scores of a head as [N, C, A]."""
+    tensor, own_axes = _each(op, tensor, head.each, head.classes)
+    if own_axes:
+        head = replace(head, space=own_axes)
     if head.first or head.last is not None:
         end = np.iinfo(np.int64).max if head.last is None else head.last
         tensor = op.Slice(tensor, starts=[head.first], ends=[end], axes=[head.classes])
@@ -181,10 +192,32 @@ def _without_nothing(op: Emitter, sure: Tensor) -> Tensor:
 
 def _numbers(op: Emitter, tensor: Tensor, boxes: Boxes) -> Tensor:
     """Return the numbers of boxes as [N, A, 4]."""
-    four = op.Slice(tensor, starts=[boxes.first], ends=[boxes.first + 4], axes=[boxes.axis])
+    tensor, own_axes = _each(op, tensor, boxes.each, boxes.axis)
+    rows = boxes.first + 4 * max(boxes.bins, 1)
+    four = op.Slice(tensor, starts=[boxes.first], ends=[rows], axes=[boxes.axis])
     own = (boxes.batch, boxes.axis)
-    rest = list(boxes.space) or [i for i in range(_rank(tensor)) if i not in own]
-    return op.Reshape(_turned(op, four, (boxes.batch, *rest, boxes.axis)), [0, -1, 4])
+    rest = list(own_axes or boxes.space) or [i for i in range(_rank(tensor)) if i not in own]
+    turned = _turned(op, four, (boxes.batch, *rest, boxes.axis))
+    if not boxes.bins:
+        return op.Reshape(turned, [0, -1, 4])
+    bins = op.Softmax(op.Reshape(turned, [0, -1, 4, boxes.bins]), axis=3)
+    places = op.const(np.arange(boxes.bins).astype(dtype_of(tensor) or np.float32))
+    return op.ReduceSum(op.Mul(bins, places), axes=[3], keepdims=0)
+
+
+def _each(
+    op: Emitter, tensor: Tensor, each: int, axis: int | None
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Return a tensor [N, each * C, h, w] as [N, C, h, w, each], and its axes of positions."""
+    if each == 1 or axis is None:
+        return tensor, ()
+    sizes = [op.dim(tensor, i) for i in (0, 2, 3)]
+    apart = op.Reshape(tensor, op.dims(sizes[0], each, -1, *sizes[1:]))
+    turned = op.Transpose(apart, perm=[0, 2, 3, 4, 1])
+    shape = shape_of(tensor) or ()
+    if len(shape) == 4 and isinstance(shape[1], int):
+        turned.shape = [shape[0], shape[1] // each, *shape[2:], each]
+    return turned, (2, 3, 4)
 
 
 def _kept(draft: Draft, rows: Rows) -> Kept:

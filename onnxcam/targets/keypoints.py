@@ -56,6 +56,12 @@ class Keypoint(Target):
         shape = list(shape_of(outputs.tensor) or ())
         if len(shape) == 4:
             return self._peak(op, outputs, index)
+        if outputs.reduction.final in ("Softmax", "LogSoftmax"):
+            raise UsageError(
+                f"the scores {outputs.reduction.name!r} {shape} are of classes, of which a "
+                f"{outputs.reduction.final} makes probabilities: no coordinates of key points",
+                "explain a class, or name the coordinates as `reduction_layer`",
+            )
         numbers = self._numbers(op, outputs.tensor, shape, outputs)
         if self.along is not None:
             return op.Gather(numbers, np.int64("xy".index(self.along)), axis=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.audits import colour_net, damaged, saved, squares
+from support.web_driver import WEB
 
 from onnxcam.audit import run
 from onnxcam.audit.page import write_report
@@ -78,19 +79,20 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "o" / "report.html"
 
 
-def _asked(report: Path, place: Path, width: int) -> dict[str, Any]:
+def _asked(report: Path, place: Path, width: int, ask: str = ASK, dark: bool = False) -> Any:
     """Open a copy of the report in which a script looks at it, and return what that saw."""
-    place.write_text(report.read_text().replace("<script>", f"<script>{ASK}</script><script>", 1))
+    whole = report.read_text()
+    place.write_text(whole.replace("<script>", f"<script>{ask}</script><script>", 1))
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
         f"--user-data-dir={place.parent / 'profile'}", f"--window-size={width},900",
-        "--virtual-time-budget=4000", place.as_uri(),
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        "--virtual-time-budget=20000", place.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     said = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
     assert said is not None, done.stderr[-500:]
-    found: dict[str, Any] = json.loads(said[1].replace("&amp;", "&").replace("&gt;", ">"))
-    return found
+    return json.loads(said[1].replace("&amp;", "&").replace("&gt;", ">").replace("&lt;", "<"))
 
 
 @pytest.mark.web
@@ -104,6 +106,38 @@ def test_the_report_works_in_a_browser(report: Path, tmp_path: Path, width: int)
     assert len(said["red"]) == 8 and all(name.startswith("red/") for name in said["red"])
     assert said["case"].startswith("1. ") and said["opacity"] == "0.4"
     assert said["width"] <= 0, "the page scrolls sideways"
+
+
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+AUDIT = """
+addEventListener("load", async () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+  const {violations} = await axe.run();
+  const found = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  const out = document.createElement("pre"); out.id = "said";
+  out.textContent = JSON.stringify(found.map((v) => [v.id, v.nodes[0].html]));
+  document.body.append(out);
+});
+"""
+
+
+@pytest.mark.web
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: apt-get install chromium")
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is missing: npm ci in tools/web")
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1280, False)])
+def test_axe_finds_nothing_serious(report: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    script = AXE.read_text().replace("</script>", "<\\/script>") + AUDIT
+    assert _asked(report, tmp_path / "page.html", width, script, dark) == []
+
+
+def test_the_charts_are_part_of_the_page(report: Path) -> None:
+    """matplotlib's, without ids, links and colours of their own: each colour is the theme's."""
+    charts = re.findall(r"<svg .*?</svg>", report.read_text(), re.DOTALL)
+    assert len(charts) > 10
+    for chart in charts:
+        assert 'role="img"' in chart and 'aria-label="' in chart
+        assert not re.search(r"\bid=|url\(|href|#[0-9a-f]{6}|<style|<script", chart)
+    assert "var(--accent)" in charts[-1] or "currentColor" in charts[-1]
 
 
 def test_the_report_is_one_file_without_a_network(report: Path) -> None:

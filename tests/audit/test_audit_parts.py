@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from onnxcam.audit.compare.tensors import divergence, matches
 from onnxcam.audit.data import Sample
 from onnxcam.audit.drifting import ranked, stability_index
 from onnxcam.audit.log import RunLog
+from onnxcam.audit.store import Rows, Store
 from onnxcam.audit.truth import Truth
 from onnxcam.audit.work.ahead import Ahead
+from onnxcam.errors import OnnxcamError
 from onnxcam.inputs import Prepared
 from onnxcam.model.model import load
 
@@ -195,3 +198,15 @@ def test_a_sample_that_ends_the_process_is_a_record(tmp_path: Path) -> None:
     assert touched == [0, 2]
     assert [r["error"] for r in rows.records] == [None, "the runtime crashes on it (SIGSEGV)", None]
     assert json.dumps(rows.records[1]["id"]) == f'"{samples[1].id}"'
+
+
+def test_a_full_disk_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OnnxcamError, match="No space left.*Make room.*resume"):
+        Store(tmp_path, 4).put(0, Rows([]))
+    monkeypatch.undo()
+    assert Store(tmp_path, 4).missing(4) == [0]
+    assert list((tmp_path / "records").iterdir()) == []

@@ -289,6 +289,39 @@ def test_diff_says_what_changed(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "worst.png").is_file() and "logits" in found.divergence
 
 
+def test_a_baseline_of_other_names_has_a_layer_and_classes_of_its_own(
+    place: Path, tmp_path: Path
+) -> None:
+    """A twin with every tensor renamed and its classes called otherwise, as another tool chain."""
+    twin = colour_net()
+    for node in twin.graph.node:
+        node.input[:] = [n if n in ("w", "v", "fc") else f"tf/{n}" for n in node.input]
+        node.output[:] = [f"tf/{n}" for n in node.output]
+    for value in (*twin.graph.input, *twin.graph.output, *twin.graph.value_info):
+        value.name = f"tf/{value.name}"
+    saved(twin, tmp_path / "twin.onnx")
+    (tmp_path / "names.txt").write_text("Red\ngreen\nBLUE\n")
+    options: Any = {"feature_layer": "relu1", "reduction_layer": "logits"}
+    with pytest.raises(OnnxcamError, match="baseline"):
+        run(place / "net.onnx", place / "data", tmp_path / "o", baseline=tmp_path / "twin.onnx",
+            engine="here", trust=0, **options)  # fmt: skip
+    theirs: Any = {
+        "baseline_feature_layer": "tf/relu1", "baseline_reduction_layer": "tf/logits",
+        "baseline_labels": tmp_path / "names.txt",
+    }  # fmt: skip
+    made = run(place / "net.onnx", place / "data", tmp_path / "o", baseline=tmp_path / "twin.onnx",
+               engine="here", trust=0, **options, **theirs)  # fmt: skip
+    said = json.loads((made.folder / "results.json").read_text())
+    steps = {s["model"]: (s["baseline"], s["matched"]) for s in said["divergence"]["steps"]}
+    assert steps["relu1"] == ("tf/relu1", "values") and said["counts"]["flipped"] == 0
+    assert all(p["spearman"] > 0.999 for p in rows(made.folder, "pairs"))
+    found = diff(
+        tmp_path / "twin.onnx", place / "net.onnx", sorted((place / "data").rglob("*.png"))[:2],
+        **options, **theirs,
+    )  # fmt: skip
+    assert found.exit_code == 0
+
+
 def test_no_audit_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no audit"):
         verify(tmp_path)

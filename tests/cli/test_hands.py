@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,25 @@ def test_the_demo_explains_with_what_is_installed(desk: Path) -> None:
     assert "Egyptian cat" in result.output
     with Image.open(desk / "demo.png") as image:
         assert image.width > 500
+
+
+def test_maps_of_several_models_are_one_figure(desk: Path) -> None:
+    (desk / "twin.onnx").write_bytes(nets.cnn(channels=3, classes=4).SerializeToString())
+    words = ("photos/cats/a.png", "photos/cats/b.png", "--beside", "twin.onnx")
+    output = _explained(*words, "-o", "both.png").output
+    assert "4 maps -> both.png" in output
+    lines = [line for line in output.splitlines() if line.startswith("photos/")]
+    assert [(line.split(":")[0][-5:], line.rsplit(", ", 1)[1]) for line in lines] == [
+        ("a.png", "m"), ("a.png", "twin"), ("b.png", "m"), ("b.png", "twin"),
+    ]  # fmt: skip
+    _explained(*words, "-o", "both.json")
+    found = json.loads((desk / "both.json").read_text())
+    assert len({each["model_sha256"] for each in found}) == 2
+    for place in ((), ("-o", "out")):
+        result = _run("explain", "m.onnx", *words, "--preprocess", "unit", *place)
+        assert result.exit_code == 2 and "several models go into one figure" in result.output
+    shutil.copy("m.onnx", "kept.png")  # a model that is given is never written over
+    result = _run(
+        "explain", "m.onnx", "photos/cats/a.png", "--beside", "kept.png", "-o", "kept.png"
+    )
+    assert result.exit_code == 2 and "is what was given" in result.output

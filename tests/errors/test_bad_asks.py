@@ -12,7 +12,7 @@ from onnx import helper
 from support import nets
 
 from onnxcam import Explainer, InputError, OnnxcamError, UsageError
-from onnxcam.targets import At, Box, Finer, Margin, Region, Similarity
+from onnxcam.targets import At, Box, Detections, Finer, Keypoint, Margin, Region, Similarity
 
 X = np.ones((1, 3, 6, 8), "f4")
 RNG = np.random.default_rng(0)
@@ -83,6 +83,22 @@ def test_a_target_that_is_none(name: str) -> None:
         explainer(X, target())
 
 
+def test_all_boxes_of_what_has_none() -> None:
+    """Not that a file cannot hold them: who asks has written none."""
+    with pytest.raises(UsageError, match="have no positions"):
+        Explainer(_beside(), device="cpu")(X, Detections(), extra_inputs={"facts": np.ones((1, 2))})
+
+
+def test_key_points_of_classes() -> None:
+    """A softmax makes classes, which are no coordinates however even their number is."""
+    node = helper.make_node("Softmax", ["y"], ["prob"])
+    proto = _beside()
+    proto.graph.node.append(node)
+    proto.graph.output[0].name = "prob"
+    with pytest.raises(UsageError, match=r"\['N', 4\].*classes"):
+        Explainer(proto, device="cpu")(X, Keypoint(1), extra_inputs={"facts": np.ones((1, 2))})
+
+
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "class axis": ({"class_axis": 7}, r"7 is out of range.*\[N, 4, 6, 8\].*0 to 3"),
     "input": ({"input": "z"}, r"no input 'z'. It depends on 'x' \['N', 3, 6, 8\]"),
@@ -103,6 +119,7 @@ def test_an_option_that_does_not_fit(name: str) -> None:
 INPUTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "missing": (X, {}, r"'facts' float32\['N', 2\]"),
     "unknown": (X, {"fact": np.ones((1, 2), "f4")}, "no input 'fact'.*'facts'"),
+    "far off": (X, {"z": np.ones((1, 2), "f4")}, r"'x' \['N', 3, 6, 8\], 'facts' \['N', 2\]"),
     "other batch": (np.repeat(X, 2, 0), {"facts": np.ones((3, 2), "f4")}, "3 rows, and 'x' 2"),
     "other batch of a list": ([X, X], {"facts": np.ones((3, 2), "f4")}, "3 rows, and 'x' 2"),
     "other size": (X, {"facts": np.ones((1, 3), "f4")}, r"takes \[N, 2\], and is given \[1, 3\]"),

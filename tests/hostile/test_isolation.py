@@ -92,7 +92,9 @@ if "onnxcam.audit.work.child" in " ".join(sys.orig_argv):
 """
 
 
-def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, **env: str) -> list[Any]:
+def audited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, timeout: float, **env: str
+) -> list[Any]:
     """Audit a few squares; on one of them the child does what is said."""
     pytest.importorskip("pyarrow")
     from onnxcam.audit import run
@@ -105,23 +107,35 @@ def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, **env: s
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    run(tmp_path / "net.onnx", tmp_path / "data", tmp_path / "o", trust=0, device="cpu")
+    run(
+        tmp_path / "net.onnx",
+        tmp_path / "data",
+        tmp_path / "o",
+        trust=0,
+        device="cpu",
+        timeout=timeout,
+    )
     return list(Store(tmp_path / "o", 64).read("records"))
 
 
 @pytest.mark.parametrize(
-    ("what", "words", "env"),
+    ("what", "words", "timeout", "env"),
     [
-        ("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT", {}),
-        ("bytearray(8 * 10**9)", "memory does not hold it", {"ONNXCAM_MEMORY_MB": "4000"}),
-        pytest.param("time.sleep(600)", "ONNXCAM_SECONDS", {"ONNXCAM_SECONDS": "8"},
+        ("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT", 600, {}),
+        ("bytearray(8 * 10**9)", "memory does not hold it", 600, {"ONNXCAM_MEMORY_MB": "4000"}),
+        pytest.param("time.sleep(600)", "more than 8 s", 8, {},
                      marks=pytest.mark.exhaustive),
     ],
 )  # fmt: skip
 def test_in_an_audit_it_is_a_record(
-    what: str, words: str, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str,
+    words: str,
+    timeout: float,
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = audited(tmp_path, monkeypatch, what, **env)
+    found = audited(tmp_path, monkeypatch, what, timeout, **env)
     wrong = [r for r in found if r["error"] is not None]
     assert len(found) == 9 and len(wrong) == 1 and "003" in wrong[0]["id"]
     assert words in wrong[0]["error"]
@@ -133,9 +147,10 @@ def test_models_that_crash_at_the_end_leave_the_records(
     from onnxcam.audit.work import local
     from onnxcam.errors import ModelError
 
-    monkeypatch.setattr(local, "_run", lambda *a, **o: (None, signal.Signals.SIGSEGV.name))
+    ended = (None, signal.Signals.SIGSEGV.name)
+    monkeypatch.setattr(local.Child, "_ask", lambda *a, **o: ended)
     with pytest.raises(ModelError, match="All records are kept"):
-        local.look_again(tmp_path, 4, 0)
+        local.look_again(tmp_path, 600, 4, 0)
 
 
 def test_arrays_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,3 +82,9 @@ def test_no_preset_may_be_right(desk: Path) -> None:
     Image.new("RGB", (8, 8), (0, 0, 0)).save("black.png")
     found = rank_presets("m.onnx", ["black.png"], ["bright"], labels=Path("labels.txt"))
     assert found.verdict == "none: no preset names what is in any of 1 pictures"
+
+
+def test_presets_that_do_the_same_are_no_tie(desk: Path) -> None:
+    _said("photos", "--save", "unit")  # what is found is the preset unit now
+    verdict = json.loads(_said("photos", "--json"))["verdict"]
+    assert verdict.startswith("found (the same as unit) (") and "wins: 2 of 2 right" in verdict

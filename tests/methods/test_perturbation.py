@@ -454,7 +454,10 @@ def test_a_head_may_be_asked_for_another_target() -> None:
 
 @pytest.mark.parametrize("name", ["occlusion", "lime", "kernel-shap", "sobol", "hsic", "rise",
                                   "score-cam", "ablation-cam", "recipro-cam", "ss-cam", "is-cam",
-                                  "aise", "feature-ablation", "smoothgrad"])  # fmt: skip
+                                  "aise", "feature-ablation", "smoothgrad",
+                                  "guided-integrated-gradients", "shapley-sampling",
+                                  "squaregrad", "internal-influence",
+                                  "blur-integrated-gradients"])  # fmt: skip
 @pytest.mark.parametrize("budget", [1, 3, 20])
 def test_a_budget_gives_the_map_so_far(name: str, budget: int) -> None:
     told: list[int] = []
@@ -477,10 +480,41 @@ def test_a_budget_is_a_number_of_runs(budget: Any) -> None:
 
 
 def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
-    with pytest.raises(
-        UsageError, match="guided-integrated-gradients has no map before its last run"
-    ):
-        Explainer(nets.cnn(), "guided-integrated-gradients", budget=5)
+    with pytest.raises(UsageError, match="conductance has no map before its last run"):
+        Explainer(nets.cnn(), "conductance", budget=5)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 4, 7])
+def test_a_region_so_far_is_one_that_suffices(budget: int) -> None:
+    """A search that ends early has found such a region, and says that there may be smaller ones."""
+    options = {"device": "cpu", "threads": 1, "upsampling": "none", "batch_size": 1}
+    options["parameters"] = {"score": "score", "level": 0.8}
+    proto = _linear()
+    w = np.abs(W) * (np.arange(72) % 36 > 20)[:, None]
+    proto.graph.initializer[0].CopyFrom(nets.numpy_helper.from_array(w, "w"))
+    proto.graph.initializer[1].CopyFrom(nets.numpy_helper.from_array(np.zeros(3, "f4"), "b"))
+    x = np.ones_like(POINT)
+    for name in ("sufficient-region", "contrastive-region"):
+        whole = Explainer(proto, name, **options)(x, target=1)
+        some = Explainer(proto, name, **options, budget=budget)(x, target=1)
+        assert some.parameters["share"] >= whole.parameters["share"] > 0
+        assert some.parameters["stopped"] and "stopped" not in whole.parameters
+        assert any("not as small as it could be" in each for each in some.diagnosis)
+        inside = some.map > 0
+        part = _predict(proto, x * (inside if name[0] == "s" else ~inside))[0, 1]
+        bar = 0.8 * _predict(proto, x)[0, 1]
+        assert part >= bar if name[0] == "s" else part < bar
+
+
+def test_a_guided_path_so_far_is_its_first_steps() -> None:
+    """Of a linear model the first 5 of 50 steps have a tenth of the whole way, value by value."""
+    options = {"device": "cpu", "threads": 1, "upsampling": "none", "batch_size": 1}
+    name, settings = "guided-integrated-gradients", {"steps": 50}
+    some = Explainer(_linear(), name, **options, budget=7, parameters=settings)(POINT, target=1)
+    assert some.parameters["stopped"] == "the budget of 7 runs is spent"
+    whole = Explainer(_linear(), name, **options, parameters=settings)(POINT, target=1)
+    assert np.abs(some.relief).sum() < 0.2 * np.abs(whole.relief).sum()
+    assert "completeness_error" not in some.parameters
 
 
 # ---- small regions

@@ -15,11 +15,14 @@ from support import nets
 import onnxcam
 from onnxcam import Explainer, methods
 from onnxcam.cli import main
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import InputError, OnnxcamError, UsageError
 from onnxcam.run.session import Session
 
 X = np.random.default_rng(5).normal(size=(3, 2, 6, 6)).astype("f4")
-REPEATED = ("integrated-gradients", "smoothgrad", "vargrad")
+REPEATED = (
+    "integrated-gradients", "smoothgrad", "squaregrad", "vargrad", "expected-gradients",
+    "smooth-gradcam++",
+)  # fmt: skip
 
 
 def _map(proto: Any, name: str, x: np.ndarray, **options: Any) -> np.ndarray:
@@ -118,8 +121,65 @@ def test_the_shell_converts(name: str, tmp_path: Path) -> None:
 
 def test_what_converts_is_said() -> None:
     assert set(methods.convertible()) == {*methods.names("graph"), *REPEATED}
-    with pytest.raises(UsageError, match="xrai cannot be written.*convert with one of"):
-        onnxcam.convert(nets.cnn(), method="xrai")
+    for name, why in (
+        ("xrai", "segmentation"), ("guided-integrated-gradients", "gradient of the last"),
+        ("rise", "runs the model"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=f"{name} cannot be written.*{why}.*convert with one"):
+            onnxcam.convert(nets.cnn(), method=name)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("given", [False, True])
+def test_expected_gradients_of_a_file_are_within_their_error(
+    given: bool, noise: float, tmp_path: Path
+) -> None:
+    """Its draws are its own: the difference to the explainer's is what the error says."""
+    proto, _ = _square()
+    settings: dict[str, Any] = {"samples": 600, "noise": noise}
+    if given:
+        others = np.random.default_rng(6).normal(size=(4, 2, 6, 6)).astype("f4")
+        np.save(tmp_path / "b.npy", others)
+        settings["background"] = str(tmp_path / "b.npy")
+    found = _map(proto, "expected-gradients", X, parameters=settings)
+    want = _explained(proto, "expected-gradients", X, 0, **settings)
+    for n, each in enumerate(want):
+        away = np.abs(found[n, 0] - each.signed_map) / (2**0.5 * each.standard_error + 1e-9)
+        assert away.max() < 5 and away.mean() < 1.4
+    again = _map(proto, "expected-gradients", X[1:2], parameters=settings)
+    np.testing.assert_allclose(again[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_background_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "b.npy", np.ones((2, 3, 6, 6), "f4"))
+    for name, match in (("b.npy", "holds no inputs like"), ("none.npy", "cannot be read")):
+        with pytest.raises(InputError, match=match):
+            settings = {"background": str(tmp_path / name)}
+            onnxcam.convert(nets.cnn(), method="expected-gradients", parameters=settings)
+
+
+def test_smooth_gradcam_plus_plus_of_a_file() -> None:
+    """y = sum_k v_k sum_p a_kp^2 behind a = relu(conv x): by the moments of its linear gradient."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"]),
+        helper.make_node("Softplus", ["c"], ["a"]),
+        helper.make_node("Mul", ["a", "a"], ["s"]),
+        helper.make_node("ReduceMean", ["s"], ["p"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["p", "v"], ["y"]),
+    ]
+    weights = {"k": rng.normal(size=(3, 2, 1, 1)).astype("f4"),
+               "v": rng.normal(size=(3, 2)).astype("f4")}  # fmt: skip
+    proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": ["N", 2]}, weights, opset=13)
+    settings = {"samples": 800, "noise": 0.2}
+    options = {"feature_layer": "a", "parameters": settings, "target": [0, 1]}
+    found = _map(proto, "smooth-gradcam++", X, **options)
+    explain = Explainer(proto, "smooth-gradcam++", device="cpu", threads=1, upsampling="none",
+                        parameters=settings, feature_layer="a")  # fmt: skip
+    for n, row in enumerate(explain([one[None] for one in X], target=[0, 1])):
+        for k, each in enumerate(row):
+            away = np.linalg.norm(found[n, k] - each.raw_map)
+            assert away <= 0.02 * np.linalg.norm(each.raw_map)
 
 
 def test_what_is_run_but_once_is_refused() -> None:

@@ -88,3 +88,32 @@ def test_the_shell_has_the_option(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     want = _naive(X[:1], "gradcam", 1, (1,))
     np.testing.assert_allclose(np.load(out)["raw_map"], want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["score-cam", "ablation-cam", "recipro-cam", "conductance"])
+@pytest.mark.parametrize("how", ["flip", "flip-scale"])
+def test_methods_of_many_runs_are_averaged_as_well(name: str, how: str) -> None:
+    """By hand: each variant explained by itself, its negative part cut off, mirrored back."""
+    x = np.random.default_rng(2).normal(size=(1, 2, 6, 6)).astype("f4")
+    found = _explainer(name, how)(x, target=[1, 0])
+    factors = (1.0,) if how == "flip" else (0.9, 1.0, 1.1)
+    for k, target in enumerate((1, 0)):
+        maps, signed = [], []
+        for factor in factors:
+            for mirrored in (False, True):
+                given = factor * (x[..., ::-1] if mirrored else x)
+                one = _explainer(name, "none")(np.ascontiguousarray(given, "f4"), target=target)
+                maps.append(one.raw_map[..., ::-1] if mirrored else one.raw_map)
+                signed.append(one.signed_map[..., ::-1] if mirrored else one.signed_map)
+        np.testing.assert_allclose(found[k].raw_map, np.mean(maps, 0), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found[k].signed_map, np.mean(signed, 0), rtol=1e-4, atol=1e-6)
+        assert found[k].parameters["augment"] == how
+
+
+def test_variants_share_a_budget() -> None:
+    told: list[int] = []
+    x = np.random.default_rng(2).normal(size=(1, 2, 6, 6)).astype("f4")
+    explain = _explainer(
+        "score-cam", "flip", budget=3, batch_size=2, progress=lambda done, total: told.append(done)
+    )
+    assert explain(x, target=1).parameters["stopped"] and max(told) <= 4

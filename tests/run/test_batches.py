@@ -95,3 +95,28 @@ def test_the_shell_writes_a_file_for_each_input_of_an_array(tmp_path: Path) -> N
     assert names == [f"x-{i}.gradcam.npz" for i in range(1, 5)]
     result = CliRunner().invoke(main, [*call[:3], "-o", str(tmp_path / "one.png")])
     assert result.exit_code == 2 and "holds several inputs" in result.output
+
+
+def _with_a_batch_of_one_inside() -> Any:
+    """A file that says it takes any batch, and joins a token that was written for one input."""
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["plane", "a"], ["features"], axis=1),
+        helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["logits"]),
+    ]
+    sizes = {"kernel": (4, 2, 3, 3), "plane": (1, 1, 6, 6), "w": (5, 3)}
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=size).astype("f4") for name, size in sizes.items()}
+    return nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"logits": ["N", 3]}, weights)
+
+
+@pytest.mark.parametrize("method", ["saliency", "rise", "integrated-gradients"])
+def test_a_file_with_a_batch_of_one_inside_explains_one_after_another(method: str) -> None:
+    """Exporters write it where code asks for the length of a tensor."""
+    few = {"rise": {"masks": 8, "cells": 2}, "integrated-gradients": {"steps": 4}}.get(method)
+    explainer = Explainer(_with_a_batch_of_one_inside(), method, device="cpu", parameters=few)
+    inputs = list(np.random.default_rng(1).normal(size=(3, 1, 2, 6, 6)).astype("f4"))
+    for x, found in zip(inputs, explainer(inputs, target=1), strict=True):
+        np.testing.assert_allclose(found.map, explainer(x, target=1).map, rtol=1e-6)

@@ -36,6 +36,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "expected-gradients": {"samples": 7},
     "guided-integrated-gradients": {"steps": 4},
     "smooth-gradcam++": {"samples": 5},
+    "squaregrad": {"samples": 7},
+    "blur-integrated-gradients": {"steps": 4},
+    "conductance": {"steps": 4},
+    "internal-influence": {"steps": 4},
+    "sess": {"scales": 2},
+    "shapley-sampling": {"orders": 3, "regions": 9},
     "rise": {"masks": 13, "cells": 3},
     "score-cam": {},
     "ablation-cam": {},
@@ -53,7 +59,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "sufficient-region": {"cells": 3},
     "contrastive-region": {"cells": 3},
 }
-ONCE = {"xrai"}  # its regions take their time; see test_input_gradients.py
+# Regions that take their time, a background, a detector: each has tests of its own.
+ONCE = {"xrai", "feature-permutation", "d-rise"}
 
 
 def _explainer(name: str, proto: Any = None, **options: Any) -> Explainer:
@@ -188,9 +195,14 @@ def test_runs_are_counted_and_bounded(name: str, monkeypatch: pytest.MonkeyPatch
         "score-cam": channels, "ablation-cam": channels, "ss-cam": 2 * channels,
         "is-cam": 2 * channels, "occlusion": 10, "sobol": 4 * 10, "recipro-cam": 36,
         "aise": 3 * 2 * 5, "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
+        "conductance": 4 + 1,
+        "shapley-sampling": 3 * int(found.parameters.get("parts", 0)) - 1,
     }  # fmt: skip
     if name.endswith("-region"):  # a search: nobody knows how long it takes
         assert {total for _, total in told} == {None}
+        return
+    if name == "sess":  # five windows, and then the better half of them once more
+        assert {total for _, total in told} == {5, 5 + 2}
         return
     count = made.get(name) or next(iter(SMALL[name].values()))
     assert {total for _, total in told} == {count}
@@ -254,7 +266,7 @@ def test_channels_are_left_out_behind_their_pool(pool: Any, start: str, twice: b
         del weights["axes"]
     proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": ["N", 3]}, weights)
     explain = _explainer("ablation-cam", proto, feature_layer="a", batch_size=2)
-    assert explain._engine.of(ClassScore())[0]._parts.start == ("a" if twice else start)
+    assert explain._engine.of(ClassScore())[0]._parts.start.name == ("a" if twice else start)
     found = explain(X[:1], target=1)
     a = np.maximum(np.einsum("kc,chw->khw", w[:, :, 0, 0], X[0]), 0)
     pools = {"ReduceMax": a.max((1, 2)), "LpPool": np.sqrt((a**2).sum((1, 2)))}

@@ -139,6 +139,39 @@ def yolo8() -> onnx.ModelProto:
     return twin.model({"y": ["N", 4 + CLASSES, CELLS]})
 
 
+def oriented(nested: bool) -> onnx.ModelProto:
+    """YOLOv8-OBB: an angle behind the classes that is made of a Sigmoid, and is no probability."""
+    twin = Twin(3)
+    boxes = twin.decoded(twin.joined("reg", 4), "cxcywh", "pixels")
+    probable = twin.add("Sigmoid", [twin.joined("cls", CLASSES)], "p")
+    turn = twin.add("Sigmoid", [twin.joined("rot", 1)], "t")
+    twin.const("quarter", np.float32(0.25)), twin.const("pi", np.float32(np.pi))
+    angle = twin.add("Mul", [twin.add("Sub", [turn, "quarter"], "t0"), "pi"], "angle")
+    parts = [twin.add("Transpose", [t], f"{t}.T", perm=[0, 2, 1]) for t in (boxes, probable, angle)]
+    if nested:
+        parts = [twin.add("Concat", parts[:2], "inner", axis=1), parts[2]]
+    twin.add("Concat", parts, "y", axis=1)
+    return twin.model({"y": ["N", 5 + CLASSES, CELLS]})
+
+
+def pyramid_detr() -> onnx.ModelProto:
+    """RT-DETR: the tokens of both maps, one behind the other, and queries that look at them all."""
+    twin, queries = Twin(11), 9
+    twin.conv("p3", "wide", 6, 8, 1)
+    twin.const("q", twin.rng.normal(size=(1, queries, 8)).astype("f4"))
+    parts = [twin.rows("wide", 8), twin.rows("p4", 8)]
+    tokens = twin.add("Concat", parts, "tokens", axis=1)
+    keys = twin.add("Transpose", [tokens], "keys", perm=[0, 2, 1])
+    looks = twin.add("Softmax", [twin.add("MatMul", ["q", keys], "qk")], "looks", axis=2)
+    seen = twin.add("MatMul", [looks, tokens], "seen")
+    for name, size in (("cls", CLASSES + 1), ("reg", 4)):
+        twin.const(f"{name}.w", twin.rng.normal(size=(8, size)).astype("f4"))
+        twin.add("MatMul", [seen, f"{name}.w"], name)
+    twin.add("Identity", ["cls"], "logits")
+    twin.add("Sigmoid", ["reg"], "pred_boxes")
+    return twin.model({"logits": ["N", queries, CLASSES + 1], "pred_boxes": ["N", queries, 4]})
+
+
 def yolo5() -> onnx.ModelProto:
     """YOLOX: [N, A, 5 + C], the box, whether there is anything, the classes."""
     twin = Twin(4)
@@ -221,6 +254,61 @@ def suppressed(joined: bool) -> onnx.ModelProto:
     last = [twin.add("Unsqueeze", [t, "m1"], f"{t}.c") for t in ("scores", number)]
     twin.add("Concat", ["boxes", *last], "y", axis=1)
     return twin.model({"y": ["R", 6]}, batch=1)
+
+
+def proposals(cut: bool) -> onnx.ModelProto:
+    """torchvision's: the surest of all cells, then suppression in a branch; rows are all it says.
+
+    Args:
+        cut: Score what is cut out of both maps at the boxes, as a detector of two stages does;
+            else the cells themselves.
+    """
+    twin = Twin(9)
+    boxes = twin.decoded(twin.joined("reg", 4), "xyxy", "pixels")
+    sure = twin.add("Sigmoid", [twin.joined("cls", CLASSES)], "p")
+    twin.const("flat", np.array([-1])), twin.const("most", np.array([12]))
+    twin.const("m1", np.array([-1])), twin.const("zero", np.array([0]))
+    twin.const("count", np.array(CLASSES))
+    twin.add("Reshape", [sure, "flat"], "all")
+    twin.nodes.append(Node("TopK", ["all", "most"], ["top", "place"]))
+    twin.add("Div", ["place", "count"], "cell"), twin.add("Mod", ["place", "count"], "class")
+    twin.add("Gather", [twin.add("Squeeze", [boxes, "zero"], "b"), "cell"], "near", axis=0)
+    score = "top"
+    if cut:
+        twin.const("one", np.zeros(12, np.int64))
+        cuts = [
+            twin.add("RoiAlign", [f"p{level}", "near", "one"], f"cut{level}", output_height=2,
+                     output_width=2, spatial_scale=1 / STRIDES[level - 3], sampling_ratio=2,
+                     coordinate_transformation_mode="half_pixel")
+            for level in (3, 4)
+        ]  # fmt: skip
+        twin.const("mix.w", twin.rng.normal(size=(14, 1)).astype("f4"))
+        twin.const("space", np.array([2, 3]))
+        means = [twin.add("ReduceMean", [t, "space"], f"{t}.m", keepdims=0) for t in cuts]
+        mixed = twin.add("MatMul", [twin.add("Concat", means, "m", axis=1), "mix.w"], "mixed")
+        score = twin.add("Sigmoid", [twin.add("Reshape", [mixed, "flat"], "second")], "again")
+    branch = [
+        Node("Unsqueeze", ["near", "zero"], ["nb"]), Node("Unsqueeze", [score, "z2"], ["ns"]),
+        Node("NonMaxSuppression", ["nb", "ns", "k", "same"], ["three"]),
+        Node("Gather", ["three", "two"], ["kept"], axis=1),
+    ]  # fmt: skip
+    for name, value in (("z2", [0, 1]), ("k", [20]), ("two", 2)):
+        twin.const(name, np.array(value))
+    twin.const("same", np.array([0.45], "f4"))
+    shown = helper.make_tensor_value_info("kept", TensorProto.INT64, [None])
+    empty = helper.make_node("Slice", ["place", "zero", "zero"], ["kept"])
+    twin.add("Size", ["place"], "size"), twin.add("Cast", ["size"], "any", to=TensorProto.BOOL)
+    twin.nodes.append(Node(
+        "If", ["any"], ["keep"],
+        then_branch=helper.make_graph(branch, "some", [], [shown]),
+        else_branch=helper.make_graph([empty], "none", [], [shown]),
+    ))  # fmt: skip
+    for source, name in (("near", "boxes"), ("class", "labels"), (score, "scores")):
+        twin.add("Gather", [source, "keep"], name, axis=0)
+    made = twin.model({"boxes": ["R", 4], "scores": ["R"]}, batch=1)
+    labels = helper.make_tensor_value_info("labels", TensorProto.INT64, ["R"])
+    made.graph.output.insert(1, labels)
+    return made
 
 
 FAMILIES: dict[str, Callable[[], onnx.ModelProto]] = {

@@ -1,4 +1,4 @@
-"""pytorch-grad-cam, Captum and zennit, where tests/peers.txt is installed."""
+"""pytorch-grad-cam, Captum, zennit, lxt and Quantus, where tests/peers.txt is installed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
     return _without_torchvision("zennit", monkeypatch)
 
 
+def quantus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import it, with a stand-in for torchvision; the test skips where it is missing."""
+    return _without_torchvision("quantus", monkeypatch)
+
+
 def _without_torchvision(package: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     if package not in sys.modules:
         for name, contents in _TORCHVISION.items():
             module = ModuleType(name)
             for each in contents:
-                setattr(module, each, None)
+                setattr(module, each, type(each, (), {}))
             monkeypatch.setitem(sys.modules, name, module)
     return _import(package)
 
@@ -44,6 +49,20 @@ def captum_attr() -> Any:
     """Import ``captum.attr``; the test skips where it is missing."""
     _import("captum")
     return importlib.import_module("captum.attr")
+
+
+def lxt(monkeypatch: pytest.MonkeyPatch, part: str) -> Any:
+    """Import ``lxt.<part>``; the test skips where it is missing.
+
+    ``lxt.efficient`` imports transformers for the networks that it patches; its rules and patches
+    by themselves need torch alone.
+    """
+    package = _import("lxt")
+    if part.startswith("efficient.") and "lxt.efficient" not in sys.modules:
+        bare = ModuleType("lxt.efficient")
+        bare.__path__ = [f"{package.__path__[0]}/efficient"]
+        monkeypatch.setitem(sys.modules, "lxt.efficient", bare)
+    return importlib.import_module(f"lxt.{part}")
 
 
 def _import(name: str) -> Any:

@@ -194,6 +194,26 @@ def test_scales_that_are_outputs_of_their_own() -> None:
         np.testing.assert_allclose(one.detection.box, want, rtol=1e-4)
 
 
+def test_a_layer_before_another_head_than_the_first_can_be_named() -> None:
+    """p4's head is not before the first head's scores: a box of it is explained there."""
+    proto = dets.nanodet()
+    for node in proto.graph.node:  # a rectifier of the second head alone
+        if node.output[0] == "cls1":
+            node.input[0] = "own"
+    proto.graph.node.insert(4, onnx.helper.make_node("Relu", ["p4"], ["own"]))
+    explain = explainer(proto, "hirescam", feature_layer="own")
+    found = run(proto, X[0])
+    one = explain(X[0], Box(64 + 5))
+    bias = {w.name: onnx.numpy_helper.to_array(w) for w in proto.graph.initializer}["cls1.b"]
+    want = np.zeros(16)
+    want[5] = found["cls1"][0].reshape(3, -1)[one.detection.target, 5] - bias[one.detection.target]
+    np.testing.assert_allclose(one.signed_map.ravel(), want, rtol=1e-3, atol=1e-4)
+    with pytest.raises(UsageError, match="no feature layer 'own' on the path"):
+        explain(X[0], 1)  # the class is of the first head
+    with pytest.raises(UsageError, match="no feature layer 'nowhere'"):
+        explainer(proto, feature_layer="nowhere")
+
+
 def test_raw_heads_of_one_class() -> None:
     proto = dets.blazeface()
     explain = explainer(proto, detector={"format": "cxcywh-offset", "unit": "pixels"})
@@ -225,6 +245,43 @@ def test_queries_of_a_transformer() -> None:
     assert one.map.any()
 
 
+def test_tokens_of_several_maps_are_their_scales() -> None:
+    """80 tokens are 8 x 8 and 4 x 4, not 8 x 8 before 16 class tokens; drawn where each lies."""
+    proto = dets.pyramid_detr()
+    explain = explainer(proto, "hirescam")
+    feature = explain.catalog.feature
+    assert feature.name == "tokens" and feature.layout.more == ((4, 4),)
+    assert "8 x 8 and 4 x 4" in explain.catalog.feature_reason
+    found = run(proto, X[0])
+    tokens, looks = (found[n][0].astype(np.float64) for n in ("tokens", "looks"))
+    weights = {w.name: onnx.numpy_helper.to_array(w) for w in proto.graph.initializer}
+    for row, one in ((2, explain(X[0], Box(2))), (5, explain(X[0], Box(5)))):
+        w, q, a = weights["cls.w"][:, one.detection.target], weights["q"][0, row], looks[row]
+        slope = a[:, None] * w + (a * (tokens @ w - a @ tokens @ w))[:, None] * q
+        share = (slope * tokens).sum(1)
+        want = sum(
+            _linear(np.maximum(s, 0).reshape(n, n)) for s, n in ((share[:64], 8), (share[64:], 4))
+        )
+        np.testing.assert_allclose(one.raw_map, want, rtol=1e-3, atol=1e-5)
+        assert one.feature_layer == "tokens" and one.parameters["fuse"] == "sum"
+    made = convert(proto, target=Box(2), method="gradcam")
+    assert made.check is not None and made.check.problems == ()
+    with pytest.raises(UsageError, match="one behind the other, of which score-cam makes no map"):
+        explainer(proto, "score-cam")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_angle_of_a_sigmoid_is_no_class(nested: bool) -> None:
+    proto = dets.oriented(nested)
+    explain = explainer(proto)
+    found = run(proto, X[0])
+    row, cls = (int(i) for i in np.unravel_index(found["p"][0].argmax(), (dets.CELLS, 3)))
+    one = explain(X[0], Detection())
+    assert (one.detection.row, one.detection.target) == (row, cls)
+    np.testing.assert_allclose(one.detection.probability, found["p"][0, row, cls], rtol=1e-4)
+    np.testing.assert_allclose(one.score, found["cls"][0, row, cls], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_rows_behind_a_models_own_suppression(joined: bool) -> None:
     proto = dets.suppressed(joined)
@@ -252,6 +309,46 @@ def test_the_rows_behind_a_models_own_suppression(joined: bool) -> None:
     none = 0 * X[0] - 40  # a picture without a finding is an answer
     if not len(run(proto, none)["kept"]):
         assert explain(none, Detections()) == []
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_rows_are_all_that_a_detector_of_proposals_says(cut: bool) -> None:
+    """Suppression in a branch, scores that are picked: the boxes are not taken for classes."""
+    proto = dets.proposals(cut)
+    explain = explainer(proto, "hirescam")
+    (planned,) = explain.maps_of(Detection())
+    assert [c.name for c in planned.layers] == ["p3", "p4"] and planned.fuse == "sum"
+    found = run(proto, X[0])
+    boxes, scores, labels = (found[n] for n in ("boxes", "scores", "labels"))
+    maps = explain(X[0], Detections(over=0.0))
+    assert [e.detection.row for e in maps] == list(np.argsort(-scores, kind="stable"))
+    row = int(scores.argmax())
+    for target in (Detection(), Detection(int(labels[row])), Box(row), Box(box=boxes[row])):
+        one = explain(X[0], target)
+        assert (one.detection.row, one.detection.target) == (row, labels[row])
+        np.testing.assert_allclose(one.detection.box, boxes[row], rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(one.score, scores[row], rtol=1e-4)
+        assert one.label == dets.NAMES[labels[row]]
+    apart = explainer(proto, "hirescam", feature_layer=["p3", "p4"])(X[0], Box(row))
+    if not cut:  # by hand: the cell that the row was picked from
+        bias = {w.name: onnx.numpy_helper.to_array(w) for w in proto.graph.initializer}
+        cell = int(found["cell"][np.flatnonzero(found["top"] == scores[row])[0]])
+        level, p = int(cell >= 64), float(scores[row])
+        share = found["cls"][0, cell, labels[row]] - bias[f"cls{level}.b"][labels[row]]
+        want = np.zeros((8, 4)[level] ** 2)
+        want[cell - 64 * level] = share * p * (1 - p)
+        signed = apart[f"hirescam.p{3 + level}"].signed_map
+        np.testing.assert_allclose(signed.ravel(), want, rtol=1e-3, atol=1e-5)
+    else:  # what lies far from the box has no share
+        left, top, right, bottom = boxes[row] / dets.STRIDES[0]
+        y, x = np.nonzero(apart["hirescam.p3"].signed_map)
+        assert len(x) and x.min() >= left - 1.5 and x.max() <= right + 1
+        assert y.min() >= top - 1.5 and y.max() <= bottom + 1
+    made = convert(proto, target=Detection())
+    assert made.check is not None and made.check.problems == ()
+    absent = next(c for c in range(4) if c not in labels)
+    with pytest.raises((InputError, UsageError), match="finds nothing of class|out of range"):
+        explain(X[0], Detection(absent))
 
 
 @pytest.mark.parametrize("make", [dets.yolo8, dets.ssd, dets.nanodet])

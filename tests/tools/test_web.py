@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import checks
 from support.web_driver import CHROMIUM, MODELS, NODE, NPM, WEB, driven, explain, unpacked
+
+from onnxcam import Explainer
 
 pytestmark = [
     pytest.mark.web,
@@ -38,7 +41,7 @@ def looks(web_folder: Path) -> dict[str, Any]:
             pytest.skip(f"{name} is missing: apt-get install {name}")
     with (web_folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (WEB / "node_modules" / "playwright-core").is_dir():
+        if not (WEB / "node_modules" / "axe-core").is_dir():
             subprocess.run([NPM, "ci", "--ignore-scripts"], cwd=WEB, check=True, timeout=240)
         if not (web_folder / "looks.json").exists():
             driven(web_folder)
@@ -162,6 +165,55 @@ def test_threads_come_with_isolation_and_are_not_needed(looks) -> None:
 
 def test_a_phone_shows_everything_within_its_width(looks) -> None:
     assert [look["overflow"] for look in looks["mobilenetv2"]] == [0] * 4
+
+
+# Places of the looks of the visit "several"; between them the camera is waited for.
+SEVERAL, LAYERCAM, LIVE, LIVE_TABBY, PAUSED, GOES_ON, LIVE_AGAIN = 1, 2, 4, 6, 7, 8, 9
+OFF, OFFLINE, COFFEE = 11, 12, 13
+
+
+def test_the_maps_of_a_file_are_offered_and_shown(looks) -> None:
+    visit = looks["several"]
+    assert visit[SEVERAL]["maps"] == ["gradcam", "layercam"] and visit[SEVERAL]["choice"]
+    assert not visit[0]["choice"]  # one map is no choice
+    explainer = Explainer(MODELS / "squeezenet1.1.onnx", ["gradcam", "layercam"], device="cpu")
+    want = explainer(MODELS / "chelsea.png")
+    for number, name in ((SEVERAL, "gradcam"), (LAYERCAM, "layercam")):
+        found = unpacked(visit[number]["map"], np.float32)
+        assert np.abs(found - want[name].raw_map).max() <= 1e-4 * np.ptp(want[name].raw_map)
+        assert name in visit[number]["facts"] and visit[number]["label"] == "Egyptian cat"
+
+
+def test_the_camera_is_explained_frame_by_frame(looks) -> None:
+    visit = looks["several"]
+    for number in (LIVE, LIVE_TABBY, LIVE_AGAIN):
+        look = visit[number]
+        assert look["camera"] == "live" and look["alert"] == ""
+        assert float(look["rate"].removesuffix(" frames a second")) > 0
+        assert look["described"].startswith("camera with the heatmap of ")
+    assert visit[LIVE_TABBY]["label"] == "tabby"  # a class that is asked for is kept
+    assert visit[PAUSED]["camera"] == "paused" and visit[PAUSED]["rate"] == "Paused"
+    assert visit[GOES_ON]["camera"] == "live" and visit[OFF]["camera"] == "off"
+    assert [look["overflow"] for look in visit] == [0] * len(visit)
+    assert [error for look in visit[:OFFLINE] for error in look["errors"]] == []
+
+
+def test_without_a_network_the_page_goes_on(looks) -> None:
+    visit = looks["several"]
+    assert visit[OFFLINE]["state"] == "ready" and visit[OFFLINE]["label"] == "Egyptian cat"
+    assert visit[COFFEE]["label"] == "espresso" and visit[COFFEE]["alert"] == ""
+
+
+def test_axe_core_finds_nothing_serious(looks, web_folder: Path) -> None:
+    ready = "document.body.dataset.state === 'ready'"
+    with checks.served(web_folder / "site") as base:
+        jobs = [
+            {"url": f"{base}/index.html", "width": width, "wait": ready, "scheme": scheme}
+            for width, scheme in ((400, "light"), (1280, "dark"))
+        ]
+        found = checks.looked(jobs)
+    assert [look["violations"] for look in found] == [[], []]
+    assert [look["overflow"] for look in found] == [0, 0]
 
 
 def test_the_page_fetches_from_its_own_server_and_sends_nothing(looks) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,29 @@ class Question:
 
     Attributes:
         name: What it is called.
-        target: The target for a kind's model; the first argument are its scores [N, C, *positions].
+        target: The target for a kind's network, from what it gave for the explained input.
         truth: The same by torch, float [N], from a kind's outputs; None where it makes no sense,
             and has to be refused.
+        pinned: Returns the truth with what was found once for the explained input (the class, the
+            box), for other inputs; None where there is nothing to find.
+        each: Of a target that stands for many: what it stands for; None where it makes no sense.
     """
 
     name: str
-    target: Callable[[Tensor], Any]
+    target: Callable[[Kind, Outputs], Any]
     truth: Truth
+    pinned: Callable[[Kind, Outputs], Truth] | None = None
+    each: Callable[[Kind, Outputs], Sequence[Question] | None] | None = None
+
+    def fixed(self, kind: Kind, y: Outputs) -> Truth:
+        """Return the truth of other inputs than the explained one, whose outputs are given."""
+        return self.truth if self.pinned is None else self.pinned(kind, y)
+
+    def parts(self, kind: Kind, y: Outputs) -> Sequence[Question] | None:
+        """Return what is asked, one by one; None where it makes no sense."""
+        if self.each is not None:
+            return self.each(kind, y)
+        return None if self.fixed(kind, y)(kind, y) is None else [self]
 
 
 def _scores(kind: Kind, y: Outputs) -> Tensor:
@@ -52,20 +67,11 @@ def _plain(kind: Kind, y: Outputs) -> bool:
     return kind.scores(y).ndim == 2 and kind.classes
 
 
-def _top(kind: Kind, y: Outputs) -> Tensor | None:
-    if kind.name in ("SSD", "UltraFace"):
-        return _best_but_nothing(kind, y)
-    scores = _scores(kind, y)
-    if kind.best is not None:
-        return scores[:, int(kind.best(y).flatten(2).amax(2).argmax(1))]
-    return scores[:, int(scores.argmax(1))]
-
-
-def _best_but_nothing(kind: Kind, y: Outputs) -> Tensor:
-    chances = kind.scores(y).softmax(1)
-    highest = chances.amax(2)[0].clone()
-    highest[int(chances.sum(2)[0].argmax())] = -1
-    return _scores(kind, y)[:, int(highest.argmax())]
+def _top(kind: Kind, y: Outputs) -> Truth:
+    """The highest class; of a detector that of the surest finding."""
+    sure = _scores(kind, y)[..., None] if kind.sure is None else kind.sure(y)
+    cls = int(sure.flatten(2).amax(2)[0].argmax())
+    return lambda kind, y: _scores(kind, y)[:, cls]
 
 
 def _probability(kind: Kind, y: Outputs) -> Tensor | None:
@@ -146,7 +152,7 @@ def _function(kind: Kind, y: Outputs) -> Tensor | None:
     return (tensor**3).flatten(1).sum(1)
 
 
-def _cubes(places: Tensor) -> Any:
+def _cubes(kind: Kind, y: Outputs) -> Any:
     def cubes(y: Any) -> Any:
         """The axis of the inputs is the one that is 1; of several the first."""
         axes = [i for i, d in enumerate(y.shape) if i != list(y.shape).index(1)]
@@ -155,36 +161,36 @@ def _cubes(places: Tensor) -> Any:
     return cubes
 
 
-def _of_class(make: Callable[[int], Any]) -> Callable[[Tensor], Any]:
-    return lambda places: make(min(1, places.shape[1] - 1))
+def _of_class(make: Callable[[int], Any]) -> Callable[[Kind, Outputs], Any]:
+    return lambda kind, y: make(_class(kind, y))
+
+
+def _masked(kind: Kind, y: Outputs) -> Any:
+    places = kind.scores(y)
+    mask = _half(places) if places.ndim > 2 else torch.ones(3)
+    return targets.Region(_class(kind, y), mask.numpy())
+
+
+def _placed(kind: Kind, y: Outputs) -> Any:
+    return targets.At([-2] * max(kind.scores(y).ndim - 2, 1), _class(kind, y))
+
+
+def _alike(kind: Kind, y: Outputs) -> Any:
+    return targets.Similarity(np.arange(1.0, kind.scores(y).shape[1] + 1))
 
 
 QUESTIONS = (
-    Question("top class", lambda _: None, _top),
+    Question("top class", lambda *_: None, _own, _top),
     Question("class", _of_class(int), _own),
     Question("probability", _of_class(targets.Probability), _probability),
     Question("log-probability", _of_class(targets.LogProbability), _log_probability),
-    Question("margin", lambda _: targets.Margin(1, 0), _margin),
-    Question("Finer-CAM", lambda _: targets.Finer(1, 2), _finer),
+    Question("margin", lambda *_: targets.Margin(1, 0), _margin),
+    Question("Finer-CAM", lambda *_: targets.Finer(1, 2), _finer),
     Question("sigmoid's no", _of_class(lambda c: targets.Binary(c, False)), _no),
-    Question("sum", lambda _: targets.Sum(), lambda kind, y: _scores(kind, y).sum(1)),
+    Question("sum", lambda *_: targets.Sum(), lambda kind, y: _scores(kind, y).sum(1)),
     Question("region", _of_class(targets.Region), _region),
-    Question(
-        "mask",
-        lambda p: targets.Region(
-            min(1, p.shape[1] - 1), (_half(p) if p.ndim > 2 else torch.ones(3)).numpy()
-        ),
-        _mask,
-    ),
-    Question(
-        "place",
-        lambda p: targets.At([-2] * max(p.ndim - 2, 1), min(1, p.shape[1] - 1)),
-        _at,
-    ),
-    Question(
-        "similarity",
-        lambda p: targets.Similarity(np.arange(1.0, p.shape[1] + 1)),
-        _similarity,
-    ),
+    Question("mask", _masked, _mask),
+    Question("place", _placed, _at),
+    Question("similarity", _alike, _similarity),
     Question("function", _cubes, _function),
 )

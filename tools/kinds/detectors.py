@@ -15,18 +15,33 @@ _ANCHORS = 36  # of a grid of 6 x 6
 
 
 class Head(nn.Module):
-    """A body, and a 1 x 1 convolution for the boxes and one for the classes."""
+    """A body, and a 1 x 1 convolution for the boxes and one for the classes.
 
-    def __init__(self, classes: int, boxes: int = 4) -> None:
+    Args:
+        classes: How many.
+        boxes: How many numbers a box has.
+        nothing: Whether class 0 stands for nothing: it is the likeliest nearly everywhere.
+    """
+
+    def __init__(self, classes: int, boxes: int = 4, *, nothing: bool = False) -> None:
         super().__init__()
         self.body = body()
         self.cls, self.box = nn.Conv2d(8, classes, 1), nn.Conv2d(8, boxes, 1)
+        if nothing:
+            nn.init.constant_(self.cls.bias[:1], 1.0)  # type: ignore[index]
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return classes and boxes, [N, C, A]."""
         a = self.body(x)
         self.logits = self.cls(a).flatten(2)
         return self.logits, self.box(a).flatten(2)
+
+
+def _on_grid(parts: Tensor) -> Tensor:
+    """Return middle and size of boxes [N, A, 4] in pixels, from numbers between 0 and 1."""
+    grid = torch.arange(float(_ANCHORS))[None, :, None] % 6
+    xy, wh = (parts[..., :2] * 2 + grid - 0.5) * 2, (parts[..., 2:] * 2) ** 2 * 3
+    return torch.cat([xy, wh], 2)
 
 
 class YoloV5(Head):
@@ -37,9 +52,7 @@ class YoloV5(Head):
         classes, boxes = self.parts(x)
         del self.logits  # one tensor holds all rows: probabilities are explained
         y = torch.cat([boxes, classes], 1).transpose(1, 2).sigmoid()
-        grid = torch.arange(float(_ANCHORS))[None, :, None] % 6
-        xy, wh = (y[..., :2] * 2 + grid - 0.5) * 2, (y[..., 2:4] * 2) ** 2 * 3
-        return torch.cat([xy, wh, y[..., 4:]], 2)
+        return torch.cat([_on_grid(y[..., :4]), y[..., 4:]], 2)
 
 
 class YoloV8(Head):
@@ -48,7 +61,8 @@ class YoloV8(Head):
     def forward(self, x: Tensor) -> Tensor:
         """Return the columns."""
         classes, boxes = self.parts(x)
-        return torch.cat([boxes.relu() * 3, classes.sigmoid()], 1)
+        placed = _on_grid(boxes.sigmoid().transpose(1, 2)).transpose(1, 2)
+        return torch.cat([placed, classes.sigmoid()], 1)
 
 
 class Ssd(Head):
@@ -119,12 +133,26 @@ def _detector(
     outputs: tuple[str, ...],
     places: Callable[[Outputs], Tensor],
     final: str,
-    best: Callable[[Outputs], Tensor] | None,
+    sure: Callable[[Outputs], Tensor],
+    boxes: Callable[[Outputs], Tensor] | None = None,
     tensor: Callable[[Outputs], Tensor] | None = None,
 ) -> Kind:
     given = {"images": picture()}
-    how: dict[str, Any] = {"final": final, "best": best, "tensor": tensor}
+    how: dict[str, Any] = {"final": final, "sure": sure, "boxes": boxes, "tensor": tensor}
     return Kind(name, what, module, given, outputs, places, "body", **how)
+
+
+def _corners(middle: Tensor) -> Tensor:
+    """Return the corners of boxes [..., 4] that are middle and size."""
+    half = middle[..., 2:] / 2
+    return torch.cat([middle[..., :2] - half, middle[..., :2] + half], -1)
+
+
+def _something(y: Outputs) -> Tensor:
+    """Return the probabilities of the first output; that of class 0 stands for nothing."""
+    found = y[0].transpose(1, 2).clone()
+    found[:, 0] = -1
+    return found
 
 
 def _transposed(at: int) -> Callable[[Outputs], Tensor]:
@@ -136,7 +164,8 @@ def yolov5() -> Kind:
     return _detector(
         "YOLOv5", "[N, A, 5 + C]: boxes, objectness, classes", YoloV5(CLASSES + 1), ("output0",),
         lambda y: y[0][:, :, 5:].transpose(1, 2), "",
-        lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2), tensor=first,
+        lambda y: (y[0][:, :, 5:] * y[0][:, :, 4:5]).transpose(1, 2),
+        lambda y: _corners(y[0][:, :, :4]), tensor=first,
     )  # fmt: skip
 
 
@@ -144,15 +173,15 @@ def yolov5() -> Kind:
 def yolov8() -> Kind:
     return _detector(
         "YOLOv8", "[N, 4 + C, A]", YoloV8(CLASSES), ("output0",), logits,
-        "sigmoid", lambda y: y[0][:, 4:],
+        "sigmoid", lambda y: y[0][:, 4:], lambda y: _corners(y[0][:, :4].transpose(1, 2)),
     )  # fmt: skip
 
 
 @kind("SSD")
 def ssd() -> Kind:
     return _detector(
-        "SSD", "boxes, and a Softmax with a class for nothing", Ssd(CLASSES), ("scores", "boxes"),
-        logits, "softmax", None,
+        "SSD", "boxes, and a Softmax with a class for nothing", Ssd(CLASSES, nothing=True),
+        ("scores", "boxes"), logits, "softmax", _something,
     )  # fmt: skip
 
 
@@ -175,8 +204,8 @@ def fcos() -> Kind:
 @kind("UltraFace")
 def ultraface() -> Kind:
     return _detector(
-        "UltraFace", "background and face", UltraFace(2), ("scores", "boxes"),
-        logits, "softmax", None,
+        "UltraFace", "background and face", UltraFace(2, nothing=True), ("scores", "boxes"),
+        logits, "softmax", _something,
     )  # fmt: skip
 
 
@@ -184,7 +213,8 @@ def ultraface() -> Kind:
 def blazeface() -> Kind:
     return _detector(
         "BlazeFace", "boxes with key points, one logit", BlazeFace(1, 16),
-        ("regressors", "classificators"), lambda y: y[1].transpose(1, 2), "", None,
+        ("regressors", "classificators"), lambda y: y[1].transpose(1, 2), "",
+        lambda y: y[1].transpose(1, 2).sigmoid(),
     )  # fmt: skip
 
 
@@ -192,5 +222,6 @@ def blazeface() -> Kind:
 def detr() -> Kind:
     return _detector(
         "DETR", "queries, a class for nothing", Detr(), ("logits", "pred_boxes"),
-        lambda y: y[0].transpose(1, 2), "", None,
+        lambda y: y[0].transpose(1, 2), "", lambda y: y[0].transpose(1, 2).sigmoid(),
+        lambda y: 12 * _corners(y[1]),
     )  # fmt: skip

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -21,6 +25,30 @@ def in_half(proto: onnx.ModelProto) -> onnx.ModelProto:
         if port.type.tensor_type.elem_type == _FLOAT:
             port.type.tensor_type.elem_type = _HALF
     del made.graph.value_info[:]
+    return made
+
+
+_STEP = 1 / 64  # of what a ReLU leaves
+
+
+class RoundedReLU(nn.Module):
+    """A ReLU in whole numbers, of which a gradient knows nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what a QuantizeLinear and a DequantizeLinear make of a ReLU."""
+        return torch.fake_quantize_per_tensor_affine(x.relu(), _STEP, 0, 0, 255)
+
+
+def rounded(module: nn.Module) -> nn.Module:
+    """Return the network that a file of :func:`in_int8` is: rounded weights and activations."""
+    made = deepcopy(module)
+    for each in list(made.modules()):
+        if isinstance(each, nn.Conv2d | nn.Linear):
+            scale = each.weight.detach().abs().max() / 127
+            each.weight.data = (each.weight.detach() / scale).round() * scale
+        for name, child in each.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(each, name, RoundedReLU())
     return made
 
 
@@ -45,7 +73,7 @@ def in_int8(proto: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(node)
         if node.op_type == "Relu":
             key = node.output[0]
-            graph.initializer.append(numpy_helper.from_array(np.float32(1 / 64), f"{key}_s"))
+            graph.initializer.append(numpy_helper.from_array(np.float32(_STEP), f"{key}_s"))
             node.output[0] = f"{key}_r"
             nodes.append(helper.make_node("QuantizeLinear", [f"{key}_r", f"{key}_s"], [f"{key}_q"]))
             nodes.append(helper.make_node("DequantizeLinear", [f"{key}_q", f"{key}_s"], [key]))

@@ -1,150 +1,109 @@
-"""What came of all cells: kept as JSON, shown as a page."""
+"""The page of what came of all cells."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
 
-from kinds.cells import REFUSED, RIGHT, Cell
-
-# Kind -> target -> verdict -> why -> methods.
-Results: TypeAlias = dict[str, dict[str, dict[str, dict[str, list[str]]]]]
+from kinds.cells import REFUSED, RIGHT
+from kinds.store import Results, Row, counted, ran
 
 HEAD = """# What is asked of a model: kinds, targets and methods
 
 Written by `tools/kinds.py`, which builds a small network of every kind with random weights,
-explains it, and judges every cell; a test holds it. A cell is *right* where the map equals the
-method's formula over torch's own gradients of the same network, or, for methods of other
-formulas, the map of a twin of the network whose only output is what the target means, written in
-torch. Anything else is *refused*, with the reason and the next step. Every method is run at the
-targets {core}; the methods {full} at all of them.
+explains it by every method at every target, and judges every cell; a test holds it. A cell is
+*right* where score and map equal those of torch's own network:
 
-{total} cells: {right} right, {refused} refused.
+{held}
+
+A cell that is not right is *refused*, with the reason and the next step, which stand
+[below](#reasons) by their numbers. {kinds} kinds, {targets} targets, {methods} methods:
+**{total} cells, {right} right, {refused} refused**.
 """
 
-
-def gathered(cells: Iterable[Cell]) -> Results:
-    """Return cells by kind, target, verdict and reason."""
-    found: Results = {}
-    for cell in cells:
-        target = found.setdefault(cell.kind, {}).setdefault(cell.target, {})
-        target.setdefault(cell.verdict, {}).setdefault(_plain(cell.why), []).append(cell.method)
-    return found
-
-
-def _plain(why: str) -> str:
-    """Return a reason without the names of a network's own nodes, which say nothing here."""
-    return re.sub(r"'/?inner[^']*'", "'...'", why)
+# What maps are held against, in words.
+HELD = {
+    "torch's gradients": "the method's formula over torch's values and gradients",
+    "torch with the method's rules for gradients": "torch's functions with the method's rules in "
+    "the place of their gradients (guided backpropagation, relevance, DeepLIFT)",
+    "the method run on torch": "the method's own function with torch to answer it, for what runs "
+    "a network many times (the function itself is held by tests of its own)",
+    "a twin of one score": "the map of a twin of the file whose only output is what the target "
+    "means, written in torch",
+}
 
 
-def counted(results: Results) -> dict[str, int]:
-    """Return how many cells there are of each verdict."""
-    found: dict[str, int] = {}
-    for targets in results.values():
-        for verdicts in targets.values():
-            for verdict, reasons in verdicts.items():
-                found[verdict] = found.get(verdict, 0) + sum(map(len, reasons.values()))
-    return found
-
-
-def page(
-    results: Results, what: Mapping[str, str], core: Sequence[str], full: Sequence[str]
-) -> str:
+def page(results: Results, what: Mapping[str, str]) -> str:
     """Return the page.
 
     Args:
         results: What came of the cells.
         what: What each kind is made of.
-        core: The targets of every method.
-        full: The methods at every target.
     """
-    counts = counted(results)
-    head = HEAD.format(
-        core=", ".join(core), full=", ".join(full), total=sum(counts.values()),
-        right=counts.get(RIGHT, 0), refused=counts.get(REFUSED, 0),
-    )  # fmt: skip
-    parts = [head, _overview(results)]
+    reasons: dict[str, int] = {}
+    parts = [_head(results), _overview(results)]
     for kind, targets in results.items():
         rows = ["| target | right | refused |", "|---|---|---|"]
-        rows += [_row(target, verdicts) for target, verdicts in targets.items()]
-        parts.append(
-            f"## {kind}\n\n{what[kind][:1].upper()}{what[kind][1:]}.\n\n" + "\n".join(rows) + "\n"
-        )
-    return "\n".join(parts)
+        rows += [_line(names, row, reasons) for names, row in _alike(targets)]
+        said = f"{what[kind][:1].upper()}{what[kind][1:]}."
+        parts.append(f"## {kind}\n\n{said}\n\n" + "\n".join(rows) + "\n")
+    listed = "".join(f"{number}. {why}\n" for why, number in reasons.items())
+    return "\n".join([*parts, f"## Reasons\n\n{listed}"])
+
+
+def _head(results: Results) -> str:
+    counts, by = counted(results), dict.fromkeys(HELD, 0)
+    first = next(iter(results.values()))
+    for row in (row for targets in results.values() for row in targets.values()):
+        for (verdict, why), names in row.items():
+            if verdict == RIGHT:
+                by[why] = by.get(why, 0) + len(names)
+    held = [f"- {HELD.get(why, why)}: {count} cells;" for why, count in by.items() if count]
+    return HEAD.format(
+        held="\n".join(held).removesuffix(";") + ".", kinds=len(results), targets=len(first),
+        methods=len(ran(next(iter(first.values())))), total=sum(counts.values()),
+        right=counts.get(RIGHT, 0), refused=counts.get(REFUSED, 0),
+    )  # fmt: skip
 
 
 def _overview(results: Results) -> str:
-    """Return one line a kind: which targets Grad-CAM answers."""
+    """Return one line a kind: how many methods answer each target."""
     targets = list(next(iter(results.values())))
     rows = [
-        "Grad-CAM, or saliency where there is no map of a layer: \u25cf right, \u2013 refused.\n",
+        "Methods that answer; \u2013 where none does.\n",
         f"| kind | {' | '.join(targets)} |",
         f"|---|{'---|' * len(targets)}",
     ]
     for kind, found in results.items():
-        marks = [_mark(found[target]) for target in targets]
+        marks = [str(_right(found[target]) or "\u2013") for target in targets]
         rows.append(f"| {kind} | {' | '.join(marks)} |")
     return "\n".join(rows) + "\n"
 
 
-def _mark(verdicts: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
-    right = {name for names in verdicts.get(RIGHT, {}).values() for name in names}
-    return "\u25cf" if right & {"gradcam", "saliency", "rise"} else "\u2013"
+def _right(row: Row) -> int:
+    return sum(len(names) for (verdict, _), names in row.items() if verdict == RIGHT)
 
 
-def _row(target: str, verdicts: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
-    right = sum(map(len, verdicts.get(RIGHT, {}).values()))
-    total = sum(len(names) for reasons in verdicts.values() for names in reasons.values())
-    refused = [_reason(why, names, total) for why, names in verdicts.get(REFUSED, {}).items()]
-    return f"| {target} | {right} of {total} | {'<br>'.join(refused)} |"
+def _alike(targets: Mapping[str, Row]) -> list[tuple[list[str], Row]]:
+    """Return the rows of a kind, those of which the same is refused for the same reason once."""
+    found: dict[str, tuple[list[str], Row]] = {}
+    for target, row in targets.items():
+        refused = sorted((a, sorted(n)) for a, n in row.items() if a[0] != RIGHT)
+        found.setdefault(str(refused), ([], row))[0].append(target)
+    return list(found.values())
 
 
-def _reason(why: str, names: Sequence[str], total: int) -> str:
-    who = "all" if len(names) == total else ", ".join(names)
-    return f"{who}: {why.replace('|', '/')}"
-
-
-def wrong(results: Results) -> list[str]:
-    """Return the cells that are neither right nor refused, in words."""
-    return [
-        f"{kind}, {target}, {name}: {verdict}, {why}"
-        for kind, targets in results.items()
-        for target, verdicts in targets.items()
-        for verdict, reasons in verdicts.items()
-        for why, names in reasons.items()
-        for name in names
-        if verdict not in (RIGHT, REFUSED)
+def _line(targets: Sequence[str], row: Row, reasons: dict[str, int]) -> str:
+    total = ran(row)
+    refused = [
+        f"{_who(names, total)} [{reasons.setdefault(why, len(reasons) + 1)}]"
+        for (verdict, why), names in row.items()
+        if verdict == REFUSED
     ]
+    return f"| {', '.join(targets)} | {_right(row)} of {len(total)} | {'; '.join(refused)} |"
 
 
-def merged(old: Results, new: Results, only: Sequence[str] = ()) -> Results:
-    """Return old results with the kinds that were run anew, or with some of their methods."""
-    found: dict[str, Any] = {**old, **new}
-    for kind in [k for k in new if only and k in old]:
-        found[kind] = {
-            target: _joined(_without(verdicts, only), new[kind].get(target, {}))
-            for target, verdicts in old[kind].items()
-        }
-    return found
-
-
-def _without(verdicts: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Any]:
-    """Return the cells of a target without those of some methods."""
-    kept: dict[str, Any] = {}
-    for verdict, reasons in verdicts.items():
-        for why, names in reasons.items():
-            left = [name for name in names if name not in methods]
-            if left:
-                kept.setdefault(verdict, {})[why] = left
-    return kept
-
-
-def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of both."""
-    found = {verdict: dict(reasons) for verdict, reasons in one.items()}
-    for verdict, reasons in other.items():
-        for why, names in reasons.items():
-            place = found.setdefault(verdict, {})
-            place[why] = sorted([*place.get(why, []), *names])
-    return found
+def _who(names: Sequence[str], total: Sequence[str]) -> str:
+    left = sorted(set(total) - set(names))
+    if not left:
+        return "all"
+    return f"all but {', '.join(left)}" if len(left) < len(names) / 2 else ", ".join(sorted(names))

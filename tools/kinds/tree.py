@@ -26,8 +26,8 @@ class Trees(nn.Module):
         return total
 
 
-def file(more: str = "") -> onnx.ModelProto:
-    """Return the file; with the score of one class alone where ``more`` is "class"."""
+def file() -> onnx.ModelProto:
+    """Return the file."""
     nodes: dict[str, list[Any]] = {key: [] for key in _KEYS}
     for number, (feature, edge, below, above) in enumerate(_TREES):
         for node, mode in enumerate(("BRANCH_LEQ", "LEAF", "LEAF")):
@@ -44,16 +44,11 @@ def file(more: str = "") -> onnx.ModelProto:
             post_transform="NONE", **nodes,
         )
     ]  # fmt: skip
-    if more:
-        one = helper.make_tensor("one", 7, [1], [1])
-        made.append(helper.make_node("Constant", [], ["place"], value=one))
-        made.append(helper.make_node("Gather", ["scores", "place"], ["score"], axis=1))
-    output, size = ("score", 1) if more else ("scores", _CLASSES)
     graph = helper.make_graph(
         made,
         "trees",
         [helper.make_tensor_value_info("x", 1, ["N", 5])],
-        [helper.make_tensor_value_info(output, 1, ["N", size])],
+        [helper.make_tensor_value_info("scores", 1, ["N", _CLASSES])],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -64,8 +59,3 @@ _KEYS = (
     "nodes_truenodeids", "nodes_falsenodeids",
 )  # fmt: skip
 _LEAVES = ("target_treeids", "target_nodeids", "target_ids", "target_weights")
-
-
-def twin(question: str) -> onnx.ModelProto | None:
-    """Return the file with the score of one class alone, where that is the question."""
-    return file("class") if question == "class" else None

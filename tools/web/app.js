@@ -5,6 +5,7 @@
  * number), `threads`. What is on the page can be read from `window.onnxcam`, for scripts.
  */
 
+import { Camera, possible } from "./camera.js";
 import { ExplainedModel, loadRuntime } from "./model.js";
 import { PageError, decode, prepare } from "./picture.js";
 import * as view from "./view.js";
@@ -23,6 +24,10 @@ const page = {
   result: null,
   prepared: null,
   heat: null,
+  which: null, // name of the map that is shown
+  target: null, // class that was asked for, null for the top class
+  camera: null, // Camera, while it is on
+  paused: false,
 };
 
 let queue = Promise.resolve();
@@ -85,6 +90,9 @@ async function openModel(item) {
   await page.model?.session.release();
   page.model = model;
   if (!page.models.includes(item)) page.models.push(item);
+  page.target = null;
+  if (!model.maps.some(({ name }) => name === page.which)) page.which = model.maps[0].name;
+  view.showMaps(model, page.which);
   view.showClasses(model);
 }
 
@@ -101,14 +109,65 @@ async function explain(target) {
   if (!model || !photo) return;
   const prepared = prepare(photo.picture, model.spec);
   const result = await model.run(prepared, target);
-  const heat = view.heatmap(photo, model, prepared, result);
-  Object.assign(page, { prepared, result, heat });
+  Object.assign(page, { prepared, result, target });
   view.showAnswer(model, result);
   view.showTop(model, result, chooseTarget);
-  view.showFacts(model, prepared, result, page.ort.env.wasm.numThreads);
-  view.describe(model, result, photo.name, heat);
   $("save").disabled = false;
+  showMap();
+}
+
+/** Show one of the maps that the last run made. */
+function showMap() {
+  const { model, photo, prepared, result } = page;
+  const made = model.maps.find(({ name }) => name === page.which);
+  page.heat = view.heatmap(photo, model, prepared, result.maps[made.name], made.signed);
+  view.showFacts(model, made, prepared, result, page.ort.env.wasm.numThreads);
+  view.describe(model, result, photo.name, page.heat);
   draw();
+}
+
+/** Explain what the camera sees, frame by frame, each in its turn with what else is to be done. */
+async function live() {
+  const { camera } = page;
+  while (page.camera === camera && !page.paused) {
+    queue = queue.then(async () => {
+      if (page.camera !== camera || page.paused) return;
+      const picture = camera.frame();
+      page.photo = { name: "camera", picture, shown: picture };
+      try {
+        await explain(page.target);
+        view.showCamera("live", camera.shown());
+      } catch (error) {
+        stopCamera();
+        view.showState("error", error.message);
+      }
+    });
+    await queue;
+    await new Promise((resume) => requestAnimationFrame(resume));
+  }
+}
+
+function switchCamera() {
+  if (page.camera) return stopCamera();
+  return job("Asking for the camera …", async () => {
+    page.camera = await Camera.on();
+    page.paused = false;
+    view.showCamera("live");
+    view.showPictures(page.pictures, null, choosePicture);
+    live();
+  });
+}
+
+function stopCamera() {
+  page.camera?.off();
+  page.camera = null;
+  view.showCamera("off");
+}
+
+function pauseCamera() {
+  page.paused = !page.paused;
+  view.showCamera(page.paused ? "paused" : "live");
+  if (!page.paused) live();
 }
 
 /** Draw the overlay and its colour bar with the strength and the colours chosen. */
@@ -119,7 +178,7 @@ function draw() {
   const colours = page.colours[heat.signed ? SIGNED_COLOURS : $("colours").value];
   const overlay = view.drawOverlay(photo.shown, heat, colours, $("alpha").valueAsNumber / 100);
   view.drawBar(heat, colours);
-  globalThis.onnxcam = { tensor: prepared, map: result.map, result, overlay };
+  globalThis.onnxcam = { tensor: prepared, map: result.maps[page.which], result, overlay };
 }
 
 function chooseModel(item) {
@@ -134,6 +193,7 @@ function chooseModel(item) {
 }
 
 function choosePicture(item) {
+  stopCamera();
   job(`Looking at ${item.name} …`, async () => {
     await openPicture(item);
     await explain(null);
@@ -184,6 +244,13 @@ async function start() {
 function listen() {
   $("alpha").addEventListener("input", draw);
   $("colours").addEventListener("change", draw);
+  $("which").addEventListener("change", ({ target }) => {
+    page.which = target.value;
+    showMap();
+  });
+  $("camera").addEventListener("click", switchCamera);
+  $("pause").addEventListener("click", pauseCamera);
+  $("camera-row").hidden = !possible();
   $("model").addEventListener("change", ({ target }) =>
     chooseModel(page.models.find((item) => item.name === target.value)),
   );
@@ -217,3 +284,4 @@ function listen() {
 
 listen();
 job("Loading …", start);
+navigator.serviceWorker?.register("worker.js").catch(() => {}); // without it the page needs its server

@@ -18,11 +18,9 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from onnxcam import Explainer
+from onnxcam import Explainer, convert
 from onnxcam.cli.words import in_shell
-from onnxcam.compose import explain_graph
 from onnxcam.errors import OnnxcamError
-from onnxcam.inputs import to_metadata
 from onnxcam.output.render.colour import colormap
 
 HERE = Path(__file__).resolve().parent
@@ -31,34 +29,37 @@ COLOURS = ("ember", "marine", "gray", "bluered")  # the last one for signed maps
 PICTURES = [MODELS / name for name in ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png")]
 
 
-def explained(explainer: Explainer) -> ModelProto:
+def explained(path: Path, methods: list[str], preprocess: str | None) -> ModelProto:
     """Return the explained model as browsers need it.
 
     Its metadata says how a picture becomes its input. Its target input has no default, because
-    ONNX Runtime Web refuses to be fed an input that has one.
+    ONNX Runtime Web refuses to be fed an input that has one. Its maps are small: the page enlarges
+    them.
 
     Raises:
         OnnxcamError: The model cannot be explained, or nothing describes its input.
     """
-    return explain_graph(
-        explainer.model,
-        explainer.catalog,
-        explainer.method,
-        feature=explainer.feature,
-        required=True,
-        metadata=to_metadata(explainer.spec),
+    spec = Explainer(path, methods[0], preprocess=preprocess, device="cpu", threads=1).spec
+    asked = methods if len(methods) > 1 else methods[0]
+    return convert(
+        path, method=asked, preprocess=spec, upsampling="none", require_target=True, check=False
     ).proto
 
 
 def make_demo(
-    models: list[Path], out: Path, *, method: str, preprocess: str | None, pictures: list[Path]
+    models: list[Path],
+    out: Path,
+    *,
+    methods: list[str],
+    preprocess: str | None,
+    pictures: list[Path],
 ) -> None:
     """Write the demo folder.
 
     Args:
         models: ONNX files.
         out: The folder; files of the same names are replaced.
-        method: Name of the method.
+        methods: Names of the methods, each a map of every file.
         preprocess: A preset or TOML file; None takes what lies beside or in the models.
         pictures: Samples to choose from.
 
@@ -68,8 +69,7 @@ def make_demo(
     """
     out.mkdir(parents=True, exist_ok=True)
     for path in models:
-        explainer = Explainer(path, method, preprocess=preprocess, device="cpu", threads=1)
-        (out / path.name).write_bytes(explained(explainer).SerializeToString())
+        (out / path.name).write_bytes(explained(path, methods, preprocess).SerializeToString())
     for path in pictures:
         shutil.copyfile(path, out / path.name)
     index = {
@@ -86,11 +86,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="ONNX files")
-    parser.add_argument("--method", default="gradcam", help="name of the method [gradcam]")
+    parser.add_argument(
+        "--method", dest="methods", action="append", help="name of a method, repeatable [gradcam]"
+    )
     parser.add_argument("--preprocess", metavar="P", help="preset or TOML file")
     parser.add_argument("--pictures", nargs="+", type=Path, default=PICTURES, help="samples")
     parser.add_argument("--out", type=Path, default=HERE / "demo", help="folder [tools/web/demo]")
     arguments = vars(parser.parse_args())
+    arguments["methods"] = arguments["methods"] or ["gradcam"]
     try:
         make_demo(**arguments)
     except (OnnxcamError, OSError) as error:

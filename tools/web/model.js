@@ -29,7 +29,7 @@ export async function loadRuntime(threads) {
  * @property {Float32Array} scores of the classes: probabilities, or raw where there are none
  * @property {boolean} probabilities which of the two
  * @property {number} target the class that the map explains
- * @property {{data: Float32Array, width: number, height: number}} map raw
+ * @property {Object<string, {data: Float32Array, width: number, height: number}>} maps raw, by name
  * @property {number} milliseconds
  */
 
@@ -57,7 +57,8 @@ export class ExplainedModel {
 
   constructor(ort, session, metadata, name) {
     Object.assign(this, { ort, session, metadata, name });
-    if (!session.outputNames.includes(MAP)) {
+    this.maps = mapsOf(session.outputNames, metadata);
+    if (!this.maps.length) {
       throw new PageError(
         `${name} is a model, but not an explained one: it has no output ${MAP}`,
         `Explain it first: python tools/web/make_demo.py ${name}`,
@@ -111,7 +112,7 @@ export class ExplainedModel {
     return {
       ...this.#scores(outputs),
       target: Number(outputs[CLASS].data[0]),
-      map: plane(outputs[MAP]),
+      maps: Object.fromEntries(this.maps.map(({ name, output }) => [name, plane(outputs[output])])),
       milliseconds: performance.now() - begin,
     };
   }
@@ -128,6 +129,26 @@ export class ExplainedModel {
     if (ready || name !== reduction) return { scores: values, probabilities: true };
     return { scores: softmax(values), probabilities: true };
   }
+}
+
+/**
+ * What a file explains with: one map, or one for each method and layer.
+ *
+ * @returns {{name, output, method, layer, signed}[]} signed: undefined where the file does not say
+ */
+function mapsOf(outputs, metadata) {
+  if (outputs.includes(MAP)) {
+    const said = metadata["onnxcam.signed"];
+    const [method, layer] = ["method", "feature_layer"].map((key) => metadata[`onnxcam.${key}`]);
+    const signed = said === undefined ? undefined : said === "true";
+    return [{ name: method ?? "map", output: MAP, method, layer, signed }];
+  }
+  const several = JSON.parse(metadata["onnxcam.maps"] ?? "[]");
+  return several
+    .map(({ name, method, feature_layer: layer, signed }) => {
+      return { name, output: `${MAP}.${name}`, method, layer, signed };
+    })
+    .filter(({ output }) => outputs.includes(output));
 }
 
 /** The map of the first input and target: [1, 1, height, width] -> a plane. */

@@ -37,18 +37,19 @@ export function toShow(picture) {
  * @param {{picture, shown}} photo the picture and `toShow(picture)`
  * @param model the ExplainedModel
  * @param prepared what `prepare` returned
- * @param result what `ExplainedModel.run` returned
+ * @param made the map, of those that `ExplainedModel.run` returned
+ * @param {boolean|undefined} said whether it is signed, where the file says so
  */
-export function heatmap({ picture, shown }, model, prepared, result) {
+export function heatmap({ picture, shown }, model, prepared, made, said) {
   const { layout } = model.spec;
-  const finite = result.map.data.map((value) => (Number.isFinite(value) ? value : 0));
-  const raw = { ...result.map, data: finite };
+  const finite = made.data.map((value) => (Number.isFinite(value) ? value : 0));
+  const raw = { ...made, data: finite };
   const map = upsample(
     raw,
     prepared.dims[layout.indexOf("W")],
     prepared.dims[layout.indexOf("H")],
   );
-  const signed = isSigned(model, raw);
+  const signed = said ?? isSigned(model, raw);
   const [x, y] = [shown.width / picture.width, shown.height / picture.height];
   const [left, top, right, bottom] = prepared.box;
   const box = [left * x, top * y, right * x, bottom * y];
@@ -148,10 +149,10 @@ export function describe(model, result, name, { raw }) {
 }
 
 /** List how the result came about. */
-export function showFacts(model, prepared, result, threads) {
+export function showFacts(model, { method, layer }, prepared, result, threads) {
   const facts = {
-    Method: model.metadata["onnxcam.method"],
-    "Feature layer": model.metadata["onnxcam.feature_layer"],
+    Method: method,
+    "Feature layer": layer,
     Input: `${model.input} ${model.spec.dtype} [${prepared.dims.join(", ")}]`,
     Run: `${result.milliseconds.toFixed(0)} ms on ${threads} thread${threads > 1 ? "s" : ""}`,
   };
@@ -190,6 +191,28 @@ export function showPictures(pictures, current, choose) {
 /** Fill a select with names, the current one chosen. */
 export function showChoices(select, names, current) {
   select.replaceChildren(...names.map((name) => new Option(name, name, false, name === current)));
+}
+
+/** Offer the maps of a file, where it has several. */
+export function showMaps(model, current) {
+  showChoices($("which"), model.maps.map(({ name }) => name), current);
+  $("map-choice").hidden = model.maps.length < 2;
+}
+
+/**
+ * Show how the camera is: "off", "live" or "paused", and how many frames a second are explained.
+ *
+ * While it is live the answer changes too often to be read out.
+ */
+export function showCamera(state, rate = 0) {
+  document.body.dataset.camera = state;
+  $("camera").textContent = state === "off" ? "Use the camera" : "Stop the camera";
+  $("camera").setAttribute("aria-pressed", String(state !== "off"));
+  $("pause").hidden = state === "off";
+  $("pause").textContent = state === "paused" ? "Go on" : "Pause";
+  $("rate").hidden = state === "off";
+  $("rate").textContent = state === "paused" ? "Paused" : `${rate.toFixed(1)} frames a second`;
+  $("verdict").setAttribute("aria-live", state === "live" ? "off" : "polite");
 }
 
 /** Show what goes on: "loading", "ready" or "error", with its text. */

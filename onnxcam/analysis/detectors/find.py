@@ -11,7 +11,7 @@ from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
-from onnxcam.analysis.detectors.scales import scales_of
+from onnxcam.analysis.detectors.scales import before, scales_of, scales_of_rows
 from onnxcam.analysis.layers import Catalog, Reduction
 from onnxcam.analysis.layers.axes import axes_of, in_order
 from onnxcam.analysis.layers.behind import behind
@@ -41,22 +41,45 @@ def detector(
     graph, reduction = draft.graph, catalog.reduction
     found = of_declared(draft, reduction, declared) if declared else None
     if found is None or not found.heads:
-        read = _read(graph, draft.tensor(reduction.name), reduction, known)
+        read = _read(graph, draft.tensor(reduction.name), reduction, known) or _of_rows(graph)
         if read is None:
             return None
-        found = read if found is None else replace(read, form=found.form, unit=found.unit,
-                                                   boxes=found.boxes or read.boxes)  # fmt: skip
+        found = read if found is None else _completed(read, found, declared or {})
+    if not found.heads:
+        assert found.rows is not None
+        ways: tuple[Catalog, ...] = (before(model, catalog, found.rows.scores.name),)
+        scales = scales_of_rows(model, draft, catalog, found)
+        return replace(found, scales=scales, catalogs=ways)
     count = (
         reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
     )
     rows = kept_rows(graph) if found.single else None
     scales = scales_of(model, draft, catalog, found)
+    ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
     boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
-    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count)
+    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
+
+
+def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> Detector:
+    """Return what was read, with what is declared in its place."""
+    found = replace(
+        read, form=said.form, unit=said.unit, coding=said.coding, boxes=said.boxes or read.boxes
+    )
+    if "final" not in declared:
+        return found
+    return replace(found, final=said.final, background=said.background)
+
+
+def _of_rows(graph: ir.Graph) -> Detector | None:
+    """Return a detector of whose scores only those are known that its suppression leaves."""
+    rows = kept_rows(graph)
+    return None if rows is None else Detector((), rows=rows, single=False)
 
 
 def _turned(tensor: Tensor, boxes: Boxes, known: Mapping[int, Layout]) -> Boxes:
     """Return boxes whose positions are in the order of space."""
+    if boxes.each > 1:
+        return boxes
     layout, rank = known.get(id(tensor)), len(shape_of(tensor) or ())
     rest = [i for i in range(rank) if i not in (boxes.batch, boxes.axis)]
     return replace(boxes, space=in_order("" if layout is None else layout.axes, rest))
@@ -66,7 +89,8 @@ def _classes(tensor: Tensor, found: Detector) -> int | None:
     head, shape = found.heads[0], shape_of(tensor)
     size = 1 if head.classes is None or shape is None else shape[head.classes]
     end = head.last if head.last is not None else size
-    return end - head.first if isinstance(end, int) else None
+    whole = isinstance(end, int) and head.last is None
+    return end // (head.each if whole else 1) - head.first if isinstance(end, int) else None
 
 
 def _read(

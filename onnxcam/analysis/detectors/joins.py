@@ -10,6 +10,7 @@ from onnxcam.graph.emit import Tensor, const_value, is_float, shape_of
 from onnxcam.graph.ops import Trait, has
 
 _COORDINATES = 4
+_CUTS = ("RoiAlign", "MaxRoiPool")
 _FAR = 64  # operators between a head's convolution and what is made of it
 
 
@@ -100,6 +101,27 @@ def scale_parts(tensor: Tensor) -> list[Tensor]:
     return [tensor]
 
 
+def last_maps(tensor: Tensor) -> list[tuple[Tensor, bool]]:
+    """Return the last convolutions on all ways back from a tensor, and what regions are cut out of.
+
+    Returns:
+        Tensors, each with whether regions are cut out of it.
+    """
+    seen, stack, found = set[int](), [tensor], list[tuple[Tensor, bool]]()
+    while stack:
+        current = stack.pop()
+        if id(current) in seen or not current.inputs:
+            continue
+        seen.add(id(current))
+        node = current.inputs[0]
+        cut = node.op in _CUTS
+        if cut or _makes_grid(node):
+            found.append((node.inputs[0] if cut else node.outputs[0], cut))
+        else:
+            stack.extend(t for t in node.inputs if is_float(t))
+    return found
+
+
 def grid_of(tensor: Tensor) -> tuple[int, int] | None:
     """Return height and width of the convolution that a tensor is made of, None without one."""
     found = _map_of(tensor)
@@ -133,7 +155,8 @@ def _map_of(tensor: Tensor) -> tuple[int, int, int] | None:
 def _looks_around(node: ir.Node, data: Sequence[Tensor]) -> bool:
     """Tell whether what a node makes is of all positions: queries look where they like."""
     several = len(data) > 1 and has(node, Trait.PRODUCT, Trait.CONTRACTS)
-    return several or has(node, Trait.ATTENDS)
+    picked = node.op.startswith("Gather") and const_value(node.inputs[1]) is None
+    return several or picked or has(node, Trait.ATTENDS) or node.op == "GridSample"
 
 
 def _makes_grid(node: ir.Node) -> bool:

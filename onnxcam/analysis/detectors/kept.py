@@ -17,7 +17,7 @@ _CLASSES = re.compile(r"class|label|cls|categor", re.IGNORECASE)
 
 def kept_rows(graph: ir.Graph) -> Rows | None:
     """Return what suppression, or a choice of the surest, left; None where a model has none."""
-    if not any(node.op in _SUPPRESS for node in graph.nodes):
+    if not any(suppresses(node) for node in graph.nodes):
         return None
     shown = [t for t in graph.outputs if shape_of(t) is not None and _chosen(t)]
     return _joined(shown) or _apart(shown)
@@ -25,7 +25,13 @@ def kept_rows(graph: ir.Graph) -> Rows | None:
 
 def _chosen(tensor: Tensor) -> bool:
     """Tell whether a tensor depends on which boxes were kept."""
-    return any(t.inputs and t.inputs[0].op in _SUPPRESS for t in ancestors(tensor))
+    return any(t.inputs and suppresses(t.inputs[0]) for t in ancestors(tensor))
+
+
+def suppresses(node: ir.Node) -> bool:
+    """Tell whether a node keeps some of the boxes, itself or in a branch that it runs."""
+    bodies = (value for value in node.attrs.values() if isinstance(value, ir.Graph))
+    return node.op in _SUPPRESS or any(suppresses(n) for body in bodies for n in body.nodes)
 
 
 def _joined(shown: Sequence[Tensor]) -> Rows | None:

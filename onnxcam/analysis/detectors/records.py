@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnxcam.analysis.layers import Candidate
+from onnxcam.analysis.detectors.coding import Coding
+from onnxcam.analysis.layers import Candidate, Catalog
 
 FORMS: Mapping[str, str] = {
     "xyxy": "left, top, right, bottom",
@@ -13,6 +14,12 @@ FORMS: Mapping[str, str] = {
     "cxcywh": "centre, width and height",
     "ltrb": "distances of the four edges from the middle of the cell",
     "cxcywh-offset": "centre from the middle of the cell, width and height",
+    "deltas": "SSD, RetinaNet, Faster R-CNN: centre and logarithm of the size, against an anchor",
+    "edge-deltas": "MTCNN: how far each edge is from that of an anchor, in parts of its size",
+    "yolov3": "a Sigmoid from the cell's corner, and the logarithm of the size against an anchor",
+    "yolov5": "YOLOv5 and v7 before their last arithmetic: 2s - 0.5, and (2s)^2 times an anchor",
+    "yolox": "from the cell's corner, and the logarithm of the size, in steps of the grid",
+    "fastestdet": "tanh from the cell's corner, and a Sigmoid of the whole input",
 }
 UNITS: Mapping[str, str] = {
     "pixels": "pixels of the model's input",
@@ -33,6 +40,7 @@ class Head:
         last: The row behind the last class, where others follow; None for all.
         anything: The row of the probability that there is anything; None for none.
         space: Axes of the positions in the order of space, where they stand in another; else ().
+        each: How many boxes of a cell stand in the axis of the classes, one behind the other.
     """
 
     name: str
@@ -42,6 +50,7 @@ class Head:
     last: int | None = None
     anything: int | None = None
     space: tuple[int, ...] = ()
+    each: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class Boxes:
         axis: Axis of the numbers.
         first: The first of the four.
         space: Axes of the positions, as of a :class:`Head`.
+        each: How many boxes of a cell stand in the axis, one behind the other.
+        bins: How many bins of a distribution each number is the mean of; 0 for a plain number.
     """
 
     name: str
@@ -61,6 +72,8 @@ class Boxes:
     axis: int
     first: int = 0
     space: tuple[int, ...] = ()
+    each: int = 1
+    bins: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +126,8 @@ class Detector:
     """Where a detector says what it finds.
 
     Attributes:
-        heads: Its scores, one tensor a scale where these are not joined.
+        heads: Its scores, one tensor a scale where these are not joined; none where only those
+            of ``rows`` are known, as of a detector that scores proposals.
         boxes: Its boxes, as many tensors as ``heads``; none where they are not found.
         final: "Softmax" or "Sigmoid" where that makes probabilities of the scores; "" where they
             are probabilities.
@@ -122,6 +136,9 @@ class Detector:
         rows: What suppression left, where that is in the model.
         form: How a box is written, one of :data:`FORMS`; None where nothing says it.
         unit: What its numbers count, one of :data:`UNITS`; None where nothing says it.
+        coding: What else is declared of how a box is written.
+        catalogs: The layers before each of its heads, where these are several: not all lie before
+            the first.
         single: Whether the scores are those of the reduction layer.
         classes: How many classes it has, None where that is not known.
     """
@@ -134,6 +151,8 @@ class Detector:
     rows: Rows | None = None
     form: str | None = None
     unit: str | None = None
+    coding: Coding = Coding()  # noqa: RUF009 - frozen
+    catalogs: tuple[Catalog, ...] = ()
     single: bool = True
     classes: int | None = None
 
@@ -141,6 +160,10 @@ class Detector:
     def alone(self) -> bool:
         """Whether inputs must be run one by one: what is left of them is not told apart."""
         return self.rows is not None and self.rows.boxes.rank == 2
+
+    def leads(self, feature: Candidate) -> bool:
+        """Tell whether a layer lies before one of its heads, where these are several."""
+        return any(feature in each.candidates for each in self.catalogs)
 
     @property
     def layers(self) -> tuple[Candidate, ...]:
@@ -167,4 +190,4 @@ class Detector:
         """All of it as text, for the name of a compiled model."""
         named = tuple((s.grid, s.layer and s.layer.name) for s in self.scales)
         return repr((self.heads, self.boxes, self.final, self.background, named, self.rows,
-                     self.form, self.unit))  # fmt: skip
+                     self.form, self.unit, self.coding))  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from onnxcam.analysis.detectors.joins import channels_of, grid_of, scale_parts
+from onnxcam.analysis.detectors.joins import channels_of, grid_of, last_maps, scale_parts
 from onnxcam.analysis.detectors.records import Detector, Scale
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layers import catalog as layers_of
@@ -36,14 +36,45 @@ def scales_of(model: Model, draft: Draft, catalog: Catalog, found: Detector) -> 
     for (head, score), box in _paired(scores, boxes):
         grid, layer = grid_of(score), None
         if grid is not None:
-            own = catalog if found.single else _of_head(model, catalog, head)
-            layer = _layer(draft.graph, own, score, box)
+            own = catalog if found.single else before(model, catalog, head)
+            layer = _layer(draft.graph, own, score, [] if box is None else [box])
         usual = catalog.feature if grid is None else None
         scales.append(Scale(grid, channels_of(score), layer or usual))
     return tuple(scales)
 
 
-def _of_head(model: Model, catalog: Catalog, head: str) -> Catalog:
+def scales_of_rows(
+    model: Model, draft: Draft, catalog: Catalog, found: Detector
+) -> tuple[Scale, ...]:
+    """Return the scales of a detector of which the rows behind its suppression are known.
+
+    The layer of a scale is what its scores and boxes are read off: the last that the last
+    convolutions of both pass through, or, where regions are cut out of it, the layer itself.
+
+    Args:
+        model: The model.
+        draft: Its graph, with the known shapes.
+        catalog: Its layers.
+        found: Its rows.
+    """
+    assert found.rows is not None
+    scores, boxes = (last_maps(draft.tensor(c.name)) for c in (found.rows.scores, found.rows.boxes))
+    own = before(model, catalog, found.rows.scores.name)
+    usable = {c.name: c for c in own.candidates if c.usable}
+    scales: dict[tuple[int, int], Scale] = {}
+    every = [t for t, _ in (*scores, *boxes)]
+    for tensor, cut in scores:
+        grid = grid_of(tensor)
+        if grid is None or grid in scales:
+            continue
+        rest = [t for t in every if t is not tensor and grid_of(t) == grid]
+        layer = usable.get(str(tensor.name)) if cut else _layer(draft.graph, own, tensor, rest)
+        scales[grid] = Scale(grid, channels_of(tensor), layer)
+    left = [s for s in scales.values() if s.layer is not None]
+    return tuple(sorted(left, key=lambda s: s.grid or (0, 0), reverse=True))
+
+
+def before(model: Model, catalog: Catalog, head: str) -> Catalog:
     """Return the layers before one of several heads: not all lie before each."""
     return layers_of(model, reduction_layer=head) if head != catalog.reduction.name else catalog
 
@@ -66,13 +97,13 @@ def _layer(
     graph: ir.Graph,
     catalog: Catalog,
     score: Tensor,
-    box: Tensor | None,
+    others: Sequence[Tensor],
 ) -> Candidate | None:
-    """Return the last usable layer that the scores and the boxes of a scale pass through."""
+    """Return the last usable layer that the scores and all others of a scale pass through."""
     usable = {c.name: c for c in catalog.candidates if c.usable}
     nodes, narrow = _narrow(graph, catalog, score)
-    if box is not None:
-        narrow &= _narrow(graph, catalog, box)[1]
+    for other in others:
+        narrow &= _narrow(graph, catalog, other)[1]
     passed = [t for n in nodes for t in n.outputs if id(t) in narrow and t.name in usable]
     passed = [t for t in passed if t is not score]
     if not passed:

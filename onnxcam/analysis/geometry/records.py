@@ -56,16 +56,19 @@ class Area:
             return ()
         return tuple(r.span(n) for r, n in zip(self.reaches, size, strict=True))
 
-    def described(self, size: Sequence[int]) -> str:
-        """Say on which part of an input of this size the cells lie; "" for all of it."""
+    def described(self, size: Sequence[int], cells: Sequence[int]) -> str:
+        """Say on which part of an input of this size so many cells lie; "" for all of it."""
         spans = self.spans(size)
-        named = zip(_NAMES.get(len(spans), ()), spans, size, strict=False)
-        return ", ".join(text for name, span, n in named if (text := _text(name, span, n)))
+        named = zip(_NAMES.get(len(spans), ()), spans, size, cells, strict=False)
+        return ", ".join(text for axis in named if (text := _text(*axis)))
 
 
-def _text(name: str, span: Span, extent: int) -> str:
+def _text(name: str, span: Span, extent: int, cells: int) -> str:
     low, high = sorted((span.first, span.last))
     turned = span.first > span.last
-    if not turned and abs(low) < 1 and abs(high - extent) < 1:
+    if cells == 1:  # it stands for all that it sees
+        low, high, turned = span.begin, span.end, False
+    low, high = max(low, 0.0), min(high, float(extent))  # cells over padding lie outside
+    if not turned and low < 1 and extent - high < 1:
         return ""
     return f"{name} {low:.0f} to {high:.0f} of {extent}{' reversed' if turned else ''}"

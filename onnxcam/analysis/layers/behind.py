@@ -26,6 +26,7 @@ class _Step:
     rounds: bool = False
     axis: int | None = None
     labels: tuple[str, ...] = ()
+    moved: bool = False
 
 
 def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int = 0) -> Behind:
@@ -61,7 +62,7 @@ def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int =
         if step.certain and not (step.rounds and is_float(found.tensor)):
             passed = (*found.passed, str(node.op))
             found = replace(found, tensor=tensor, axis=axis, passed=passed)
-        found = replace(found, labels=labels)
+        found = replace(found, labels=labels, moved=found.moved or step.moved)
 
 
 def kept_by_suppression(graph: ir.Graph, output: Tensor) -> Tensor | None:
@@ -96,7 +97,7 @@ def _back(node: ir.Node, tensor: Tensor, known: Layouts) -> _Step | None:
         return _Step(source)
     if has(node, Trait.SAME, Trait.VIEW):
         return _Step(source, certain=not is_float(tensor) and is_float(source), rounds=True)
-    return _Step(source) if _keeps_order(node) else None
+    return _Step(source, moved=_leaves(node)) if _keeps_order(node) else None
 
 
 def _picked(node: ir.Node, source: Tensor, known: Layouts) -> _Step | None:
@@ -125,6 +126,16 @@ def _keeps_order(node: ir.Node) -> bool:
     if node.op not in ("Div", "Sub") or values[0] is not None:
         return False
     return node.op == "Sub" or bool(given[0].item() > 0)
+
+
+def _leaves(node: ir.Node) -> bool:
+    """Tell whether a node that scales or shifts takes probabilities out of 0 to 1."""
+    given = [v.item() for t in node.inputs if (v := const_value(t)) is not None and v.size == 1]
+    if not given or node.op not in ("Mul", "Div", "Add", "Sub"):
+        return False
+    if node.op in ("Add", "Sub"):
+        return bool(given[0] != 0)
+    return bool(given[0] > 1 if node.op == "Mul" else given[0] < 1)
 
 
 def _moved(node: ir.Node, axis: int | None) -> int | None:

@@ -150,12 +150,13 @@ def _judge(
         return False, "its tokens have no known grid"
     if layout.rolled:
         return False, "its positions are rolled round: they are not where the input has them"
-    return True, f"{_space_word(layout)} map of {_times(extent)}{_extra(layout)}"
+    grids = " and ".join(_times(grid) for grid in (extent, *layout.more))
+    return True, f"{_space_word(layout)} map of {grids}{_extra(layout)}"
 
 
 def _extra(layout: Layout) -> str:
     """Say how many tokens are no part of the grid."""
-    parts = [(layout.prefix, "behind"), (layout.suffix, "before")]
+    parts = [(layout.prefix, "behind"), (layout.scales[-1].suffix, "before")]
     said = [f"{where} {n} class token{'s' * (n > 1)}" for n, where in parts if n]
     return f" {' and '.join(said)}" if said else ""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from onnxcam.analysis.layers.centred import centring, users
 from onnxcam.analysis.layers.path import ancestors, moves, producer
 from onnxcam.analysis.layers.records import ONLY, Candidate
-from onnxcam.analysis.layout import Layout, spatial_shape
+from onnxcam.analysis.layers.spread import directions, in_all_directions, is_part, not_pooled_away
+from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero
 from onnxcam.graph.curves import activation, normalisation
@@ -59,11 +60,13 @@ class Default:
 def default_feature(layers: Layers) -> Default:
     """Choose a feature layer."""
     usable = {c.name: c for c in layers.candidates if c.usable}
-    usable = {n: c for n, c in usable.items() if not _is_part(layers.tensors[n], c)} or usable
+    usable = {n: c for n, c in usable.items() if not is_part(layers.tensors[n], c)} or usable
     before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
     if not usable:
         return Default(None, _no_layer(layers.candidates))
-    feature, reason, last = _chosen(layers, _in_all_directions(before or usable, layers.source))
+    spread = in_all_directions(before or usable, layers.tensors, layers.source)
+    spread = not_pooled_away(spread, layers.tensors)
+    feature, reason, last = _chosen(layers, spread)
     feature, passed = _uncentred(layers, usable, feature)
     unread = _unread(layers, last) or _with_more_directions(layers, usable, last)
     if unread:
@@ -73,36 +76,11 @@ def default_feature(layers: Layers) -> Default:
     return Default(feature, reason, (unread,) if unread else (), beside)
 
 
-def _is_part(tensor: Tensor, candidate: Candidate) -> bool:
-    """Tell whether a layer is cut out of another one: less than three quarters of its positions."""
-    if producer(tensor) not in ("Slice", "Split") or candidate.layout is None:
-        return False
-    whole = spatial_shape(tensor.inputs[0].inputs[0], candidate.layout)
-    part = spatial_shape(tensor, candidate.layout)
-    pairs = zip(whole, part, strict=True)
-    return any(isinstance(a, int) and isinstance(b, int) and 4 * b < 3 * a for a, b in pairs)
-
-
 def _no_layer(candidates: Sequence[Candidate]) -> str:
     single = next((c for c in candidates if ONLY in c.reason), None)
     if single is None:
         return "no tensor on the path to the score has a spatial, time or token extent"
     return f"of no layer every position reaches the score ({single.name!r}: {single.reason})"
-
-
-def _in_all_directions(usable: dict[str, Candidate], source: Layout | None) -> dict[str, Candidate]:
-    """Return the layers without those that are no default where there are others.
-
-    A layer of one value a frame says nothing of where in the frames something is; one whose
-    positions lie beside the batch is a step inside of something.
-    """
-    space = None if source is None or source.regrouped.strange else source.regrouped.space
-    rank = 0 if source is None or space is None else len(source.grid) or len(space)
-    layouts = {name: c.layout for name, c in usable.items() if c.layout is not None}
-    ranks = {name: _directions(usable[name]) for name in layouts}
-    full = {name for name in layouts if ranks[name] == rank} or set(layouts)
-    plain = {name for name in full if not layouts[name].pieces}
-    return {name: c for name, c in usable.items() if name in (plain or full)}
 
 
 def _chosen(layers: Layers, usable: dict[str, Candidate]) -> tuple[Candidate, str, Candidate]:
@@ -162,9 +140,9 @@ def _with_more_directions(layers: Layers, usable: dict[str, Candidate], last: Ca
     A spectrogram is made of a signal's channels, so what is behind it lies in no place of the
     signal alone.
     """
-    rank = _directions(last)
+    rank = directions(last)
     behind = layers.candidates[layers.candidates.index(last) + 1 :]
-    more = [c for c in behind if c.name in usable and _directions(c) > rank]
+    more = [c for c in behind if c.name in usable and directions(c) > rank]
     places = ((c, id(layers.tensors[c.name])) for c in more)
     more = [c for c, place in places if place in layers.narrow and place not in layers.own]
     if not more:
@@ -173,12 +151,6 @@ def _with_more_directions(layers: Layers, usable: dict[str, Candidate], last: Ca
         f"later layers have more directions than the input, so the map is of an early layer: name "
         f"{more[-1].name!r}, a {more[-1].reason}, for a map of its own"
     )
-
-
-def _directions(candidate: Candidate) -> int:
-    """Return how many directions a map of a layer has, 0 where it is not known."""
-    layout = candidate.layout
-    return 0 if layout is None else len(layout.grid) or len(layout.regrouped.space)
 
 
 def _beside(layers: Layers, usable: dict[str, Candidate], feature: Candidate) -> str:

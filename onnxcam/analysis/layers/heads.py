@@ -31,6 +31,7 @@ class Behind:
         best: How a detector finds its best class, None for other models.
         mixed: Whether rows that are no classes are joined to those that are.
         first: The row of the first class where an anchor is its box, its objectness, its classes.
+        moved: Whether it lies beyond 0 to 1: an angle that is made of a Sigmoid is no probability.
     """
 
     tensor: Tensor
@@ -42,11 +43,12 @@ class Behind:
     best: Best | None = None
     mixed: bool = False
     first: int = 0
+    moved: bool = False
 
     @property
     def all_probable(self) -> bool:
         """Whether all that it holds are probabilities."""
-        alone = self.best is None and not self.mixed and not self.first
+        alone = self.best is None and not (self.mixed or self.first or self.moved)
         return alone and (bool(self.probable) or self.final is not None)
 
 
@@ -65,7 +67,8 @@ def of_heads(found: Behind, tensor: Tensor, node: ir.Node, known: Layouts, walk:
     """
     parts = [t for t in node.inputs if t.name and const_value(t) is None and is_float(t)]
     if has(node, Trait.JOINS):
-        return _of_parts(found, tensor, node, parts, known, walk)
+        flat = parts if len(parts) < len(node.inputs) else _flat(node, _rank(parts[0]))
+        return _of_parts(found, tensor, node, flat, known, walk)
     if node.op in ("Slice", "Gather", "Split") and parts:
         end = walk(parts[0], None)
         why = "a part of what a Softmax or Sigmoid makes"
@@ -90,7 +93,7 @@ def _of_parts(
     walk: Walk,
 ) -> Behind:
     """Choose among the parts that a tensor is joined of: the classes, beside boxes and the like."""
-    if not parts or len(parts) != len(node.inputs):
+    if not parts or len(parts) < len(node.inputs):
         return found
     rank, layout = _rank(parts[0]), known.get(id(parts[0]))
     axis = int(node.attrs.get("axis", 0)) % rank
@@ -107,6 +110,18 @@ def _of_parts(
         return _anchors(found, ends[0].first)  # of several scales, one behind the other
     unclear = firsts != {0} or any(end.best is not None or end.mixed for end in ends)
     return replace(found, mixed=True) if unclear else found
+
+
+def _flat(node: ir.Node, rank: int) -> list[Tensor]:
+    """Return what a node joins; its first part, where that is joined along the same axis, apart."""
+    first, *rest = node.inputs
+    inner = first.inputs[0] if first.inputs else None
+    axes = [int(n.attrs.get("axis", 0)) % rank for n in (node, inner) if n is not None]
+    if inner is None or not inner.op == node.op == "Concat" or axes[0] != axes[1]:
+        return [first, *rest]
+    if any(const_value(t) is not None or not is_float(t) for t in inner.inputs):
+        return [first, *rest]
+    return [*_flat(inner, rank), *rest]
 
 
 def _classes_beside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnxcam.analysis.geometry.records import Area
 from onnxcam.analysis.layers.modules import Origin, matching, names_of
@@ -56,6 +56,13 @@ class Candidate:
     unread: bool = False
     origin: Origin = field(default_factory=Origin)
     area: Area | None = None
+
+    @property
+    def scales(self) -> tuple[Candidate, ...]:
+        """The layer once for each grid that its tokens are of; mostly itself alone."""
+        if self.layout is None or not self.layout.more:
+            return (self,)
+        return tuple(replace(self, layout=each) for each in self.layout.scales)
 
 
 @dataclass(frozen=True)

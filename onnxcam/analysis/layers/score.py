@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from onnxcam.analysis.layers.axes import Axes, axes_of, with_classes
 from onnxcam.analysis.layers.behind import behind, kept_by_suppression
@@ -12,6 +11,7 @@ from onnxcam.analysis.layers.embeddings import is_unit_length
 from onnxcam.analysis.layers.finals import final_of
 from onnxcam.analysis.layers.heads import Behind, Layouts
 from onnxcam.analysis.layers.path import ancestors
+from onnxcam.analysis.layers.readings import PLACES, Reading, is_boxes, told_apart
 from onnxcam.analysis.layers.records import Best, Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
@@ -19,41 +19,7 @@ from onnxcam.graph.emit import Tensor, is_float, shape_of
 from onnxcam.graph.emit.walks import OP_LIBRARY_DOMAINS
 from onnxcam.model.draft import Draft
 
-_PLACES = re.compile(r"box|bbox|landmark|keypoint|coord|regress|delta", re.IGNORECASE)
-_COORDINATES = 4
 _NOTHING = "a detector without a last function: its highest class may be the one for nothing"
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """What an output holds.
-
-    Attributes:
-        output: The output.
-        found: The tensor with its scores.
-        axes: The meaning of that tensor's axes.
-        unlike: Why it holds no scores of classes, empty where it does.
-    """
-
-    output: Tensor
-    found: Behind
-    axes: Axes
-    unlike: str = ""
-
-    @property
-    def order(self) -> tuple[bool, bool, bool]:
-        """What speaks for it, the lowest for most: the first output of these is chosen."""
-        final = self.found.final
-        certain = final is not None and (final != "Sigmoid" or self.axes.count != 1)
-        return bool(self.unlike), self.axes.positions, not certain
-
-    @property
-    def words(self) -> str:
-        """What the output holds, in words."""
-        count = self.axes.count
-        classes = "scores" if count is None else f"scores of {count} class{'es' * (count != 1)}"
-        where = " at each position" if self.axes.positions else ""
-        return f"{self.output.name}: {self.unlike or f'{classes}{where}'}"
 
 
 def reduction(
@@ -76,7 +42,7 @@ def reduction(
         ModelError: No output depends on floats, or the score's rank is unknown.
         UsageError: There is no tensor of this name, no output shows it, or it has no such axis.
     """
-    readings = _told_apart([r for t in graph.outputs if (r := _read(graph, t, known))])
+    readings = told_apart([r for t in graph.outputs if (r := _read(graph, t, known))])
     reason, chosen = "named by the caller", None
     if name is not None:
         reading, kind, shown = _named(graph, draft.tensor(name), known, readings)
@@ -95,8 +61,8 @@ def reduction(
 
 
 def _named(
-    graph: ir.Graph, tensor: Tensor, known: Layouts, readings: Sequence[_Reading]
-) -> tuple[_Reading, str, str]:
+    graph: ir.Graph, tensor: Tensor, known: Layouts, readings: Sequence[Reading]
+) -> tuple[Reading, str, str]:
     """Return what a tensor holds that a caller names, of which kind it is, and who shows it."""
     for reading in readings:
         if reading.found.tensor is tensor and tensor is not reading.output:
@@ -104,12 +70,12 @@ def _named(
     final = final_of(tensor)
     axes = axes_of(Behind(tensor, axis=None if final is None else final.axis), graph, known)
     kind = "output" if final is None else "probabilities"
-    return _Reading(tensor, Behind(tensor), axes), kind, _shown_by(graph, tensor)
+    return Reading(tensor, Behind(tensor), axes), kind, _shown_by(graph, tensor)
 
 
-def _finding(described: Reduction, reading: _Reading, others: Sequence[_Reading]) -> Reduction:
+def _finding(described: Reduction, reading: Reading, others: Sequence[Reading]) -> Reduction:
     """Say how a detector with boxes beside its scores finds its best class."""
-    boxed = any(_is_boxes(r) or _PLACES.search(str(r.output.name)) for r in others)
+    boxed = any(is_boxes(r) or PLACES.search(str(r.output.name)) for r in others)
     axes = reading.axes
     if not boxed or not axes.positions or axes.batch is None or axes.count == 1:
         return described
@@ -124,7 +90,7 @@ def _finding(described: Reduction, reading: _Reading, others: Sequence[_Reading]
     return described
 
 
-def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
+def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> Reading | None:
     """Return what an output holds, None where no floats with axes are behind it."""
     if not output.inputs:
         return None
@@ -143,49 +109,7 @@ def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> _Reading | None:
     axes = axes_of(found, graph, known)
     if axes.chosen and axes.classes != found.axis:
         found = replace(found, final=None)
-    return _Reading(output, found, axes)
-
-
-def _told_apart(readings: Sequence[_Reading]) -> list[_Reading]:
-    """Say which of several outputs hold no scores of classes."""
-    if len(readings) < 2:
-        return list(readings)
-    used = _used(readings)
-    told = [replace(r, unlike=_unlike(r, used)) for r in readings]
-    four = [_is_boxes(r) for r in told]
-    if all(f or r.unlike for f, r in zip(four, told, strict=True)):
-        return told
-    return [
-        replace(r, unlike=r.unlike or ("boxes, by its size" if f else ""))
-        for f, r in zip(four, told, strict=True)
-    ]
-
-
-def _unlike(reading: _Reading, used: set[int]) -> str:
-    if reading.axes.chosen:
-        return "weights of positions"
-    if id(reading.output) in used:
-        return "what another output is made of"
-    if is_unit_length(reading.output):
-        return "an embedding of length one"
-    if reading.found.final != "Softmax" and _PLACES.search(str(reading.output.name)):
-        return "places, by its name"
-    return ""
-
-
-def _used(readings: Sequence[_Reading]) -> set[int]:
-    """Return the ids of the outputs that the scores of other outputs are made of."""
-    inner = [r.output for r in readings if r.output.outputs]
-    if not inner:
-        return set()
-    scores = {id(r.found.tensor): r.found.tensor for r in readings if not r.output.outputs}
-    above = {id(t) for s in scores.values() for t in ancestors(s) if t is not s}
-    return {id(t) for t in inner if id(t) in above and id(t) not in scores}
-
-
-def _is_boxes(reading: _Reading) -> bool:
-    count = reading.axes.count == _COORDINATES and reading.found.final != "Softmax"
-    return count and reading.axes.positions
+    return Reading(output, found, axes)
 
 
 def _unmerged(found: Behind, output: Tensor) -> Behind:
@@ -205,7 +129,7 @@ def _unmerged(found: Behind, output: Tensor) -> Behind:
     return found
 
 
-def _described(reading: _Reading, reason: str, class_axis: int | None) -> Reduction:
+def _described(reading: Reading, reason: str, class_axis: int | None) -> Reduction:
     found, axes = reading.found, reading.axes
     if class_axis is not None:
         axes = with_classes(axes, class_axis, found.tensor)
@@ -245,7 +169,7 @@ def _note(found: Behind, axes: Axes) -> str:
     return f"a probability is explained, not a logit: {found.probable}" if found.probable else ""
 
 
-def _kind(reading: _Reading) -> str:
+def _kind(reading: Reading) -> str:
     found = reading.found
     if found.final is not None:
         return "logits"
@@ -255,7 +179,7 @@ def _kind(reading: _Reading) -> str:
     return "output" if unsure else "logits"
 
 
-def _reason(reading: _Reading) -> str:
+def _reason(reading: Reading) -> str:
     found, output = reading.found, reading.output
     if found.final is not None and final_of(output) is not None and not found.passed:
         node = output.inputs[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 from onnxcam.graph.emit import Dim
@@ -39,11 +40,14 @@ class Axis:
         atoms: The atoms.
         before: How many class and register tokens stand before them; None where that is not known.
         behind: How many stand behind.
+        more: Extents of more grids of the same space, the first things that stand behind: the
+            tokens of several scales, one behind the other.
     """
 
     atoms: tuple[Atom, ...] = ()
     before: int | None = 0
     behind: int | None = 0
+    more: tuple[tuple[int, ...], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -65,6 +69,22 @@ class Axis:
     def wide(self) -> tuple[Atom, ...]:
         """The atoms that count something; the first where all are ones."""
         return tuple(a for a in self.atoms if a.size != 1) or self.atoms[:1]
+
+    def part(self, start: int, end: int) -> Axis | None:
+        """Return a run of the elements: class tokens, a grid or several; None where one is cut."""
+        own = tuple(a.size for a in self.wide if isinstance(a.size, int))
+        if self.before is None or self.behind is None or len(own) != len(self.wide):
+            return None
+        starts = [self.before]
+        for grid in (own, *self.more):
+            starts.append(starts[-1] + prod(grid))
+        left = [k for k, place in enumerate(starts[:-1]) if start <= place and starts[k + 1] <= end]
+        cut = any(a < edge < b for edge in (start, end) for a, b in pairwise(starts))
+        if cut or not left or end > starts[-1] + self.behind - sum(map(prod, self.more)):
+            return None
+        first, *rest = ((own, *self.more)[k] for k in left)
+        atoms = tuple(replace(a, size=size) for a, size in zip(self.wide, first, strict=True))
+        return Axis(atoms, starts[left[0]] - start, end - starts[left[0] + 1], tuple(rest))
 
     def fitted(self, dim: int) -> Axis:
         """Return the axis where it is this long, with what is known of the tokens beside it."""

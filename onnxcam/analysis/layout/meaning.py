@@ -160,7 +160,8 @@ class Meaning:
             return Layout(letters, rolled=rolled)
         tokens = self.axes[letters.index("T")]
         grid = tuple(a.size for a in tokens.wide)
-        return Layout(letters, grid, tokens.before, tokens.behind or 0, rolled)
+        beside = tokens.before, tokens.behind or 0
+        return Layout(letters, grid, *beside, rolled, more=tokens.more)
 
     def pieces(
         self, shape: Sequence[Dim], letters: Container[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
 
@@ -29,6 +29,8 @@ class Layout:
         pieces: Where letters do not say it, but all of it is known (windows or frames beside the
             batch, no batch at all): what every axis is the product of, the slowest first; of
             nothing for an axis of 1 that has no meaning.
+        more: Extents of more grids, whose tokens are the first that stand behind: a pyramid of
+            maps, the tokens of one behind those of the other.
     """
 
     axes: str
@@ -37,6 +39,21 @@ class Layout:
     suffix: int = 0
     rolled: bool = False
     pieces: tuple[tuple[Piece, ...], ...] = ()
+    more: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def scales(self) -> tuple[Layout, ...]:
+        """The layout of each of its grids alone; itself where there is one."""
+        if not self.more or self.prefix is None or self.cells is None:
+            return (self,)
+        found, start, left = [], self.prefix, self.suffix + self.cells
+        for grid in (self.grid, *self.more):
+            size = whole(grid)
+            assert isinstance(size, int)  # `more` is only said where all are known
+            left -= size
+            found.append(replace(self, grid=grid, prefix=start, suffix=left, more=()))
+            start += size
+        return tuple(found)
 
     @property
     def channel(self) -> int | None:

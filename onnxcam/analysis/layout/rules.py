@@ -235,6 +235,8 @@ def _part(meaning: Meaning, axis: int, size: Dim, bounds: tuple[int, int] | None
     if whole is None and (min(bounds) < 0 or bounds[1] < _END):
         return meaning.resized(axis)
     start, end = bounds if whole is None else slice(*bounds).indices(whole)[:2]
+    if old.more:
+        return meaning.put({axis: old.part(start, end) or UNKNOWN})
     behind = old.behind if whole is None or cells is None else end - old.before - cells
     if start > old.before or behind < 0:
         return meaning.resized(axis)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from onnxcam.analysis.layout.atoms import Axis
 from onnxcam.analysis.layout.inputs import Reader, parted, pictured
 from onnxcam.analysis.layout.meaning import Meaning, plain
+from onnxcam.analysis.layout.pyramids import pyramid
 from onnxcam.analysis.layout.records import SPACE, Layout
 from onnxcam.analysis.layout.rules import (
     Rule,
@@ -207,6 +208,8 @@ class _Walk:
         if best.whole(axis) or not old.atoms:
             for tensor in (y, *inputs):
                 self.enter(tensor, best)
+        elif (scales := pyramid(inputs, self.found, axis)) is not None:
+            self.enter(y, best.put({axis: scales}))
         elif best.read().axes[axis] == "T":
             before = _tokens(inputs[:place], axis, old.before)
             behind = _tokens(inputs[place + 1 :], axis, old.behind)

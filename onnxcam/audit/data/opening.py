@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from onnxcam.audit.data import registry
+from onnxcam.audit.data.packed import Samples, lines_of
 from onnxcam.audit.data.readers.coco import boxes_of, read_coco
 from onnxcam.audit.data.readers.folders import masks_of
 from onnxcam.audit.data.readers.voc import objects
 from onnxcam.audit.data.sample import Box, Sample
 from onnxcam.audit.data.sound import MOST, sound, well_formed
-from onnxcam.errors import InputError, UsageError, json_text
+from onnxcam.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Listing:
         rule: How those here were chosen.
     """
 
-    samples: tuple[Sample, ...]
+    samples: Samples
     form: str
     place: Path
     total: int
@@ -62,10 +63,7 @@ class Listing:
     @property
     def digest(self) -> str:
         """The sha256 of what the data set says of all these samples, in their order."""
-        found = hashlib.sha256()
-        for sample in self.samples:
-            found.update(json_text(sample.as_dict(), None).encode() + b"\n")
-        return found.hexdigest()
+        return hashlib.sha256(self.samples.lines).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the data manifest says of the whole."""
@@ -108,7 +106,8 @@ def open_data(
     """
     reader = registry.find(place, form)
     with well_formed(place, reader.name):
-        found = list(islice(reader.read(place, tuple(slices)), MOST + 1))
+        said = islice(reader.read(place, tuple(slices)), MOST + 1)
+        found = Samples(lines_of(map(sound, said)))
     if len(found) > MOST:
         raise InputError(f"{place} holds more than {MOST:,} samples", "audit it in parts")
     if not found:
@@ -121,18 +120,20 @@ def open_data(
             f"data of the form {reader.name} has no columns", "give a CSV as the data for slices"
         )
     selection = selection or Selection()
-    taken = tuple(map(sound, _joined(_selected(found, selection), boxes, masks)))
+    taken = _selected(found, selection)
+    if boxes is not None or masks is not None:
+        taken = Samples(lines_of(map(sound, _joined(taken, boxes, masks))))
     return Listing(taken, reader.name, place.absolute(), len(found), selection.rule)
 
 
-def _selected(found: list[Sample], selection: Selection) -> list[Sample]:
+def _selected(found: Samples, selection: Selection) -> Samples:
     if selection.count is None or selection.count >= len(found):
         return found
     if selection.count < 1:
         raise UsageError(f"a sample of {selection.count}", "give 1 or more as `sample`")
     rng = np.random.default_rng(selection.seed)
     picks = np.sort(rng.choice(len(found), selection.count, replace=False))
-    return [found[i] for i in picks]
+    return Samples(lines_of(found[int(i)] for i in picks))
 
 
 def _joined(found: Iterable[Sample], boxes: Path | None, masks: Path | None) -> Iterator[Sample]:

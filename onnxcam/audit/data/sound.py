@@ -14,7 +14,7 @@ from onnxcam.audit.data.sample import Sample
 from onnxcam.errors import InputError, shortened
 from onnxcam.files import regular
 
-MOST = 2_000_000  # samples of an audit: each takes a kilobyte
+MOST = 10_000_000  # samples of an audit: each takes some hundred bytes
 TEXT = 1000  # characters of a name or label
 # What reading raises of a file that is of another form than it looks.
 _ODD = (

@@ -1,4 +1,4 @@
-"""The charts of the report: SVG that is part of the page and takes its colours from it."""
+"""The charts of the report: matplotlib draws them without a display, `svg.py` gives them form."""
 
 from __future__ import annotations
 
@@ -7,52 +7,37 @@ from typing import Any
 
 import numpy as np
 
-NONE = "\N{EN DASH}"  # stands for what is not known
+from onnxcam.audit.page.svg import ACCENT, FAIL, INK, LINE, SHADE, VERDICT, Canvas
 
-
-def number(value: Any, digits: int = 3) -> str:
-    """Return a number as the report writes it."""
-    if value is None:
-        return NONE
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def percent(value: Any) -> str:
-    """Return a share in percent."""
-    return NONE if value is None else f"{100 * value:.1f} %"
-
-
-def short(text: Any, most: int = 60) -> str:
-    """Return a text with its middle left out, where it is long."""
-    said = str(text)
-    return said if len(said) <= most else f"{said[: most // 2 - 1]}…{said[-most // 2 + 1 :]}"
+_TOP = 60.0  # dB above which two tensors are the same for every purpose
 
 
 def bar(finding: Mapping[str, Any]) -> str:
-    """Return an interval beside its limit: a line with a dot, and what is allowed shaded."""
-    ends = [finding[k] for k in ("low", "high", "least", "most", "value")]
-    known = [e for e in ends if e is not None]
+    """Return an interval beside its limit: a line with a dot, and what is allowed shaded.
+
+    Args:
+        finding: "value", "low", "high", and of a limit "least", "most" and "result".
+    """
     if finding["value"] is None:
         return ""
-    low, high = min([0.0, *known]), max([*known, low_top(known)])
-    span = (high - low) or 1
+    least, most = finding.get("least"), finding.get("most")
+    known = [e for e in (*(finding[k] for k in ("value", "low", "high")), least, most)
+             if e is not None]  # fmt: skip
+    left, right = min(0.0, *known), max(*known, top(known))
+    margin = 0.03 * ((right - left) or 1)
+    canvas = Canvas(1.7, 0.22)
+    axes = canvas.bare()
+    axes.set(xlim=(left - margin, right + margin), ylim=(-1, 1))
+    if least is not None or most is not None:
+        ends = (left if least is None else least, right if most is None else most)
+        axes.axvspan(ends[0], max(ends[1], ends[0] + margin / 3), color=SHADE, lw=0)
+    axes.plot([finding["low"], finding["high"]], [0, 0], color=VERDICT, lw=1.6)
+    axes.plot([finding["value"]], [0], "o", color=VERDICT, ms=6)
+    said = f"{finding['value']:.3f}, interval {finding['low']:.3f} to {finding['high']:.3f}"
+    return canvas.markup(said, f"bar {finding.get('result', '').replace(' ', '-')}")
 
-    def x(value: float) -> float:
-        return float(4 + 152 * (value - low) / span)
 
-    left = x(low if finding["least"] is None else finding["least"])
-    right = x(high if finding["most"] is None else finding["most"])
-    middle = x(finding["value"])
-    return (
-        f'<svg class="bar {finding["result"].replace(" ", "-")}" viewBox="0 0 160 20" width="160" '
-        f'height="20" role="img" aria-label="{number(float(finding["value"]))}">'
-        f'<rect class="allowed" x="{left:.1f}" y="3" width="{max(right - left, 1):.1f}" '
-        f'height="14"/><line x1="{x(finding["low"]):.1f}" x2="{x(finding["high"]):.1f}" '
-        f'y1="10" y2="10"/><circle cx="{middle:.1f}" cy="10" r="4"/></svg>'
-    )
-
-
-def low_top(known: Sequence[float]) -> float:
+def top(known: Sequence[float]) -> float:
     """Return where a scale ends: at 1 for shares that come near it."""
     most = max(known)
     return 1.0 if 0.5 <= most <= 1 else most * 1.1
@@ -60,54 +45,34 @@ def low_top(known: Sequence[float]) -> float:
 
 def histogram(values: Sequence[float | None], low: float, high: float, title: str) -> str:
     """Return a histogram of twenty bins; what lies outside goes into the outer ones."""
-    known = np.clip([v for v in values if v is not None], low, high)
-    counts = np.histogram(known, 20, (low, high))[0]
-    most = max(int(counts.max(initial=0)), 1)
-    bars = "".join(
-        f'<rect x="{24 + 20 * k}" y="{110 - 100 * c / most:.1f}" width="18" '
-        f'height="{100 * c / most:.1f}"><title>{_range(low, high, k)}: {c}</title></rect>'
-        for k, c in enumerate(counts.tolist())
-    )
-    return (
-        f'<svg class="chart" viewBox="0 0 440 132" role="img" aria-label="{title}">{bars}'
-        f'<line class="axis" x1="22" x2="424" y1="110.5" y2="110.5"/>'
-        f'<text x="24" y="126">{low:g}</text>'
-        f'<text x="424" y="126" text-anchor="end">{high:g}</text>'
-        f'<text x="20" y="18" text-anchor="end">{most}</text></svg>'
-    )
-
-
-def _range(low: float, high: float, k: int) -> str:
-    step = (high - low) / 20
-    return f"{low + k * step:.2f} to {low + (k + 1) * step:.2f}"
+    known = np.clip(np.asarray([v for v in values if v is not None], np.float64), low, high)
+    if not known.size:
+        return ""
+    canvas = Canvas(4.4, 1.9)
+    axes = canvas.framed("samples")
+    axes.hist(known, bins=20, range=(low, high), color=ACCENT, rwidth=0.9)
+    middle = float(np.median(known))
+    axes.axvline(middle, color=INK, lw=1, ls="--")
+    axes.set_xlim(low, high)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(f"median {middle:.2f}", loc="right", fontsize=8, color=INK)
+    return canvas.markup(f"{title}: histogram of {known.size}, median {middle:.3f}", "chart")
 
 
 def ladder(steps: Sequence[Mapping[str, Any]], first: int | None) -> str:
     """Return the signal to noise ratio along the tensors, the place of the loss marked."""
     if not steps:
         return ""
-    values = [min(float(s["sqnr"]), 60.0) for s in steps]
-    low = min([0.0, *values])
-    points = [
-        (30 + 590 * k / max(len(values) - 1, 1), 130 - 120 * (v - low) / (60 - low))
-        for k, v in enumerate(values)
-    ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    marked = "" if first is None else _mark(*points[first])
-    ticks = "".join(
-        f'<line class="grid" x1="30" x2="620" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text x="26" y="{y + 4:.1f}" text-anchor="end">{v}</text>'
-        for v in range(0, 61, 20)
-        for y in [130 - 120 * (v - low) / (60 - low)]
-    )
-    return (
-        f'<svg class="chart wide" viewBox="0 0 640 150" role="img" aria-label="signal to noise '
-        f'ratio, tensor by tensor">{ticks}<polyline points="{line}"/>{marked}</svg>'
-    )
-
-
-def _mark(x: float, y: float) -> str:
-    return (
-        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="134"/>'
-        f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    )
+    values = [min(float(s["sqnr"]), _TOP) for s in steps]
+    canvas = Canvas(8.2, 2.2)
+    axes = canvas.framed("dB")
+    axes.plot(range(1, len(values) + 1), values, color=ACCENT, lw=1.5)
+    axes.set(xlim=(0.5, len(values) + 0.5), ylim=(min([0.0, *values]) - 2, _TOP + 3))
+    axes.set_xlabel("matched tensor, from input to output", fontsize=8, color=INK)
+    axes.grid(axis="y", color=LINE, lw=0.6)
+    said = f"signal to noise ratio of {len(values)} tensors: {min(values):.0f} dB at least"
+    if first is not None:
+        axes.axvline(first + 1, color=FAIL, lw=1)
+        axes.plot([first + 1], [values[first]], "o", color=FAIL, ms=7)
+        said += f"; the first loss is at tensor {first + 1}"
+    return canvas.markup(said, "chart wide")

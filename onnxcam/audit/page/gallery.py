@@ -17,6 +17,7 @@ from onnxcam.output.render import jpeg, overlay
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _SIZE = 224  # pixels of a picture on the page
+_FAINT = 0.25  # difference of two maps, of their largest value, below which it is drawn faintly
 
 
 def cases(
@@ -71,8 +72,16 @@ def _pictures(
     )
     if found["aligned"] and planes["model"].shape == planes["baseline"].shape:
         a, b = (p / (np.abs(p).max() or 1) for p in (planes["model"], planes["baseline"]))
-        found["change"] = uri(overlay(last, a - b, signed=True, limits=(-1.0, 1.0)))
+        most = max(float(np.abs(a - b).max()), _FAINT)
+        found["change"] = uri(overlay(_pale(last), a - b, signed=True, alpha=0.9,
+                                      limits=(-most, most)))  # fmt: skip
     return found
+
+
+def _pale(picture: Array) -> Array:
+    """Return a picture in light grey, so that the colours over it are seen."""
+    grey = picture.mean(-1, keepdims=True) * 0.4 + 140
+    return np.repeat(grey.round().astype(np.uint8), 3, -1)
 
 
 def _seen(sample: Sample, record: Row) -> Array | None:

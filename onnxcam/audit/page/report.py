@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from onnxcam.audit import bundle, results
+from onnxcam.audit import bundle, measures, results
 from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
 from onnxcam.audit.job import JOB, NAMES, Job
 from onnxcam.audit.log import RunLog
-from onnxcam.audit.page import charts
+from onnxcam.audit.page import charts, words
 from onnxcam.audit.page.gallery import cases
 from onnxcam.audit.page.looks import flags, looks
 from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
+from onnxcam.audit.table import taken
 from onnxcam.audit.verdict import of_method
-from onnxcam.audit.work.child import each_sample
+from onnxcam.audit.work.child import samples_in
 from onnxcam.errors import InputError, plain
 from onnxcam.files import write_whole
 from onnxcam.version import __version__
@@ -59,12 +61,13 @@ def page(folder: Path) -> str:
         finalize=lambda value: plain(value) if type(value) is str else value,
     )
     environment.filters |= {
-        "number": charts.number, "percent": charts.percent, "short": charts.short,
+        "number": words.number, "percent": words.percent,
     }  # fmt: skip
     # Markup is what the templates of this folder and the charts write; all else is escaped.
     safe = jinja2.utils.markupsafe.Markup
     environment.globals |= {
         "interval": bundle.interval,
+        "meaning": _meaning,
         "bar": lambda *a, **k: safe(charts.bar(*a, **k)),
         "histogram": lambda *a, **k: safe(charts.histogram(*a, **k)),
         "ladder": lambda *a, **k: safe(charts.ladder(*a, **k)),
@@ -75,6 +78,12 @@ def page(folder: Path) -> str:
         **_content(folder), style=parts["page.css"], script=parts["page.js"]
     )
     return text
+
+
+def _meaning(name: str) -> str:
+    """Return what a measure is, in words."""
+    found = measures.find(name)
+    return "" if found is None else found.meaning
 
 
 def _content(folder: Path) -> dict[str, Any]:
@@ -116,22 +125,20 @@ def _content(folder: Path) -> dict[str, Any]:
 def _of(folder: Path, rows: Sequence[Row]) -> list[Sample]:
     """Return the samples of rows."""
     wanted = {r["id"] for r in rows}
-    return [s for s in each_sample(folder) if s.id in wanted]
+    return [s for s in samples_in(folder) if s.id in wanted]
 
 
-def _table(found: dict[str, list[Row]]) -> list[Row]:
+def _table(found: Mapping[str, Sequence[Row]]) -> list[Row]:
     """Return a row a sample: its record, and what of the pair the record has not."""
-    pairs = {p["id"]: p for p in of_method(found["pairs"])}
+    records = of_method(found["records"])
+    order = {r["id"]: k for k, r in enumerate(results.worst(found, _ROWS))}
+    keys = ((r["error"] is None, order.get(r["id"], _ROWS), k) for k, r in enumerate(records))
+    ranked = taken(records, [key[-1] for key in nsmallest(_ROWS, keys)])
+    wanted = {r["id"] for r in ranked}
+    pairs = {p["id"]: p for p in of_method(found["pairs"]) if p["id"] in wanted}
     empty = dict.fromkeys(("flipped", "explanation_flip", "spearman", "baseline_label",
                            "baseline_class"))  # fmt: skip
-    records = of_method(found["records"])
-    order = {r["id"]: k for k, r in enumerate(results.worst(found, len(records)))}
-    ranked = sorted(records, key=lambda r: (r["error"] is None, order.get(r["id"], len(order))))
-    rows = []
-    for record in ranked[:_ROWS]:
-        pair = pairs.get(record["id"], empty)
-        rows.append({**record, **{name: pair[name] for name in empty}})
-    return rows
+    return [{**r, **{name: pairs.get(r["id"], empty)[name] for name in empty}} for r in ranked]
 
 
 def _grid(figures: Sequence[dict[str, Any]], per: str) -> list[dict[str, Any]]:

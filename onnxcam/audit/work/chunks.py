@@ -22,6 +22,7 @@ def work_off(
     chunks: Sequence[int],
     *,
     begins: Callable[[int], None] = lambda _: None,
+    beats: Callable[[], None] = lambda: None,
     done: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Explain the samples of chunks and write each when it is whole.
@@ -32,6 +33,7 @@ def work_off(
         samples: All samples of the audit.
         chunks: Numbers of the chunks.
         begins: Told a chunk's number when it is begun.
+        beats: Called after every batch: whoever watches knows that it goes on.
         done: Told it, and the number of its samples, when it is written.
 
     Raises:
@@ -42,15 +44,18 @@ def work_off(
     ready = iter(Ahead(worker.ready, waiting, 2 * BATCH))
     for number in chunks:
         begins(number)
-        store.put(number, joined(_batches(worker, ready, len(parts[number]))))
+        store.put(number, joined(_batches(worker, ready, len(parts[number]), beats)))
         done(number, len(parts[number]))
 
 
-def _batches(worker: Worker, ready: Iterator[Ready], count: int) -> Iterator[Rows]:
+def _batches(
+    worker: Worker, ready: Iterator[Ready], count: int, beats: Callable[[], None]
+) -> Iterator[Rows]:
     while count > 0:
         batch = list(islice(ready, min(count, BATCH)))
         count -= len(batch)
         yield worker.rows(batch)
+        beats()
 
 
 def one_by_one(

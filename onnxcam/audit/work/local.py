@@ -7,118 +7,167 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import onnxcam
 from onnxcam import errors
-from onnxcam.audit.data import Sample
 from onnxcam.audit.job import JOB, Job
-from onnxcam.audit.store import Store
 from onnxcam.errors import ModelError, OnnxcamError
 from onnxcam.run import crashed
-from onnxcam.run.bounds import SECONDS, TIME
 
 Done: TypeAlias = Callable[[int], None]
+Beats: TypeAlias = Callable[[], None]
+LOADING = 600.0  # seconds at least in which models may be loaded
 
 
-def run_local(folder: Path, store: Store, samples: Sequence[Sample], done: Done) -> None:
-    """Work off all chunks that are missing.
+class Child:
+    """The process that explains samples, as long as it is wanted.
 
     A child that dies is started again once, as whoever killed it may not come back; where it dies
-    in the same chunk again, the samples of that are explained one by one, and one that ends the
-    process becomes a record that says so.
+    in the same chunk again, or hangs, the samples of that are explained one by one, and one that
+    ends the process becomes a record that says so.
 
     Args:
         folder: The audit's folder, with its job and its list of samples.
-        store: Its chunks.
-        samples: Its samples.
-        done: Told the number of samples of each chunk that is written.
-
-    Raises:
-        OnnxcamError: The models cannot be used, or a chunk not be written.
+        timeout: Seconds without a sign of life after which it counts as hung.
     """
-    died_in: int | None = None
-    while missing := store.missing(len(samples)):
-        at, ended = _run(folder, {"chunks": missing}, done)
-        if ended is None:
+
+    def __init__(self, folder: Path, timeout: float) -> None:
+        self._folder, self._timeout = folder, timeout
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+
+    def __enter__(self) -> Child:
+        """Start nothing yet: that is done when something is asked."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self.end()
+
+    def work(self, chunks: Sequence[int], done: Done, beats: Beats = lambda: None) -> None:
+        """Work off chunks.
+
+        Args:
+            chunks: Their numbers.
+            done: Told the number of samples of each chunk that is written.
+            beats: Called at every sign of life.
+
+        Raises:
+            OnnxcamError: The models cannot be used, or a chunk not be written.
+        """
+        died_in: int | None = None
+        left = list(chunks)
+        while left:
+            at, ended = self._ask({"chunks": left}, left, done, beats)
+            if ended is None:
+                return
+            if at is None:
+                _remember(self._folder, ended)
+                raise ModelError(
+                    f"the process that explains ends as it loads the models ({ended})",
+                    "explain one picture with each of them first",
+                )
+            if at in left and (at == died_in or ended == self._hung):
+                self._careful(at, done, beats)
+                left.remove(at)
+            died_in = at
+
+    def look(self, count: int, seed: int, beats: Beats = lambda: None) -> dict[str, Any]:
+        """Return what only the models can say, see :func:`onnxcam.audit.work.again.looked`.
+
+        Raises:
+            OnnxcamError: They cannot be used, or the process ends on them, twice.
+        """
+        for _ in range(2):
+            found: list[dict[str, Any]] = []
+            asked = {"again": {"count": count, "seed": seed}}
+            _, ended = self._ask(asked, [], lambda _: None, beats, found.append)
+            if found:
+                return found[0]
+        raise ModelError(
+            f"the process that looks at the models again ends ({ended})",
+            "all records are kept: go on with `resume=True` and `trust=0`",
+        )
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
             return
-        if at is None:
-            _remember(folder, ended)
-            raise ModelError(
-                f"the process that explains {_how(ended)}, as it loads the models",
-                "explain one picture with each of them first",
-            )
-        if at == died_in:
-            _careful(folder, at, done)
-        died_in = at
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what was not written to it yet is nobody's any more
+                    stream.close()
 
+    @property
+    def _hung(self) -> str:
+        return f"nothing for {self._timeout:g} s"
 
-def look_again(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Return what only the models can say, see :func:`onnxcam.audit.work.again.looked`.
+    def _careful(self, chunk: int, done: Done, beats: Beats) -> None:
+        """Work off a chunk sample by sample, leaving out those that end the process."""
+        poison: dict[int, str] = {}
+        while True:
+            at, ended = self._ask({"careful": chunk, "poison": poison}, [chunk], done, beats)
+            if ended is None:
+                return
+            if at is None or at in poison:
+                raise ModelError(f"the process that explains ends again and again ({ended})")
+            poison[at] = self._reason(ended)
 
-    Raises:
-        OnnxcamError: They cannot be used, or the process ends on them, twice.
-    """
-    for _ in range(2):
-        found: list[dict[str, Any]] = []
-        _, ended = _run(folder, {"again": {"count": count, "seed": seed}}, found=found.append)
-        if found:
-            return found[0]
-    raise ModelError(
-        f"the process that looks at the models again {_how(str(ended))}",
-        "all records are kept: go on with `resume=True` and `trust=0`",
-    )
+    def _reason(self, ended: str) -> str:
+        """Return what a record says of a sample that ended the process."""
+        if ended == self._hung:
+            return f"it takes more than {self._timeout:g} s: the runtime hangs on it"
+        if ended == "SIGKILL":
+            return "the process that explains it is killed (SIGKILL), as where memory runs out"
+        return f"the runtime crashes on it ({ended})"
 
+    def _ask(
+        self,
+        asked: dict[str, Any],
+        left: list[int],
+        done: Done,
+        beats: Beats,
+        found: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> tuple[int | None, str | None]:
+        """Ask something of the process, and wait until it is done or the process at its end.
 
-def _how(ended: str) -> str:
-    """Return in words what ended a process."""
-    if ended in TIME:
-        return f"comes to no end; {SECONDS} gives a step more seconds"
-    if ended == "SIGKILL":
-        return "was killed; memory may not hold what it needs"
-    return f"ends ({ended})"
-
-
-def _careful(folder: Path, chunk: int, done: Done) -> None:
-    """Work off a chunk sample by sample, leaving out those that end the process."""
-    poison: dict[int, str] = {}
-    while True:
-        at, ended = _run(folder, {"careful": chunk, "poison": poison}, done)
-        if ended is None:
-            return
-        if at is None or at in poison:
-            raise ModelError(f"the process that explains {_how(ended)}, again and again")
-        poison[at] = f"the process that explains it {_how(ended)}"
-
-
-def _remember(folder: Path, ended: str) -> None:
-    """Let others know of models on which native code crashes."""
-    if ended not in (*TIME, "SIGKILL") and ended.startswith("SIG"):
-        crashed.remember(map(Path, Job.read(folder / JOB).models))
-
-
-def _run(
-    folder: Path,
-    asked: dict[str, Any],
-    done: Done = lambda _: None,
-    found: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> tuple[int | None, str | None]:
-    """Run a child to its end.
-
-    Returns:
-        The chunk (or sample) that it was at, None where it did not come so far; and how it ended,
-        None where it did all that was asked.
-    """
-    at: int | None = None
-    with _child(folder, asked) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            said = _parsed(line)
+        Returns:
+            The chunk (or sample) that it was at, None where it did not come so far; and how it
+            ended, None where it did all that was asked.
+        """
+        at: int | None = None
+        limit = self._timeout if self._process else max(self._timeout, LOADING)
+        with suppress(BrokenPipeError):  # that it is at its end is seen below
+            self._say(json.dumps(asked) + "\n")
+        while True:
+            try:
+                line = self._lines.get(timeout=limit)
+            except Empty:
+                self.end()
+                return at, self._hung
+            if line is None:
+                return at, self._ended()
+            beats()
+            said, limit = _parsed(line), self._timeout
             at = said.get("chunk", said.get("sample", at))
             if "done" in said:
+                if "chunks" in asked and said["done"] in left:
+                    left.remove(said["done"])
                 done(said["samples"])
             if "found" in said:
                 found(said["found"])
@@ -127,32 +176,50 @@ def _run(
                 raise getattr(errors, kind, OnnxcamError)(message, hint)
             if "finished" in said:
                 return at, None
-        code = child.wait()
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return at, name
+
+    def _say(self, line: str) -> None:
+        """Write a line to the process, which is started where there is none."""
+        if self._process is None:
+            here = str(Path(onnxcam.__file__).resolve().parents[1])
+            path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "onnxcam.audit.work.child", str(self._folder)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                env={**os.environ, "PYTHONPATH": path},
+            )  # fmt: skip
+            self._lines = SimpleQueue()
+            Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+
+    def _ended(self) -> str:
+        """Return how the process ended."""
+        assert self._process is not None
+        code = self._process.wait()
+        self.end()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-@contextmanager
-def _child(folder: Path, asked: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-    """Start a child; it is gone when the block ends."""
-    here = str(Path(onnxcam.__file__).resolve().parents[1])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    child = subprocess.Popen(
-        [sys.executable, "-m", "onnxcam.audit.work.child", str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-        env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
-    try:
-        assert child.stdin is not None
-        child.stdin.write(json.dumps(asked) + "\n")
-        child.stdin.flush()
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-        for stream in (child.stdin, child.stdout):
-            if stream is not None:
-                stream.close()
+def look_again(folder: Path, timeout: float, count: int, seed: int) -> dict[str, Any]:
+    """Return what only the models of an audit can say; see :meth:`Child.look`."""
+    with Child(folder, max(timeout, LOADING) * (1 + count)) as child:  # it gives no sign meanwhile
+        return child.look(count, seed)
+
+
+def _remember(folder: Path, ended: str) -> None:
+    """Let others know of models on which native code crashes."""
+    if ended.startswith("SIG") and ended != "SIGKILL":
+        crashed.remember(map(Path, Job.read(folder / JOB).models))
+
+
+def _read(process: subprocess.Popen[str], lines: SimpleQueue[str | None]) -> None:
+    """Hand on what a process says; None at its end."""
+    assert process.stdout is not None
+    with suppress(OSError, ValueError):  # it was ended, and its pipe closed
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
 
 
 def _parsed(line: str) -> dict[str, Any]:

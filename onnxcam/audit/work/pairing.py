@@ -10,6 +10,7 @@ from onnxcam.audit.compare.maps import FLIP, agreement
 from onnxcam.audit.data import Sample
 from onnxcam.audit.records import PAIRS, Row, null
 from onnxcam.audit.summary import reduced
+from onnxcam.audit.truth import bare
 from onnxcam.audit.work.ready import Ready
 from onnxcam.audit.work.subject import Subject, probability_of, view
 from onnxcam.errors import OnnxcamError
@@ -59,12 +60,13 @@ def _predictions(
     other = min(model.truth(names[1]), default=None) if named else b
     if other is not None and other >= len(after.scores):
         other = None
-    if named and names[0] == names[1]:
+    same = bare(str(names[0])) == bare(str(names[1])) if named else a == b
+    if named and same:
         other = a
     truths = [s.truth(sample.label) for s in (model, baseline)]
     row: Row = {
         "baseline_class": b, "model_class": a, "baseline_label": names[1], "model_label": names[0],
-        "flipped": names[0] != names[1] if named else a != b, "compared_class": other,
+        "flipped": not same, "compared_class": other,
         "right_before": b in truths[1] if truths[1] else None,
         "right_after": a in truths[0] if truths[0] else None,
     }  # fmt: skip

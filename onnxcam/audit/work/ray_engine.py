@@ -1,39 +1,44 @@
 """The engine of many machines: Ray Data reads chunks, stateful actors explain them.
 
-The scheduler, the retries and the transport are Ray's. What is handed round is a chunk of samples;
-what comes back are its rows, which this process commits as the local engine does, so that the
-records are the same and an audit that one engine began the other finishes. Workers read models and
-data by the paths that this machine has: they need the same file system.
+The scheduler, the retries and the transport are Ray's, and so is the checkpoint: a chunk that is
+written is entered by its content, and no worker that dies and no run that goes on does it again.
+An actor holds the child process of the local engine, which writes the chunk: so the records are the
+same, a sample that ends the process is a record here too, and an audit that one engine began the
+other finishes. Models, data and the audit's folder lie on a file system that all machines see.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from onnxcam.audit.data import Sample
+from onnxcam.audit.evidence import file_hash
 from onnxcam.audit.extras import needed
-from onnxcam.audit.job import Job
-from onnxcam.audit.store import Rows, Store
-from onnxcam.audit.work.chunks import joined
-from onnxcam.audit.work.worker import Worker
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.audit.store import Store
+from onnxcam.audit.work.local import LOADING, Child
+from onnxcam.errors import OnnxcamError, UsageError, json_text
 
 Done: TypeAlias = Callable[[int], None]
-_SPARE = 1  # slots that actors leave to the tasks that read: without any the job would hang
-_STALLED = 600.0  # seconds without a chunk after which a job counts as hung
+PLACE = "ray"  # of the list of chunks and the checkpoint, while it works
+CHECKPOINT = "checkpoint"
+_SPARE = 2  # slots that actors leave to what reads and writes: without any the job would hang
+_PATIENCE = 2  # times the timeout of an actor's child, whose hanging the actor itself sees
+_LOOK = 0.5  # seconds between looks at what is written
 
 
 def run_ray(
     folder: Path, store: Store, samples: Sequence[Sample], done: Done, address: str | None,
-    workers: int,
+    workers: int, timeout: float,
 ) -> None:  # fmt: skip
     """Work off all chunks that are missing, on a Ray cluster.
 
@@ -44,6 +49,7 @@ def run_ray(
         done: Told the number of samples of each chunk that is written.
         address: Of the cluster; None starts one here.
         workers: Actors, one slot each.
+        timeout: Seconds without a sign of life after which a sample, and the job, count as hung.
 
     Raises:
         UsageError: Ray is not installed, or the cluster has too few slots.
@@ -52,28 +58,32 @@ def run_ray(
     ray = needed("ray", "the engine ray", "ray")
     data = needed("ray.data", "the engine ray", "ray")
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the caller's bar says how far it is
-    data.DataContext.get_current().enable_progress_bars = False
+    place = folder.absolute() / PLACE
     own = not ray.is_initialized()
     if own:
-        slots = None if address else workers + _SPARE
-        ray.init(
-            address=address, num_cpus=slots, include_dashboard=False, log_to_driver=False,
-            configure_logging=False,
-        )  # fmt: skip
+        _start(ray, address, workers)
     try:
         _check_slots(ray, workers)
-        job = (folder / "job.json").read_text(encoding="utf-8")
-        items = [
-            _item(number, store.part(number, samples)) for number in store.missing(len(samples))
-        ]
-        results = data.from_items(items, override_num_blocks=len(items)).map_batches(
-            _Actor, fn_constructor_args=(job,), batch_size=1, num_cpus=1,
-            compute=data.ActorPoolStrategy(size=workers), max_restarts=-1, max_task_retries=-1,
-        )  # fmt: skip
-        _commit(results, store, done, len(items))
+        _listed(place, store, samples)
+        _watched(lambda: _job(data, place, workers, timeout), place, store, samples, done, timeout)
     finally:
         if own:
             ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, workers: int) -> None:
+    """Join a cluster, or start one here."""
+    try:
+        ray.init(
+            address=address, num_cpus=None if address else workers + _SPARE,
+            include_dashboard=False, log_to_driver=False, configure_logging=False,
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - Ray's own kinds
+        ray.shutdown()
+        raise OnnxcamError(
+            f"Ray cannot be reached or started: {' '.join(str(error).split())}",
+            "see its logs, or work with the `engine` local",
+        ) from None
 
 
 def _check_slots(ray: Any, workers: int) -> None:
@@ -81,75 +91,132 @@ def _check_slots(ray: Any, workers: int) -> None:
     if slots < workers + _SPARE:
         raise UsageError(
             f"the cluster has {slots} slots, {workers} workers need {workers + _SPARE}",
-            "ask for fewer `workers`: one slot is for reading",
+            f"ask for fewer `workers`: {_SPARE} slots are for reading and writing",
         )
 
 
-def _item(number: int, part: Sequence[Sample]) -> dict[str, Any]:
-    return {"chunk": number, "samples": json.dumps([s.as_dict() for s in part])}
+def _listed(place: Path, store: Store, samples: Sequence[Sample]) -> None:
+    """Write the chunks that are missing as a table that Ray reads."""
+    pa = needed("pyarrow", "the records of an audit")
+    from pyarrow import parquet
+
+    missing = store.missing(len(samples))
+    keys = [_key(number, store.part(number, samples)) for number in missing]
+    (place / "chunks").mkdir(parents=True, exist_ok=True)
+    parquet.write_table(
+        pa.table({"content": keys, "chunk": list(missing)}), place / "chunks" / "0.parquet"
+    )
 
 
-def _commit(results: Any, store: Store, done: Done, count: int) -> None:
-    """Write chunks as they come; a job from which nothing comes any more ends in an error."""
-    waiting: Queue[Any] = Queue()
+def _key(number: int, part: Sequence[Sample]) -> str:
+    """Return the hash of a chunk's content: what is said of its samples, and their files."""
+    found = hashlib.sha256(f"{number}\n".encode())
+    for sample in part:
+        found.update(json_text(sample.as_dict(), None).encode())
+        found.update(_content(sample.file).encode())
+    return found.hexdigest()
 
-    def iterate() -> None:
+
+@lru_cache(maxsize=8)
+def _content(file: Path) -> str:
+    """Return a file's hash; "" of one that is not there, whose record will say so."""
+    return file_hash(file) if file.is_file() else ""
+
+
+def _job(data: Any, place: Path, workers: int, timeout: float) -> None:
+    """Hand the chunks to actors, and wait until all are written."""
+    from ray.data.checkpoint import CheckpointConfig
+
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.checkpoint_config = CheckpointConfig("content", str(place / CHECKPOINT))
+    try:
+        # That a chunk may be entered twice is no harm: it is written whole, in its own place.
+        warnings.filterwarnings("ignore", "Checkpointing with non-file datasink")
+        chunks = data.read_parquet(str(place / "chunks")).repartition(target_num_rows_per_block=1)
+        explained = chunks.map_batches(
+            _Actor, fn_constructor_args=(str(place), timeout), batch_size=1, num_cpus=1,
+            compute=data.ActorPoolStrategy(size=workers),  # it restarts actors that die
+        )  # fmt: skip
+        explained.write_datasink(_sink(data))
+    finally:
+        context.checkpoint_config = None
+
+
+def _sink(data: Any) -> Any:
+    """Return what Ray enters chunks in its checkpoint behind: they are written where they arise."""
+
+    class Written(data.Datasink):  # type: ignore[misc]
+        def write(self, blocks: Iterable[Any], ctx: Any) -> int:
+            return sum(block.num_rows for block in blocks)
+
+    return Written()
+
+
+def _watched(
+    job: Callable[[], None], place: Path, store: Store, samples: Sequence[Sample], done: Done,
+    timeout: float,
+) -> None:  # fmt: skip
+    """Run a job and tell what is written; one without a sign of life ends in an error."""
+    ended: Queue[Exception | None] = Queue()
+
+    def run() -> None:
         try:
-            for row in results.iter_rows():
-                waiting.put(row)
+            job()
+            ended.put(None)
         except Exception as error:  # noqa: BLE001 - handed on: Ray's own kinds, and an actor's
-            waiting.put(error)
-        waiting.put(None)
+            ended.put(error)
 
-    Thread(target=iterate, daemon=True).start()
-    while count:
+    most = max(_PATIENCE * timeout, LOADING)
+    left, seen, since = store.missing(len(samples)), 0.0, time.monotonic()
+    Thread(target=run, daemon=True).start()
+    while True:
         try:
-            row = waiting.get(timeout=_STALLED)
+            failed, over = ended.get(timeout=_LOOK), True
         except Empty:
-            row = TimeoutError(f"no chunk came for {_STALLED:.0f} s")
-        if row is None or isinstance(row, Exception):
-            said = " ".join(str(row or "it ended early").split())
+            failed, over = None, False
+        there = store.missing(len(samples))
+        for number in left:
+            if number not in there:
+                done(len(store.part(number, samples)))
+        latest = _latest(place)
+        if there != left or latest > seen:
+            left, seen, since = there, latest, time.monotonic()
+        if over and not there:
+            return
+        if over and failed is None:
+            failed = RuntimeError("it ended early")
+            shutil.rmtree(place / CHECKPOINT, ignore_errors=True)  # it says more than is there
+        if not over and time.monotonic() - since > most:
+            failed = TimeoutError(f"no sign of life for {most:g} s")
+        if failed is not None:
             raise OnnxcamError(
-                f"the cluster stopped before {count} chunks: {said}",
+                f"the cluster stopped before {len(there)} chunks: {' '.join(str(failed).split())}",
                 "see Ray's logs; what is written stays, go on with `resume=True`",
             )
-        store.put(int(row["chunk"]), _rows(json.loads(row["rows"])))
-        done(int(row["count"]))
-        count -= 1
 
 
-def _rows(said: dict[str, Any]) -> Rows:
-    maps = [{**m, "values": np.asarray(m["values"], np.float16)} for m in said["maps"]]
-    return Rows(said["records"], said["pairs"], maps)
+def _latest(place: Path) -> float:
+    """Return when an actor last showed a sign of life."""
+    return max((p.stat().st_mtime for p in place.glob("beat-*")), default=0.0)
 
 
 class _Actor:
-    """Holds the models of an audit on one slot.
+    """Holds a child process with the models of an audit, on one slot.
 
     Args:
-        job: The audit's job, as JSON.
+        place: The folder of Ray's files in the audit's.
+        timeout: Of the child.
     """
 
-    def __init__(self, job: str) -> None:
-        self._worker = Worker(Job.parsed(job))
+    def __init__(self, place: str, timeout: float) -> None:
+        import ray
+
+        self._child = Child(Path(place).parent, timeout)
+        self._beat = Path(place) / f"beat-{ray.get_runtime_context().get_actor_id()}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Explain chunks; return their rows as JSON."""
-        found: dict[str, list[Any]] = {"chunk": [], "count": [], "rows": []}
-        for number, text in zip(batch["chunk"], batch["samples"], strict=True):
-            samples = [Sample.of(each) for each in json.loads(str(text))]
-            rows = joined(iter([self._worker.rows([self._worker.ready(s) for s in samples])]))
-            for row in rows.maps:
-                row["values"] = [float(v) for v in row["values"]]
-            found["chunk"].append(int(number))
-            found["count"].append(len(samples))
-            found["rows"].append(
-                json.dumps({"records": rows.records, "pairs": rows.pairs, "maps": rows.maps},
-                           default=_plain)
-            )  # fmt: skip
-        return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's."""
-    return value.item()
+        """Work off chunks; return them, for Ray to enter."""
+        self._beat.touch()
+        self._child.work([int(n) for n in batch["chunk"]], lambda _: None, self._beat.touch)
+        return batch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,9 +46,10 @@ class Subject:
         size: Any = "bicubic" if job.metrics else "none"
         path = job.models[NAMES.index(name)]
         self.name = name
-        self.explainer: Explainer[Maps] = Explainer(
-            path, list(job.methods), upsampling=size, **options
-        )
+        with _whose(name, path):
+            self.explainer: Explainer[Maps] = Explainer(
+                path, list(job.methods), upsampling=size, **options
+            )
         self.truth = Truth(self.explainer.labels, self.explainer.catalog.reduction.classes)
 
     def same_inputs(self, other: Subject) -> bool:
@@ -113,6 +116,21 @@ class Subject:
     def by_probability(self) -> bool:
         """Whether its scores are of classes, so that the highest is a prediction."""
         return (self.explainer.catalog.reduction.classes or 0) > 1
+
+
+@contextmanager
+def _whose(name: str, path: str) -> Iterator[None]:
+    """Say of an error that it is the baseline's, and what may differ for that."""
+    try:
+        yield
+    except OnnxcamError as error:
+        if name == NAMES[0]:
+            raise
+        raise type(error)(
+            f"the baseline {Path(path).name}: {error.message}",
+            "what differs for it goes to `baseline_feature_layer`, `baseline_reduction_layer`, "
+            "`baseline_preprocess` or `baseline_labels`",
+        ) from None
 
 
 def view(explanation: Explanation) -> Array:

@@ -6,8 +6,13 @@ import math
 
 from onnxcam.autodiff.registry import NodeView, nondiff, vjp
 from onnxcam.autodiff.rules._moves import arange
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, const_value, shape_of
 
+_FAR = 8  # nodes between a root and the squares below it
+_SUMS = (
+    "ReduceSum", "ReduceMean", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity",
+    "Slice", "AveragePool", "GlobalAveragePool",
+)  # fmt: skip
 nondiff("Ceil", "Floor", "Round", "Sign", why="the output is piecewise constant")
 
 
@@ -32,8 +37,29 @@ def reciprocal(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
 
 @vjp("Sqrt")
 def sqrt(op: Emitter, node: NodeView, dy: Tensor) -> Tensor:
-    """dx = dy / (2 y)."""
-    return op.Div(dy, op.Mul(node.outputs[0], 2))
+    """dx = dy / (2 y); 0 at 0 where x is a sum of squares: a norm, which has its minimum there."""
+    twice = op.Mul(node.outputs[0], 2)
+    if not _is_square(node.inputs[0]):
+        return op.Div(dy, twice)
+    # Else the slope of a square, 0, comes times infinity: silence in a spectrum has no gradient.
+    none = op.Equal(twice, 0)
+    return op.Where(none, 0, op.Div(dy, op.Where(none, 1, twice)))
+
+
+def _is_square(x: Tensor, far: int = _FAR) -> bool:
+    """Tell whether a tensor is a square, or a sum or mean of squares and nothing else."""
+    node = x.inputs[0] if x.inputs and far else None
+    if node is None or node.domain not in (None, "", "ai.onnx"):
+        return False
+    first, *others = node.inputs or [x]
+    if node.op == "ReduceSumSquare" or (node.op == "Mul" and others[0] is first):
+        return True
+    if node.op == "Pow":
+        power = const_value(others[0])
+        return power is not None and bool((power == 2).all())
+    if node.op in ("Add", "Sum"):
+        return all(_is_square(t, far - 1) for t in node.inputs)
+    return node.op in _SUMS and _is_square(first, far - 1)
 
 
 @vjp("Exp")

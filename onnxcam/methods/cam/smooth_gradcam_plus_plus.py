@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.methods.cam.sums import ratio, space_sum, weighted_sum
+from onnxcam.methods.gradient import rounds
 from onnxcam.methods.gradient.smoothgrad import NOISE, SAMPLES, noisy
-from onnxcam.methods.needs import Activation, Array, Ask, FeatureGradient, Input, Random
-from onnxcam.methods.registry import Cost, Estimate, sampled_method
+from onnxcam.methods.needs import (
+    Activation,
+    Array,
+    Ask,
+    FeatureGradient,
+    Input,
+    Random,
+    SlopeOfInputs,
+)
+from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
+
+
+def _in_graph(
+    op: Emitter, a: Tensor, slope_of: Any, axes: Axes, *, samples: int, noise: float
+) -> Tensor:
+    """Write the sums of g, g^2 and g^3 over noisy inputs, one after another."""
+
+    def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
+        def changed(inner: Emitter, x: Tensor, own: Axes) -> Tensor:
+            spread = rounds.deviation(inner, x, own, noise)
+            return inner.Add(x, inner.Mul(rounds.normal(inner, x, own, item[0]), spread))
+
+        g = body.cast(slope_of(body, changed), a)
+        square = body.Mul(g, g)
+        powers = (g, square, body.Mul(square, g))
+        return [body.Add(total, each) for total, each in zip(sums, powers, strict=True)]
+
+    sums = rounds.rounds(op, a, [np.arange(1, samples + 1)], 3, one)
+    first, second, third = (op.Div(total, float(samples)) for total in sums)
+    below = op.Add(op.Mul(second, 2), op.Mul(third, space_sum(op, a, axes)))
+    weights = space_sum(op, op.Mul(ratio(op, second, below), op.Relu(first)), axes)
+    return weighted_sum(op, weights, a, axes)
 
 
 @sampled_method(
@@ -23,6 +58,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
         "The weights are a heuristic; the noise leaves the pictures that the model was trained on. "
         "As coarse as the layer."
     ),
+    form=((Activation, SlopeOfInputs), _in_graph),
 )
 def smooth_gradcam_plus_plus(
     x: Array, a: Array, gradients: Ask, rng: np.random.Generator, *, samples: int, noise: float
@@ -32,7 +68,7 @@ def smooth_gradcam_plus_plus(
     alpha = D_2 / (2 D_2 + D_3 sum(A_k)), 0 where the denominator is 0; g_i is the gradient at the
     feature layer for x + e_i, e_i ~ N(0, s^2), s = noise (max x - min x), and A the features of x
     itself. As in Grad-CAM++ powers of the gradient stand for the derivatives of exp(y). torchcam
-    takes the last copy's gradient for D_1.
+    takes the last copy's gradient for D_1. In a converted file the noise is of the file's own.
     """
     sums: list[Array] = [np.zeros(())] * 3
     count = 0

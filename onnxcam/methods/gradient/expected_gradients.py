@@ -6,16 +6,98 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from onnxcam.errors import InputError
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.methods.cam.sums import channel_sum
+from onnxcam.methods.gradient import rounds
 from onnxcam.methods.moments import Moments
-from onnxcam.methods.needs import Array, Ask, Background, Input, InputGradient, Random
+from onnxcam.methods.needs import Array, Ask, Background, Input, InputGradient, Random, SlopeAt
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Cost, Estimate, sampled_method
+from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
 BACKGROUND = Parameter(
     "background", str, "", None, None,
     "file of prepared inputs that stand for nothing in particular: .npy [n, ...], in the model's "
     "axes; without it, copies of the input with its positions in random order",
 )  # fmt: skip
+
+
+def _in_graph(
+    op: Emitter, x: Tensor, slope_at: rounds.SlopeAt, axes: Axes, *,
+    samples: int, background: str, noise: float,
+) -> Tensor:  # fmt: skip
+    """Write the mean over draws that are the file's own, one after another."""
+    rng = np.random.default_rng(0)
+    kind = dtype_of(x) or np.dtype(np.float32)
+    items = [np.arange(1, samples + 1), rng.random(samples).astype(kind)]
+    table = None
+    if background:
+        others = _read(background, x)
+        rows, chosen = np.unique(rng.integers(len(others), size=samples), return_inverse=True)
+        table = op.const(others[rows].astype(kind))
+        items.append(chosen.reshape(-1, 1))
+    spread = rounds.deviation(op, x, axes, noise)
+
+    def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
+        if table is None:
+            start = _mixed(body, x, axes, item[0])
+        else:
+            start = body.Gather(table, item[2], axis=0)
+        end = x
+        if noise:
+            drawn = rounds.normal(body, x, axes, body.Add(item[0], samples))
+            end = body.Add(x, body.Mul(drawn, spread))
+        way = body.Sub(end, start)
+        slope = slope_at(body, body.typed(body.Add(start, body.Mul(way, item[1])), x))
+        return [body.Add(sums[0], body.Mul(way, slope))]
+
+    (total,) = rounds.rounds(op, x, items, 1, one)
+    return channel_sum(op, op.Div(total, float(samples)), axes)
+
+
+def _mixed(op: Emitter, x: Tensor, axes: Axes, number: Tensor) -> Tensor:
+    """Return an input with its positions in an order of its own for each number."""
+    order = [0, axes.channel, *axes.space]
+    turned = op.Transpose(x, perm=order)
+    flat = op.Reshape(turned, op.const(np.array([0, 0, -1])))
+    drawn = op.Transpose(rounds.normal(op, x, axes, number), perm=order)
+    one = op.Slice(drawn, starts=[0, 0], ends=[1, 1], axes=[0, 1])
+    line = op.Reshape(one, op.const(np.array([-1])))
+    _, places = op.TopK(line, op.dims(op.dim(flat, 2)), axis=0, _outputs=2)
+    mixed = op.Reshape(op.Gather(flat, places, axis=2), op.shape(turned))
+    return op.Transpose(mixed, perm=[order.index(i) for i in range(len(order))])
+
+
+def _read(file: str, x: Tensor) -> Array:
+    """Return the inputs of a file, in the axes of x.
+
+    Raises:
+        InputError: It cannot be read, or holds no inputs like x.
+    """
+    try:
+        found: Array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
+        ) from error
+    shape = shape_of(x) or ()
+    if found.ndim == len(shape) - 1:
+        found = found[:, None]
+    like = (
+        len(found)
+        and found.ndim == len(shape)
+        and all(
+            size == dim or not isinstance(dim, int)
+            for size, dim in zip(found.shape[1:], shape[1:], strict=True)
+        )
+    )
+    if not like:
+        raise InputError(
+            f"the background {file} holds no inputs like the model's: its shape is "
+            f"{list(found.shape)}",
+            "give prepared inputs, one after another in the batch's axis",
+        )
+    return found
 
 
 @sampled_method(
@@ -27,6 +109,15 @@ BACKGROUND = Parameter(
     parameters=(
         Parameter("samples", int, 50, 2, 1_000_000, "number of draws"),
         BACKGROUND,
+        Parameter(
+            "noise",
+            float,
+            0.0,
+            0,
+            10,
+            "standard deviation of noise on the input in each draw, as a part of its range; "
+            "GradientShap's",
+        ),
     ),
     cost=Cost(3, "samples"),
     signed=True,
@@ -39,29 +130,34 @@ BACKGROUND = Parameter(
         "Everything is against the background: another one gives another map. An average of draws: "
         "see its standard error."
     ),
+    form=((Input, SlopeAt), _in_graph),
 )
 def expected_gradients(
     x: Array, gradients: Ask, others: Array | None, rng: np.random.Generator, *,
-    samples: int, background: str,
+    samples: int, background: str, noise: float,
 ) -> Estimate:  # fmt: skip
     """M = sum_c E[(x_c - b_c) dy/dx_c (b + t (x - b))], b of the background, t ~ U(0, 1).
 
-    Each draw has a background and a t of its own, as in the paper and Captum's GradientShap, whose
-    noise is left out. Without a background the draws are the input with its positions in random
-    order: the same colours, and nothing in its place; the paper always has a background.
+    Each draw has a background and a t of its own, as in the paper. With `noise` the end of a draw
+    is the input with noise on it, in the place of x: Captum's GradientShap. Without a background
+    the draws are the input with its positions in random order: the same colours, and nothing in
+    its place; the paper always has a background. In a converted file the draws are of the file's
+    own, the same in every run, and hold the background.
     """
     del background  # the file that `others` were read from
     drawn: list[Array] = []
+    spread = noise * float(x.max() - x.min())
 
     def path() -> Iterator[Array]:
         for _ in range(samples):
             start = _shuffled(x, rng) if others is None else _one(others, rng)
-            drawn.append(start)
-            yield start + rng.random() * (x - start)
+            end = x + spread * rng.standard_normal(x.shape) if noise else x
+            drawn.append(end - start)
+            yield start + rng.random() * (end - start)
 
     shares, each = Moments(), Moments()
     for slope in gradients(path()):
-        share = (x - drawn.pop(0)) * slope.astype(np.float64)
+        share = drawn.pop(0) * slope.astype(np.float64)
         each.add(share)
         shares.add(share.sum(1))
     return Estimate(shares.mean, shares.error, relief=each.mean)

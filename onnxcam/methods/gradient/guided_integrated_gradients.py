@@ -31,7 +31,9 @@ _CLOSE = 1e-9  # of the distance that is left: it has been reached
         ),
     ),
     cost=Cost(3, "steps"),
+    anytime=True,
     signed=True,
+    unwritten="every step goes where the gradient of the last one leads, by a search of its own",
     claim=(
         "As integrated gradients, along a path on which values with a small gradient move first: "
         "less of what the straight path picks up on its way through inputs that mean nothing."
@@ -53,43 +55,66 @@ def guided_integrated_gradients(
     ahead of the straight path, and none stays farther behind it. As in the authors' code, the
     gradient is that at the start of a step.
     """
-    start = np.full(x.shape, baseline, np.float64)
-    above, below = scores([x, start])
-    found = []
-    for k in range(len(above)):
-
-        def slope(at: Array, k: int = k) -> Array:
-            (answer,) = gradients([at])
-            value: Array = answer[k].astype(np.float64)
-            return value
-
-        found.append(_attributed(x.astype(np.float64), start, slope, steps, fraction, distance))
-    relief = np.stack(found)
+    start, end = np.full(x.shape, baseline, np.float64), x.astype(np.float64)
+    ends = list(scores([x, start]))
+    ways = [_Way(end, start, steps, fraction, distance) for _ in ends[0]]
+    relief = _walked(ways, gradients, steps)
     signed = relief.sum(1)
-    rise = above.astype(np.float64) - below
+    if len(ends) < 2 or any(way.left for way in ways):  # ended early
+        return Estimate(signed, relief=relief)
+    rise = ends[0].astype(np.float64) - ends[1]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
-    facts = {"completeness_error": missed}
-    return Estimate(signed, facts=facts, doubts=doubts, relief=relief)
+    return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts, relief=relief)
+
+
+def _walked(ways: list[_Way], gradients: Ask, steps: int) -> Array:
+    """Return the shares of all ways: each goes a step before any goes the next."""
+    for _ in range(steps):
+        for k, way in enumerate(ways):
+            if not way.left:
+                continue
+            answers = list(gradients([way.at]))
+            if not answers:  # stopped: these are the shares so far
+                return np.stack([each.shares for each in ways])
+            way.step(answers[0][k].astype(np.float64))
+    return np.stack([way.shares for way in ways])
+
+
+class _Way:
+    """A path from the baseline to the input, and the shares of the score on it.
+
+    Attributes:
+        at: Where it is.
+        shares: What each value has had so far.
+        left: How many steps are left.
+    """
+
+    def __init__(self, x: Array, start: Array, steps: int, fraction: float, far: float) -> None:
+        self._x, self._start, self._steps = x, start, steps
+        self._fraction, self._far = fraction, far
+        self.at, self.shares = start.copy(), np.zeros_like(x)
+        self._whole = np.abs(x - start).sum()
+        self.left = steps if self._whole else 0
+
+    def step(self, size: Array) -> None:
+        """Go a step, by the gradient where it is."""
+        done = (self._steps - self.left + 1) / self._steps
+        limits = max(done - self._far, 0.0), min(done + self._far, 1.0)
+        before, left = self.at, self._whole * (1 - done)
+        self.at = _moved(self._x, self._start, before, np.abs(size), limits, left, self._fraction)
+        self.shares += (self.at - before) * size
+        self.left -= 1
 
 
 def _attributed(
     x: Array, start: Array, slope: Callable[[Array], Array], steps: int, fraction: float, far: float
 ) -> Array:
     """Return the share of each value, by one path."""
-    way, at, shares = x - start, start.copy(), np.zeros_like(x)
-    whole = np.abs(way).sum()
-    for step in range(1, steps + 1):
-        if not whole:
-            break
-        size = slope(at)
-        ahead, behind = min(step / steps + far, 1.0), max(step / steps - far, 0.0)
-        before = at
-        at = _moved(
-            x, start, at, np.abs(size), (behind, ahead), whole * (1 - step / steps), fraction
-        )
-        shares += (at - before) * size
-    return shares
+    way = _Way(x, start, steps, fraction, far)
+    while way.left:
+        way.step(slope(way.at))
+    return way.shares
 
 
 def _moved(

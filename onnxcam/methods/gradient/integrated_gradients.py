@@ -16,7 +16,7 @@ from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
 
 
-_GOLDEN = (5**0.5 - 1) / 2
+GOLDEN = (5**0.5 - 1) / 2
 BASELINE = Parameter(
     "baseline", float, 0.0, -1e6, 1e6,
     "value of every number of the prepared input that stands for nothing",
@@ -97,15 +97,17 @@ def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array
     for baseline, steps in ways:
         places, weights = np.polynomial.legendre.leggauss(steps)
         points += [(baseline, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
-    order = [points[i] for i in np.argsort(np.arange(len(points)) * _GOLDEN % 1)]
-    path = (np.float32(b) + t * (x - np.float32(b)) for b, t, _ in order)
+    order = [points[i] for i in np.argsort(np.arange(len(points)) * GOLDEN % 1)]
+    path = (np.float32(b) + np.float32(t) * (x - np.float32(b)) for b, t, _ in order)
     totals: dict[float, Array] = {}
     taken: dict[float, float] = {}
     for (baseline, _, weight), slope in zip(order, gradients(path), strict=False):
-        way = (x.astype(np.float64) - baseline) * slope
-        totals[baseline] = totals.get(baseline, 0) + weight * way
-        taken[baseline] = taken.get(baseline, 0) + weight
-    found: Array = np.mean([total / taken[b] for b, total in totals.items()], 0)
+        if baseline not in totals:
+            totals[baseline], taken[baseline] = np.zeros(slope.shape), 0.0
+        totals[baseline] += weight * slope.astype(np.float64)
+        taken[baseline] += weight
+    way = {b: x.astype(np.float64) - b for b in totals}
+    found: Array = np.mean([way[b] * total / taken[b] for b, total in totals.items()], 0)
     return found
 
 

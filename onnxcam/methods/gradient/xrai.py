@@ -30,6 +30,7 @@ _LEAST = 50  # pixels that a region must add
     style="overlay",  # smooth, and of regions
     cost=Cost(3, "steps"),
     anytime=True,
+    unwritten="its regions come from a segmentation for which ONNX has no operators",
     signed=True,
     claim="Which regions of the picture have the most of the score for their size.",
     limits=(

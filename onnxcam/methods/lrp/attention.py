@@ -39,7 +39,9 @@ def composite(*, attention_moves: bool) -> Overrides:
         (
             Override(_is_norm, fixed_norm, what="normalisations"),
             Override(lambda node: scaled(node) is not None, scaled_rule),
-            Override(_is_softmax, softmax, what="softmax"),
+            Override(
+                _is_softmax, softmax, where=None if attention_moves else _weighs, what="softmax"
+            ),
             Override(lambda node: layers.gated(node) is not None, rules.gate_rule),
             Override(_is_product, shared, what="products"),
             Override(layers.bends, rules.activation_rule, what="activations"),
@@ -116,6 +118,19 @@ def _is_norm(view: NodeView) -> bool:
 
 def _is_softmax(view: NodeView) -> bool:
     return not view.domain and view.op_type == "Softmax"
+
+
+def _weighs(view: NodeView) -> bool:
+    """Tell whether a softmax is an attention: what it gives is multiplied with something."""
+    return _is_multiplied(view, view.raw.outputs[0])
+
+
+def _is_multiplied(view: NodeView, x: Tensor, far: int = _FAR) -> bool:
+    nodes = view.route.takers(x) if far else []
+    return any(
+        node.op in _PRODUCTS or (node.outputs and _is_multiplied(view, node.outputs[0], far - 1))
+        for node in nodes
+    )
 
 
 def _is_product(view: NodeView) -> bool:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp.attention import composite
-from onnxcam.methods.needs import Input, InputGradient
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.lrp.record import relevance_method
+from onnxcam.methods.registry import Axes
 
 
-@graph_method(
+@relevance_method(
     "attnlrp",
-    needs=(Input, InputGradient),
     cite="Achtibat et al., AttnLRP, ICML 2024, equations 7 to 15",
-    rectify=False,
-    signed=True,
     overrides=composite(attention_moves=True),
-    cost=Cost(3),
-    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score of a transformer is shared out among the inputs, attention included.",
     limits="Does not sum up to the score: a softmax adds to the relevance, a bias keeps some. The "
     "share of an attention goes in halves to where it looks and to what it finds: a convention.",

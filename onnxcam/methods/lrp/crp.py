@@ -14,9 +14,9 @@ from onnxcam.errors import UsageError
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods.lrp import composites, lrp_epsilon_plus_flat
 from onnxcam.methods.lrp.lrp_epsilon import EPSILON
-from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.lrp.record import relevance_method
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.registry import Axes
 
 CHANNEL = Parameter(
     "channel", int, -1, -1, 1_000_000,
@@ -74,18 +74,14 @@ def _kept(op: Emitter, y: Tensor, dy: Tensor, channel: int, batch: int, axis: in
     return op.Mul(dy, op.Unsqueeze(rows, axes=rest) if rest else rows)
 
 
-@graph_method(
+@relevance_method(
     "crp",
-    needs=(Input, InputGradient),
+    handed="relevance",
     cite="Achtibat et al., From Attribution Maps to Human-Understandable Explanations through "
     "Concept Relevance Propagation, Nature Machine Intelligence 2023, equation 4",
-    rectify=False,
-    signed=True,
     overrides=composite,
     at_layer=True,
     parameters=(CHANNEL, EPSILON),
-    cost=Cost(3),
-    relief=lambda op, x, r: r,
     claim="Which pixels make the share that one channel of a layer has in the score.",
     limits=(
         "One channel is a part of the score; what it stands for its pictures must tell. The rest "

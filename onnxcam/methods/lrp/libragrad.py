@@ -5,19 +5,14 @@ from __future__ import annotations
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp.attention import composite
-from onnxcam.methods.needs import Input, InputGradient
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.lrp.record import relevance_method
+from onnxcam.methods.registry import Axes
 
 
-@graph_method(
+@relevance_method(
     "libragrad",
-    needs=(Input, InputGradient),
     cite="Mehri et al., LibraGrad: Balancing Gradient Flow, CVPR 2025",
-    rectify=False,
-    signed=True,
     overrides=composite(attention_moves=False),
-    cost=Cost(3),
-    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score of a transformer is shared out among the inputs, given where it attends.",
     limits="Why a transformer attends where it does is left out. A bias, a class token and "
     "position embeddings keep their share: without them the map sums up to the score.",

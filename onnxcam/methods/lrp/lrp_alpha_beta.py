@@ -7,9 +7,9 @@ from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.lrp import composites, rules
 from onnxcam.methods.lrp.first import FIRST, HIGH, LOW
 from onnxcam.methods.lrp.lrp_epsilon import EPSILON
-from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.lrp.record import relevance_method
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.registry import Axes
 
 ALPHA = Parameter(
     "alpha", float, 2.0, 1, 1000, "weight of what pulls an output up; what pulls down has alpha - 1"
@@ -34,15 +34,12 @@ def composite(
     )
 
 
-@graph_method(
+@relevance_method(
     "lrp-alpha-beta",
-    needs=(Input, InputGradient),
+    handed="either",
     cite="Bach et al., On Pixel-Wise Explanations, PLOS ONE 2015, equation 60",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(ALPHA, EPSILON, FIRST, LOW, HIGH),
-    cost=Cost(3),
     claim="How the score is shared out, with what speaks for and against it weighed apart.",
     limits="How much evidence against counts is a convention (alpha). The rest as lrp-epsilon.",
 )

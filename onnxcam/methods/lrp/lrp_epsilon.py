@@ -6,9 +6,9 @@ from onnxcam.autodiff.view import Override, Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp import layers, rules
-from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.lrp.record import relevance_method
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.registry import Axes
 
 EPSILON = Parameter(
     "epsilon", float, 1e-6, 0, 1e6, "size that is added to the outputs of linear layers"
@@ -33,16 +33,11 @@ def composite(epsilon: float = 1e-6) -> Overrides:
     )
 
 
-@graph_method(
+@relevance_method(
     "lrp-epsilon",
-    needs=(Input, InputGradient),
     cite="Bach et al., On Pixel-Wise Explanations, PLOS ONE 2015, equation 58",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(EPSILON,),
-    cost=Cost(3),
-    relief=lambda op, x, r: op.Mul(x, r),
     claim="How the score is shared out among the inputs, layer by layer, as their products are.",
     limits="For ReLU networks nearly input times gradient. No transformers: products of two values "
     "and normalisations by statistics of the input are refused.",

@@ -8,8 +8,8 @@ from onnxcam.methods.lrp import composites, rules
 from onnxcam.methods.lrp.first import HIGH, LOW
 from onnxcam.methods.lrp.lrp_epsilon import EPSILON
 from onnxcam.methods.lrp.lrp_gamma import GAMMA
-from onnxcam.methods.needs import Input, InputGradient
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.lrp.record import relevance_method
+from onnxcam.methods.registry import Axes
 
 
 def composite(
@@ -28,16 +28,12 @@ def composite(
     )
 
 
-@graph_method(
+@relevance_method(
     "lrp-epsilon-gamma-box",
-    needs=(Input, InputGradient),
+    handed="relevance",
     cite="Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019, section 10.3",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(GAMMA, EPSILON, LOW, HIGH),
-    cost=Cost(3),
-    relief=lambda op, x, r: r,
     claim="How the score is shared out among pixels that have a smallest and a largest value.",
     limits=(
         "The limits of the pixels are those of each input unless they are said. The rest as "

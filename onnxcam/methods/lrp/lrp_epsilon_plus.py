@@ -7,8 +7,8 @@ from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.lrp import composites, lrp_alpha_beta
 from onnxcam.methods.lrp.first import FIRST, HIGH, LOW
 from onnxcam.methods.lrp.lrp_epsilon import EPSILON
-from onnxcam.methods.needs import Input, InputGradient
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.lrp.record import relevance_method
+from onnxcam.methods.registry import Axes
 
 
 def composite(
@@ -18,15 +18,12 @@ def composite(
     return lrp_alpha_beta.composite(1.0, epsilon, first, low, high)
 
 
-@graph_method(
+@relevance_method(
     "lrp-epsilon-plus",
-    needs=(Input, InputGradient),
+    handed="either",
     cite="Montavon et al., Deep Taylor Decomposition, Pattern Recognition 2017, equation 14",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(EPSILON, FIRST, LOW, HIGH),
-    cost=Cost(3),
     claim="Which inputs pull up what the score is made of; little noise.",
     limits=(
         "What pulls a feature down is never seen in convolutions: classes look alike. The rest as "

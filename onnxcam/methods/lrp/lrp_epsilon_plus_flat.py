@@ -6,8 +6,8 @@ from onnxcam.autodiff.view import Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.lrp import composites, lrp_epsilon_plus
 from onnxcam.methods.lrp.lrp_epsilon import EPSILON
-from onnxcam.methods.needs import Input, InputGradient
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.lrp.record import relevance_method
+from onnxcam.methods.registry import Axes
 
 
 def composite(epsilon: float = 1e-6) -> Overrides:
@@ -15,16 +15,12 @@ def composite(epsilon: float = 1e-6) -> Overrides:
     return lrp_epsilon_plus.composite(epsilon, "flat")
 
 
-@graph_method(
+@relevance_method(
     "lrp-epsilon-plus-flat",
-    needs=(Input, InputGradient),
+    handed="relevance",
     cite="EpsilonPlusFlat of zennit; Lapuschkin et al., Nature Communications 2019 (flat rule)",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(EPSILON,),
-    cost=Cost(3),
-    relief=lambda op, x, r: r,
     claim="As lrp-epsilon-plus, down to the first layer, which blurs: a clear picture of where.",
     limits="The first layer shares out alike, whatever its inputs are: no finer than its windows.",
 )

@@ -8,9 +8,9 @@ from onnxcam.autodiff.view import NodeView, Override, Overrides
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.lrp import layers, lrp_epsilon, rules
-from onnxcam.methods.needs import Input, InputGradient
+from onnxcam.methods.lrp.record import relevance_method
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.registry import Axes, Cost, graph_method
+from onnxcam.methods.registry import Axes
 
 GAMMA = Parameter("gamma", float, 0.25, 0, 1000, "weight of what pulls an output its way")
 SHARE = Parameter("share", float, 0.5, 0, 1, "part of the convolutions with the gamma rule")
@@ -37,16 +37,11 @@ def composite(gamma: float = 0.25, epsilon: float = 1e-6, share: float = 0.5) ->
     return Overrides((opening, behind, *lrp_epsilon.composite(epsilon).items))
 
 
-@graph_method(
+@relevance_method(
     "lrp-gamma",
-    needs=(Input, InputGradient),
     cite="Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019, section 10.2",
-    rectify=False,
-    signed=True,
     overrides=composite,
     parameters=(GAMMA, lrp_epsilon.EPSILON, SHARE),
-    cost=Cost(3),
-    relief=lambda op, x, r: op.Mul(x, r),
     claim="As lrp-epsilon, with less noise: what pulled an early feature its way counts more.",
     limits="What speaks against the class is weakened in early layers. The rest as lrp-epsilon.",
 )

@@ -20,20 +20,26 @@ _PARAMETERS = (
               "is thinned out by"),
     BASELINE, fill("value"), score("probability"),
 )  # fmt: skip
+_LIMITS = (
+    "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
+    "What hides may itself mean something to the model."
+)
 
 
-@sampled_method(
+def _region_method(
+    name: str, claim: str
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Enter a method whose map is a small region."""
+    return sampled_method(
+        name, kind="repeated", needs=(Input, InputGradient, Score, Probability), cite=_CITE,
+        parameters=_PARAMETERS, cost=Cost(1, "cells x cells"), claim=claim, limits=_LIMITS,
+        anytime=True,
+    )  # fmt: skip
+
+
+@_region_method(
     "sufficient-region",
-    kind="repeated",
-    needs=(Input, InputGradient, Score, Probability),
-    cite=_CITE,
-    parameters=_PARAMETERS,
-    cost=Cost(1, "cells x cells"),
-    claim="A small part of the input, all else hidden, that the model needs no more than.",
-    limits=(
-        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
-        "What hides may itself mean something to the model."
-    ),
+    "A small part of the input, all else hidden, that the model needs no more than.",
 )
 def sufficient_region(
     x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,
@@ -53,18 +59,8 @@ def sufficient_region(
     return _regions(x, gradients, ask, cells, level, shown, suffices=True)
 
 
-@sampled_method(
-    "contrastive-region",
-    kind="repeated",
-    needs=(Input, InputGradient, Score, Probability),
-    cite=_CITE,
-    parameters=_PARAMETERS,
-    cost=Cost(1, "cells x cells"),
-    claim="A small part of the input without which it is no longer the class.",
-    limits=(
-        "One of many such parts, and not surely the smallest: it grows from where the gradient is. "
-        "What hides may itself mean something to the model."
-    ),
+@_region_method(
+    "contrastive-region", "A small part of the input without which it is no longer the class."
 )
 def contrastive_region(
     x: Array, gradients: Ask, scores: Ask, probabilities: Ask, *, level: float, cells: int,
@@ -87,13 +83,17 @@ def _regions(
     made: Callable[[Array], Array], *, suffices: bool,
 ) -> Estimate:  # fmt: skip
     """Return the region of every target."""
-    (slopes,), (whole,) = gradients([x]), ask([x])
+    (slopes,) = gradients([x])
+    whole = list(ask([x]))
     found, doubts = [], []
-    for k, answer in enumerate(whole):
+    for k in range(len(slopes)):
+        answer = float(whole[0][k]) if whole else 1.0
 
-        def enough(part: Array, k: int = k, bar: float = level * float(answer)) -> bool:
-            (there,) = ask([made(part)])
-            return bool(there[k] >= bar) == suffices
+        def enough(part: Array, k: int = k, bar: float = level * answer) -> bool:
+            there = list(ask([made(part)])) if whole else []
+            if not there:
+                raise _Stopped
+            return bool(there[0][k] >= bar) == suffices
 
         part, doubt = _grown(_seed(x, slopes[k]), enough, cells, suffices)
         found.append(part.astype(np.float64))
@@ -101,6 +101,10 @@ def _regions(
     maps = np.stack(found)
     share = maps.reshape(len(maps), -1).mean(1)
     return Estimate(maps, facts={"share": share}, doubts=tuple(doubts))
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """There are no more answers."""
 
 
 def _seed(x: Array, slope: Array) -> Array:
@@ -114,24 +118,41 @@ def _seed(x: Array, slope: Array) -> Array:
 def _grown(
     seed: Array, enough: Callable[[Array], bool], cells: int, suffices: bool
 ) -> tuple[Array, str | None]:
-    """Return a small region that is enough, and what is to be said of it."""
+    """Return a small region that is enough, and what is to be said of it.
+
+    Where the answers end it is the smallest so far: all of the input at the worst.
+    """
     rank = np.empty(seed.size, np.int64)
     rank[np.argsort(-seed.ravel(), kind="stable")] = np.arange(seed.size)
     rank = rank.reshape(seed.shape)
-    if enough(rank < 0):
-        return rank < 0, "nothing of the input is needed: what hides it is this class as well"
-    if not enough(rank >= 0):
-        what = "the whole input does not suffice" if suffices else "nothing is missed"
-        return rank < 0, f"there is no such region: {what}"
+    parts = [rank >= 0]
+    try:
+        if enough(rank < 0):
+            return rank < 0, "nothing of the input is needed: what hides it is this class as well"
+        if not enough(parts[0]):
+            what = "the whole input does not suffice" if suffices else "nothing is missed"
+            return rank < 0, f"there is no such region: {what}"
+        _cut_down(parts, rank, seed, enough, cells)
+    except _Stopped:
+        return parts[-1], "the region is not as small as it could be: the search has not ended"
+    return parts[-1], None
+
+
+def _cut_down(
+    parts: list[Array], rank: Array, seed: Array, enough: Callable[[Array], bool], cells: int
+) -> None:
+    """Append smaller and smaller regions that are enough."""
     few, many = 0, seed.size  # few are not enough, many are
     while many - few > max(1, seed.size // 500):
         middle = (few + many) // 2
-        few, many = (few, middle) if enough(rank < middle) else (middle, many)
-    part = rank < many
+        if enough(rank < middle):
+            many = middle
+            parts.append(rank < many)
+        else:
+            few = middle
     grid = nearest(np.arange(cells**seed.ndim).reshape((cells,) * seed.ndim), seed.shape)
-    weight = np.bincount(grid.ravel(), (seed * part).ravel())
-    for cell in sorted(set(grid[part].tolist()), key=lambda c: float(weight[c])):
-        thinner = part & (grid != cell)
+    weight = np.bincount(grid.ravel(), (seed * parts[-1]).ravel())
+    for cell in sorted(set(grid[parts[-1]].tolist()), key=lambda c: float(weight[c])):
+        thinner = parts[-1] & (grid != cell)
         if thinner.any() and enough(thinner):
-            part = thinner
-    return part, None
+            parts.append(thinner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -12,12 +12,11 @@ from onnxcam.methods.needs import (
     Activation,
     Array,
     Ask,
-    HeadProbability,
-    HeadScore,
     Layer,
+    PlaceProbability,
     Places,
-    Scaled,
-)  # fmt: skip
+    PlaceScore,
+)
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
@@ -26,7 +25,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 @sampled_method(
     "recipro-cam",
     kind="head",
-    needs=(Layer, Activation, Places, HeadScore, HeadProbability),
+    needs=(Layer, Activation, Places, PlaceScore, PlaceProbability),
     cite="Byun and Lee, ReciproCAM, 2022, arXiv:2209.14074; ViT-ReciproCAM, 2023, arXiv:2310.02588",
     parameters=(
         Parameter("around", str, "gaussian", None, None, "what is left of the features: a position "
@@ -50,22 +49,23 @@ def recipro_cam(
     Along each axis the weights are 1/4, 1/2, 1/4. Class and register tokens stay as they are. The
     authors scale the map from 0 to 1 afterwards, which is left to whoever draws it.
     """
-    space, inner = places.shape, layer.shape[1:]
+    inner, where = layer.shape[1:], places.ravel()
     steps = {-1: 0.25, 0: 0.5, 1: 0.25} if around == "gaussian" else {0: 1.0}
     tokens = np.ones(prod(inner), layer.dtype)  # those that are no positions stay
-    tokens[places.ravel()] = 0
+    first, *others = (
+        np.sum([w * np.eye(n, k=step) for step, w in steps.items()], 0, layer.dtype)
+        for n in places.shape
+    )
+    rest: Array = reduce(np.kron, others, np.ones((1, 1), layer.dtype))
 
-    def alone() -> Iterator[Scaled]:
-        for place in np.ndindex(space):
-            share = tokens.copy()
-            for step in product(steps, repeat=len(space)):
-                near = tuple(np.add(place, step))
-                if all(0 <= n < extent for n, extent in zip(near, space, strict=True)):
-                    share[places[near]] = np.prod([steps[s] for s in step])
-            yield Scaled(share.reshape(inner))
+    def alone() -> Iterator[Array]:
+        for row in first:
+            shares = np.tile(tokens, (len(rest), 1))
+            shares[:, where] = (row[None, :, None] * rest[:, None, :]).reshape(len(rest), -1)
+            yield from shares.reshape(-1, *inner)
 
     ask = chosen(score, scores, probabilities)
     found = np.stack(list(ask(alone(), places.size)))
     map = np.zeros((found.shape[1], places.size))
     map[:, : len(found)] = found.T
-    return Estimate(map.reshape(-1, *space))
+    return Estimate(map.reshape(-1, *places.shape))

@@ -143,7 +143,8 @@ def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _columns(map: NDArray[Any], width: int, *, smooth: bool) -> NDArray[np.float32]:
     """Return the map's value for each column: of several the one that is farthest from 0."""
     if len(map) <= width:
-        return upsample(map, (width,), "bicubic" if smooth else "nearest")
+        between = upsample(map, (width,), "bicubic" if smooth else "nearest")
+        return between.clip(map.min(), map.max())  # cubic convolution overshoots at steps
     ends = np.arange(width + 1) * len(map) // width
     parts = (map[a:b] for a, b in pairwise(ends))
     return np.array([part[np.abs(part).argmax()] for part in parts], np.float32)

@@ -5,7 +5,7 @@
  *
  * A visit is `{url, viewport?, steps?}`; a step is one of `{file: path}`,
  * `{model: path}`, `{drop: path}`, `{target: text}`, `{click: css}`, `{alpha: percent}`,
- * `{screenshot: path}`. What comes back for each visit is what the page showed when it was loaded
+ * `{map: name}`, `{until: script}`, `{offline: true}` (which loads the page again), `{screenshot: path}`. What comes back for each visit is what the page showed when it was loaded
  * and after each step.
  */
 
@@ -18,6 +18,8 @@ import { chromium } from "playwright-core";
 const OPTIONS = [
   ..."--disable-gpu --disable-quic --no-first-run --disable-background-networking".split(" "),
   ..."--disable-component-update --disable-sync".split(" "),
+  "--use-fake-device-for-media-stream", // a green picture with a beep and a clock
+  "--use-fake-ui-for-media-stream", // which is allowed
 ];
 const SECONDS = 1000;
 
@@ -35,6 +37,13 @@ const STEPS = {
   },
   click: (page, css) => page.click(css),
   screenshot: (page, path) => page.screenshot({ path, fullPage: true }),
+  map: (page, name) => page.selectOption("#which", name),
+  until: (page, script) => page.waitForFunction(script, null, { timeout: 60 * SECONDS }),
+  offline: async (page) => {
+    await page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+    await page.context().setOffline(true);
+    await page.reload();
+  },
   alpha: (page, percent) => page.fill("#alpha", String(percent)),
   drop: (page, path) =>
     page.evaluate(
@@ -72,6 +81,10 @@ function seen() {
     ticks: ["low", "middle", "high"].map(text),
     alert: text("alert"),
     note: text("choose-note"),
+    camera: document.body.dataset.camera ?? "off",
+    rate: text("rate"),
+    maps: [...document.querySelectorAll("#which option")].map((option) => option.value),
+    choice: !document.getElementById("map-choice").hidden,
     described: canvas.getAttribute("aria-label"),
     isolated: globalThis.crossOriginIsolated,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,

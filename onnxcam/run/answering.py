@@ -1,0 +1,58 @@
+"""The sessions that answer a method which runs a model many times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxcam.analysis.layers import Catalog
+from onnxcam.analysis.layout import Layout
+from onnxcam.compose.headed import Start
+from onnxcam.model.tail import Tail
+from onnxcam.names import SCORE
+from onnxcam.run.groups import Batch
+from onnxcam.run.session import Session
+
+if TYPE_CHECKING:
+    from onnxcam.run.detections import Finder
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """The sessions that answer, made once for a model.
+
+    Attributes:
+        whole: Runs the model, see :class:`onnxcam.compose.parts.Parts`.
+        head: Runs the part behind the feature layer; None where it is not needed.
+        tail: That part.
+        catalog: The model's layers.
+        feature: Name of the feature layer.
+        layout: The meaning of its axes.
+        kind: dtype of the input.
+        most: The most inputs in one run.
+        batch: The batch that the model takes.
+        start: Where the head begins; None without one.
+        output: Name of the output with what is explained: the scores, or ``onnxcam.value`` [N] of
+            the class ``onnxcam.target``.
+        of_class: Whether what is asked for are classes, not boxes.
+        finder: What runs the model as a detector, where boxes are compared; None for no detector.
+        matched: Whether a box is looked for again in every input, for it has no row of its own:
+            scores are how alike it is, see :mod:`onnxcam.run.alike`.
+    """
+
+    whole: Session
+    head: Session | None
+    tail: Tail | None
+    catalog: Catalog
+    feature: str
+    layout: Layout | None
+    kind: np.dtype[Any]
+    most: int
+    batch: Batch
+    start: Start | None = None
+    output: str = SCORE
+    of_class: bool = True
+    finder: Finder | None = None
+    matched: bool = False

@@ -1,0 +1,191 @@
+"""What torch answers to a method that runs a network many times, in the place of a file.
+
+A method is a function of what it needs (:mod:`onnxcam.methods.needs`). Run on these answers it
+gives the map that it has on torch's own network: what is held against it is everything between,
+layers, layouts, targets, batches and gradients. The function itself has tests of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinds.kind import Kind, Outputs
+from onnxcam.methods import SampledMethod, needs
+from onnxcam.methods.needs import Patch, Scaled
+
+Array = np.ndarray[Any, Any]
+Value = Callable[[Outputs], Tensor]
+_ORDER = "NCDHW"
+
+
+class Run:
+    """A network with a layer that is looked at, or replaced.
+
+    Args:
+        kind: The network.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        for parameter in kind.module.parameters():
+            parameter.requires_grad_(False)  # what comes from weights alone does not move
+
+    def __call__(
+        self, x: Tensor, value: Value, layer: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the value of an input, and its feature layer; with another one where it is given.
+
+        Args:
+            x: The explained input.
+            value: Makes a number of the outputs, float [1].
+            layer: Put in the feature layer's place.
+        """
+        kind, held = self.kind, [] if layer is None else [layer]
+        given = {**kind.inputs, kind.explained: x}
+        if kind.feature == "input":
+            given[kind.explained] = held[0] if held else x
+            return value(kind.run(*given.values())), given[kind.explained]
+        if not kind.feature:
+            return value(kind.run(*given.values())), None
+
+        def hook(module: Any, inputs: Any, output: Any) -> Any:
+            if layer is None:
+                held.append(output)
+            return layer
+
+        handle = kind.module.get_submodule(kind.feature).register_forward_hook(hook)
+        try:
+            return value(kind.run(*given.values())), held[0]
+        finally:
+            handle.remove()
+
+
+class Answers:
+    """What a method gets, from torch.
+
+    Args:
+        kind: The network.
+        value: What is explained, as a number of the outputs, float [1].
+    """
+
+    def __init__(self, kind: Kind, value: Value) -> None:
+        self.kind, self._value, self._run = kind, value, Run(kind)
+        self._x = kind.inputs[kind.explained]
+
+    def map(self, method: SampledMethod, settings: dict[str, Any]) -> Array:
+        """Return the map of a method, [*space].
+
+        Args:
+            method: The method.
+            settings: A value for each of its parameters.
+        """
+        given = [self._need(need) for need in method.needs]
+        found: Array = method.estimate(*given, **settings).signed[0]
+        return found
+
+    def _need(self, need: needs.Need) -> Any:
+        values: dict[needs.Need, Callable[[], Any]] = {
+            needs.Input: lambda: self.in_order(self._x),
+            needs.Activation: lambda: self._grid(self._layer),
+            needs.Layer: lambda: self._channels(self._layer),
+            needs.Places: self._places,
+            needs.Random: lambda: np.random.default_rng(0),
+            needs.Background: lambda: None,
+            needs.Score: lambda: self._scores,
+            needs.Probability: lambda: self._scores,
+            needs.InputGradient: lambda: self._input_gradients,
+            needs.FeatureGradient: lambda: self._feature_gradients,
+            needs.HeadScore: lambda: self._heads,
+            needs.HeadProbability: lambda: self._heads,
+            needs.ChannelScore: lambda: self._without,
+        }
+        return values[need]()
+
+    def in_order(self, tensor: Tensor) -> Array:
+        """Return a tensor of the input's axes as [C, *space]."""
+        letters, tensor = self.kind.letters, tensor.detach()
+        if "N" not in letters:  # of one input
+            letters, tensor = f"N{letters}", tensor[None]
+        full = tensor if "C" in letters else tensor[..., None]
+        letters = letters if "C" in letters else f"{letters}C"
+        order = [letters.index(c) for c in _ORDER if c in letters]
+        return full.permute(order)[0].float().numpy()
+
+    def _back(self, values: Array) -> Tensor:
+        letters = self.kind.letters
+        full = letters if "C" in letters else f"{letters}C"
+        ordered = [c for c in _ORDER if c in full]
+        found = torch.from_numpy(np.ascontiguousarray(values))[None]
+        found = found.permute([ordered.index(c) for c in full])
+        found = found if "C" in letters else found[..., 0]
+        return found.round().to(self._x.dtype) if not self._x.is_floating_point() else found.float()
+
+    @cached_property
+    def _layer(self) -> Tensor:
+        with torch.no_grad():
+            found = self._run(self._x, self._value)[1]
+        assert found is not None, "a method of a layer is asked where there is one"
+        return found
+
+    def _grid(self, layer: Tensor) -> Array:
+        return self.kind.grid(layer.detach())[0].float().numpy()
+
+    def _channels(self, layer: Tensor) -> Array:
+        moved = layer.detach().movedim(self.kind.channel, 1) if layer.ndim > 2 else layer.T[None]
+        return moved[0].float().numpy()
+
+    def _places(self) -> Array:
+        shape = list(self._layer.shape)
+        every = torch.arange(int(np.prod([d for i, d in enumerate(shape) if i not in self._ends])))
+        spread = every.reshape([1 if i in self._ends else d for i, d in enumerate(shape)])
+        return self.kind.grid(spread.expand(shape))[0, 0].numpy()
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        return 0, self.kind.channel
+
+    def _scores(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for values in inputs:
+            with torch.no_grad():
+                yield self._run(self._back(values), self._value)[0].numpy()
+
+    def _input_gradients(
+        self, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        for values in inputs:
+            leaf = self._back(values).requires_grad_()
+            (slope,) = torch.autograd.grad(self._run(leaf, self._value)[0].sum(), leaf)
+            yield self.in_order(slope)[None]
+
+    def _feature_gradients(
+        self, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        for values in inputs:
+            value, layer = self._run(self._back(values).requires_grad_(), self._value)
+            assert layer is not None
+            yield self._grid(torch.autograd.grad(value.sum(), layer)[0])[None]
+
+    def _heads(self, layers: Iterable[Any], count: int | None = None) -> Iterator[Array]:
+        own = self._channels(self._layer)
+        for item in layers:
+            changed = own.copy()
+            if isinstance(item, Patch):
+                changed[item.index] = item.value
+            elif isinstance(item, Scaled):
+                changed = own * item.factor
+            else:
+                changed = np.asarray(item)
+            layer = torch.from_numpy(np.ascontiguousarray(changed, np.float32))
+            layer = layer[None].movedim(1, self.kind.channel)
+            with torch.no_grad():
+                yield self._run(self._x, self._value, layer)[0].numpy()
+
+    def _without(self, channels: Iterable[int | None], count: int | None = None) -> Iterator[Array]:
+        nothing = Patch((slice(0), ...), 0)
+        return self._heads((nothing if c is None else Patch(c, 0) for c in channels), count)
