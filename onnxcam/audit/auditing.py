@@ -14,11 +14,11 @@ from onnxcam.audit import evidence
 from onnxcam.audit.data import Listing, Selection, open_data
 from onnxcam.audit.extras import needed
 from onnxcam.audit.finish import finish
-from onnxcam.audit.job import Explaining, Job, Place, split
+from onnxcam.audit.job import JOB, Explaining, Job, Place, split
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import Policy, read_policy
 from onnxcam.audit.verdict import Verdict
-from onnxcam.audit.work.child import JOB, SAMPLES
+from onnxcam.audit.work.child import SAMPLES
 from onnxcam.audit.work.chunks import BATCH
 from onnxcam.audit.work.engines import Asked, Engine, Progress, work
 from onnxcam.audit.work.faithful import checked
@@ -131,7 +131,8 @@ def run(
     with _begun(folder := Path(output), job, listing, chosen, resume) as log:
         work(folder, job, listing.samples, Asked(engine, address, workers, timeout), progress)
         log.add("worked off")
-        verdict, counts = finish(folder, job, listing, chosen, trust)
+        apart = None if engine == "here" else timeout
+        verdict, counts = finish(folder, job, listing, chosen, trust, apart)
     return Audit(folder, verdict, counts)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from onnxcam.audit import bundle, evidence, results
 from onnxcam.audit.bom import bom_text
 from onnxcam.audit.data import load_sample
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import JOB, Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.policy import parsed
 from onnxcam.audit.store import Store
 from onnxcam.audit.verdict import judge
-from onnxcam.audit.work.child import JOB, samples_in
+from onnxcam.audit.work.child import samples_in
 from onnxcam.errors import InputError, OnnxcamError, json_text
 
 
@@ -72,7 +72,7 @@ def _verified(folder: Path, data: bool) -> Checked:
         try:
             for missing, said in check():
                 (unseen if missing else problems).append(said)
-        except (OnnxcamError, OSError, ValueError, KeyError, TypeError, LookupError) as error:
+        except (OnnxcamError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             problems.append(f"the folder is damaged: {error}")
     try:
         verdict = bundle.read(folder / bundle.VERDICT)

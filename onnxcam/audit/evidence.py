@@ -12,6 +12,7 @@ from typing import Any
 
 from onnxcam import methods
 from onnxcam.errors import plain
+from onnxcam.files import regular
 from onnxcam.model.external import Beside
 from onnxcam.model.stream import parse
 from onnxcam.version import __version__
@@ -32,6 +33,7 @@ NOT_SHOWN = (
 
 def file_hash(path: Path) -> str:
     """Return the sha256 of a file."""
+    regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

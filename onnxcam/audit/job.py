@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypedDict
 from onnxcam.errors import InputError, UsageError, json_text
 
 NAMES = ("model", "baseline")
+JOB = "job.json"  # in the folder of an audit
 Place: TypeAlias = "str | os.PathLike[str]"
 _THEIRS = "baseline_"  # before the name of an option that differs for the baseline
 

@@ -25,6 +25,7 @@ from onnxcam.cli.options import (
     say,
 )
 from onnxcam.errors import UsageError
+from onnxcam.run import bounds
 
 if TYPE_CHECKING:
     from onnxcam.audit import Audit
@@ -182,6 +183,8 @@ def audit_command(
     """
     from onnxcam.audit import run
 
+    if chosen["engine"] == "local":  # Ray's own processes share memory beyond the machine's
+        bounds.bound_memory(chosen["device"])
     with samples("auditing") as progress:
         made = run(
             method=methods or USUAL, parameters=_values(parameters), progress=progress, **chosen

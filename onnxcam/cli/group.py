@@ -16,6 +16,8 @@ from onnxcam.cli import watch
 from onnxcam.cli.options import hush
 from onnxcam.cli.words import in_shell, options_of
 from onnxcam.errors import OnnxcamError, UsageError, plain, told
+from onnxcam.files import is_watched
+from onnxcam.run import bounds, crashed
 from onnxcam.version import __version__
 
 COMPLETE = "_ONNXCAM_COMPLETE"  # set by a shell that asks what a word could become
@@ -61,6 +63,10 @@ class _Commands(click.Group):
             sys.stdout.flush()
             return result
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            if is_watched():  # who watches says it, and ends with the number of the signal
+                ctx.exit(1)
             raise
         except Exception as error:  # noqa: BLE001 - the last of the boundaries
             self._fail(ctx, error)
@@ -112,5 +118,13 @@ def main(debug: bool, verbose: int, quiet: bool, untrusted: bool) -> None:
         from onnxcam.cli import logs  # late: few ask for it
 
         logs.start(verbose)
-    if untrusted:
-        watch.bound()
+    if untrusted or _crashed_before():
+        bounds.bound()
+
+
+def _crashed_before() -> bool:
+    """Tell, and say, whether a file that is given made native code crash before."""
+    found = crashed.among(watch.given()) if is_watched() else []
+    if found:
+        _say(f"{found[0]} ended a command before: it is bounded as with --untrusted")
+    return bool(found)

@@ -14,14 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from onnxcam.errors import OnnxcamError, UsageError
 from onnxcam.files import HASTY, PATIENT, register, remove_dead, still_written
 
-MEMORY, SECONDS = "ONNXCAM_MEMORY_MB", "ONNXCAM_SECONDS"
-_MEMORY, _SECONDS = 8000, 120
 _PATIENCE = 0.6  # seconds from a signal to the end
 _ENDS = (signal.SIGINT, signal.SIGTERM)
 _AGAIN = 5.0  # seconds from one Ctrl-C to another that means the end of everything
@@ -49,36 +47,6 @@ def watched(work: Callable[[], Any]) -> Any:
         _work(work, theirs, parent)
     os.close(theirs)
     raise SystemExit(_Watch(child, ours).wait())
-
-
-def bound() -> None:
-    """Bound what this process may take: the files that it works on are a stranger's.
-
-    The environment may name other bounds: megabytes of memory, seconds.
-
-    Raises:
-        UsageError: It names no number.
-        OnnxcamError: There are no such bounds on this system.
-    """
-    try:
-        import resource
-    except ImportError:
-        raise OnnxcamError(
-            "this system cannot bound a process", "use a virtual machine or a container"
-        ) from None
-    memory, seconds = _number(MEMORY, _MEMORY) * 1_000_000, _number(SECONDS, _SECONDS)
-    for what, wanted in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(what)[1]
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(what, (most, most))
-    signal.alarm(seconds)  # nobody waits for it: the process ends, and the watch says why
-
-
-def _number(name: str, otherwise: int) -> int:
-    given = os.environ.get(name, str(otherwise))
-    if not given.isdecimal() or not int(given):
-        raise UsageError(f"{name}={given!r} is no number", f"write {otherwise}")
-    return int(given)
 
 
 def _work(work: Callable[[], Any], pipe: int, parent: int) -> NoReturn:
@@ -149,6 +117,9 @@ class _Watch:
         while part := os.read(self._pipe, 65536):  # it ends with the child
             self._told = (self._told + part)[-1_000_000:]
         code = os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+        # From here on nothing changes the end: a signal that comes while Python ends would.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDS, signal.SIGALRM))
         for left in still_written(self._told):
             remove_dead(left)
         if self._sent:
@@ -174,17 +145,26 @@ class _Watch:
         return not again and self._told.rfind(PATIENT) > self._told.rfind(HASTY)
 
     def _crashed(self, number: int) -> int:
+        from onnxcam.run import crashed  # late: hardly any command ends so
+        from onnxcam.run.bounds import SECONDS, TIME
+
         name = signal.Signals(number).name
-        if number == signal.SIGALRM:
+        if name in TIME:
             _say(f"not done within the time that a stranger's file has; name more in {SECONDS}")
         elif number == signal.SIGKILL:
             _say("killed: memory may not hold what the model needs; look at its sizes")
         else:
+            crashed.remember(given())
             _say(
                 f"native code crashed on these files ({name}), in onnx, ONNX Runtime or a decoder; "
                 "nothing was written: check the files, or report them with this line"
             )
         return 1
+
+
+def given() -> list[Path]:
+    """Return what was given to the command that may be a file, as an argument or an option."""
+    return [Path(word.partition("=")[2] if word[:2] == "--" else word) for word in sys.argv[1:]]
 
 
 def _say(line: str) -> None:

@@ -21,7 +21,8 @@ from onnxcam.errors.text import plain
 from onnxcam.version import __version__
 
 _LIBRARIES = frozenset(
-    "onnx onnxruntime numpy google onnx_graphsurgeon PIL skimage scipy ml_dtypes".split()
+    "onnx onnxruntime numpy google onnx_graphsurgeon PIL skimage scipy ml_dtypes pyarrow sklearn "
+    "jinja2 cyclonedx ray rich matplotlib xarray".split()
 )
 _WORDS = {"onnx": "onnx", "onnxruntime": "ONNX Runtime", "google": "protobuf"}
 _SAYS = 300  # characters of what a library says

@@ -16,7 +16,7 @@ from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
 from onnxcam.run.hardware import Provider, has_gpu
-from onnxcam.run.trial import crash, is_fragile
+from onnxcam.run.trial import crash, may_crash
 
 Device: TypeAlias = Literal["auto", "cpu", "gpu"]
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -139,7 +139,7 @@ class Session:
         wanted = model.libraries if isinstance(model, Model) else tuple(libraries)
         options = with_libraries(_options(ort, threads, optimise), wanted)
         self._alone: Callable[..., None] | None = None
-        if isinstance(model, Model) and is_fragile(model.light):
+        if isinstance(model, Model) and may_crash(model):
             self._alone = partial(_alone, ort, model, optimise)
         self._try({}, [])
         try:

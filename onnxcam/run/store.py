@@ -45,6 +45,10 @@ class Store:
     limit: int
     home: Path | None = None
 
+    def has(self, key: str) -> bool:
+        """Tell whether there is an entry, which may be damaged."""
+        return self._place(key).exists()
+
     def get(self, key: str) -> bytes | None:
         """Return an entry, None where there is none or it is damaged; it counts as used now."""
         place = self._place(key)

@@ -1,8 +1,9 @@
 """A first run in a copy of the process, where a model holds what ONNX Runtime crashes on.
 
 Kernels for sequences, and others that are given no elements where they read one, end the process. A
-caller's process must not end so: where a model holds such a thing it is loaded and run once in a
-copy, which may crash. The command line needs no such copy: all its work is done in one.
+caller's process must not end so: where a model holds such a thing, or made a command crash before,
+it is loaded and run once in a copy, which may crash. The command line needs no such copy: all its
+work is done in one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,25 @@ from onnx import ModelProto, TensorProto
 
 from onnxcam.files import is_watched
 from onnxcam.graph.emit.walks import every_graph
+from onnxcam.model.model import Model
+from onnxcam.run import crashed
 
 _SECONDS = 20.0  # of a copy; what takes longer does not crash at once
 _SEQUENCES = ("Sequence", "Optional", "String", "Regex")  # parts of names of operators
 _TAKE_NOTHING = frozenset("Resize Upsample Concat Reshape Expand ConstantOfShape Slice Pad".split())
+
+
+def may_crash(model: Model) -> bool:
+    """Tell whether a model holds what ONNX Runtime crashes on, or its file ended a command."""
+    if is_watched():  # by whom says it where this process ends
+        return False
+    return is_fragile(model.light) or (crashed.any_known() and crashed.knows(_own(model)))
+
+
+def _own(model: Model) -> str:
+    """Return the sha256 of the model's own file, without what lies beside it."""
+    found = model.digest
+    return found if isinstance(found, str) else next(iter(found.files.values()))
 
 
 def is_fragile(light: ModelProto) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.audit.data.sample import Box, Sample
+from onnxcam.audit.data.sound import well_formed
 from onnxcam.errors import InputError
 from onnxcam.files import regular
 from onnxcam.inputs.picture import open_picture, picture_in
@@ -44,6 +45,11 @@ def load_sample(sample: Sample) -> Loaded:
     """
     if sample.kind == "file":
         return _of_file(sample)
+    with well_formed(sample.file, sample.kind):
+        return _of_row(sample)
+
+
+def _of_row(sample: Sample) -> Loaded:
     if sample.kind == "npz":
         array = np.asarray(_array(sample.file, sample.column)[sample.row])
         return Loaded(sample, array, _hash(array))

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from onnxcam.audit.data.readers.coco import boxes_of, read_coco
 from onnxcam.audit.data.readers.folders import masks_of
 from onnxcam.audit.data.readers.voc import objects
 from onnxcam.audit.data.sample import Box, Sample
-from onnxcam.errors import UsageError
+from onnxcam.audit.data.sound import MOST, sound, well_formed
+from onnxcam.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ def open_data(
         OnnxcamError: Of the kind that fits: it is no data set, is empty, or cannot be read.
     """
     reader = registry.find(place, form)
-    found = Samples(lines_of(reader.read(place, tuple(slices))))
+    with well_formed(place, reader.name):
+        said = islice(reader.read(place, tuple(slices)), MOST + 1)
+        found = Samples(lines_of(map(sound, said)))
+    if len(found) > MOST:
+        raise InputError(f"{place} holds more than {MOST:,} samples", "audit it in parts")
     if not found:
         raise UsageError(f"{place} holds no sample", "check the path of the data")
     twice = [name for name, count in Counter(s.id for s in found).items() if count > 1]
@@ -116,7 +122,7 @@ def open_data(
     selection = selection or Selection()
     taken = _selected(found, selection)
     if boxes is not None or masks is not None:
-        taken = Samples(lines_of(_joined(taken, boxes, masks)))
+        taken = Samples(lines_of(map(sound, _joined(taken, boxes, masks))))
     return Listing(taken, reader.name, place.absolute(), len(found), selection.rule)
 
 
@@ -143,6 +149,11 @@ def _joined(found: Iterable[Sample], boxes: Path | None, masks: Path | None) -> 
 
 
 def _boxes(place: Path) -> dict[str, tuple[Box, ...]]:
+    with well_formed(place, "voc" if place.is_dir() else "coco"):
+        return _placed(place)
+
+
+def _placed(place: Path) -> dict[str, tuple[Box, ...]]:
     if place.is_dir():
         return {path.stem: objects(path)[1] for path in sorted(place.glob("*.xml"))}
     said = read_coco(place)

@@ -11,11 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.audit.data.sample import Sample
+from onnxcam.audit.data.sound import TEXT, held
 from onnxcam.audit.extras import needed
 from onnxcam.errors import InputError, UsageError, plain
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _DATA = ("image", "img", "x", "data", "input", "inputs", "features", "pixel_values", "audio")
+_ROWS = 256  # that are in memory at once: a label may be as long as it likes
+_PICTURE = 1_000_000_000  # bytes of a file that a row names
 LABEL = ("label", "labels", "fine_label", "class", "target", "y")
 
 
@@ -59,8 +62,8 @@ def rows_of(path: Path, kind: str, slices: tuple[str, ...], folder: Path) -> Ite
         value = None if label is None else said[label]
         if named and isinstance(value, int) and 0 <= value < len(named):
             value = named[value]
-        groups = {name: plain(said[name]) for name in slices}
-        text = None if value is None else plain(value)
+        groups = {name: plain(said[name], TEXT) for name in slices}
+        text = None if value is None else plain(value, TEXT)
         yield Sample(f"{plain(stem)}:{row:06d}", path, kind, row, data, text, groups)
 
 
@@ -74,7 +77,7 @@ def cell(sample: Sample) -> bytes | Array:
     value = table[row].as_py()
     if isinstance(value, dict):  # Hugging Face's pictures
         if value.get("bytes") is None and value.get("path"):
-            return (sample.file.parent / str(value["path"])).read_bytes()
+            return held(sample.file.parent, str(value["path"]), _PICTURE)
         value = value.get("bytes", value.get("array"))
     if isinstance(value, bytes):
         return value
@@ -121,14 +124,15 @@ def _batches(path: Path, kind: str, names: list[str]) -> Iterator[Any]:
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
-            yield from file.iter_batches(columns=names or None)
+            yield from file.iter_batches(_ROWS, columns=names or None)
         return
     with arrow().memory_map(str(path)) as source:
         opened = _stream(source)
         if hasattr(opened, "num_record_batches"):
-            yield from (opened.get_batch(i) for i in range(opened.num_record_batches))
-        else:
-            yield from opened
+            opened = (opened.get_batch(i) for i in range(opened.num_record_batches))
+        for batch in opened:
+            batch.validate(full=True)  # Arrow believes what the file says: it reads anywhere
+            yield batch
 
 
 def _around(path: Path, kind: str, row: int, name: str) -> tuple[Any, int]:
@@ -158,7 +162,9 @@ def _group(path: Path, kind: str, group: int, name: str) -> Any:
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=[name]).column(0).combine_chunks()
+            found = file.read_row_group(group, columns=[name]).column(0).combine_chunks()
+            found.validate(full=True)
+            return found
     for number, batch in enumerate(_batches(path, kind, [])):
         if number == group:
             return arrow().array(batch.column(name).to_pylist(), batch.schema.field(name).type)

@@ -13,7 +13,7 @@ from typing import Any
 from onnxcam.audit import bundle, measures, results
 from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
-from onnxcam.audit.job import NAMES, Job
+from onnxcam.audit.job import JOB, NAMES, Job
 from onnxcam.audit.log import RunLog
 from onnxcam.audit.page import charts, words
 from onnxcam.audit.page.gallery import cases
@@ -22,7 +22,7 @@ from onnxcam.audit.records import Row
 from onnxcam.audit.store import Store
 from onnxcam.audit.table import taken
 from onnxcam.audit.verdict import of_method
-from onnxcam.audit.work.child import JOB, samples_in
+from onnxcam.audit.work.child import samples_in
 from onnxcam.errors import InputError, plain
 from onnxcam.files import write_whole
 from onnxcam.version import __version__

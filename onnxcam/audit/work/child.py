@@ -1,7 +1,8 @@
 """The process that does the work: `python -m onnxcam.audit.work.child FOLDER`.
 
 What it shall do comes as lines of JSON on standard input; what it does it tells as lines of JSON on
-standard output. It ends when its input does: nobody waits for it then.
+standard output. It ends when its input does: nobody waits for it then. The files that it works on
+may be a stranger's: its memory is bounded, and who asks it bounds its time.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from threading import Thread
 from typing import Any
 
 from onnxcam.audit.data.packed import Samples
-from onnxcam.audit.job import Job
+from onnxcam.audit.job import JOB, Job
 from onnxcam.audit.store import Store
+from onnxcam.audit.work import again
 from onnxcam.audit.work.chunks import one_by_one, work_off
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import OnnxcamError, told
+from onnxcam.run.bounds import bound_memory
 
-JOB, SAMPLES = "job.json", "data/samples.jsonl"
+SAMPLES = "data/samples.jsonl"
 
 
 def samples_in(folder: Path) -> Samples:
@@ -56,13 +59,17 @@ class _Work:
     """
 
     def __init__(self, folder: Path) -> None:
-        job = Job.read(folder / JOB)
+        job = self._job = Job.read(folder / JOB)
+        bound_memory(str(job.options.get("device", "auto")))
         self._store = Store(folder, job.chunk)
         self._samples = samples_in(folder)
         self._worker = Worker(job)
 
     def do(self, asked: dict[str, Any]) -> None:
         """Work off chunks, or one chunk sample by sample without those that end the process."""
+        if "again" in asked:
+            _tell(found=again.looked(self._job, self._worker, self._samples, **asked["again"]))
+            return
         if "careful" not in asked:
             work_off(
                 self._worker, self._store, self._samples, asked["chunks"],
@@ -78,7 +85,7 @@ class _Work:
 
 
 def _tell(**said: Any) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.write(json.dumps(said, default=float) + "\n")
     sys.stdout.flush()
 
 

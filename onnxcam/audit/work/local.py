@@ -17,7 +17,9 @@ from typing import Any, TypeAlias
 
 import onnxcam
 from onnxcam import errors
+from onnxcam.audit.job import JOB, Job
 from onnxcam.errors import ModelError, OnnxcamError
+from onnxcam.run import crashed
 
 Done: TypeAlias = Callable[[int], None]
 Beats: TypeAlias = Callable[[], None]
@@ -72,6 +74,7 @@ class Child:
             if ended is None:
                 return
             if at is None:
+                _remember(self._folder, ended)
                 raise ModelError(
                     f"the process that explains ends as it loads the models ({ended})",
                     "explain one picture with each of them first",
@@ -80,6 +83,23 @@ class Child:
                 self._careful(at, done, beats)
                 left.remove(at)
             died_in = at
+
+    def look(self, count: int, seed: int, beats: Beats = lambda: None) -> dict[str, Any]:
+        """Return what only the models can say, see :func:`onnxcam.audit.work.again.looked`.
+
+        Raises:
+            OnnxcamError: They cannot be used, or the process ends on them, twice.
+        """
+        for _ in range(2):
+            found: list[dict[str, Any]] = []
+            asked = {"again": {"count": count, "seed": seed}}
+            _, ended = self._ask(asked, [], lambda _: None, beats, found.append)
+            if found:
+                return found[0]
+        raise ModelError(
+            f"the process that looks at the models again ends ({ended})",
+            "all records are kept: go on with `resume=True` and `trust=0`",
+        )
 
     def end(self) -> None:
         """End the process, if there is one."""
@@ -117,7 +137,12 @@ class Child:
         return f"the runtime crashes on it ({ended})"
 
     def _ask(
-        self, asked: dict[str, Any], left: list[int], done: Done, beats: Beats
+        self,
+        asked: dict[str, Any],
+        left: list[int],
+        done: Done,
+        beats: Beats,
+        found: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> tuple[int | None, str | None]:
         """Ask something of the process, and wait until it is done or the process at its end.
 
@@ -144,6 +169,8 @@ class Child:
                 if "chunks" in asked and said["done"] in left:
                     left.remove(said["done"])
                 done(said["samples"])
+            if "found" in said:
+                found(said["found"])
             if "failed" in said:
                 kind, message, hint = said["failed"]
                 raise getattr(errors, kind, OnnxcamError)(message, hint)
@@ -172,6 +199,18 @@ class Child:
         code = self._process.wait()
         self.end()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def look_again(folder: Path, timeout: float, count: int, seed: int) -> dict[str, Any]:
+    """Return what only the models of an audit can say; see :meth:`Child.look`."""
+    with Child(folder, max(timeout, LOADING) * (1 + count)) as child:  # it gives no sign meanwhile
+        return child.look(count, seed)
+
+
+def _remember(folder: Path, ended: str) -> None:
+    """Let others know of models on which native code crashes."""
+    if ended.startswith("SIG") and ended != "SIGKILL":
+        crashed.remember(map(Path, Job.read(folder / JOB).models))
 
 
 def _read(process: subprocess.Popen[str], lines: SimpleQueue[str | None]) -> None:

@@ -9,10 +9,16 @@ from typing import Any
 from onnxcam.audit.data.places import name_of
 from onnxcam.audit.data.registry import reader
 from onnxcam.audit.data.sample import Box, Sample
+from onnxcam.audit.data.sound import inside
 from onnxcam.errors import InputError, plain
+from onnxcam.files import regular
 from onnxcam.inputs.labels import parse_json
 
 _FOLDERS = ("", "images", "../images", "val2017", "train2017", "../val2017", "../train2017")
+_FIELDS = {
+    "images": ("id", "file_name"), "categories": ("id", "name"),
+    "annotations": ("image_id", "category_id"),
+}  # fmt: skip
 _MOST = 4_000_000_000  # bytes; COCO's own are 0.5 GB
 
 
@@ -44,13 +50,28 @@ def read_coco(path: Path) -> dict[str, Any]:
         InputError: It cannot be read, or is none.
     """
     try:
+        regular(path, _MOST)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error})", "give COCO's JSON") from error
     said = parse_json(text, path)
     if not isinstance(said, dict) or not {"images", "annotations"} <= said.keys():
         raise InputError(f"{path} has no images and annotations", "give COCO's JSON")
+    for part, fields in _FIELDS.items():
+        rows = said.get(part, [])
+        if not isinstance(rows, list):
+            raise InputError(f"{path}: {part} are no list", "give COCO's JSON")
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict) or not all(_is_plain(row.get(f)) for f in fields):
+                raise InputError(
+                    f"{path}: number {number} of {part} has no {' and '.join(fields)}",
+                    "give COCO's instances",
+                )
     return said
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def boxes_of(said: dict[str, Any], path: Path) -> tuple[dict[Any, list[Box]], dict[Any, set[str]]]:
@@ -74,5 +95,6 @@ def boxes_of(said: dict[str, Any], path: Path) -> tuple[dict[Any, list[Box]], di
 
 def _file(folder: Path, name: str) -> Path:
     """Return where a picture lies: beside the JSON, or where COCO has its pictures."""
+    inside(folder, name)
     places = [folder / part / name for part in _FOLDERS]
     return next((p for p in places if p.is_file()), places[0])
