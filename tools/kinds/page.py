@@ -74,7 +74,7 @@ def _overview(results: Results) -> str:
         f"|---|{'---|' * len(targets)}",
     ]
     for kind, found in results.items():
-        marks = [str(_right(found[target]) or "\u2013") for target in targets]
+        marks = [str(_right(found.get(target, {})) or "\u2013") for target in targets]
         rows.append(f"| {kind} | {' | '.join(marks)} |")
     return "\n".join(rows) + "\n"
 
