@@ -139,9 +139,10 @@ def _pooled(head: Tail, name: str, layout: Layout, method: Method) -> Start:
     if len(users) != 1 or [t.name for t in users[0].inputs].count(name) != 1:
         return own
     (node,) = users
-    pool, axes = _POOLS.get(node.op, ""), _axes(node, layout)
+    pool = _POOLS.get(node.op, "")
     if not pool or node.domain or node.inputs[0].name != name:
         return own
+    axes = _axes(node, layout)
     if not axes <= {*layout.space} or not allowed(pool, axes):
         return own
     kept = node.op.startswith("Global") or node.attrs.get("keepdims", 1)

@@ -111,6 +111,35 @@ def test_a_target_of_several_scores_has_them_all() -> None:
     _assert_ablated(found, lambda p: (p @ (FC[:, 0] - FC[:, 3]))[None], 0)
 
 
+FIRST = {
+    "Conv": (helper.make_node("Conv", ["a", "eye"], ["i"]), np.eye(5, dtype="f4")[..., None, None]),
+    "Mul": (helper.make_node("Mul", ["a", "ones"], ["i"]), np.ones((5, 1, 1), "f4")),
+    "Resize": (helper.make_node("Resize", ["a", "", "twice"], ["i"]), np.array([1, 1, 2, 2], "f4")),
+    "Pad": (helper.make_node("Pad", ["a", "none"], ["i"]), np.zeros(8, "i8")),
+    "Reshape": (helper.make_node("Reshape", ["a", "same"], ["i"]), np.array([0, 0, 3, 4])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("method", ["ablation-cam", "recipro-cam"])
+def test_a_head_may_begin_with_anything(name: str, method: str) -> None:
+    """A constant of any rank stands where a pool has its axes."""
+    first, constant = FIRST[name]
+    constants = {each: constant for each in first.input[1:] if each}
+    mean = helper.make_node("ReduceMean", ["i", "axes"], ["p"], keepdims=0)
+    nodes = [first, mean, helper.make_node("MatMul", ["p", "fc"], ["y"])]
+    settings = {"score": "score"} if method == "recipro-cam" else {}
+    explain = _explainer(_net(nodes, constants), method, parameters=settings)
+    assert _parts(explain).start.name == "a"
+    found = explain(X, target=[1])[0]
+    if method == "ablation-cam":
+        _assert_ablated(found, lambda p: p @ FC, 1)
+    else:
+        plain = [MEAN, helper.make_node("MatMul", ["p", "fc"], ["y"])]
+        want = _explainer(_net(plain, {}), method, parameters={"score": "score"})(X, target=[1])[0]
+        np.testing.assert_allclose(found.signed_map, want.signed_map, rtol=1e-4, atol=1e-6)
+
+
 AXES = helper.make_node("Constant", [], ["k"], value_ints=[-1, -2])
 POOLS: dict[str, tuple[list[Any], str, Any]] = {
     "GlobalAveragePool": ([helper.make_node("GlobalAveragePool", ["a"], ["p"]),
