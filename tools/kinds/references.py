@@ -72,6 +72,8 @@ class Reference:
             return None if found is None else (found, ANSWERS)
         if name in AT_FEATURE:
             return AT_FEATURE[name](*self.at_feature), GRADIENTS
+        if name == "layer-integrated-gradients":
+            return self.integrated(method.settings(settings)["steps"]), GRADIENTS
         if name in _OTHERS:
             return _OTHERS[name](self), RULES if name in _BY_RULES else GRADIENTS
         return (self._relevance(*LRP[name], own=name == "crp"), RULES) if name in LRP else None
@@ -148,6 +150,19 @@ class Reference:
         bent = torch.zeros_like(layer) if curved is None else curved
         return AT_FEATURE["gradcam"](self._grid(layer), self._grid(slope - 0.5 * bent))
 
+    def integrated(self, steps: int) -> Array:
+        """Return the sum over channels of A times its mean gradient on the way from 0 to A."""
+        own = self._run(self._leaf(), self._value)[1]
+        assert own is not None
+        own, total = own.detach(), torch.zeros_like(own)
+        places, weights = np.polynomial.legendre.leggauss(steps)
+        for place, weight in zip(places, weights, strict=True):
+            layer = (own * (place + 1) / 2).float().requires_grad_()
+            value, _ = self._run(self._leaf(), self._value, layer)
+            total += weight / 2 * torch.autograd.grad(value.sum(), layer)[0]
+        found: Array = self._grid(own * total).sum(0)
+        return found
+
     def deeplift(self) -> Array:
         """Return the sum over channels of (x - 0) m."""
         first = Differences()
@@ -160,9 +175,12 @@ class Reference:
         leaf, noted = self._leaf(), Biases()
         with noted:
             value, _ = self._run(leaf, self._value)
-        dx, *slopes = torch.autograd.grad(value.sum(), [leaf, *[y for y, _ in noted.kept]])
+        outputs = [y for y, _ in noted.kept]
+        dx, *slopes = torch.autograd.grad(value.sum(), [leaf, *outputs], allow_unused=True)
         total = _stretched(torch.from_numpy(self._x * self._ordered(dx))).sum(0)
         for (_, bias), slope in zip(noted.kept, slopes, strict=True):
+            if slope is None:  # of another output
+                continue
             for each in slope * bias:  # frames are merged with the batch
                 share = _stretched(each.detach()).sum(0)
                 total = total + self._enlarged(share)
@@ -233,5 +251,6 @@ def known() -> Iterator[str]:
     for name in methods.names():
         method = methods.find(name)
         sampled = isinstance(method, methods.SampledMethod) and Similarity not in method.needs
-        if sampled or name in AT_FEATURE or name in _OTHERS or name in LRP:
+        own = (*AT_FEATURE, *_OTHERS, *LRP, "layer-integrated-gradients")
+        if sampled or name in own:
             yield name

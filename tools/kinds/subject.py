@@ -114,7 +114,10 @@ class Subject:
         return found if isinstance(found, str) else [next(iter(e.values())) for e in found]
 
     def _together(self, names: tuple[str, ...], question: Question) -> Any:
-        return said(lambda: self._answer(self._first.by(names), question))
+        given: dict[str, Any] = {}
+        for name in names:
+            given.update(parameters(methods.find(name)))
+        return said(lambda: self._answer(self._first.by(names, given), question))
 
     def _answer(self, explainer: Any, question: Question) -> list[Any]:
         target = question.target(self.kind, self.outputs)
