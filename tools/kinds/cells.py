@@ -14,6 +14,8 @@ from onnxcam import Explainer, methods
 
 RIGHT, REFUSED, WRONG, ALONE = "right", "refused", "WRONG", "not judged"
 TWIN = "a twin of one score"
+ROUNDING = "as near as its rounding lets it be"
+MOST_MOVED = 0.5  # of the largest value
 Array = np.ndarray[Any, Any]
 
 
@@ -73,14 +75,16 @@ def _one(subject: Subject, question: Question, name: str, found: Any) -> tuple[s
     got = found.signed_map.astype(np.float64)
     reference = subject.reference(question).map(name, parameters(methods.find(name)))
     if reference is not None:
-        return _compared(got, *reference, kind.exact)
-    twin = _of_twin(subject, question, name, found)
+        return _rounded(got, *reference, kind.exact, subject.otherwise(question, name))
+    twin = _of_twin(subject, question, name, found, subject.explained)
     if isinstance(twin, str):
         return ALONE, f"the same network with this one score is refused: {twin}"
-    return _compared(got, twin.signed_map.astype(np.float64), TWIN, kind.exact)
+    others = (_of_twin(subject, question, name, found, x) for x in subject.moved())
+    signed = (t.signed_map.astype(np.float64) for t in others if not isinstance(t, str))
+    return _rounded(got, twin.signed_map.astype(np.float64), TWIN, kind.exact, signed)
 
 
-def _of_twin(subject: Subject, question: Question, name: str, found: Any) -> Any:
+def _of_twin(subject: Subject, question: Question, name: str, found: Any, x: Array) -> Any:
     """Return the explanation of the network whose one output is the target."""
     method, kind = methods.find(name), subject.kind
     given: dict[str, Any] = {"input": kind.explained, "reduction_layer": "score", **HOW}
@@ -88,11 +92,28 @@ def _of_twin(subject: Subject, question: Question, name: str, found: Any) -> Any
         given["feature_layer"] = found.feature_layer
     how = {"parameters": parameters(method), **given}
     others = subject.others or None
-    return said(
-        lambda: Explainer(subject.twin(question), name, **how)(
-            subject.explained, 0, extra_inputs=others
-        )
-    )
+    return said(lambda: Explainer(subject.twin(question), name, **how)(x, 0, extra_inputs=others))
+
+
+def _rounded(
+    got: Array, want: Array, what: str, exact: float, otherwise: Iterator[Array]
+) -> tuple[str, str]:
+    """Compare maps; where they differ, with how far rounding moves the wanted one itself.
+
+    A share between a smallest value and the next, a search that follows the larger of two equal
+    gains, a difference of scores in half precision: there the last digit decides. Such a map is
+    right where it is no farther off than the reference from itself, twice at most. Where rounding
+    makes another map of it altogether nothing can be said, and it stays wrong.
+    """
+    verdict = _compared(got, want, what, exact)
+    if verdict[0] == RIGHT or got.shape != want.shape:
+        return verdict
+    scale = float(np.abs(want).max()) or 1.0
+    moved = max((float(np.abs(o - want).max()) / scale for o in otherwise), default=0.0)
+    far = float(np.abs(got - want).max()) / scale
+    if far <= 2 * moved <= MOST_MOVED:
+        return RIGHT, f"{what}, {ROUNDING}"
+    return WRONG, f"{verdict[1]}; rounding moves this by {moved:.2g}"
 
 
 def _compared(got: Array, want: Array, what: str, exact: float) -> tuple[str, str]:

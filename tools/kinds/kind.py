@@ -37,6 +37,7 @@ class Kind:
         options: For an Explainer.
         change: Changes the exported file: to half precision, to int8.
         exact: How far maps may be from torch's, of their largest value.
+        rounding: How far a value may be rounded otherwise, of itself.
         classes: Whether the scores are of classes.
         tensor: The reduction layer where it holds more than the scores.
         file: The file, where it is not what torch exports.
@@ -60,6 +61,7 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
     change: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
     exact: float = 1e-3
+    rounding: float = 3e-7
     classes: bool = True
     tensor: Callable[[Outputs], Tensor] | None = None
     file: onnx.ModelProto | None = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
-from kinds.files import in_half, in_int8, rounded
+from kinds.files import halved, in_half, in_int8, rounded
 from kinds.kind import Kind, Outputs, exported
 from kinds.tree import Trees, file
 
@@ -512,8 +512,8 @@ def multi_input() -> Kind:
 @kind("fp16")
 def half() -> Kind:
     return Kind(
-        "fp16", "a CNN in half precision", Pooled(), {"x": picture()}, ("logits",), first, "body",
-        change=in_half, exact=2e-2,
+        "fp16", "a CNN in half precision", halved(Pooled()), {"x": picture().half().float()},
+        ("logits",), first, "body", change=in_half, exact=2e-2, rounding=2**-11,
     )  # fmt: skip
 
 
@@ -523,7 +523,11 @@ def int8() -> Kind:
         "int8", "a CNN in int8, QDQ", Pooled(), {"x": picture()}, ("logits",), first, "body",
     )  # fmt: skip
     return replace(  # one value in a hundred may be rounded the other way, by one step
-        plain, file=in_int8(exported(plain)), module=rounded(plain.module), exact=3e-2
+        plain,
+        file=in_int8(exported(plain)),
+        module=rounded(plain.module),
+        exact=3e-2,
+        rounding=3e-4,
     )
 
 

@@ -223,10 +223,11 @@ class Reference:
 
 
 def _stretched(values: Tensor) -> Tensor:
-    """Return |v| of each channel [C, *space] from 0 to 1."""
-    rest = tuple(range(1, values.ndim))
-    size = values.abs() - values.abs().amin(rest, keepdim=True)
-    return torch.nan_to_num(size / size.amax(rest, keepdim=True))
+    """Return |v| of each channel [C, *space] from 0 to 1; 0 where only rounding moves it."""
+    rest, size = tuple(range(1, values.ndim)), values.abs()
+    low, high = size.amin(rest, True), size.amax(rest, True)
+    flat = high - low <= 2e-6 * high
+    return torch.where(flat, 0, (size - low) / torch.where(flat, 1, high - low))
 
 
 _BY_RULES: Sequence[str] = (

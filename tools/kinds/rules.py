@@ -30,6 +30,7 @@ _CURVES = (
     "log_sigmoid",
     "softplus",
 )
+_NORMS = ("layer_norm", "normalize", "softmax", "cosine_similarity", "batch_norm")
 _PRODUCTS = ("matmul", "__matmul__", "bmm")
 EPSILON = 1e-6
 
@@ -323,6 +324,31 @@ class Biases(Changed):
             return y
 
         return noted
+
+
+class Rounded(Changed):
+    """Every value a little beside itself, as where it is rounded otherwise.
+
+    Args:
+        share: How far, of the value.
+        seed: Of the numbers that are drawn.
+    """
+
+    def __init__(self, share: float, seed: int) -> None:
+        super().__init__()
+        self._share, self._draws = share, torch.Generator().manual_seed(seed)
+
+    def rule(self, name: str, args: Any) -> Callable[..., Any] | None:
+        """Return what moves the values of a layer or a curve."""
+        return self._moved if name in (*_LINEAR, *_PRODUCTS, *_CURVES, *_NORMS) else None
+
+    def _moved(self, func: Any, *args: Any, **named: Any) -> Any:
+        y = func(*args, **named)
+        if not isinstance(y, Tensor) or not y.is_floating_point():
+            return y
+        if getattr(func, "__name__", "") == _ROUNDED:
+            return y  # a whole number of steps stays one
+        return y * (1 + self._share * (2 * torch.rand(y.shape, generator=self._draws) - 1))
 
 
 def enlarged(tensor: Tensor, size: Any) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from kinds.asked import Question
 from kinds.kind import Kind, Outputs, exported
 from kinds.references import Reference
+from kinds.rules import Rounded
 from onnxcam import Explainer, OnnxcamError, methods
 from onnxcam.errors import InternalError
 from onnxcam.model.model import load
@@ -23,6 +24,7 @@ from onnxcam.targets import Score
 Array = np.ndarray[Any, Any]
 HOW: Mapping[str, Any] = {"device": "cpu", "threads": 1, "cache": False}
 
+DRAWS = 8
 # How often a method runs the model where it says so: a map of a small network needs little.
 FEW = {
     "masks": 12, "samples": 6, "steps": 4, "evaluations": 12, "designs": 4, "cells": 3,
@@ -56,7 +58,7 @@ class Subject:
         dtypes = {port.name: port.dtype for port in self.model.inputs}
         self.feeds = {n: t.numpy().astype(dtypes[n]) for n, t in kind.inputs.items()}
         self._ways: dict[str, Any] = {}
-        self._references: dict[str, Reference] = {}
+        self._references: dict[tuple[str, int], Reference] = {}
         self._twins: dict[str, Any] = {}
         self._families: dict[str, tuple[str, ...]] = {}
         self._shared: dict[tuple[str, tuple[str, ...]], Any] = {}
@@ -135,9 +137,14 @@ class Subject:
             self._families.setdefault(name, ())
         return self._families[name]
 
-    def reference(self, question: Question) -> Reference:
-        """Return torch's maps of a target; what is the same for all methods is computed once."""
-        if question.name not in self._references:
+    def reference(self, question: Question, draw: int = -1) -> Reference:
+        """Return torch's maps of a target; what is the same for all methods is computed once.
+
+        Args:
+            question: The target.
+            draw: Number of a draw of other roundings, in which they are to be computed; -1: none.
+        """
+        if (question.name, draw) not in self._references:
             kind, asked = self.kind, question.fixed(self.kind, self.outputs)
 
             def value(y: Outputs) -> Tensor:
@@ -145,8 +152,25 @@ class Subject:
                 assert found is not None, "what makes no sense has no map"
                 return found
 
-            self._references[question.name] = Reference(kind, value)
-        return self._references[question.name]
+            self._references[question.name, draw] = Reference(kind, value)
+        return self._references[question.name, draw]
+
+    def otherwise(self, question: Question, name: str) -> Iterator[Array]:
+        """Yield torch's map of a method where values are rounded otherwise, again and again."""
+        for draw in range(DRAWS):
+            with Rounded(self.kind.rounding, draw):
+                found = self.reference(question, draw).map(name, parameters(methods.find(name)))
+            assert found is not None, "asked where there is a reference"
+            yield found[0]
+
+    def moved(self) -> Iterator[Array]:
+        """Yield the explained input, each number a little beside itself, again and again."""
+        for draw in range(DRAWS):
+            noise = np.random.default_rng(draw).uniform(-1, 1, self.explained.shape)
+            moves = self.explained.dtype.kind == "f"
+            yield self.explained * (1 + moves * self.kind.rounding * noise).astype(
+                self.explained.dtype
+            )
 
     def twin(self, question: Question) -> Any:
         """Return the file of the same network with the target as its only score."""

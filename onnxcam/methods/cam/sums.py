@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxcam.autodiff.cotangents import as_narrow
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods.cam.principal import projected
 from onnxcam.methods.registry import Axes
 
@@ -108,7 +108,13 @@ def ratio(op: Emitter, above: Tensor, below: Tensor) -> Tensor:
 
 
 def stretched(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
-    """Return |x| of each channel from 0, its smallest value, to 1, its largest; else 0."""
-    size = op.Abs(x)
-    above = op.Sub(size, op.ReduceMin(size, axes=list(axes.space), keepdims=1))
-    return ratio(op, above, op.ReduceMax(above, axes=list(axes.space), keepdims=1))
+    """Return |x| of each channel from 0, its smallest value, to 1, its largest; else 0.
+
+    A channel that is the same everywhere but for its rounding has no shape: it is 0, not noise.
+    """
+    size, space = op.Abs(x), list(axes.space)
+    low, high = (f(size, axes=space, keepdims=1) for f in (op.ReduceMin, op.ReduceMax))
+    even = 16 * float(np.finfo(dtype_of(x) or np.float32).eps)
+    extent = op.Sub(high, low)
+    flat = op.LessOrEqual(extent, op.Mul(high, even))
+    return op.Div(op.Sub(size, low), op.Where(flat, np.inf, extent))
