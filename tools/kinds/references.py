@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from kinds.answers import Answers, Run, Value
+from kinds.files import in_half
 from kinds.formulas import AT_FEATURE
 from kinds.kind import Kind
 from kinds.rules import (
+    EPSILON,
     Attention,
     Biases,
     Changed,
@@ -32,6 +34,8 @@ Array = np.ndarray[Any, Any]
 GRADIENTS = "torch's gradients"
 RULES = "torch with the method's rules for gradients"
 ANSWERS = "the method run on torch"
+
+HALF_EPSILON = 6.2e-5  # the smallest that half precision has with all its digits
 
 # Rule of convolutions, beta, rule of the first layer.
 LRP: Mapping[str, tuple[str, float, str]] = {
@@ -194,7 +198,8 @@ class Reference:
         if rule == "gamma" and not first:
             value, _ = self._run(self._leaf(), self._value)
             early = -(-depth(value, products=False) // 2)
-        mode, leaf = Relevance(rule, beta, first, early), self._leaf()
+        small = HALF_EPSILON if self.kind.change is in_half else EPSILON
+        mode, leaf = Relevance(rule, beta, first, early, small), self._leaf()
         with mode:
             value, layer = self._run(leaf, self._value)
         if own:

@@ -30,9 +30,17 @@ _CURVES = (
     "log_sigmoid",
     "softplus",
 )
-_NORMS = ("layer_norm", "normalize", "softmax", "cosine_similarity", "batch_norm")
+_NORMS = (
+    "log_softmax",
+    "mean",
+    "layer_norm",
+    "normalize",
+    "softmax",
+    "cosine_similarity",
+    "batch_norm",
+)
 _PRODUCTS = ("matmul", "__matmul__", "bmm")
-EPSILON = 1e-6
+EPSILON, GAMMA = 1e-6, 0.25
 
 
 class Changed(TorchFunctionMode):
@@ -55,8 +63,8 @@ def _moves(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
-def _as(y: Tensor, q: Tensor) -> Tensor:
-    away = torch.where(q < 0, q - 1e-12, q + 1e-12)
+def _as(y: Tensor, q: Tensor, epsilon: float) -> Tensor:
+    away = torch.where(q < 0, q - epsilon, q + epsilon)
     return _valued(y, q * (y / away).detach())
 
 
@@ -100,15 +108,18 @@ class Relevance(Changed):
         beta: Of the alpha-beta rule, alpha is one more.
         first: "", "flat", "w2" or "box" for the layer that the input goes into.
         early: How many convolutions from the input on have the gamma rule; None for all.
+        epsilon: What every denominator is farther from 0.
 
     Attributes:
         ones: With a rule for the first layer: what relevance is the gradient of.
     """
 
     def __init__(
-        self, convolution: str, beta: float = 0.0, first: str = "", early: int | None = None
-    ) -> None:
+        self, convolution: str, beta: float = 0.0, first: str = "", early: int | None = None,
+        epsilon: float = EPSILON,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._epsilon = epsilon
         self._convolution, self._beta, self._first = convolution, beta, first
         self._early, self.ones, self.depths = early, None, 0
 
@@ -136,30 +147,25 @@ class Relevance(Changed):
         before = depth(x)
         if self._first and before == 0:
             self.ones = torch.ones_like(x, requires_grad=True)
-            return _as(y, _opened(self._first, f, x, w, b, self.ones))
+            return _as(y, _opened(self._first, f, x, w, b, self.ones), self._epsilon)
         if name in _CONVOLUTIONS and self._convolution == "alpha":
             return self._parted(f, x, w, b, y)
         early = self._early is None or before < self._early
         if name in _CONVOLUTIONS and self._convolution == "gamma" and early:
-            return _pulled(f, x, w, b, y)
-        return _as(y, _away(y))
+            return _pulled(f, x, w, b, y, self._epsilon)
+        return _as(y, y, self._epsilon)
 
     def _parted(self, f: Any, x: Tensor, w: Tensor, b: Tensor | None, y: Tensor) -> Tensor:
         up, down = _sums(f, x, w, b)
-        found = _as(y, up)
+        found = _as(y, up, self._epsilon)
         if not self._beta:
             return found
-        found = (1 + self._beta) * found - self._beta * _as(y, down)
+        found = (1 + self._beta) * found - self._beta * _as(y, down, self._epsilon)
         return _valued(y, found)
 
 
 def _curved(x: Tensor, y: Tensor) -> Tensor:
     return x * (y / torch.where(x == 0, 1, x)).detach()
-
-
-def _away(y: Tensor) -> Tensor:
-    """Return y with an epsilon more of its sign, which has no gradient."""
-    return y + torch.where(y < 0, -EPSILON, EPSILON).detach()
 
 
 def _sums(f: Any, x: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -169,11 +175,12 @@ def _sums(f: Any, x: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, Tenso
     return f(high, up, bias[0]) + f(low, down), f(high, down, bias[1]) + f(low, up)
 
 
-def _pulled(f: Any, x: Tensor, w: Tensor, b: Tensor | None, y: Tensor, gamma: float = 0.25) -> Any:
+def _pulled(f: Any, x: Tensor, w: Tensor, b: Tensor | None, y: Tensor, epsilon: float) -> Any:
     """The gamma rule: what pulls an output the way it went counts more."""
     up, down = _sums(f, x, w, b)
     z = f(x, w, b)
-    return torch.where(y > 0, _as(y, z + gamma * up), _as(y, z + gamma * down))
+    rising, falling = (_as(y, z + GAMMA * part, epsilon) for part in (up, down))
+    return torch.where(y > 0, rising, falling)
 
 
 def _opened(first: str, f: Any, x: Tensor, w: Tensor, b: Tensor | None, ones: Tensor) -> Tensor:
@@ -326,16 +333,28 @@ class Biases(Changed):
         return noted
 
 
+class _Half(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.half().float()
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Any) -> Any:
+        return dys[0].half().float()
+
+
 class Rounded(Changed):
     """Every value a little beside itself, as where it is rounded otherwise.
 
     Args:
         share: How far, of the value.
         seed: Of the numbers that are drawn.
+        half: Whether values and their gradients are rounded to half precision.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
+    def __init__(self, share: float, seed: int, *, half: bool) -> None:
         super().__init__()
+        self._half = half
         self._share, self._draws = share, torch.Generator().manual_seed(seed)
 
     def rule(self, name: str, args: Any) -> Callable[..., Any] | None:
@@ -348,7 +367,8 @@ class Rounded(Changed):
             return y
         if getattr(func, "__name__", "") == _ROUNDED:
             return y  # a whole number of steps stays one
-        return y * (1 + self._share * (2 * torch.rand(y.shape, generator=self._draws) - 1))
+        y = y * (1 + self._share * (2 * torch.rand(y.shape, generator=self._draws) - 1))
+        return _Half.apply(y) if self._half else y
 
 
 def enlarged(tensor: Tensor, size: Any) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kinds.asked import Question
+from kinds.files import in_half
 from kinds.kind import Kind, Outputs, exported
 from kinds.references import Reference
 from kinds.rules import Rounded
@@ -158,7 +159,7 @@ class Subject:
     def otherwise(self, question: Question, name: str) -> Iterator[Array]:
         """Yield torch's map of a method where values are rounded otherwise, again and again."""
         for draw in range(DRAWS):
-            with Rounded(self.kind.rounding, draw):
+            with Rounded(self.kind.rounding, draw, half=self.kind.change is in_half):
                 found = self.reference(question, draw).map(name, parameters(methods.find(name)))
             assert found is not None, "asked where there is a reference"
             yield found[0]
