@@ -62,7 +62,8 @@ class Region(Target):
         if self.where != "predicted":
             mask = op.const(self._mask((shape_of(scores) or ())[2:], outputs.size))
         elif (shape_of(scores) or (0, 0))[1] == 1:
-            mask = op.Greater(own, 0)
+            # Of the largest of one: y times (y > 0) would be a ReLU of the network to a deconvnet.
+            mask = op.Greater(op.ReduceMax(scores, axes=[1], keepdims=0), 0)
         else:
             column = op.Reshape(index, [-1, *[1] * (rank_of(own) - 1)])
             mask = op.Equal(op.ArgMax(scores, axis=1, keepdims=0), column)

@@ -28,6 +28,8 @@ class Question:
             and has to be refused.
         pinned: Returns the truth with what was found once for the explained input (the class, the
             box), for other inputs; None where there is nothing to find.
+        once: The same for a method that is one graph, where this finds once what it finds in
+            every run otherwise.
         each: Of a target that stands for many: what it stands for; None where it makes no sense.
     """
 
@@ -36,6 +38,7 @@ class Question:
     truth: Truth
     pinned: Callable[[Kind, Outputs], Truth] | None = None
     each: Callable[[Kind, Outputs], Sequence[Question] | None] | None = None
+    once: Callable[[Kind, Outputs], Truth] | None = None
 
     def fixed(self, kind: Kind, y: Outputs) -> Truth:
         """Return the truth of other inputs than the explained one, whose outputs are given."""

@@ -15,7 +15,7 @@ from onnxcam import Explainer, methods
 RIGHT, REFUSED, WRONG, ALONE = "right", "refused", "WRONG", "not judged"
 TWIN = "a twin of one score"
 ROUNDING = "as near as its rounding lets it be"
-MOST_MOVED = 0.5  # of the largest value
+MOST_OFF = 0.3  # of the largest value: what no rounding excuses
 Array = np.ndarray[Any, Any]
 
 
@@ -73,7 +73,7 @@ def _one(subject: Subject, question: Question, name: str, found: Any) -> tuple[s
     if far > kind.exact * max(abs(found.score), 1):
         return WRONG, f"it is a score of {found.score:.4g}, not {want:.4g}"
     got = found.signed_map.astype(np.float64)
-    reference = subject.reference(question).map(name, parameters(methods.find(name)))
+    reference = subject.reference(question, name)
     if reference is not None:
         return _rounded(got, *reference, kind.exact, subject.otherwise(question, name))
     twin = _of_twin(subject, question, name, found, subject.explained)
@@ -102,8 +102,7 @@ def _rounded(
 
     A share between a smallest value and the next, a search that follows the larger of two equal
     gains, a difference of scores in half precision: there the last digit decides. Such a map is
-    right where it is no farther off than the reference from itself, twice at most. Where rounding
-    makes another map of it altogether nothing can be said, and it stays wrong.
+    right where it is no farther off than twice what the reference moves, and never far off.
     """
     verdict = _compared(got, want, what, exact)
     if verdict[0] == RIGHT or got.shape != want.shape:
@@ -111,7 +110,7 @@ def _rounded(
     scale = float(np.abs(want).max()) or 1.0
     moved = max((float(np.abs(o - want).max()) / scale for o in otherwise), default=0.0)
     far = float(np.abs(got - want).max()) / scale
-    if far <= 2 * moved <= MOST_MOVED:
+    if far <= min(2 * moved, MOST_OFF):
         return RIGHT, f"{what}, {ROUNDING}"
     return WRONG, f"{verdict[1]}; rounding moves this by {moved:.2g}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,6 +54,16 @@ def _row(row: int) -> Truth:
     return truth
 
 
+def _once(row: int) -> Callable[[Kind, Outputs], Truth]:
+    """The class that is highest in a row of the explained input."""
+
+    def found(kind: Kind, y: Outputs) -> Truth:
+        sure = _sure(kind, y)
+        return _nonsense if sure is None else _score(int(sure[0, :, row].argmax()), row)
+
+    return found
+
+
 def _corners(kind: Kind, y: Outputs) -> Tensor | None:
     return None if kind.boxes is None else kind.boxes(y)[0].detach()
 
@@ -103,7 +113,7 @@ def _each(kind: Kind, y: Outputs) -> Sequence[Question] | None:
         apart = boxes is None or not alike or _shared(boxes[alike], boxes[row]).max() <= _OVERLAP
         if highest[row] >= _least(kind, y) and apart:
             rows.append(row)
-    return [Question(f"every sure box {r}", lambda *_: None, _row(r)) for r in rows]
+    return [Question(f"every sure box {r}", lambda *_: None, _row(r), once=_once(r)) for r in rows]
 
 
 def _point(kind: Kind, y: Outputs) -> Tensor | None:
@@ -123,7 +133,7 @@ FOUND = (
     Question(
         "best detection", lambda kind, y: targets.Detection(_cls(kind, y)), _best,
     ),
-    Question("box by row", _number, _row(1)),
+    Question("box by row", _number, _row(1), once=_once(1)),
     Question(
         "box by place", lambda kind, y: targets.Box(box=_place(kind, y).tolist()), _nonsense,
         _overlapping,

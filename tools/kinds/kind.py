@@ -37,7 +37,7 @@ class Kind:
         options: For an Explainer.
         change: Changes the exported file: to half precision, to int8.
         exact: How far maps may be from torch's, of their largest value.
-        rounding: How far a value may be rounded otherwise, of itself.
+        rounding: How far a value may be rounded otherwise, of the largest of its tensor.
         classes: Whether the scores are of classes.
         tensor: The reduction layer where it holds more than the scores.
         file: The file, where it is not what torch exports.

@@ -347,7 +347,7 @@ class Rounded(Changed):
     """Every value a little beside itself, as where it is rounded otherwise.
 
     Args:
-        share: How far, of the value.
+        share: How far, of the largest of its tensor.
         seed: Of the numbers that are drawn.
         half: Whether values and their gradients are rounded to half precision.
     """
@@ -367,7 +367,8 @@ class Rounded(Changed):
             return y
         if getattr(func, "__name__", "") == _ROUNDED:
             return y  # a whole number of steps stays one
-        y = y * (1 + self._share * (2 * torch.rand(y.shape, generator=self._draws) - 1))
+        noise = 2 * torch.rand(y.shape, generator=self._draws) - 1
+        y = y + self._share * y.detach().abs().max() * noise  # of what it is the sum of
         return _Half.apply(y) if self._half else y
 
 

@@ -59,7 +59,7 @@ class Subject:
         dtypes = {port.name: port.dtype for port in self.model.inputs}
         self.feeds = {n: t.numpy().astype(dtypes[n]) for n, t in kind.inputs.items()}
         self._ways: dict[str, Any] = {}
-        self._references: dict[tuple[str, int], Reference] = {}
+        self._references: dict[tuple[str, bool, int], Reference] = {}
         self._twins: dict[str, Any] = {}
         self._families: dict[str, tuple[str, ...]] = {}
         self._shared: dict[tuple[str, tuple[str, ...]], Any] = {}
@@ -138,40 +138,43 @@ class Subject:
             self._families.setdefault(name, ())
         return self._families[name]
 
-    def reference(self, question: Question, draw: int = -1) -> Reference:
-        """Return torch's maps of a target; what is the same for all methods is computed once.
+    def reference(self, question: Question, name: str, draw: int = -1) -> tuple[Array, str] | None:
+        """Return torch's map of a target and what it is; what maps share is computed once.
 
         Args:
             question: The target.
-            draw: Number of a draw of other roundings, in which they are to be computed; -1: none.
+            name: The method.
+            draw: Number of a draw of other roundings, in which it is to be computed; -1: none.
         """
-        if (question.name, draw) not in self._references:
-            kind, asked = self.kind, question.fixed(self.kind, self.outputs)
+        method = methods.find(name)
+        whole = method.kind == "graph" and question.once is not None
+        key = (question.name, whole, draw)
+        if key not in self._references:
+            kind = self.kind
+            asked = (question.once if whole else question.fixed)(kind, self.outputs)  # type: ignore
 
             def value(y: Outputs) -> Tensor:
                 found = asked(kind, y)
                 assert found is not None, "what makes no sense has no map"
                 return found
 
-            self._references[question.name, draw] = Reference(kind, value)
-        return self._references[question.name, draw]
+            self._references[key] = Reference(kind, value)
+        return self._references[key].map(name, parameters(method))
 
     def otherwise(self, question: Question, name: str) -> Iterator[Array]:
         """Yield torch's map of a method where values are rounded otherwise, again and again."""
         for draw in range(DRAWS):
             with Rounded(self.kind.rounding, draw, half=self.kind.change is in_half):
-                found = self.reference(question, draw).map(name, parameters(methods.find(name)))
+                found = self.reference(question, name, draw)
             assert found is not None, "asked where there is a reference"
             yield found[0]
 
     def moved(self) -> Iterator[Array]:
         """Yield the explained input, each number a little beside itself, again and again."""
-        for draw in range(DRAWS):
-            noise = np.random.default_rng(draw).uniform(-1, 1, self.explained.shape)
-            moves = self.explained.dtype.kind == "f"
-            yield self.explained * (1 + moves * self.kind.rounding * noise).astype(
-                self.explained.dtype
-            )
+        x, moves = self.explained, self.explained.dtype.kind == "f"
+        for draw in range(DRAWS if moves else 0):
+            noise = np.random.default_rng(draw).uniform(-1, 1, x.shape)
+            yield (x + self.kind.rounding * np.abs(x).max() * noise).astype(x.dtype)
 
     def twin(self, question: Question) -> Any:
         """Return the file of the same network with the target as its only score."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnxcam.autodiff.overrides import GUIDED
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import largest
 from onnxcam.methods.needs import InputGradient, MapOf
 from onnxcam.methods.registry import Axes, Cost, graph_method
+
+
+def _product(op: Emitter, r: Tensor, cam: Tensor) -> Tensor:
+    """Return r L, of which half precision holds few digits: gradients are small, both of them."""
+    single = np.dtype(np.float32)
+    return op.Mul(op.cast(r, single), op.cast(cam, single))
 
 
 @graph_method(
@@ -15,7 +23,7 @@ from onnxcam.methods.registry import Axes, Cost, graph_method
     cite="Selvaraju et al., Grad-CAM, ICCV 2017, Guided Grad-CAM",
     rectify=False,
     overrides=GUIDED,
-    relief=lambda op, r, cam: op.Mul(r, cam),
+    relief=_product,
     style="relief",
     cost=Cost(3),
     claim="Sharp edges inside of what Grad-CAM marks.",
@@ -29,4 +37,4 @@ def guided_gradcam(op: Emitter, r: Tensor, cam: Tensor, axes: Axes) -> Tensor:
 
     The paper shows r L as a picture; the map is its largest absolute value among the channels.
     """
-    return largest(op, op.Mul(r, cam), axes)
+    return largest(op, _product(op, r, cam), axes)
