@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 from kinds.kind import Kind, Outputs
 from onnxcam.methods import SampledMethod, needs
@@ -23,6 +24,14 @@ from onnxcam.methods.needs import Patch
 Array = np.ndarray[Any, Any]
 Value = Callable[[Outputs], Tensor]
 _ORDER = "NCDHW"
+
+
+def iou(boxes: Tensor, box: Tensor) -> Tensor:
+    """Return the intersection over union of boxes [A, 4] with one."""
+    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
+    inside = (high - low).clamp(min=0).prod(1)
+    size = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return inside / (size - inside)
 
 
 class Run:
@@ -73,10 +82,11 @@ class Answers:
     Args:
         kind: The network.
         value: What is explained, as a number of the outputs, float [1].
+        row: Which box of the explained input that is about; None where it is none.
     """
 
-    def __init__(self, kind: Kind, value: Value) -> None:
-        self.kind, self._value, self._run = kind, value, Run(kind)
+    def __init__(self, kind: Kind, value: Value, row: int | None = None) -> None:
+        self.kind, self._value, self._run, self._row = kind, value, Run(kind), row
         self._x = kind.inputs[kind.explained]
 
     def map(self, method: SampledMethod, settings: dict[str, Any]) -> Array | None:
@@ -86,7 +96,7 @@ class Answers:
             method: The method.
             settings: A value for each of its parameters.
         """
-        if needs.Similarity in method.needs:
+        if needs.Similarity in method.needs and (self.kind.boxes is None or self._row is None):
             return None
         given = [self._need(need) for need in method.needs]
         named = signature(method.estimate).parameters  # the rest is not the function's own
@@ -102,6 +112,7 @@ class Answers:
             needs.Places: self._places,
             needs.Random: lambda: np.random.default_rng(0),
             needs.Background: lambda: None,
+            needs.Similarity: lambda: self._alike,
             needs.Score: lambda: self._scores,
             needs.Probability: lambda: self._scores,
             needs.InputGradient: lambda: self._input_gradients,
@@ -162,6 +173,23 @@ class Answers:
         for values in inputs:
             with torch.no_grad():
                 yield self._run(self._back(values), self._value)[0].numpy()
+
+    def _boxes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the boxes [A, 4] of an input and the probabilities of their classes [A, C]."""
+        kind, given = self.kind, {**self.kind.inputs, self.kind.explained: x}
+        assert kind.sure is not None and kind.boxes is not None
+        with torch.no_grad():
+            y = kind.run(*given.values())
+            return kind.boxes(y)[0], kind.sure(y)[0].T.clamp(min=0)
+
+    def _alike(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        """Equations 2 to 5 of D-RISE: the largest IoU times cosine times how sure the box is."""
+        boxes, sure = self._boxes(self._x)
+        for values in inputs:
+            others, chances = self._boxes(self._back(values))
+            alike = F.cosine_similarity(chances, sure[self._row][None])
+            found = iou(others, boxes[self._row]) * alike * chances.amax(1)
+            yield found.max()[None].double().numpy()
 
     def _input_gradients(
         self, inputs: Iterable[Array], count: int | None = None

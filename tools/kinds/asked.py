@@ -30,6 +30,7 @@ class Question:
             box), for other inputs; None where there is nothing to find.
         once: The same for a method that is one graph, where this finds once what it finds in
             every run otherwise.
+        row: Which box it is about; None of none.
         each: Of a target that stands for many: what it stands for; None where it makes no sense.
     """
 
@@ -39,6 +40,7 @@ class Question:
     pinned: Callable[[Kind, Outputs], Truth] | None = None
     each: Callable[[Kind, Outputs], Sequence[Question] | None] | None = None
     once: Callable[[Kind, Outputs], Truth] | None = None
+    row: Callable[[Kind, Outputs], int | None] | None = None
 
     def fixed(self, kind: Kind, y: Outputs) -> Truth:
         """Return the truth of other inputs than the explained one, whose outputs are given."""
@@ -75,6 +77,19 @@ def _top(kind: Kind, y: Outputs) -> Truth:
     sure = _scores(kind, y)[..., None] if kind.sure is None else kind.sure(y)
     cls = int(sure.flatten(2).amax(2)[0].argmax())
     return lambda kind, y: _scores(kind, y)[:, cls]
+
+
+def surest(cls: int | None) -> Callable[[Kind, Outputs], int | None]:
+    """Return the box that is surest of a class; None for the surest of all."""
+
+    def row(kind: Kind, y: Outputs) -> int | None:
+        if kind.sure is None:
+            return None
+        sure = kind.sure(y)[0]
+        own = int(sure.amax(1).argmax()) if cls is None else min(cls, len(sure) - 1)
+        return int(sure[own].argmax())
+
+    return row
 
 
 def _probability(kind: Kind, y: Outputs) -> Tensor | None:
@@ -185,8 +200,8 @@ def _alike(kind: Kind, y: Outputs) -> Any:
 
 
 QUESTIONS = (
-    Question("top class", lambda *_: None, _own, _top),
-    Question("class", _of_class(int), _own),
+    Question("top class", lambda *_: None, _own, _top, row=surest(None)),
+    Question("class", _of_class(int), _own, row=surest(1)),
     Question("probability", _of_class(targets.Probability), _probability),
     Question("log-probability", _of_class(targets.LogProbability), _log_probability),
     Question("margin", lambda *_: targets.Margin(1, 0), _margin),

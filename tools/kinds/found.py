@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kinds.asked import Question, Truth
+from kinds.answers import iou
+from kinds.asked import Question, Truth, surest
 from kinds.kind import Kind, Outputs
 from onnxcam import targets
 
@@ -68,14 +69,6 @@ def _corners(kind: Kind, y: Outputs) -> Tensor | None:
     return None if kind.boxes is None else kind.boxes(y)[0].detach()
 
 
-def _shared(boxes: Tensor, box: Tensor) -> Tensor:
-    """Return the intersection over union of boxes [A, 4] with one."""
-    low, high = torch.maximum(boxes[:, :2], box[:2]), torch.minimum(boxes[:, 2:], box[2:])
-    inside = (high - low).clamp(min=0).prod(1)
-    size = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
-    return inside / (size - inside)
-
-
 def _place(kind: Kind, y: Outputs) -> Tensor:
     """Return a box that overlaps one of the network's, and is none of them."""
     boxes = _corners(kind, y)
@@ -85,11 +78,22 @@ def _place(kind: Kind, y: Outputs) -> Tensor:
     return boxes[largest] + torch.tensor([0.2, 0.1, 0.1, 0.2])
 
 
-def _overlapping(kind: Kind, y: Outputs) -> Truth:
+def _placed(kind: Kind, y: Outputs) -> int | None:
+    """Return the row whose box overlaps the place most, as sure as it is."""
     boxes, sure = _corners(kind, y), _sure(kind, y)
     if boxes is None or sure is None:
-        return _nonsense
-    return _row(int((_shared(boxes, _place(kind, y)) * sure[0].amax(0)).argmax()))
+        return None
+    return int((iou(boxes, _place(kind, y)) * sure[0].amax(0)).argmax())
+
+
+def _overlapping(kind: Kind, y: Outputs) -> Truth:
+    row = _placed(kind, y)
+    return _nonsense if row is None else _row(row)
+
+
+def _there(kind: Kind, y: Outputs) -> Truth:
+    row = _placed(kind, y)
+    return _nonsense if row is None else _once(row)(kind, y)
 
 
 def _least(kind: Kind, y: Outputs) -> float:
@@ -110,10 +114,15 @@ def _each(kind: Kind, y: Outputs) -> Sequence[Question] | None:
     rows: list[int] = []
     for row in highest.argsort(descending=True, stable=True).tolist():
         alike = [r for r in rows if classes[r] == classes[row]]
-        apart = boxes is None or not alike or _shared(boxes[alike], boxes[row]).max() <= _OVERLAP
+        apart = boxes is None or not alike or iou(boxes[alike], boxes[row]).max() <= _OVERLAP
         if highest[row] >= _least(kind, y) and apart:
             rows.append(row)
-    return [Question(f"every sure box {r}", lambda *_: None, _row(r), once=_once(r)) for r in rows]
+    return [
+        Question(
+            f"every sure box {r}", lambda *_: None, _row(r), once=_once(r), row=lambda *_, r=r: r
+        )
+        for r in rows
+    ]
 
 
 def _point(kind: Kind, y: Outputs) -> Tensor | None:
@@ -132,11 +141,12 @@ def _number(kind: Kind, y: Outputs) -> Any:
 FOUND = (
     Question(
         "best detection", lambda kind, y: targets.Detection(_cls(kind, y)), _best,
+        row=surest(1),
     ),
-    Question("box by row", _number, _row(1), once=_once(1)),
+    Question("box by row", _number, _row(1), once=_once(1), row=lambda *_: 1),
     Question(
         "box by place", lambda kind, y: targets.Box(box=_place(kind, y).tolist()), _nonsense,
-        _overlapping,
+        _overlapping, once=_there, row=_placed,
     ),
     Question(
         "every sure box", lambda kind, y: targets.Detections(over=_least(kind, y)), _nonsense,

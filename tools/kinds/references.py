@@ -27,7 +27,6 @@ from kinds.rules import (
     enlarged,
 )
 from onnxcam import methods
-from onnxcam.methods.needs import Similarity
 
 Array = np.ndarray[Any, Any]
 
@@ -57,11 +56,12 @@ class Reference:
     Args:
         kind: The network.
         value: The target, as a number of the outputs, float [1].
+        row: Which box of the explained input that is about; None where it is none.
     """
 
-    def __init__(self, kind: Kind, value: Value) -> None:
+    def __init__(self, kind: Kind, value: Value, row: int | None = None) -> None:
         self.kind, self._value, self._run = kind, value, Run(kind)
-        self._answers = Answers(kind, value)
+        self._answers = Answers(kind, value, row)
 
     def map(self, name: str, settings: Mapping[str, Any]) -> tuple[Array, str] | None:
         """Return the signed map of a method, and what it is held against; None for no reference.
@@ -256,7 +256,7 @@ def known() -> Iterator[str]:
     """Yield the names of the methods that have a reference."""
     for name in methods.names():
         method = methods.find(name)
-        sampled = isinstance(method, methods.SampledMethod) and Similarity not in method.needs
+        sampled = isinstance(method, methods.SampledMethod)
         own = (*AT_FEATURE, *_OTHERS, *LRP, "layer-integrated-gradients")
         if sampled or name in own:
             yield name

@@ -158,7 +158,8 @@ class Subject:
                 assert found is not None, "what makes no sense has no map"
                 return found
 
-            self._references[key] = Reference(kind, value)
+            row = None if question.row is None else question.row(kind, self.outputs)
+            self._references[key] = Reference(kind, value, row)
         return self._references[key].map(name, parameters(method))
 
     def otherwise(self, question: Question, name: str) -> Iterator[Array]:
