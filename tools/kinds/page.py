@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kinds.cells import REFUSED, RIGHT
+from kinds.cells import REFUSED, RIGHT, ROUNDING
 from kinds.store import Results, Row, counted, ran
 
 HEAD = """# What is asked of a model: kinds, targets and methods
@@ -14,6 +14,10 @@ explains it by every method at every target, and judges every cell; a test holds
 *right* where score and map equal those of torch's own network:
 
 {held}
+
+In {near} of these cells{whose} the last digit decides: the map is farther off than the others may
+be, by no more than twice what torch's own map moves where values are rounded otherwise, and by at
+most 0.3 of its largest value.
 
 A cell that is not right is *refused*, with the reason and the next step, which stand
 [below](#reasons) by their numbers. {kinds} kinds, {targets} targets, {methods} methods:
@@ -52,13 +56,17 @@ def page(results: Results, what: Mapping[str, str]) -> str:
 
 def _head(results: Results) -> str:
     counts, by = counted(results), dict.fromkeys(HELD, 0)
-    first = next(iter(results.values()))
-    for row in (row for targets in results.values() for row in targets.values()):
+    first, near = next(iter(results.values())), dict.fromkeys(results, 0)
+    for kind, row in ((k, row) for k, targets in results.items() for row in targets.values()):
         for (verdict, why), names in row.items():
             if verdict == RIGHT:
-                by[why] = by.get(why, 0) + len(names)
+                what = why.removesuffix(f", {ROUNDING}")
+                by[what] = by.get(what, 0) + len(names)
+                near[kind] += len(names) * (what != why)
+    whose = ", ".join(f"{kind} {count}" for kind, count in near.items() if count)
     held = [f"- {HELD.get(why, why)}: {count} cells;" for why, count in by.items() if count]
     return HEAD.format(
+        near=sum(near.values()), whose=f" ({whose})" if whose else "",
         held="\n".join(held).removesuffix(";") + ".", kinds=len(results), targets=len(first),
         methods=len(ran(next(iter(first.values())))), total=sum(counts.values()),
         right=counts.get(RIGHT, 0), refused=counts.get(REFUSED, 0),
