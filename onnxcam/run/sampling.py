@@ -177,11 +177,11 @@ class Sampler:
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
         raw = raw if estimate.raw is None else estimate.raw.astype(np.float32)
-        made = []
+        made, layered = [], self.method.takes_feature
         for k, target in enumerate(probe.classes):
             error = None if estimate.error is None else estimate.error[k].astype(np.float32)
             doubts = (
-                *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k]),
+                *diagnose(raw[k], signed[k], probe.scores, probe.steepest[k], layered=layered),
                 *filter(None, estimate.doubts[k : k + 1]),
                 *noise(signed[k], error),
                 *misplaced(self.method, self.feature),

@@ -111,7 +111,13 @@ def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:
 
 
 def diagnose(
-    raw: Array, signed: Array, scores: Array, steepest: float, rest: float = 1.0
+    raw: Array,
+    signed: Array,
+    scores: Array,
+    steepest: float,
+    rest: float = 1.0,
+    *,
+    layered: bool = True,
 ) -> tuple[str, ...]:
     """Return what went wrong or looks wrong, in words.
 
@@ -121,6 +127,7 @@ def diagnose(
         scores: [C] values of the reduction layer.
         steepest: Largest absolute gradient of the score.
         rest: What the mean over the positions leaves of the gradient, for methods that take it.
+        layered: Whether the map is of a feature layer.
     """
     found = []
     if not np.isfinite(scores).all():
@@ -144,7 +151,7 @@ def diagnose(
         )
     elif raw.size > 1 and raw.min() == raw.max():
         found.append("the map is constant")
-    elif raw.size >= _MANY and np.count_nonzero(signed) == 1:
+    elif layered and raw.size >= _MANY and np.count_nonzero(signed) == 1:
         found.append(
             f"one position of {raw.size} carries all of the map: behind this layer the score is "
             "read off that alone; an earlier layer shows what it is made of"

@@ -18,10 +18,10 @@ SIZE = 6
 PICTURE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
 
 
-OF_TRANSFORMERS = {"legrad"}  # the network here is none
+OF_OTHERS = {"legrad", "d-rise", "feature-permutation"}  # transformers, detectors, many inputs
 
 
-@pytest.fixture(params=sorted(set(methods.names()) - OF_TRANSFORMERS))
+@pytest.fixture(params=sorted(set(methods.names()) - OF_OTHERS))
 def method(request: pytest.FixtureRequest) -> methods.Method:
     return methods.find(request.param)
 
@@ -52,9 +52,7 @@ def test_overlay_and_figure_are_drawn_on_one_scale(method: methods.Method) -> No
     np.testing.assert_array_equal(found.figure(**bare), figure)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "method", sorted(set(methods.names("graph")) - OF_TRANSFORMERS), indirect=True
-)
+@pytest.mark.parametrize("method", sorted(set(methods.names("graph")) - OF_OTHERS), indirect=True)
 def test_the_file_draws_on_the_scale_of_its_method(method: methods.Method) -> None:
     made = onnxcam.convert(
         nets.cnn(channels=3), method=method.name, preprocess="unit", overlay=True, check=False

@@ -84,7 +84,7 @@ def _held(boxes: Array, size: tuple[int, int]) -> None:
     raise UsageError(
         f"the anchors of `detector` do not lie in the input, {edge[0]} x {edge[1]}: as middle, "
         f"width and height anchor {off} is {', '.join(f'{v:.4g}' for v in boxes[off])}",
-        "say `anchor_format`, cxcywh or xyxy; in pixels of the input, or all in parts of it",
+        "say its anchor_format, cxcywh or xyxy; in pixels of the input, or all in parts of it",
     )
 
 

@@ -27,23 +27,28 @@ def in_all_directions(
     """Return the layers without those that are no default where there are others.
 
     A layer of one value a frame says nothing of where in the frames something is; one whose
-    positions lie beside the batch is a step inside of something, where they come back from there.
+    positions share an axis with others is a step inside of something, and so are positions in the
+    place of the batch, unless they stay there to the end.
     """
     space = None if source is None or source.regrouped.strange else source.regrouped.space
     rank = 0 if source is None or space is None else len(source.grid) or len(space)
     layouts = {name: c.layout for name, c in usable.items() if c.layout is not None}
     ranks = {name: directions(usable[name]) for name in layouts}
     full = {name for name in layouts if ranks[name] == rank} or set(layouts)
-    plain = [name for name in usable if name in full and not layouts[name].pieces]
+    whole = [name for name in usable if name in full and not layouts[name].pieces]
+    plain = [name for name in whole if not _is_input(tensors[name])]
     order = list(usable)
-    behind = set(order[order.index(plain[-1]) + 1 :] if plain else order) & full
-    copies = set(plain[-1:])  # of the last plain layer: it stands for them
-    for name in (n for n in order if n in behind):
-        node = tensors[name].inputs[0]
-        if moves(node) and any(t.name in copies for t in node.inputs):
-            copies.add(name)
-    kept = {*plain, *(behind - copies)}
+    behind = order[order.index(plain[-1]) + 1 :] if plain else order
+    merged = {n for n in behind if n in full and "?" not in layouts[n].axes}
+    kept = {*plain, *merged} or full
     return {name: c for name, c in usable.items() if name in kept}
+
+
+def _is_input(tensor: Tensor) -> bool:
+    """Tell whether a tensor is an input of the model that was only moved."""
+    while tensor.inputs and moves(tensor.inputs[0]):
+        tensor = tensor.inputs[0].inputs[0]
+    return not tensor.inputs
 
 
 def not_pooled_away(

@@ -19,10 +19,9 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 ACCENT, INK, LINE, SHADE, FAIL, VERDICT = (
     "#1f5fbf", "#566070", "#d8dee6", "#cfe6d6", "#b3261e", "#17713c",
 )  # fmt: skip
-_THEME = {
-    ACCENT: "var(--accent)", INK: "var(--soft)", LINE: "var(--line)", SHADE: "var(--shade)",
-    FAIL: "var(--fail)", VERDICT: "currentColor",
-}  # fmt: skip
+_PROPERTIES = {ACCENT: "accent", INK: "soft", LINE: "line", SHADE: "shade", FAIL: "fail"}
+_THEME = {colour: f"var({'-' * 2}{name})" for colour, name in _PROPERTIES.items()}
+_THEME[VERDICT] = "currentColor"
 _STYLE = {
     "svg.fonttype": "none",  # texts stay texts: they can be read out, searched and copied
     "text.parse_math": False,
