@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.compose.parts import Parts, parts
+from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
 from onnxcam.methods.needs import Background
@@ -34,7 +35,6 @@ from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
 from onnxcam.run.session import Device, Session
-from onnxcam.run.tried import tried
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Sampler:
     ) -> list[Explanation]:
         others, zeros = Feeds(self.model, self.catalog, self.catalog.input).of([prepared])
         limit = Limit(self.budget)
-        estimate, probe = tried(self, prepared.tensor, targets, others, limit)
+        estimate, probe = self._tried(prepared.tensor, targets, others, limit)
         signed = estimate.signed.astype(np.float32)
         raw = np.maximum(signed, 0) if self.method.rectify else signed
         raw = raw if estimate.raw is None else estimate.raw.astype(np.float32)
@@ -202,6 +202,17 @@ class Sampler:
             )  # fmt: skip
             made.append(explanation(self._origin, prepared, finding, labels))
         return made
+
+    def _tried(
+        self, tensor: Array, targets: Sequence[int], others: Mapping[str, Array], limit: Limit
+    ) -> tuple[Estimate, Probe]:
+        """Return an estimate; by runs of one input where the file holds a batch of one inside."""
+        try:
+            return self.estimate(tensor, targets, others, limit)
+        except InputError:
+            if self._engine.most == 1 or self._engine.batch.is_fixed:
+                raise
+            return replace(self, batch_size=1).estimate(tensor, targets, others, limit)
 
     def estimate(
         self,
