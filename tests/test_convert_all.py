@@ -87,10 +87,14 @@ REFUSED = {
     "crp": LRP,
     "deconvnet": SMOOTH | WORDS,
     "deeplift": DIFFERENCES,
+    "deeplift-reveal-cancel": dict.fromkeys(
+        ("convnext", "swin", "sound_gru"), "a ReLU behind, but there is none"
+    ),
     "fullgrad": WORDS,
     "guided-backprop": SMOOTH | WORDS,
     "guided-gradcam": SMOOTH | WORDS,
     "input-x-gradient": WORDS,
+    "layer-integrated-gradients": {"vit_b": "no other values can be put in the place of"},
     "legrad": ATTENTIONS,
     "saliency": WORDS,
 }
