@@ -20,6 +20,7 @@ from onnxcam.run.kernels import fallen, on_cpu, providers
 
 TYPES = {np.dtype(d).name for d in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4")}
 TYPES |= {"uint64", "bool", "bfloat16"}
+READ = 28  # the opset whose operators the tables were read against: an older onnx knows fewer
 
 
 @pytest.mark.parametrize("name", ["coreml", "cuda", "directml", "tensorrt", "webgpu"])
@@ -35,7 +36,8 @@ def test_a_table_names_operators_versions_and_types_that_there_are(name: str) ->
         assert taken is None or taken <= TYPES
     for operator, until in provider.until.items():
         assert operator in provider.kernels and until in known[operator]
-        assert until < max(known[operator]), f"{operator}: a limit that limits nothing"
+        newest = until < max(known[operator]) or onnx.defs.onnx_opset_version() < READ
+        assert newest, f"{operator}: a limit that limits nothing"
     for operator, versions in provider.gaps.items():
         assert set(versions) <= known[operator]
 
