@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Input, Random, Similarity
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.perturb.rise import random_mask
+from onnxcam.methods.perturb.rise import under_masks
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
 
@@ -46,15 +43,4 @@ def d_rise(
     classes, and how sure the model is of j. The masks are RISE's; the paper divides by nothing.
     See :mod:`onnxcam.run.alike` for o_j.
     """
-    drawn: list[Array] = []
-
-    def hidden() -> Iterator[Array]:
-        for _ in range(masks):
-            drawn.append(random_mask(rng, x.shape[1:], cells, keep))
-            yield x * drawn[-1].astype(x.dtype)
-
-    found = Moments()
-    for answer in alike(hidden()):
-        mask = drawn.pop(0)
-        found.add(answer.reshape(-1, *[1] * mask.ndim) * mask / keep)
-    return Estimate(found.mean, found.error)
+    return under_masks(x, alike, rng, masks, cells, keep)

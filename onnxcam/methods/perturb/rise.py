@@ -48,6 +48,22 @@ def rise(
     the class, as in the paper.
     """
     ask = probabilities if score == "probability" else scores
+    return under_masks(x, ask, rng, masks, cells, keep)
+
+
+def under_masks(
+    x: Array, ask: Ask, rng: np.random.Generator, masks: int, cells: int, keep: float
+) -> Estimate:
+    """Return the masks weighted by the answers to the input behind them, [K, *space].
+
+    Args:
+        x: The input, [C, *space].
+        ask: What is asked of the model: its answers [K] to each input.
+        rng: What the masks are drawn by.
+        masks: How many.
+        cells: Cells of a mask along each axis.
+        keep: Probability that a cell is 1.
+    """
     drawn: list[Array] = []
 
     def hidden() -> Iterator[Array]:
