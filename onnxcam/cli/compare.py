@@ -16,6 +16,7 @@ from onnxcam.cli.options import (
     MODEL,
     PREPROCESS,
     REDUCTION,
+    SEED,
     options,
     print_json,
     say,
@@ -51,8 +52,7 @@ _USUAL = ("gradcam", "hirescam", "layercam", "occlusion")
     DEVICE,
     PREPROCESS,
     LABELS,
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-                 help="Of the random numbers that some methods draw."),
+    SEED,
     JSON,
 )  # fmt: skip
 def compare_command(**options: Any) -> None:

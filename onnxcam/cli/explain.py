@@ -25,6 +25,7 @@ from onnxcam.cli.options import (
     OP_LIBRARY,
     PREPROCESS,
     REDUCTION,
+    SEED,
     options,
     print_json,
     upsampling,
@@ -126,13 +127,7 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
         show_default=True,
         help="Keep what is written behind the model on disk, for the next time.",
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Of the random numbers that some methods draw.",
-    ),
+    SEED,
     click.option(
         "--budget",
         type=click.IntRange(1),

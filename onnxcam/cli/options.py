@@ -105,6 +105,13 @@ OP_LIBRARY = click.option(
     help="Library of the model's custom operators, as that of onnxruntime-extensions: its code is "
     "run. Repeatable.",
 )
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the random numbers that some methods draw.",
+)
 LABELS = click.option(
     "--labels",
     type=click.Path(path_type=Path),

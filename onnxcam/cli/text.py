@@ -18,6 +18,7 @@ from onnxcam.cli.options import (
     LABELS,
     MODEL,
     REDUCTION,
+    SEED,
     arrays,
     options,
     print_json,
@@ -53,8 +54,7 @@ USUAL = "layer-integrated-gradients"
     FEED,
     DEVICE,
     LABELS,
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-                 help="Of the random numbers that some methods draw."),
+    SEED,
     JSON,
 )  # fmt: skip
 def text_command(**options: Any) -> None:
