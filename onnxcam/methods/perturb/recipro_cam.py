@@ -28,8 +28,9 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     needs=(Layer, Activation, Places, PlaceScore, PlaceProbability),
     cite="Byun and Lee, ReciproCAM, 2022, arXiv:2209.14074; ViT-ReciproCAM, 2023, arXiv:2310.02588",
     parameters=(
-        Parameter("around", str, "gaussian", None, None, "what is left of the features: a position "
-                  "with its neighbours, weighted, or the position alone", ("gaussian", "single")),
+        Parameter("around", str, "gaussian", None, None, "part of the features that is left: a "
+                  "position with its neighbours, weighted, or the position alone",
+                  ("gaussian", "single")),
         score("probability"),
     ),
     cost=Cost(1, "positions"),
