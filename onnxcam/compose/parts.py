@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import Plan, input_layer
 from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 from onnxcam.methods import Method
 from onnxcam.methods.needs import (
     Activation,
@@ -24,11 +24,13 @@ from onnxcam.methods.needs import (
     FeatureGradient,
     InputGradient,
 )
+from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
+from onnxcam.names import CHOICE, CLASS, FEATURE, GRADIENT, HELD, SCORE, SLOPES, VALUE
 from onnxcam.targets import Score, Target
-from onnxcam.targets.target import scalar
+from onnxcam.targets.positions import rank_of
+from onnxcam.targets.target import Outputs, scalar
 
 if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
@@ -72,7 +74,9 @@ def parts(
         method: A method that runs the model many times.
         feature: The feature layer; the input for methods on the input.
         target: What is explained; None for the score of a class. Any other becomes the output
-            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
+            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``; what it chooses in an
+            input is the output ``onnxcam.choice`` and, of the explained one, the input
+            ``onnxcam.held``.
         detector: Where the model says what it finds, for targets that are boxes; else None.
 
     Raises:
@@ -91,6 +95,7 @@ def parts(
     if slopes or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
+        scores.outputs = _holding(draft, plan.target, scores.outputs, index)
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
         draft.output(op.cast(value, np.float32), VALUE)
         explained = VALUE
@@ -111,6 +116,18 @@ def parts(
         return Parts(whole, None, said)
     shown, head, start = headed(whole, draft, method, feature, explained)
     return Parts(shown, head, said, start)
+
+
+def _holding(draft: Draft, target: Target, outputs: Outputs, index: Tensor) -> Outputs:
+    """Return outputs with the choice of another input: what the target chooses is fed."""
+    found = target.choice(draft.op, outputs, index)
+    if found is None:
+        return outputs
+    draft.output(found, CHOICE)
+    kind, rank = dtype_of(found) or np.dtype(np.int64), rank_of(found)
+    free = [f"{HELD}.{i}" for i in range(rank)]  # a size without a name is that of the default
+    held = draft.input(HELD, kind, free, np.zeros([1] * rank, kind))
+    return replace(outputs, held=held)
 
 
 def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:

@@ -139,8 +139,9 @@ class Slopes:
             outputs,
             scores=class_scores(op, tensor, self._reduction),
             tensor=tensor,
-            # Which box it is was settled by the input as it is.
             boxes=found and replace(found, scores=replay.twin(op, found.scores)),
+            # Which box it is, which pixels: that was settled by the input as it is.
+            held=self.plan.target.choice(op, outputs, index),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
         wrt = x if wrt is None else replay.twin(op, wrt)
