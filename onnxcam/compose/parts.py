@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,22 +12,26 @@ from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
+from onnxcam.autodiff.replay import Replay
 from onnxcam.compose.headed import ASKED, Start, headed
 from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import Plan, input_layer
+from onnxcam.compose.references import multipliers
 from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import Method
 from onnxcam.methods.needs import (
     Activation,
     FeatureAndGradient,
     FeatureGradient,
     InputGradient,
+    Multipliers,
 )
+from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
+from onnxcam.names import BASELINE, CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
 
@@ -42,7 +47,8 @@ class Parts:
         whole: The model with the outputs ``onnxcam.score`` [N, C] and ``onnxcam.class`` (int64
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
-            the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
+            the input, with the class in ``onnxcam.target`` (int64 [1]), or the multipliers there
+            against the input ``onnxcam.baseline``; the feature layer
             ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part behind the feature layer, to ``onnxcam.score``, or to those of some classes,
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
@@ -87,16 +93,17 @@ def parts(
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
     at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
-    slopes = at_layer or InputGradient in method.needs
+    slopes = at_layer or not {InputGradient, Multipliers}.isdisjoint(method.needs)
     if slopes or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
         draft.output(op.cast(value, np.float32), VALUE)
         explained = VALUE
-    if InputGradient in method.needs and index is not None:
+    if slopes and not at_layer and index is not None:
         source = place_of(draft, input_layer(catalog))
-        slope = source.gradient(op, _gradient(scores, source.source, index))
+        of = _gradient if InputGradient in method.needs else partial(_against, draft)
+        slope = source.gradient(op, of(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if Activation in method.needs:
         place = place_of(draft, feature)
@@ -127,3 +134,10 @@ def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
             "name another `reduction_layer`",
         )
     return slope
+
+
+def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return DeepLIFT's multipliers of the input, against another one that is fed beside it."""
+    x = draft.tensor(scores.plan.catalog.input)
+    other = draft.input(BASELINE, dtype_of(x), shape_of(x))
+    return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)

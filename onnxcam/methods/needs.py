@@ -90,6 +90,13 @@ SlopeAtLayer = Need("gradient of the score at other feature layers", "feature") 
 SlopeOfInputs = Need(
     "gradient of the score at the feature layer, of other inputs", "feature"
 )  # (emitter, (emitter, input, axes) -> another input) -> tensor in the axes of the layer
+Multipliers = Need(
+    "DeepLIFT's multipliers of the input, against others", "input"
+)  # of graph methods (emitter, other input) -> tensor; else an Ask: inputs -> [K, C, *space]
+LayerOf = Need("feature layer of a constant input", "feature")  # (emitter, value) -> tensor
+MultipliersAtLayer = Need(
+    "DeepLIFT's multipliers of the feature layer, against a constant input", "feature"
+)  # (emitter, value) -> tensor
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -123,7 +130,7 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
+    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient, Multipliers},
     "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
@@ -134,14 +141,16 @@ _VALUES = {
 }
 _OF_GRAPH = {
     Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    SlopeAtLayer, SlopeOfInputs, AttentionGradients
+    SlopeAtLayer, SlopeOfInputs, AttentionGradients, Multipliers, LayerOf, MultipliersAtLayer
 }  # fmt: skip
 GRADIENTS = frozenset(
     {
         Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
-        FeatureAndGradient,
+        FeatureAndGradient, Multipliers,
     }
 )  # fmt: skip
+
+OF_PIXELS = frozenset({InputGradient, Multipliers})  # a value of its own for each pixel
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

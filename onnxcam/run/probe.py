@@ -96,6 +96,7 @@ class Probe:
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
@@ -174,14 +175,20 @@ class Probe:
         return found
 
     def _ask_gradients(
-        self, output: str, inputs: Iterable[Array], count: int | None = None
-    ) -> Iterator[Array]:
+        self, output: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
+            found, beside, given = [], {}, batch
+            if against:
+                axis = self._engine.batch.axis
+                beside = {names.BASELINE: self._engine.batch.filled(batch)}
+                given = np.repeat(self._tensor, batch.shape[axis], axis)
             for target in self.classes:
-                more = {names.TARGET: np.array([target])}
-                slopes = self._whole(batch, [output], more)[0]
+                more = {names.TARGET: np.array([target]), **beside}
+                slopes = self._whole(given, [output], more)[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
@@ -265,7 +272,8 @@ class Probe:
     ) -> list[Array]:
         whole = self._engine.batch
         full = whole.filled(batch)
-        feeds = {self._engine.catalog.input: full, **self._others, **(more or {})}
+        feeds = {self._engine.catalog.input: full, **self._others}
+        feeds |= {**({names.BASELINE: full} if self._engine.against else {}), **(more or {})}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):

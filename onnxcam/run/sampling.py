@@ -14,7 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Background
+from onnxcam.methods.needs import Background, Multipliers
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -147,6 +147,7 @@ class Sampler:
             self.target.of_class,
             self.finder,
             self.matched,
+            Multipliers in self.method.needs,
         )
 
     def run(
