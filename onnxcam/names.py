@@ -7,6 +7,7 @@ TARGET, MAP, CLASS = "onnxcam.target", "onnxcam.map", "onnxcam.class"
 SIGNED, SCORE, STEEPEST = "onnxcam.signed", "onnxcam.score", "onnxcam.steepest"
 REST = "onnxcam.rest"  # of the gradient, when it is averaged over the positions: 1 where all agree
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
+MAPS = "onnxcam.maps"  # of methods that put maps of others together
 BASELINE = "onnxcam.baseline"  # an input that stands for nothing, beside the one explained
 SLOPES = "onnxcam.slopes"  # the gradient at the feature layer, in its order of a map
 VALUE = "onnxcam.value"

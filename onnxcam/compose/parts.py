@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.compose.headed import ASKED, Start, headed
 from onnxcam.compose.places import Place, place_of
-from onnxcam.compose.plan import Plan, input_layer
+from onnxcam.compose.plan import MapPlan, Plan, input_layer
 from onnxcam.compose.references import multipliers
 from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
@@ -26,12 +27,15 @@ from onnxcam.methods.needs import (
     FeatureAndGradient,
     FeatureGradient,
     InputGradient,
+    Maps,
     Multipliers,
 )
+from onnxcam.methods.parameters import Setting
+from onnxcam.methods.tunnel import Tunnelled
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail
-from onnxcam.names import BASELINE, CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
+from onnxcam.names import BASELINE, CLASS, FEATURE, GRADIENT, MAPS, RELIEF, SCORE, SLOPES, VALUE
 from onnxcam.targets import Score, Target
 from onnxcam.targets.target import scalar
 
@@ -48,7 +52,8 @@ class Parts:
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
             the input, with the class in ``onnxcam.target`` (int64 [1]), or the multipliers there
-            against the input ``onnxcam.baseline``; the feature layer
+            against the input ``onnxcam.baseline``; the maps of a method ``onnxcam.maps``
+            [N, 1 + C, *space], see :mod:`onnxcam.methods.tunnel`; the feature layer
             ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part behind the feature layer, to ``onnxcam.score``, or to those of some classes,
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
@@ -69,6 +74,7 @@ def parts(
     feature: Candidate,
     target: Target | None = None,
     detector: Detector | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> Parts:
     """Return what a method runs.
 
@@ -80,6 +86,7 @@ def parts(
         target: What is explained; None for the score of a class. Any other becomes the output
             ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
         detector: Where the model says what it finds, for targets that are boxes; else None.
+        settings: Values of the method's parameters, where it puts maps of another one together.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -87,20 +94,21 @@ def parts(
         UnsupportedOp: No gradient between the score and the input.
     """
     draft = sized(model)
-    plan = Plan(catalog, (), target or Score(), detector=detector)
+    exposed = frozenset((RELIEF,))
+    plan = Plan(catalog, (), target or Score(), detector=detector, expose=exposed)
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
     at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
-    slopes = at_layer or not {InputGradient, Multipliers}.isdisjoint(method.needs)
-    if slopes or not isinstance(plan.target, Score):
+    at_input = not {InputGradient, Multipliers}.isdisjoint(method.needs)
+    if at_layer or at_input or Maps in method.needs or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
     if index is not None and not isinstance(plan.target, Score):
         value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
         draft.output(op.cast(value, np.float32), VALUE)
         explained = VALUE
-    if slopes and not at_layer and index is not None:
+    if at_input and index is not None:
         source = place_of(draft, input_layer(catalog))
         of = _gradient if InputGradient in method.needs else partial(_against, draft)
         slope = source.gradient(op, of(scores, source.source, index))
@@ -112,6 +120,11 @@ def parts(
         place = place_of(draft, feature)
         slope = place.gradient(op, _gradient(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)
+    if isinstance(method, Tunnelled) and index is not None:
+        from onnxcam.compose.mapped import mapped  # late: few methods need it
+
+        planned = MapPlan(method.one, feature, settings=_own(method, settings or {}))
+        draft.output(mapped(draft, scores, planned, index), MAPS)
     whole = draft.finish()
     said = provenance(op) if method.uses_gradient else "not used"
     if ASKED.isdisjoint(method.needs):
@@ -141,3 +154,8 @@ def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor
     x = draft.tensor(scores.plan.catalog.input)
     other = draft.input(BASELINE, dtype_of(x), shape_of(x))
     return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)
+
+
+def _own(method: Tunnelled, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return the settings of the method whose maps are put together."""
+    return {p.name: settings.get(p.name, p.default) for p in method.one.parameters}

@@ -119,6 +119,7 @@ FeatureAndGradient = Need(
     "features and gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, 2, C, *space of the layer], first the features
 Similarity = Need("similarity of the boxes of inputs")  # Ask: inputs -> [K], 0 to 1, to x's own
+Maps = Need("maps of inputs")  # Ask: inputs -> [K, 1 + C, *space]: the map, what it is made of
 Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 

@@ -97,6 +97,7 @@ class Probe:
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
+            needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
@@ -195,6 +196,11 @@ class Probe:
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
+
+    def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for maps in self._ask_gradients(names.MAPS, inputs, count):
+            self.steepest[:] = 1  # a map says nothing of the gradient
+            yield maps
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):

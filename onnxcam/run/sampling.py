@@ -122,7 +122,7 @@ class Sampler:
     @cached_property
     def _parts(self) -> Parts:
         whole = (self.model, self.catalog, self.method, self.feature, self.target)
-        return parts(*whole, self.detector)
+        return parts(*whole, self.detector, self.settings)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
