@@ -146,7 +146,7 @@ class Slopes:
         )
         wrt = x if wrt is None else replay.twin(op, wrt)
         (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
-        return self._dependent(slope, source)
+        return self.dependent(slope, source)
 
     def of_other_inputs(
         self, index: Tensor, place: Place, op: Emitter,
@@ -174,7 +174,8 @@ class Slopes:
             return op.zeros_like(place.tensor)
         return place.gradient(op, place.gradient(op, found))
 
-    def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+    def dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+        """Return a gradient; raise a UsageError where there is none."""
         if slope is None:
             raise UsageError(
                 f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
@@ -215,7 +216,7 @@ class Slopes:
             found = vjp(op, pairs, tensors, overrides=own)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
-        return self._dependent(self._written[key], wrt)
+        return self.dependent(self._written[key], wrt)
 
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:

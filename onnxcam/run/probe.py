@@ -105,6 +105,8 @@ class Probe:
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
+            needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
@@ -182,19 +184,30 @@ class Probe:
         return found
 
     def _ask_gradients(
-        self, output: str, inputs: Iterable[Array], count: int | None = None
-    ) -> Iterator[Array]:
+        self, output: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for more in self._told:
-                slopes = self._whole(batch, [output], more)[0]
+            found, beside, given = [], {}, batch
+            if against:
+                axis = self._engine.batch.axis
+                beside = {names.BASELINE: self._engine.batch.filled(batch)}
+                given = np.repeat(self._tensor, batch.shape[axis], axis)
+            for told in self._told:
+                slopes = self._whole(given, [output], {**told, **beside})[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
+
+    def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for maps in self._ask_gradients(names.MAPS, inputs, count):
+            self.steepest[:] = 1  # a map says nothing of the gradient
+            yield maps
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
@@ -273,7 +286,8 @@ class Probe:
         whole = self._engine.batch
         full = whole.filled(batch)
         told = _of_rows(more or {}, full.shape[whole.axis])
-        feeds = {self._engine.catalog.input: full, **self._others, **told}
+        against = {names.BASELINE: full} if self._engine.against else {}
+        feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
