@@ -115,9 +115,9 @@ class Request:
             placed = target.placed
             maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
             maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
-        if any(m.settings.get("augment", "none") != "none" for m in maps):
+        if any(m.settings.get("augment", "none") != "none" or "tunnel" in m.settings for m in maps):
             raise UsageError(
-                "a map with augment takes runs of its own: it cannot be written into a file",
+                "a map with augment or tunnel takes runs of its own: no file can hold it",
                 "leave that parameter out, or explain with it",
             )
         if self.overlay:

@@ -67,6 +67,7 @@ class Probe:
             wanted = [resolve_target(target, len(self.scores), None) for target in targets]
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
+        self._told = self._asked(tensor)
         score = engine.output == names.SCORE
         self.values = None if score else self._values(partial(self._whole, tensor))[0]
 
@@ -85,6 +86,14 @@ class Probe:
             layout = positions or layout  # each number is a position, as of a table
         return Order("unknown" if layout is None else layout.axes)
 
+    def _asked(self, tensor: Array) -> list[dict[str, Array]]:
+        """Return what says each target: its class, and what it chooses in this input."""
+        told = [{names.TARGET: np.array([each])} for each in self.classes]
+        if names.CHOICE in self._engine.whole.outputs:
+            for each in told:
+                each[names.HELD] = self._whole(tensor, [names.CHOICE], each)[0]
+        return told
+
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
         values: dict[needs.Need, Callable[[], Any]] = {
@@ -96,6 +105,8 @@ class Probe:
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
+            needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
@@ -156,8 +167,7 @@ class Probe:
         """
         output = self._engine.output
         if output != names.SCORE:
-            told = [{names.TARGET: np.array([each])} for each in self.classes]
-            return np.stack([run([output], more)[0].reshape(-1) for more in told], 1)
+            return np.stack([run([output], more)[0].reshape(-1) for more in self._told], 1)
         scores = run([output])[0]
         if not probable:
             return np.asarray(scores[:, self.classes])
@@ -174,14 +184,19 @@ class Probe:
         return found
 
     def _ask_gradients(
-        self, output: str, inputs: Iterable[Array], count: int | None = None
-    ) -> Iterator[Array]:
+        self, output: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for target in self.classes:
-                more = {names.TARGET: np.array([target])}
-                slopes = self._whole(batch, [output], more)[0]
+            found, beside, given = [], {}, batch
+            if against:
+                axis = self._engine.batch.axis
+                beside = {names.BASELINE: self._engine.batch.filled(batch)}
+                given = np.repeat(self._tensor, batch.shape[axis], axis)
+            for told in self._told:
+                slopes = self._whole(given, [output], {**told, **beside})[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
@@ -189,11 +204,15 @@ class Probe:
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
 
+    def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for maps in self._ask_gradients(names.MAPS, inputs, count):
+            self.steepest[:] = 1  # a map says nothing of the gradient
+            yield maps
+
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
-            for target in self.classes:
-                more = {names.TARGET: np.array([target])}
+            for more in self._told:
                 found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
             yield from np.stack(found, 1)
 
@@ -216,6 +235,7 @@ class Probe:
     ) -> list[Array]:
         tail = self._engine.tail
         told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        told = _of_rows(told, self._head.fed(chunk))
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
@@ -265,7 +285,9 @@ class Probe:
     ) -> list[Array]:
         whole = self._engine.batch
         full = whole.filled(batch)
-        feeds = {self._engine.catalog.input: full, **self._others, **(more or {})}
+        told = _of_rows(more or {}, full.shape[whole.axis])
+        against = {names.BASELINE: full} if self._engine.against else {}
+        feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
@@ -278,3 +300,9 @@ class Probe:
 
     def _check(self, values: Array, inputs: int) -> None:
         checked_rows(len(values), inputs, self._engine.catalog.reduction)
+
+
+def _of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(names.HELD)
+    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}
