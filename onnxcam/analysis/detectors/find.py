@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from onnxcam.analysis.detectors.columns import corners_of, of_one_function
+from onnxcam.analysis.detectors.columns import of_one_function
 from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows, unread_rows
@@ -78,10 +78,17 @@ def _as_told(found: Detector, draft: Draft, declared: Mapping[str, Any]) -> Dete
         )
     found = replace(found, nothing=place)
     if found.rows is not None:
-        boxes = draft.tensor(found.rows.boxes.name)
-        return replace(found, corners=corners_of(boxes, draft.graph))
+        return replace(found, taken=_taken(draft.graph))
     one = len(found.boxes) == 1 and of_one_function(draft.tensor(found.boxes[0].name))
     return replace(found, corners=False if one else None)
+
+
+def _taken(graph: ir.Graph) -> tuple[str, bool] | None:
+    """Return the boxes that suppression takes, and whether as centre and size."""
+    nodes = [n for n in graph.nodes if n.op == "NonMaxSuppression"]
+    if not nodes:
+        return None
+    return str(nodes[-1].inputs[0].name), bool(nodes[-1].attrs.get("center_point_box", 0))
 
 
 def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> Detector:
