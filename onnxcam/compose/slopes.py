@@ -138,13 +138,14 @@ class Slopes:
             outputs,
             scores=class_scores(op, tensor, self._reduction),
             tensor=tensor,
-            # Which box it is was settled by the input as it is.
             boxes=found and replace(found, scores=replay.twin(op, found.scores)),
+            # Which box it is, which pixels: that was settled by the input as it is.
+            held=self.plan.target.choice(op, outputs, index),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
         wrt = x if wrt is None else replay.twin(op, wrt)
         (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
-        return self._dependent(slope, source)
+        return self.dependent(slope, source)
 
     def of_other_inputs(
         self, index: Tensor, place: Place, op: Emitter,
@@ -172,7 +173,8 @@ class Slopes:
             return op.zeros_like(place.tensor)
         return place.gradient(op, place.gradient(op, found))
 
-    def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+    def dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+        """Return a gradient; raise a UsageError where there is none."""
         if slope is None:
             raise UsageError(
                 f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
@@ -213,7 +215,7 @@ class Slopes:
             found = vjp(op, pairs, tensors, overrides=own)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
-        return self._dependent(self._written[key], wrt)
+        return self.dependent(self._written[key], wrt)
 
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:

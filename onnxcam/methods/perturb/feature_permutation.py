@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnxcam.errors import UsageError
-from onnxcam.methods.gradient.expected_gradients import BACKGROUND
+from onnxcam.methods.gradient.backgrounds import BACKGROUND
 from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Background, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
@@ -76,18 +76,11 @@ def feature_permutation(
         falls[number % count].add(whole - answer)
     nothing = np.zeros_like(whole)
     means = [fall.mean if fall.count else nothing for fall in falls]
-    errors = [_error(fall, len(others)) if fall.count else nothing + np.inf for fall in falls]
+    errors = [fall.error_among(len(others)) if fall.count else nothing + np.inf for fall in falls]
     facts = {"parts": np.full(len(whole), count), "exchanged_with": np.full(len(whole), len(drawn))}
     return Estimate(
         spread(np.stack(means, 1), labels), spread(np.stack(errors, 1), labels), facts=facts
     )
-
-
-def _error(fall: Moments, size: int) -> Array:
-    """Return the standard error of a mean over some of a set: 0 where it is over all of it."""
-    if fall.count >= size:
-        return np.zeros_like(fall.mean)
-    return np.asarray(fall.error * np.sqrt((size - fall.count) / (size - 1)))
 
 
 _regions = regions
