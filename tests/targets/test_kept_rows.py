@@ -327,3 +327,35 @@ def test_files_write_the_same_rows() -> None:
     one = explainer(proto)(X[0], Box(1))
     np.testing.assert_allclose(map[0, 0], one.map, rtol=1e-3, atol=1e-5)
     assert cls[0, 0] == one.detection.target
+
+
+def test_a_file_says_that_no_box_is_at_a_place() -> None:
+    made = convert(dets.yolo8(), target=Box(box=(900, 900, 950, 950)), method="gradcam")
+    session = ort.InferenceSession(made.proto.SerializeToString())
+    assert session.run(["onnxcam.class"], {"x": X[0]})[0].tolist() == [[-1]]
+
+
+def test_a_box_that_hardly_is_at_a_place_is_said() -> None:
+    explain = explainer(dets.yolo8())
+    left, top, right, bottom = explain(X[0], Detection()).detection.box
+    wide = Box(box=(left, top, left + 2.5 * (right - left), bottom))
+    said = explain(X[0], wide)
+    assert any("overlaps the place that is asked for by" in d for d in said.diagnosis)
+    same = explain(X[0], Box(box=(left, top, right, bottom)))
+    assert not any("overlaps the place" in d for d in same.diagnosis)
+
+
+def test_boxes_in_whole_numbers_are_read_before_they_are_rounded() -> None:
+    """An int8 model whose one output holds boxes and classes in steps of its own."""
+    proto = dets.yolo8()
+    (y,) = run(proto, X[0], ["y"])
+    proto.graph.node[-1].output[0] = "whole"
+    step = np.float32((y.max() - min(y.min(), 0)) / 255)
+    for name, value in (("step", step), ("zero", np.uint8(round(-min(y.min(), 0) / step)))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    node = onnx.helper.make_node("QuantizeLinear", ["whole", "step", "zero"], ["y"])
+    proto.graph.node.append(node)
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    one = explainer(proto)(X[0], Detection())
+    want = y[0, :4, one.detection.row] @ TURN
+    np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)
