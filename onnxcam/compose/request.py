@@ -115,11 +115,7 @@ class Request:
             placed = target.placed
             maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
             maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
-        if any(m.settings.get("augment", "none") != "none" or "tunnel" in m.settings for m in maps):
-            raise UsageError(
-                "a map with augment or tunnel takes runs of its own: no file can hold it",
-                "leave that parameter out, or explain with it",
-            )
+        _check_runs(maps)
         if self.overlay:
             spec = said.spec_if_said
             maps = tuple(replace(m, drawing=drawing(spec, m.graph)) for m in maps)
@@ -154,6 +150,20 @@ class Request:
         if self.gradient and len(pairs) != 1:
             raise UsageError("`method='gradient'` takes one target", "write a file for each")
         return next(iter(kinds), Score()), [index for _, index in pairs]
+
+
+def _check_runs(maps: Sequence[MapPlan]) -> None:
+    """Refuse maps that are put together of several runs.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for name in ("augment", "tunnel"):
+        if any(m.settings.get(name, "none") != "none" for m in maps):
+            raise UsageError(
+                f"a map with {name} takes runs of its own: it cannot be written into a file",
+                "leave that parameter out, or explain with it",
+            )
 
 
 def drawing(spec: InputSpec | None, method: GraphMethod) -> Drawing:
