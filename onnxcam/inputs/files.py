@@ -16,6 +16,7 @@ from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
 from onnxcam.inputs.spec import InputSpec
 
+_BOOK = 4_000_000  # characters of Python: reading them takes a hundred times as much memory
 _ANCHORS = (".npy", ".json", ".csv", ".txt")
 PREFIX = "onnxcam.input."
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -154,10 +155,13 @@ def read_names(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     """Return the class names that YOLO exports keep in metadata: `names = {0: 'person', ...}`.
 
     Returns:
-        The names; None where there are none in that form.
+        The names; None where there are none in that form, or a book of them.
     """
+    said = metadata.get("names", "")
+    if len(said) > _BOOK:
+        return None
     try:
-        return names_of(ast.literal_eval(metadata.get("names", "")), Path("names")) or None
+        return names_of(ast.literal_eval(said), Path("names")) or None
     except (InputError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 

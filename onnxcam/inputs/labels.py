@@ -130,7 +130,7 @@ def _in_order(table: Mapping[Any, object], path: Path) -> list[object]:
     """Return the values of `{id: name}` by id, which must count up from 0."""
     try:
         by_id = {int(key): value for key, value in table.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: the labels' keys are not class numbers ({error})",
             'Write {"0": "first name", "1": "second name", ...}',

@@ -49,7 +49,14 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
 
 def _same(a: Path, b: Path) -> bool:
     """Tell whether two paths lead to one file, through links of either kind."""
-    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+    if os.path.realpath(a) == os.path.realpath(
+        b
+    ):  # unlike Path.resolve it passes loops of links by
+        return True
+    try:
+        return a.samefile(b)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -59,6 +59,13 @@ def doubts(target: Target, detected: Detected) -> tuple[str, ...]:
 
 def _row(target: Box, index: int, found: Findings) -> int:
     count = len(found.rows)
+    if target.box is None and index >= 0 and found.unread:
+        raise UsageError(
+            f"a box is asked for by its row, and what the rows of {found.unread!r} are, which the "
+            "model's suppression leaves, is not known",
+            "say as `detector` what their columns are, such as columns=class,score,box; or name "
+            "the box by its place or class",
+        )
     if target.box is None:
         if index >= count or not count:
             last = f"give one from 0 to {count - 1}" if count else "there is nothing to explain"

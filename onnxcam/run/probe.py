@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam import names
-from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
 from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
-from onnxcam.run.scores import checked_rows, probabilities
+from onnxcam.run.scores import checked_rows, probable
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -67,6 +66,7 @@ class Probe:
             wanted = [resolve_target(target, len(self.scores), None) for target in targets]
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
+        self._told = self._asked(tensor)
         score = engine.output == names.SCORE
         self.values = None if score else self._values(partial(self._whole, tensor))[0]
 
@@ -84,6 +84,14 @@ class Probe:
         if layout is None or layout.regrouped.strange:
             layout = positions or layout  # each number is a position, as of a table
         return Order("unknown" if layout is None else layout.axes)
+
+    def _asked(self, tensor: Array) -> list[dict[str, Array]]:
+        """Return what says each target: its class, and what it chooses in this input."""
+        told = [{names.TARGET: np.array([each])} for each in self.classes]
+        if names.CHOICE in self._engine.whole.outputs:
+            for each in told:
+                each[names.HELD] = self._whole(tensor, [names.CHOICE], each)[0]
+        return told
 
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
@@ -103,9 +111,9 @@ class Probe:
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
-            needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
+            needs.HeadProbability: lambda: partial(self._ask_head, likely=True),
             needs.PlaceScore: lambda: self._ask_places,
-            needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
+            needs.PlaceProbability: lambda: partial(self._ask_places, likely=True),
         }
         if self._engine.matched and need in (needs.Score, needs.Probability):
             need = needs.Similarity
@@ -123,19 +131,19 @@ class Probe:
         self, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch), probable=True)
+            yield from self._values(partial(self._whole, batch), likely=True)
 
     def _ask_head(
-        self, layers: Iterable[Any], count: int | None = None, *, probable: bool = False
+        self, layers: Iterable[Any], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         engine = self._engine
         few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
-            if few and not probable:
+            if few and not likely:
                 told = {names.TARGET: np.array(self.classes)}
                 yield from self._behind(chunk, [names.FEW], told)[0]
             else:
-                yield from self._values(partial(self._behind, chunk), probable=probable)
+                yield from self._values(partial(self._behind, chunk), likely=likely)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -144,36 +152,25 @@ class Probe:
         return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
     def _ask_places(
-        self, weights: Iterable[Array], count: int | None = None, *, probable: bool = False
+        self, weights: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
-        return self._ask_head(map(Weighted, weights), count, probable=probable)
+        return self._ask_head(map(Weighted, weights), count, likely=likely)
 
-    def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
+    def _values(self, run: Callable[..., list[Array]], *, likely: bool = False) -> Array:
         """Return what is explained of each input of a batch, [N, K].
 
         Args:
             run: ``run(outputs, feeds)`` -> the outputs.
-            probable: Whether the score of a class is wanted as a probability; other targets are
+            likely: Whether the score of a class is wanted as a probability; other targets are
                 what they are.
         """
         output = self._engine.output
         if output != names.SCORE:
-            told = [{names.TARGET: np.array([each])} for each in self.classes]
-            return np.stack([run([output], more)[0].reshape(-1) for more in told], 1)
+            return np.stack([run([output], more)[0].reshape(-1) for more in self._told], 1)
         scores = run([output])[0]
-        if not probable:
-            return np.asarray(scores[:, self.classes])
-        if not np.isfinite(scores).all():
-            raise InputError("the scores are not finite", "look at the input's scaling")
-        found = probabilities(scores, self._engine.catalog.reduction)
-        found = None if found is None else found[:, self.classes]
-        if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
-            raise UsageError(
-                f"the scores {self._engine.catalog.reduction.name!r} are no logits or "
-                "probabilities of classes",
-                "explain the scores themselves: score='score'",
-            )
-        return found
+        if likely:
+            return probable(scores, self.classes, self._engine.catalog.reduction)
+        return np.asarray(scores[:, self.classes])
 
     def _ask_gradients(
         self, output: str, inputs: Iterable[Array], count: int | None = None, *,
@@ -187,9 +184,8 @@ class Probe:
                 axis = self._engine.batch.axis
                 beside = {names.BASELINE: self._engine.batch.filled(batch)}
                 given = np.repeat(self._tensor, batch.shape[axis], axis)
-            for target in self.classes:
-                more = {names.TARGET: np.array([target]), **beside}
-                slopes = self._whole(given, [output], more)[0]
+            for told in self._told:
+                slopes = self._whole(given, [output], {**told, **beside})[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
@@ -205,8 +201,7 @@ class Probe:
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
             found = []
-            for target in self.classes:
-                more = {names.TARGET: np.array([target])}
+            for more in self._told:
                 found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
             yield from np.stack(found, 1)
 
@@ -229,6 +224,7 @@ class Probe:
     ) -> list[Array]:
         tail = self._engine.tail
         told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        told = _of_rows(told, self._head.fed(chunk))
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
@@ -278,8 +274,9 @@ class Probe:
     ) -> list[Array]:
         whole = self._engine.batch
         full = whole.filled(batch)
-        feeds = {self._engine.catalog.input: full, **self._others}
-        feeds |= {**({names.BASELINE: full} if self._engine.against else {}), **(more or {})}
+        told = _of_rows(more or {}, full.shape[whole.axis])
+        against = {names.BASELINE: full} if self._engine.against else {}
+        feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
@@ -292,3 +289,9 @@ class Probe:
 
     def _check(self, values: Array, inputs: int) -> None:
         checked_rows(len(values), inputs, self._engine.catalog.reduction)
+
+
+def _of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(names.HELD)
+    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}

@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxcam.analysis.detectors import Detector
 from onnxcam.analysis.detectors.coding import Coding
+from onnxcam.analysis.detectors.columns import spelt
 from onnxcam.analysis.detectors.decoding import Decoding, decoding, middles
 from onnxcam.errors import UsageError
 
@@ -24,7 +25,9 @@ _MOST = 0.98  # of the boxes must be as a form has them
 _ROUND = 0.6  # of the boxes must hold the middle of the cell that they are read off,
 _ALONG = 0.8  # or centres must correlate with these as much
 _NEAR = (0.3, 0.5)  # the same, below which what is declared is refused
+_WHOLE = 1e-3  # off that rounding may put a class or a probability
 _FEW = 16  # boxes, of which order and sign say too little without a grid
+_OUT = 0.1  # of the input that a box may stand out
 _PARTS = 2.5  # where nine of ten numbers are below, they are parts of the picture, no pixels
 
 
@@ -48,12 +51,38 @@ def settled(
     gridless = all(s.grid is None for s in detector.scales) or not grid
     if grid and not gridless and cells is None:
         return detector  # read off a grid that is not known: nothing holds the form
-    for form in _likely(detector, flat, gridless):
+    for form in _likely(detector, flat, gridless, (1, 1) if unit == "normalised" else size):
         found = replace(detector, form=form, unit=unit)
         read = decoding(found, size, numbers.shape[1])
         if read is not None and (cells is None or _runs_along(read, numbers, cells[0], detector)):
             return found
     return detector
+
+
+def hold_columns(detector: Detector, scores: Array, numbers: Array) -> None:
+    """Refuse rows whose columns are not what they are taken for: no graph said it.
+
+    Args:
+        detector: The detector.
+        scores: What is taken for probabilities, [N, R].
+        numbers: What is taken for classes, [N, R].
+
+    Raises:
+        UsageError: They are no probabilities, or no whole numbers.
+    """
+    rows = detector.rows
+    if rows is None or rows.sure:
+        return
+    whole = np.abs(numbers - np.round(numbers)).max(initial=0) <= _WHOLE
+    sound = scores.min(initial=0) >= -1 - _WHOLE and scores.max(initial=0) <= 1 + _WHOLE
+    if whole and sound:
+        return
+    listed = ", ".join(spelt(rows.letters))
+    off = "scores that are no probabilities" if not sound else "classes that are no whole numbers"
+    raise UsageError(
+        f"read as {listed} the rows of {rows.boxes.name!r} have {off}",
+        "say as `detector` what their columns are, such as columns=class,score,box",
+    )
 
 
 def held(
@@ -93,15 +122,38 @@ def held(
     )
 
 
-def _likely(detector: Detector, flat: Array, gridless: bool) -> Iterator[str]:
-    """Yield the forms that numbers may be of, the likeliest first."""
+def _likely(
+    detector: Detector, flat: Array, gridless: bool, size: tuple[int, int]
+) -> Iterator[str]:
+    """Yield the forms that numbers may be of, the likeliest first.
+
+    Args:
+        detector: The detector.
+        flat: The numbers, [R, 4].
+        gridless: Whether there is no grid to hold a form against.
+        size: Height and width of the input in their unit.
+    """
     ordered = float(((flat[:, 2:] >= flat[:, :2]).all(1)).mean()) >= _MOST
     sized = float(((flat[:, 2:] >= 0).all(1)).mean()) >= _MOST
     by_rows = detector.rows is not None
-    if ordered and (not gridless or by_rows or len(flat) >= _FEW or not sized):
+    edges = ordered and detector.corners is not False
+    centred = sized and detector.corners is not True
+    if edges and centred and gridless and not by_rows and len(flat) < _FEW:
+        edges, centred = (_inside(flat, size, c) for c in (False, True))
+        if edges == centred:
+            return  # both may be meant: a box in the wrong place is worse than none
+    if edges:
         yield from ("yxyx", "xyxy") if _is_tensorflow(detector) else ("xyxy", "yxyx")
-    if sized and not (by_rows and ordered):
+    if centred and not (by_rows and edges):
         yield "cxcywh"
+
+
+def _inside(flat: Array, size: tuple[int, int], centred: bool) -> bool:
+    """Tell whether boxes lie in the input, but for a tenth of it."""
+    half = flat[:, 2:] / 2
+    edges = np.hstack([flat[:, :2] - half, flat[:, :2] + half]) if centred else flat
+    part = edges / np.array([size[1], size[0]] * 2)
+    return bool(((part > -_OUT) & (part < 1 + _OUT)).mean() >= _MOST)
 
 
 def _is_tensorflow(detector: Detector) -> bool:

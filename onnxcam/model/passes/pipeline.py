@@ -12,7 +12,7 @@ from onnx.inliner import inline_local_functions
 from onnxcam.errors import ModelError
 from onnxcam.graph.emit.walks import standard_opset
 from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
-from onnxcam.model.passes.budgets import within
+from onnxcam.model.passes.budgets import asked, within
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.guard import refuse_negative
 from onnxcam.model.passes.lift import lift_weights
@@ -126,7 +126,9 @@ def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
     if not proto.functions:
         return proto
     notes.append(f"{len(proto.functions)} model-local functions inlined")
-    return inline_local_functions(proto, convert_version=True)
+    written = inline_local_functions(proto, convert_version=True)
+    asked(written)
+    return written
 
 
 def _inferred(proto: ModelProto, notes: list[str]) -> ModelProto:
