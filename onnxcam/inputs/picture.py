@@ -17,6 +17,7 @@ from onnxcam.inputs.spec import Array
 
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _RUNS_PROGRAMS = ("EPS", "WMF")  # Pillow hands these to Ghostscript or to Windows
+_MANY, _DENSEST = 1 << 26, 2000  # pixels; pixels a byte: deflate packs 344 of one colour
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGE = (
     *(ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError),
@@ -40,8 +41,7 @@ def open_picture(path: Path) -> Image.Image:
     """
     check_file(path)
     with _explained(str(path)), Image.open(path) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{path} is {image.format}, which is drawn by a program", _HINT)
+        _check_header(image, path.stat().st_size, str(path))
         return to_rgb(image, str(path))
 
 
@@ -56,9 +56,21 @@ def picture_in(data: bytes, source: str) -> Image.Image:
         InputError: They are damaged, too large or no picture.
     """
     with _explained(source), Image.open(io.BytesIO(data)) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+        _check_header(image, len(data), source)
         return to_rgb(image, source)
+
+
+def _check_header(image: Image.Image, size: int, source: str) -> None:
+    """Refuse what a program would draw, and pixels without number that a few bytes speak of."""
+    if image.format in _RUNS_PROGRAMS:
+        raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+    pixels = image.width * image.height
+    if pixels > _MANY and pixels > _DENSEST * size:
+        raise InputError(
+            f"{source} says {image.width} x {image.height} pixels in {size:,} bytes, more than "
+            "pictures hold",
+            "Save it again, smaller",
+        )
 
 
 def array_picture(array: Array) -> Image.Image:
