@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
 
 
+_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient))
+_AT_INPUT = frozenset((InputGradient, Multipliers))
+_OF_CLASS = frozenset((*_AT_LAYER, *_AT_INPUT, Maps))
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a method runs.
@@ -115,38 +120,48 @@ def parts(
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
-    at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
-    at_input = not {InputGradient, Multipliers}.isdisjoint(method.needs)
-    if at_layer or at_input or Maps in method.needs or not isinstance(plan.target, Score):
+    if not _OF_CLASS.isdisjoint(method.needs) or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
-    if index is not None and not isinstance(plan.target, Score):
-        scores.outputs = _holding(draft, plan.target, scores.outputs, index)
-        value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
-        draft.output(op.cast(value, np.float32), VALUE)
-        explained = VALUE
-    if at_input and index is not None:
-        source = place_of(draft, input_layer(catalog))
-        of = _gradient if InputGradient in method.needs else partial(_against, draft)
-        slope = source.gradient(op, of(scores, source.source, index))
-        draft.output(op.cast(slope, np.float32), GRADIENT)
-    if Activation in method.needs:
-        place = place_of(draft, feature)
-        draft.output(_features(op, place, place.tensor), FEATURE)
-    if at_layer and index is not None:
-        place = place_of(draft, feature)
-        slope = place.gradient(op, _gradient(scores, place.source, index))
-        draft.output(_features(op, place, slope), SLOPES)
+        explained = _valued(draft, scores, index)
+    _write(draft, scores, method, feature, index)
     if isinstance(method, Tunnelled) and index is not None:
-        from onnxcam.compose.mapped import mapped  # late: few methods need it
-
-        planned = MapPlan(method.one, feature, settings=_own(method, settings or {}))
-        draft.output(mapped(draft, scores, planned, index), MAPS)
+        draft.output(_maps(draft, scores, method, feature, index, settings or {}), MAPS)
     whole = draft.finish()
     said = provenance(op) if method.uses_gradient else "not used"
     if ASKED.isdisjoint(method.needs):
         return Parts(whole, None, said)
     shown, head, start = headed(whole, draft, method, feature, explained)
     return Parts(shown, head, said, start)
+
+
+def _write(
+    draft: Draft, scores: Slopes, method: Method, feature: Candidate, index: Tensor | None
+) -> None:
+    """Write the outputs that a method needs of the whole model, beside maps."""
+    op = draft.op
+    if index is not None and not _AT_INPUT.isdisjoint(method.needs):
+        source = place_of(draft, input_layer(scores.plan.catalog))
+        of = _gradient if InputGradient in method.needs else partial(_against, draft)
+        slope = source.gradient(op, of(scores, source.source, index))
+        draft.output(op.cast(slope, np.float32), GRADIENT)
+    if Activation in method.needs:
+        place = place_of(draft, feature)
+        draft.output(_features(op, place, place.tensor), FEATURE)
+    if index is not None and not _AT_LAYER.isdisjoint(method.needs):
+        place = place_of(draft, feature)
+        slope = place.gradient(op, _gradient(scores, place.source, index))
+        draft.output(_features(op, place, slope), SLOPES)
+
+
+def _valued(draft: Draft, scores: Slopes, index: Tensor) -> str:
+    """Return the name of the output that is explained; a target's value is written."""
+    target = scores.plan.target
+    if isinstance(target, Score):
+        return SCORE
+    scores.outputs = _holding(draft, target, scores.outputs, index)
+    value = scalar(target, target.emit(draft.op, scores.outputs, index), scores.outputs)
+    draft.output(draft.op.cast(value, np.float32), VALUE)
+    return VALUE
 
 
 def _holding(draft: Draft, target: Target, outputs: Outputs, index: Tensor) -> Outputs:
@@ -184,6 +199,16 @@ def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor
     return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)
 
 
-def _own(method: Tunnelled, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Return the settings of the method whose maps are put together."""
-    return {p.name: settings.get(p.name, p.default) for p in method.one.parameters}
+def _maps(
+    draft: Draft,
+    scores: Slopes,
+    method: Tunnelled,
+    feature: Candidate,
+    index: Tensor,
+    settings: Mapping[str, Setting],
+) -> Tensor:
+    """Return the maps that are put together."""
+    from onnxcam.compose.mapped import mapped  # late: few methods need it
+
+    own = {p.name: settings.get(p.name, p.default) for p in method.one.parameters}
+    return mapped(draft, scores, MapPlan(method.one, feature, settings=own), index)

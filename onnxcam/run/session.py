@@ -117,6 +117,7 @@ class Session:
         optimise: False turns ONNX Runtime's graph optimisations off.
         sparing: Take little memory rather than little time: weights are read from the files they
             lie in, and not packed. For a session that runs once.
+        early: Run nodes as soon as they can, see :func:`onnxcam.run.early.best_early`.
         libraries: Files of custom operators, beside those that a :class:`Model` needs.
 
     Attributes:
@@ -135,6 +136,7 @@ class Session:
         threads: int | None = None,
         optimise: bool = True,
         sparing: bool = False,
+        early: bool = False,
         libraries: Sequence[Path] = (),
     ) -> None:
         ort = runtime()
@@ -142,6 +144,8 @@ class Session:
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         wanted = model.libraries if isinstance(model, Model) else tuple(libraries)
         options = with_libraries(_options(ort, threads, optimise), wanted)
+        if early:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         self._alone: Callable[..., None] | None = None
         if isinstance(model, Model) and may_crash(model):
             self._alone = partial(_alone, ort, model, optimise)

@@ -130,7 +130,7 @@ def test_what_it_does_not_go_with_is_refused() -> None:
             _explain(nets.cnn(), name, "mean")
     with pytest.raises(UsageError, match="tunnel is 'most', and must be mean or variance or"):
         _explain(nets.cnn(), "gradcam", "most")
-    with pytest.raises(UsageError, match="augment or tunnel takes runs of its own"):
+    with pytest.raises(UsageError, match="a map with tunnel takes runs of its own"):
         onnxcam.convert(nets.cnn(), method="gradcam", parameters={"tunnel": "mean"})
     with pytest.raises(UsageError, match="no parameter 'samples'"):
         Explainer(nets.cnn(), "gradcam", device="cpu", parameters={"samples": 3})
