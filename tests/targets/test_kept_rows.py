@@ -170,6 +170,79 @@ def test_suppression_says_whether_boxes_are_corners() -> None:
     np.testing.assert_allclose(one.detection.box, box[best] @ TURN, rtol=1e-4, atol=1e-3)
 
 
+CORNER = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], "f4")
+
+
+@pytest.mark.parametrize("unit", ["pixels", "normalised"])
+def test_left_top_width_and_height_are_no_centre(unit: str) -> None:
+    """Behind suppression: the boxes that it took tell. At positions: the cells do."""
+    twin = suppressed(unit=unit, least=0.995)
+    twin.const("corner", CORNER)
+    twin.add("MatMul", ["box", "corner"], "apart")
+    proto = rows(twin, ["apart", "score", "class"])
+    box, score = run(proto, X[0], ["box", "score"])
+    for row in range(len(score)):
+        one = explainer(proto)(X[0], Box(row))
+        want = box[row] * (1 if unit == "pixels" else dets.SIDE)
+        np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)
+        if row:
+            break
+    twin = dets.Twin(3)
+    twin.const("corner", CORNER)
+    boxes = twin.add("MatMul", [twin.decoded(twin.joined("reg", 4), "xyxy", unit), "corner"], "b")
+    twin.add("Sigmoid", [twin.joined("cls", dets.CLASSES)], "p")
+    twin.add("Concat", [boxes, "p"], "y", axis=2)
+    proto = twin.model({"y": ["N", dets.CELLS, 4 + dets.CLASSES]})
+    (y,) = run(proto, X[0], ["y"])
+    row = int(y[0, :, 4:].max(1).argmax())
+    want = y[0, row, :4] @ np.linalg.inv(CORNER) * (1 if unit == "pixels" else dets.SIDE)
+    one = explainer(proto)(X[0], Detection())
+    assert one.detection.row == row
+    np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["logits", "picked", "refined"])
+def test_boxes_joined_to_their_classes_are_none(kind: str) -> None:
+    """Logits beside boxes; rows that a TopK picked; RT-DETR, whose boxes are of a Sigmoid too."""
+    twin = dets.Twin(3)
+    boxes = twin.decoded(twin.joined("reg", 4), "cxcywh", "normalised")
+    scores, count = twin.joined("cls", dets.CLASSES), dets.CELLS
+    if kind != "logits":
+        scores = twin.add("Sigmoid", [scores], "p")
+    if kind == "refined":
+        for name, value in (("one", 1.0), ("low", 0.02), ("high", 0.98)):
+            twin.const(name, np.float32(value))
+        twin.add("Clip", [boxes, "low", "high"], "in")
+        odds = twin.add("Div", ["in", twin.add("Sub", ["one", "in"], "rest")], "odds")
+        more = twin.add("Add", ["reg.z", twin.add("Log", [odds], "log")], "more")
+        boxes = twin.add("Sigmoid", [more], "refined")
+    if kind == "picked":
+        count = 20
+        for name, numbers in (("last", [2]), ("k", [20]), ("m1", [-1])):
+            twin.const(name, np.array(numbers))
+        twin.add("ReduceMax", ["p", "last"], "best", keepdims=0)
+        twin.nodes.append(dets.Node("TopK", ["best", "k"], ["top", "place"], axis=1))
+        twin.add("Unsqueeze", ["place", "m1"], "at")
+        for name, width in (("b", 4), ("c", dets.CLASSES)):
+            twin.const(f"{name}.wide", np.array([1, 1, width]))
+            twin.add("Tile", ["at", f"{name}.wide"], f"{name}.at")
+        boxes = twin.add("GatherElements", [boxes, "b.at"], "boxes", axis=1)
+        scores = twin.add("GatherElements", ["p", "c.at"], "scores", axis=1)
+    twin.add("Concat", [boxes, scores], "y", axis=2)
+    proto = twin.model({"y": ["N", count, 4 + dets.CLASSES]})
+    (y,) = run(proto, X[0], ["y"])
+    row, cls = (int(i) for i in np.unravel_index(y[0, :, 4:].argmax(), (count, dets.CLASSES)))
+    explain = explainer(proto)
+    for target in (Detection(), Box(row)):
+        one = explain(X[0], target)
+        assert (one.detection.row, one.detection.target) == (row, cls)
+        assert one.label == dets.NAMES[cls]
+        want = y[0, row, :4] @ TURN * dets.SIDE
+        np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)
+    assert explain(X[0]).target == cls
+    assert any("without a last function" in d for d in one.diagnosis) == (kind == "logits")
+
+
 def queries(count: int, corners: bool, bias: np.ndarray | None = None) -> onnx.ModelProto:
     """DETR with its last function inside: a Sigmoid of each class, or a Softmax with nothing."""
     twin, softmax = dets.Twin(7), bias is not None
@@ -254,3 +327,35 @@ def test_files_write_the_same_rows() -> None:
     one = explainer(proto)(X[0], Box(1))
     np.testing.assert_allclose(map[0, 0], one.map, rtol=1e-3, atol=1e-5)
     assert cls[0, 0] == one.detection.target
+
+
+def test_a_file_says_that_no_box_is_at_a_place() -> None:
+    made = convert(dets.yolo8(), target=Box(box=(900, 900, 950, 950)), method="gradcam")
+    session = ort.InferenceSession(made.proto.SerializeToString())
+    assert session.run(["onnxcam.class"], {"x": X[0]})[0].tolist() == [[-1]]
+
+
+def test_a_box_that_hardly_is_at_a_place_is_said() -> None:
+    explain = explainer(dets.yolo8())
+    left, top, right, bottom = explain(X[0], Detection()).detection.box
+    wide = Box(box=(left, top, left + 2.5 * (right - left), bottom))
+    said = explain(X[0], wide)
+    assert any("overlaps the place that is asked for by" in d for d in said.diagnosis)
+    same = explain(X[0], Box(box=(left, top, right, bottom)))
+    assert not any("overlaps the place" in d for d in same.diagnosis)
+
+
+def test_boxes_in_whole_numbers_are_read_before_they_are_rounded() -> None:
+    """An int8 model whose one output holds boxes and classes in steps of its own."""
+    proto = dets.yolo8()
+    (y,) = run(proto, X[0], ["y"])
+    proto.graph.node[-1].output[0] = "whole"
+    step = np.float32((y.max() - min(y.min(), 0)) / 255)
+    for name, value in (("step", step), ("zero", np.uint8(round(-min(y.min(), 0) / step)))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    node = onnx.helper.make_node("QuantizeLinear", ["whole", "step", "zero"], ["y"])
+    proto.graph.node.append(node)
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    one = explainer(proto)(X[0], Detection())
+    want = y[0, :4, one.detection.row] @ TURN
+    np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)

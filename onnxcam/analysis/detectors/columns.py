@@ -64,22 +64,6 @@ def order_of(tensor: Tensor, size: int) -> Order | None:
     return None
 
 
-def corners_of(tensor: Tensor, graph: ir.Graph) -> bool | None:
-    """Tell whether boxes of rows are written as corners, or as centre and size; None: not known.
-
-    Where suppression takes the same numbers, it says how it takes them.
-
-    Args:
-        tensor: The rows with their boxes.
-        graph: The graph.
-    """
-    parts = [t for t, width in _parts(tensor) or [(tensor, WIDTH)] if width == WIDTH]
-    nodes = [n for n in graph.nodes if n.op == "NonMaxSuppression"]
-    if len(parts) != 1 or not nodes or _source(parts[0]) is not _source(nodes[-1].inputs[0]):
-        return None
-    return not nodes[-1].attrs.get("center_point_box", 0)
-
-
 def of_one_function(tensor: Tensor) -> bool:
     """Tell whether a Sigmoid makes the four numbers, one like the other: they are no corners."""
     source = _source(tensor)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from onnxcam.analysis.detectors.columns import corners_of, of_one_function
+from onnxcam.analysis.detectors.columns import of_one_function
 from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows, unread_rows
@@ -62,7 +62,7 @@ def detector(
     unread = unread_rows(graph) if rows is None else ""
     scales = scales_of(model, draft, catalog, found)
     ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
-    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
+    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in _whole(draft, found.boxes))
     found = replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
     return _as_told(replace(found, unread=unread), draft, declared or {})
 
@@ -78,10 +78,32 @@ def _as_told(found: Detector, draft: Draft, declared: Mapping[str, Any]) -> Dete
         )
     found = replace(found, nothing=place)
     if found.rows is not None:
-        boxes = draft.tensor(found.rows.boxes.name)
-        return replace(found, corners=corners_of(boxes, draft.graph))
+        return replace(found, taken=_taken(draft.graph))
     one = len(found.boxes) == 1 and of_one_function(draft.tensor(found.boxes[0].name))
     return replace(found, corners=False if one else None)
+
+
+def _taken(graph: ir.Graph) -> tuple[str, bool] | None:
+    """Return the boxes that suppression takes, and whether as centre and size."""
+    nodes = [n for n in graph.nodes if n.op == "NonMaxSuppression"]
+    if not nodes:
+        return None
+    return str(nodes[-1].inputs[0].name), bool(nodes[-1].attrs.get("center_point_box", 0))
+
+
+def _whole(draft: Draft, boxes: Sequence[Boxes]) -> tuple[Boxes, ...]:
+    """Return boxes before they are rounded to whole numbers: these are of another unit."""
+    found = []
+    for each in boxes:
+        tensor = draft.tensor(each.name)
+        node = tensor.inputs[0] if tensor.inputs else None
+        if is_float(tensor):
+            found.append(each)
+        elif node is None or node.op != "QuantizeLinear":
+            return ()
+        else:
+            found.append(replace(each, name=str(node.inputs[0].name)))
+    return tuple(found)
 
 
 def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> Detector:

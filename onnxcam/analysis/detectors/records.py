@@ -12,6 +12,7 @@ FORMS: Mapping[str, str] = {
     "xyxy": "left, top, right, bottom",
     "yxyx": "top, left, bottom, right",
     "cxcywh": "centre, width and height",
+    "xywh": "left, top, width and height",
     "ltrb": "distances of the four edges from the middle of the cell",
     "cxcywh-offset": "centre from the middle of the cell, width and height",
     "deltas": "SSD, RetinaNet, Faster R-CNN: centre and logarithm of the size, against an anchor",
@@ -150,8 +151,9 @@ class Detector:
             the first.
         single: Whether the scores are those of the reduction layer.
         classes: How many classes it has, None where that is not known.
-        corners: Whether the graph says that boxes are written as corners, or as centre and size;
-            None where it does not.
+        corners: False where the graph says that boxes are no corners; None where it does not.
+        taken: The boxes that the model's suppression takes, and whether as centre and size; None
+            where that is not known.
         unread: The output with rows that suppression left, where these are not understood; else "".
     """
 
@@ -168,6 +170,7 @@ class Detector:
     single: bool = True
     classes: int | None = None
     corners: bool | None = None
+    taken: tuple[str, bool] | None = None
     nothing: int | None = None
     unread: str = ""
 
