@@ -48,7 +48,7 @@ def _found(folders: dict[str, list[Path]], *names: str, target: Any = 0, **more:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("pooled", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_what_the_class_is_made_of(folders: dict[str, list[Path]], pooled: bool) -> None:
     """Class 0 is red and half of blue, class 1 is 2 green less red."""
     red, green, noise = _found(folders, "red", "green", "noise", pooled=pooled, runs=30).found
