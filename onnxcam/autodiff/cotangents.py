@@ -166,10 +166,17 @@ def as_addend(op: Emitter, dy: Tensor) -> Tensor:
     return dy if kind is None else kind.source
 
 
-def as_one_hot(op: Emitter, dy: Tensor) -> Tensor | None:
-    """Return the index, int64 [N], of rows that are 1 there and 0 elsewhere."""
-    kind = op.marked(dy, OneHot)
-    return None if kind is None else kind.index
+def as_one_hot(op: Emitter, dy: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Return where rows are not 0, each at one place, and what they are there.
+
+    Returns:
+        The index, int64 [N], and the values, [N, 1], None for 1; None where dy is no such matrix.
+    """
+    kind, product = op.marked(dy, OneHot), as_scaled(op, dy)
+    if kind is not None or product is None:
+        return None if kind is None else (kind.index, None)
+    kind = op.marked(product.rest, OneHot)
+    return None if kind is None else (kind.index, op.ReduceSum(dy, axes=[1], keepdims=1))
 
 
 def as_rows(op: Emitter, dy: Tensor) -> tuple[Tensor, Rows] | None:

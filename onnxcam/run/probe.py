@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam import names
-from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
 from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
-from onnxcam.run.scores import checked_rows, probabilities
+from onnxcam.run.scores import checked_rows, probable
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -105,14 +104,16 @@ class Probe:
             needs.Score: lambda: self._ask_scores,
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
+            needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
-            needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
+            needs.HeadProbability: lambda: partial(self._ask_head, likely=True),
             needs.PlaceScore: lambda: self._ask_places,
-            needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
+            needs.PlaceProbability: lambda: partial(self._ask_places, likely=True),
         }
         if self._engine.matched and need in (needs.Score, needs.Probability):
             need = needs.Similarity
@@ -130,19 +131,19 @@ class Probe:
         self, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch), probable=True)
+            yield from self._values(partial(self._whole, batch), likely=True)
 
     def _ask_head(
-        self, layers: Iterable[Any], count: int | None = None, *, probable: bool = False
+        self, layers: Iterable[Any], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         engine = self._engine
         few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
-            if few and not probable:
+            if few and not likely:
                 told = {names.TARGET: np.array(self.classes)}
                 yield from self._behind(chunk, [names.FEW], told)[0]
             else:
-                yield from self._values(partial(self._behind, chunk), probable=probable)
+                yield from self._values(partial(self._behind, chunk), likely=likely)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -151,50 +152,51 @@ class Probe:
         return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
     def _ask_places(
-        self, weights: Iterable[Array], count: int | None = None, *, probable: bool = False
+        self, weights: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
-        return self._ask_head(map(Weighted, weights), count, probable=probable)
+        return self._ask_head(map(Weighted, weights), count, likely=likely)
 
-    def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
+    def _values(self, run: Callable[..., list[Array]], *, likely: bool = False) -> Array:
         """Return what is explained of each input of a batch, [N, K].
 
         Args:
             run: ``run(outputs, feeds)`` -> the outputs.
-            probable: Whether the score of a class is wanted as a probability; other targets are
+            likely: Whether the score of a class is wanted as a probability; other targets are
                 what they are.
         """
         output = self._engine.output
         if output != names.SCORE:
             return np.stack([run([output], more)[0].reshape(-1) for more in self._told], 1)
         scores = run([output])[0]
-        if not probable:
-            return np.asarray(scores[:, self.classes])
-        if not np.isfinite(scores).all():
-            raise InputError("the scores are not finite", "look at the input's scaling")
-        found = probabilities(scores, self._engine.catalog.reduction)
-        found = None if found is None else found[:, self.classes]
-        if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
-            raise UsageError(
-                f"the scores {self._engine.catalog.reduction.name!r} are no logits or "
-                "probabilities of classes",
-                "explain the scores themselves: score='score'",
-            )
-        return found
+        if likely:
+            return probable(scores, self.classes, self._engine.catalog.reduction)
+        return np.asarray(scores[:, self.classes])
 
     def _ask_gradients(
-        self, output: str, inputs: Iterable[Array], count: int | None = None
-    ) -> Iterator[Array]:
+        self, output: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for more in self._told:
-                slopes = self._whole(batch, [output], more)[0]
+            found, beside, given = [], {}, batch
+            if against:
+                axis = self._engine.batch.axis
+                beside = {names.BASELINE: self._engine.batch.filled(batch)}
+                given = np.repeat(self._tensor, batch.shape[axis], axis)
+            for told in self._told:
+                slopes = self._whole(given, [output], {**told, **beside})[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
             slopes = np.stack(found, 1)
             largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
             self.steepest = np.maximum(self.steepest, largest)
             yield from slopes
+
+    def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for maps in self._ask_gradients(names.MAPS, inputs, count):
+            self.steepest[:] = 1  # a map says nothing of the gradient
+            yield maps
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
@@ -273,7 +275,8 @@ class Probe:
         whole = self._engine.batch
         full = whole.filled(batch)
         told = _of_rows(more or {}, full.shape[whole.axis])
-        feeds = {self._engine.catalog.input: full, **self._others, **told}
+        against = {names.BASELINE: full} if self._engine.against else {}
+        feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):

@@ -19,6 +19,7 @@ from onnxcam.model.model import Model
 from onnxcam.output.explanation import Explanation
 from onnxcam.run import cache
 from onnxcam.run.augment import augmented
+from onnxcam.run.early import best_early
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
 from onnxcam.run.hardware import Provider
@@ -74,13 +75,16 @@ class Runner:
         how = (self.device, self.threads)
         key = cache.name_of(self.model, self.plan, self.store)
         if key is None:
-            return Session(self._compiled, device=self.device, threads=self.threads)
+            return self._session()
         with _MAKING:
             found = _SHARED.get((key, *how))
             if found is None:
-                found = Session(self._compiled, device=self.device, threads=self.threads)
-                _SHARED[key, *how] = found
+                found = _SHARED[key, *how] = self._session()
         return found
+
+    def _session(self) -> Session:
+        made = self._compiled
+        return Session(made, device=self.device, threads=self.threads, early=best_early(made))
 
     def run(
         self,

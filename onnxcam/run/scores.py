@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
-from onnxcam.errors import ModelError
+from onnxcam.errors import InputError, ModelError, UsageError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -52,6 +52,25 @@ def probabilities(scores: Array, reduction: Reduction) -> Array | None:
         return values
     powers = np.exp(values - values.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Array:
+    """Return what scores [N, C] say of some classes as probabilities, float64 [N, K].
+
+    Raises:
+        InputError: They are not finite.
+        UsageError: They are no logits or probabilities of classes.
+    """
+    if not np.isfinite(scores).all():
+        raise InputError("the scores are not finite", "look at the input's scaling")
+    found = probabilities(scores, reduction)
+    found = None if found is None else found[:, classes]
+    if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
+        raise UsageError(
+            f"the scores {reduction.name!r} are no logits or probabilities of classes",
+            "explain the scores themselves: score='score'",
+        )
+    return found
 
 
 def claimed(

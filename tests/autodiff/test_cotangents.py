@@ -63,12 +63,25 @@ def test_the_mean_of_what_is_repeated_is_free(op: Emitter, draft: Draft) -> None
 def test_one_hot_rows_keep_their_index(op: Emitter, draft: Draft) -> None:
     index = op.ArgMax(draft.tensor("logits"), axis=1, keepdims=0)
     rows = ct.one_hot(op, index, 3, np.float32)
-    assert ct.as_one_hot(op, rows) is index
+    found = ct.as_one_hot(op, rows)
+    assert found is not None and found[0] is index and found[1] is None
     assert ct.as_one_hot(op, draft.tensor("logits")) is None
     draft.output(rows, "rows")
     x = np.random.default_rng(0).normal(size=(4, 2, 6, 6)).astype("f4")
     logits, got = Session(draft.build()).run({"x": x})
     np.testing.assert_array_equal(got, np.eye(3)[logits.argmax(1)])
+
+
+def test_scaled_one_hot_rows_keep_what_they_are_there(op: Emitter, draft: Draft) -> None:
+    logits = draft.tensor("logits")
+    index = op.ArgMax(logits, axis=1, keepdims=0)
+    found = ct.as_one_hot(op, ct.scaled(op, ct.one_hot(op, index, 3, np.float32), logits))
+    assert found is not None and found[0] is index and found[1] is not None
+    assert ct.as_one_hot(op, ct.scaled(op, logits, logits)) is None
+    draft.output(found[1], "values")
+    x = np.random.default_rng(0).normal(size=(4, 2, 6, 6)).astype("f4")
+    outputs, got = Session(draft.build()).run({"x": x})
+    np.testing.assert_array_equal(got, outputs.max(1, keepdims=True))
 
 
 @pytest.mark.parametrize(

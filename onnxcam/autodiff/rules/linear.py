@@ -17,9 +17,9 @@ def gemm(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
     a, b = node.inputs[:2]
     ta, tb = int(node.attr("transA")), int(node.attr("transB"))
     alpha, beta = node.attr("alpha"), node.attr("beta")
-    index = as_one_hot(op, dy)
-    if index is not None and not ta and alpha == 1:
-        da = _picked(op, index, b, axis=0 if tb else 1)
+    rows = as_one_hot(op, dy)
+    if rows is not None and not ta and alpha == 1:
+        da = _picked(op, rows, b, axis=0 if tb else 1)
     elif ta:
         da = _gemm(op, b, dy, alpha, tb, 1)
     elif _is_square_constant(b):
@@ -49,9 +49,9 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
         dy = op.Unsqueeze(dy, axes=[-1])
     if rank_a == 1:
         dy = op.Unsqueeze(dy, axes=[-2])
-    index = as_one_hot(op, dy)
-    if index is not None and rank_a == rank_b == 2:
-        da = _picked(op, index, b, axis=1)
+    rows = as_one_hot(op, dy)
+    if rows is not None and rank_a == rank_b == 2:
+        da = _picked(op, rows, b, axis=1)
     else:
         da = unbroadcast(op, op.MatMul(dy, _transposed(op, right)), left)
     if rank_b == 2 and (rank_a or 0) > 2:  # one product over all rows, not one for each matrix
@@ -65,10 +65,14 @@ def matmul(op: Emitter, node: NodeView, dy: Tensor) -> tuple[Tensor, ...]:
     return da, db
 
 
-def _picked(op: Emitter, index: Tensor, weights: Tensor, *, axis: int) -> Tensor:
+def _picked(
+    op: Emitter, rows: tuple[Tensor, Tensor | None], weights: Tensor, *, axis: int
+) -> Tensor:
     """Return dy W for a one-hot dy: the weights of one class, without reading the others."""
+    index, values = rows
     picked = _dequantised(op, index, weights, axis) or op.Gather(weights, index, axis=axis)
-    return op.Transpose(picked, perm=[1, 0]) if axis else picked
+    picked = op.Transpose(picked, perm=[1, 0]) if axis else picked
+    return picked if values is None else op.Mul(picked, values)
 
 
 def _dequantised(op: Emitter, index: Tensor, weights: Tensor, axis: int) -> Tensor | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import scaled
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.overrides import own_rule, rectifies
 from onnxcam.autodiff.route import Node
@@ -43,7 +44,7 @@ def epsilon_rule(op: Emitter, node: NodeView, dy: Tensor, *, epsilon: float) -> 
         return [dx if k == i else None for k in range(len(node.inputs))]
     if epsilon:
         size = op.Abs(y)
-        dy = op.Mul(dy, op.Div(size, op.Add(size, stable(y, epsilon))))
+        dy = scaled(op, dy, op.Div(size, op.Add(size, stable(y, epsilon))))
     return own_rule(op, node, dy)
 
 
@@ -53,7 +54,7 @@ def rectified(op: Emitter, node: NodeView, dy: Tensor) -> list[Tensor | None]:
         return own_rule(op, node, dy)
     (i,) = node.route.moving(node.raw)
     x, y = node.inputs[i], node.outputs[0]
-    dx = op.Mul(dy, op.Div(y, op.Max(x, stable(y, TINY))))  # y is 0 where x is not above 0
+    dx = op.Mul(dy, op.Div(y, op.Clip(x, min=stable(y, TINY))))  # y is 0 where x is not above 0
     return [dx if k == i else None for k in range(len(node.inputs))]
 
 
