@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,6 +117,23 @@ def checked_rows(rows: int, inputs: int, reduction: Reduction) -> None:
         f"{reduction.batch_axis} of {reduction.name!r} does not count inputs, its rows {what}",
         hint,
     )
+
+
+def checked_maps(maps: Iterable[tuple[str, Array]], inputs: int) -> None:
+    """Check that the rows of maps, each with the name of its layer, are the inputs.
+
+    Raises:
+        ModelError: They are not as many.
+    """
+    for layer, found in maps:
+        rows = len(found)
+        if rows != inputs:
+            raise ModelError(
+                f"{inputs} input{'s' * (inputs != 1)} became {rows} row{'s' * (rows != 1)} of "
+                f"{layer!r}: its batch counts more than the inputs (crops, copies, others)",
+                "name an earlier `feature_layer`, or explain at the input, as "
+                "`method='saliency'` does",
+            )
 
 
 def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:
