@@ -87,13 +87,23 @@ class Probe:
 
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
-        values: dict[needs.Need, Callable[[], Any]] = {
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
+        return self._makers[need]()
+
+    @cached_property
+    def _makers(self) -> dict[needs.Need, Callable[[], Any]]:
+        """What makes that which a method may need."""
+        return {
             needs.Input: lambda: self._order.channels_first(self._tensor)[0].astype(np.float32),
             needs.Activation: lambda: self._found[names.FEATURE][0],
             needs.Layer: lambda: self._head.layer,
             needs.Places: self._places,
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
+            needs.OwnScore: lambda: (
+                self.scores[self.classes] if self.values is None else self.values
+            ),
             needs.Probability: lambda: self._ask_probabilities,
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
@@ -105,9 +115,6 @@ class Probe:
             needs.PlaceScore: lambda: self._ask_places,
             needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
         }
-        if self._engine.matched and need in (needs.Score, needs.Probability):
-            need = needs.Similarity
-        return values[need]()
 
     def background(self, values: Array) -> Array:
         """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
@@ -163,8 +170,7 @@ class Probe:
             return np.asarray(scores[:, self.classes])
         if not np.isfinite(scores).all():
             raise InputError("the scores are not finite", "look at the input's scaling")
-        found = probabilities(scores, self._engine.catalog.reduction)
-        found = None if found is None else found[:, self.classes]
+        found = probabilities(scores, self._engine.catalog.reduction, self.classes)
         if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
             raise UsageError(
                 f"the scores {self._engine.catalog.reduction.name!r} are no logits or "
@@ -184,9 +190,9 @@ class Probe:
                 slopes = self._whole(batch, [output], more)[0]
                 at_input = output == names.GRADIENT  # else they are in order
                 found.append(self._order.channels_first(slopes) if at_input else slopes)
-            slopes = np.stack(found, 1)
-            largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
-            self.steepest = np.maximum(self.steepest, largest)
+            slopes = np.stack(found, 1) if len(found) > 1 else found[0][:, None]
+            flat = slopes.reshape(*slopes.shape[:2], -1)
+            self.steepest = np.maximum.reduce([self.steepest, flat.max((0, 2)), -flat.min((0, 2))])
             yield from slopes
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
@@ -258,7 +264,8 @@ class Probe:
     ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
         for chunk in self._limited(inputs, count, most or self._batch):
-            yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
+            together = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
+            yield rounded(self._order.as_model(together), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None
