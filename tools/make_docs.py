@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import onnx
+import peers
 
 from onnxcam import methods
 from onnxcam.audit import measures, records
@@ -39,6 +40,11 @@ Written by `tools/make_docs.py`, as `onnxcam methods NAME` says it; a test holds
 that of one map of one target, in forward passes of the model. A parameter is an option of
 `onnxcam explain`, and an entry of `parameters` in Python:
 `Explainer(model, "rise", parameters={"masks": 1000}, seed=3)`.
+
+Every method that converts and draws no samples of its own also goes through noise: with `tunnel` as
+`mean`, `variance` or `square` its map is put together of those of noisy copies of the input
+(`samples`, `noise`; a standard error), as SmoothGrad, VarGrad and SmoothGrad-Squared do with the
+gradient: `onnxcam explain MODEL PICTURE --method deeplift --tunnel mean --samples 20`.
 """
 QUIRKS_HEAD = """# Faults of other products, and what is done instead
 
@@ -81,6 +87,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "quirks.md": _quirks(),
         ROOT / "docs" / "providers.md": _kernels(),
         ROOT / "docs" / "audit-records.md": _records(),
+        ROOT / "docs" / "peers.md": peers.page(),
         audit: MEASURES_TABLE.sub(lambda _: _measures(), audit.read_text()),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from onnxcam.methods.needs import Kind
+    from onnxcam.methods.parameters import Parameter
 
 _PREFIX = "parameter_"  # of the names under which click hands them on
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -33,6 +34,7 @@ class Configured(click.Command):
 @cache
 def _options(kind: Kind | None) -> list[click.Parameter]:
     from onnxcam import methods
+    from onnxcam.methods.tunnel import TUNNEL
 
     found: dict[str, dict[str, list[str]]] = {}  # name -> what is said of it -> methods
     kinds: dict[str, Any] = {}
@@ -42,7 +44,8 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
             said = f"{p.help}: {p.range} [default: {p.default}]"
             found.setdefault(p.name, {}).setdefault(said, []).append(method.name)
             kinds[p.name] = click.Choice(p.choices) if p.choices else p.kind
-    return [
+    own: list[click.Parameter] = [] if kind == "graph" else [_of_any(TUNNEL)]
+    options: list[click.Parameter] = [
         click.Option(
             [f"--{name.replace('_', '-')}", _PREFIX + name],
             type=kinds[name],
@@ -51,6 +54,17 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
         )
         for name, said in found.items()
     ]
+    return own + options
+
+
+def _of_any(p: Parameter) -> click.Option:
+    """Return the option of a parameter that methods have where it is given."""
+    return click.Option(
+        [f"--{p.name}", _PREFIX + p.name],
+        type=click.Choice(p.choices),
+        help=f"With any method that `onnxcam convert` writes and that draws no samples, the "
+        f"{p.help}; with --samples and --noise as of --method smoothgrad.",
+    )
 
 
 def taken(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -26,7 +26,7 @@ from onnxcam.methods.needs import (
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail, tail
-from onnxcam.names import ANY_NUMBER, FEW, SCORE, TARGET
+from onnxcam.names import ANY_NUMBER, FEW, HELD, SCORE, TARGET
 
 Pool: TypeAlias = Literal["", "mean", "sum", "max"]
 _PROBABLE: frozenset[Need] = frozenset({HeadProbability, PlaceProbability})
@@ -75,7 +75,7 @@ def headed(
         UsageError: The feature layer has no channels, or what is explained does not depend on it.
     """
     layout = _channelled(draft, feature)
-    source, output, own = whole, explained, [TARGET] if explained != SCORE else []
+    source, output, own = whole, explained, [] if explained == SCORE else [*_told(whole)]
     if explained == SCORE and _PROBABLE.isdisjoint(method.needs):
         source, output, own = _of_few(whole) or (source, output, own)
     head = tail(source, feature.name, output, own)
@@ -88,6 +88,12 @@ def headed(
         if name not in fed:
             shown.output(shown.tensor(name))
     return shown.finish(), head, start
+
+
+def _told(whole: Model) -> list[str]:
+    """Return the inputs that say what is explained."""
+    given = {port.name for port in whole.light.graph.input}
+    return [name for name in (TARGET, HELD) if name in given]
 
 
 def _of_few(whole: Model) -> tuple[Model, str, list[str]] | None:

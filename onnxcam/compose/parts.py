@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,27 +13,52 @@ from onnxcam.analysis.layers import Candidate, Catalog
 from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
+from onnxcam.autodiff.replay import Replay
 from onnxcam.compose.headed import ASKED, Start, headed
 from onnxcam.compose.places import Place, place_of
-from onnxcam.compose.plan import Plan, input_layer
+from onnxcam.compose.plan import MapPlan, Plan, input_layer
+from onnxcam.compose.references import multipliers
 from onnxcam.compose.slopes import Slopes, chosen_classes, top_class
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Emitter, Tensor
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods import Method
 from onnxcam.methods.needs import (
     Activation,
     FeatureAndGradient,
     FeatureGradient,
     InputGradient,
+    Maps,
+    Multipliers,
 )
+from onnxcam.methods.parameters import Setting
+from onnxcam.methods.tunnel import Tunnelled
+from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 from onnxcam.model.tail import Tail
-from onnxcam.names import CLASS, FEATURE, GRADIENT, SCORE, SLOPES, VALUE
+from onnxcam.names import (
+    BASELINE,
+    CHOICE,
+    CLASS,
+    FEATURE,
+    GRADIENT,
+    HELD,
+    MAPS,
+    RELIEF,
+    SCORE,
+    SLOPES,
+    VALUE,
+)
 from onnxcam.targets import Score, Target
-from onnxcam.targets.target import scalar
+from onnxcam.targets.positions import rank_of
+from onnxcam.targets.target import Outputs, scalar
 
 if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
+
+
+_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient))
+_AT_INPUT = frozenset((InputGradient, Multipliers))
+_OF_CLASS = frozenset((*_AT_LAYER, *_AT_INPUT, Maps))
 
 
 @dataclass(frozen=True)
@@ -42,7 +69,9 @@ class Parts:
         whole: The model with the outputs ``onnxcam.score`` [N, C] and ``onnxcam.class`` (int64
             [N, 1], the class that it says), and what the method needs: the
             gradient of the sum of a class's scores ``onnxcam.gradient``, float32 in the axes of
-            the input, with the class in ``onnxcam.target`` (int64 [1]); the feature layer
+            the input, with the class in ``onnxcam.target`` (int64 [1]), or the multipliers there
+            against the input ``onnxcam.baseline``; the maps of a method ``onnxcam.maps``
+            [N, 1 + C, *space], see :mod:`onnxcam.methods.tunnel`; the feature layer
             ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part behind the feature layer, to ``onnxcam.score``, or to those of some classes,
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
@@ -63,6 +92,7 @@ def parts(
     feature: Candidate,
     target: Target | None = None,
     detector: Detector | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> Parts:
     """Return what a method runs.
 
@@ -72,8 +102,11 @@ def parts(
         method: A method that runs the model many times.
         feature: The feature layer; the input for methods on the input.
         target: What is explained; None for the score of a class. Any other becomes the output
-            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``.
+            ``onnxcam.value``, float32 [N], of the class ``onnxcam.target``; what it chooses in an
+            input is the output ``onnxcam.choice`` and, of the explained one, the input
+            ``onnxcam.held``.
         detector: Where the model says what it finds, for targets that are boxes; else None.
+        settings: Values of the method's parameters, where it puts maps of another one together.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -81,36 +114,66 @@ def parts(
         UnsupportedOp: No gradient between the score and the input.
     """
     draft = sized(model)
-    plan = Plan(catalog, (), target or Score(), detector=detector)
+    exposed = frozenset((RELIEF,))
+    plan = Plan(catalog, (), target or Score(), detector=detector, expose=exposed)
     op, scores = draft.op, Slopes(draft, plan)
     draft.output(op.cast(scores.score, np.float32), SCORE)
     draft.output(top_class(draft, scores.score, catalog.reduction), CLASS)
     explained, index = SCORE, None
-    at_layer = bool({FeatureGradient, FeatureAndGradient} & {*method.needs})
-    slopes = at_layer or InputGradient in method.needs
-    if slopes or not isinstance(plan.target, Score):
+    if not _OF_CLASS.isdisjoint(method.needs) or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
-    if index is not None and not isinstance(plan.target, Score):
-        value = scalar(plan.target, plan.target.emit(op, scores.outputs, index), scores.outputs)
-        draft.output(op.cast(value, np.float32), VALUE)
-        explained = VALUE
-    if InputGradient in method.needs and index is not None:
-        source = place_of(draft, input_layer(catalog))
-        slope = source.gradient(op, _gradient(scores, source.source, index))
-        draft.output(op.cast(slope, np.float32), GRADIENT)
-    if Activation in method.needs:
-        place = place_of(draft, feature)
-        draft.output(_features(op, place, place.tensor), FEATURE)
-    if at_layer and index is not None:
-        place = place_of(draft, feature)
-        slope = place.gradient(op, _gradient(scores, place.source, index))
-        draft.output(_features(op, place, slope), SLOPES)
+        explained = _valued(draft, scores, index)
+    _write(draft, scores, method, feature, index)
+    if isinstance(method, Tunnelled) and index is not None:
+        draft.output(_maps(draft, scores, method, feature, index, settings or {}), MAPS)
     whole = draft.finish()
     said = provenance(op) if method.uses_gradient else "not used"
     if ASKED.isdisjoint(method.needs):
         return Parts(whole, None, said)
     shown, head, start = headed(whole, draft, method, feature, explained)
     return Parts(shown, head, said, start)
+
+
+def _write(
+    draft: Draft, scores: Slopes, method: Method, feature: Candidate, index: Tensor | None
+) -> None:
+    """Write the outputs that a method needs of the whole model, beside maps."""
+    op = draft.op
+    if index is not None and not _AT_INPUT.isdisjoint(method.needs):
+        source = place_of(draft, input_layer(scores.plan.catalog))
+        of = _gradient if InputGradient in method.needs else partial(_against, draft)
+        slope = source.gradient(op, of(scores, source.source, index))
+        draft.output(op.cast(slope, np.float32), GRADIENT)
+    if Activation in method.needs:
+        place = place_of(draft, feature)
+        draft.output(_features(op, place, place.tensor), FEATURE)
+    if index is not None and not _AT_LAYER.isdisjoint(method.needs):
+        place = place_of(draft, feature)
+        slope = place.gradient(op, _gradient(scores, place.source, index))
+        draft.output(_features(op, place, slope), SLOPES)
+
+
+def _valued(draft: Draft, scores: Slopes, index: Tensor) -> str:
+    """Return the name of the output that is explained; a target's value is written."""
+    target = scores.plan.target
+    if isinstance(target, Score):
+        return SCORE
+    scores.outputs = _holding(draft, target, scores.outputs, index)
+    value = scalar(target, target.emit(draft.op, scores.outputs, index), scores.outputs)
+    draft.output(draft.op.cast(value, np.float32), VALUE)
+    return VALUE
+
+
+def _holding(draft: Draft, target: Target, outputs: Outputs, index: Tensor) -> Outputs:
+    """Return outputs with the choice of another input: what the target chooses is fed."""
+    found = target.choice(draft.op, outputs, index)
+    if found is None:
+        return outputs
+    draft.output(found, CHOICE)
+    kind, rank = dtype_of(found) or np.dtype(np.int64), rank_of(found)
+    free = [f"{HELD}.{i}" for i in range(rank)]  # a size without a name is that of the default
+    held = draft.input(HELD, kind, free, np.zeros([1] * rank, kind))
+    return replace(outputs, held=held)
 
 
 def _features(op: Emitter, place: Place, value: Tensor) -> Tensor:
@@ -127,3 +190,25 @@ def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
             "name another `reduction_layer`",
         )
     return slope
+
+
+def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return DeepLIFT's multipliers of the input, against another one that is fed beside it."""
+    x = draft.tensor(scores.plan.catalog.input)
+    other = draft.input(BASELINE, dtype_of(x), shape_of(x))
+    return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)
+
+
+def _maps(
+    draft: Draft,
+    scores: Slopes,
+    method: Tunnelled,
+    feature: Candidate,
+    index: Tensor,
+    settings: Mapping[str, Setting],
+) -> Tensor:
+    """Return the maps that are put together."""
+    from onnxcam.compose.mapped import mapped  # late: few methods need it
+
+    own = {p.name: settings.get(p.name, p.default) for p in method.one.parameters}
+    return mapped(draft, scores, MapPlan(method.one, feature, settings=own), index)

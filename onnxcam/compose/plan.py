@@ -13,6 +13,7 @@ from onnxcam.errors import ModelError, UsageError
 from onnxcam.methods import GraphMethod, Method, find
 from onnxcam.methods.needs import Weights
 from onnxcam.methods.parameters import Setting
+from onnxcam.methods.tunnel import through_noise
 from onnxcam.names import FEATURE, GRADIENT, PREFIX, RELIEF, REST, SCORE, SIGNED, STEEPEST
 from onnxcam.targets import TOP, Score, Target
 
@@ -172,15 +173,15 @@ def maps_of(
             method takes a layer or parameter that is named.
     """
     methods = [method] if isinstance(method, str | Method) else list(method)
-    records = [m if isinstance(m, Method) else find(m) for m in methods]
-    found = list({m.name: m for m in records}.values())
+    named = [m if isinstance(m, Method) else find(m) for m in methods]
+    found = through_noise(list({m.name: m for m in named}.values()), parameters or {})
     if not found:
         raise UsageError("no method is given", "name one, such as gradcam")
-    named = [feature_layer] if isinstance(feature_layer, str) else list(feature_layer or ())
-    if named and not any(m.takes_feature for m in found):
-        default_feature(catalog, named[0], found[0])  # says why not
+    places = [feature_layer] if isinstance(feature_layer, str) else list(feature_layer or ())
+    if places and not any(m.takes_feature for m in found):
+        default_feature(catalog, places[0], found[0])  # says why not
     settings = _settings(found, parameters or {})
-    layers: list[str | Candidate | None] = [*dict.fromkeys(named)] or [None]
+    layers: list[str | Candidate | None] = [*dict.fromkeys(places)] or [None]
     maps = [
         MapPlan(each, default_feature(catalog, layer, each), settings=settings[each.name])
         for each in found

@@ -17,6 +17,7 @@ from onnxcam.compose.head import Head, head_of
 from onnxcam.compose.laid import Edges, laid
 from onnxcam.compose.places import Place, channelled, extents, known_rank, place_of
 from onnxcam.compose.plan import MapPlan, input_layer
+from onnxcam.compose.references import References
 from onnxcam.compose.resample import resampled
 from onnxcam.compose.slopes import Slopes
 from onnxcam.errors import UsageError
@@ -63,6 +64,7 @@ class Quantities:
         if self.method.on_input:
             self.places.append(place_of(draft, input_layer(self.catalog)))
         self._head: Head | None = None
+        self._references = References(draft, slopes)
         self._biased: list[Biased] = []
 
     def replace(self, twins: dict[int, Tensor]) -> None:
@@ -228,6 +230,9 @@ class Quantities:
             return place.patches(op, place.tensor)
         if need == AttentionGradients:
             return self._attention_slopes(op, index)
+        of_another = self._references.value(need, index, place)
+        if of_another is not None:
+            return of_another
         if need in (SlopeAt, SlopeAtLayer):
             return partial(self._slope_at, index)
         if need == SlopeOfInputs:

@@ -115,11 +115,7 @@ class Request:
             placed = target.placed
             maps = (wishes.of_boxes if placed else wishes.maps)(catalog, detector)
             maps = tuple(replace(m, method=methods.graph(m.method.name)) for m in maps)
-        if any(m.settings.get("augment", "none") != "none" for m in maps):
-            raise UsageError(
-                "a map with augment takes runs of its own: it cannot be written into a file",
-                "leave that parameter out, or explain with it",
-            )
+        _in_one_run(maps)
         if self.overlay:
             spec = said.spec_if_said
             maps = tuple(replace(m, drawing=drawing(spec, m.graph)) for m in maps)
@@ -185,3 +181,14 @@ def drawing(spec: InputSpec | None, method: GraphMethod) -> Drawing:
         colormap(default_colormap(signed=method.signed)),
         method.signed,
     )
+
+
+def _in_one_run(maps: Sequence[MapPlan]) -> None:
+    """Refuse maps that are made of several runs: a file is run once."""
+    options = ("augment", "tunnel")
+    asked = {n for m in maps for n in options if m.settings.get(n, "none") != "none"}
+    if asked:
+        raise UsageError(
+            f"a map with {' and '.join(sorted(asked))} takes runs of its own: no file can hold it",
+            "leave that parameter out, or explain with it",
+        )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
-from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
@@ -19,14 +18,14 @@ from onnxcam.compose.regions import fixed
 from onnxcam.compose.single import in_single
 from onnxcam.compose.unrounded import unrounded
 from onnxcam.errors import UsageError
-from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Dim, Emitter, Tensor, shape_of
 from onnxcam.methods import GraphMethod
 from onnxcam.methods.needs import Input
 from onnxcam.methods.registry import Axes
 from onnxcam.model.draft import Draft
 from onnxcam.names import ANY_NUMBER, TARGET
 from onnxcam.targets.classes import class_scores, classes_only
-from onnxcam.targets.found import found
+from onnxcam.targets.found import found, nothing
 from onnxcam.targets.target import Outputs
 
 
@@ -139,13 +138,14 @@ class Slopes:
             outputs,
             scores=class_scores(op, tensor, self._reduction),
             tensor=tensor,
-            # Which box it is was settled by the input as it is.
             boxes=found and replace(found, scores=replay.twin(op, found.scores)),
+            # Which box it is, which pixels: that was settled by the input as it is.
+            held=self.plan.target.choice(op, outputs, index),
             named=None if named is None else lambda name: replay.twin(op, named(name)),
         )
         wrt = x if wrt is None else replay.twin(op, wrt)
         (slope,) = vjp(op, self.plan.target.cotangents(op, there, index), [wrt])
-        return self._dependent(slope, source)
+        return self.dependent(slope, source)
 
     def of_other_inputs(
         self, index: Tensor, place: Place, op: Emitter,
@@ -173,7 +173,8 @@ class Slopes:
             return op.zeros_like(place.tensor)
         return place.gradient(op, place.gradient(op, found))
 
-    def _dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+    def dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
+        """Return a gradient; raise a UsageError where there is none."""
         if slope is None:
             raise UsageError(
                 f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
@@ -214,7 +215,7 @@ class Slopes:
             found = vjp(op, pairs, tensors, overrides=own)
             for tensor, gradient in zip(tensors, found, strict=True):
                 self._written[op, id(index), id(tensors), id(tensor)] = gradient
-        return self._dependent(self._written[key], wrt)
+        return self.dependent(self._written[key], wrt)
 
 
 def objectness(draft: Draft, reduction: Reduction) -> Tensor | None:
@@ -249,7 +250,7 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
 
     It is the one with the highest score; a detector's is that of its best finding, which is the
     highest probability at any position, not in the sum over all of them. Where one class stands
-    for nothing, that of most positions, it is not found.
+    for nothing (:func:`onnxcam.targets.found.nothing`), it is not found.
 
     Args:
         draft: The model.
@@ -271,8 +272,6 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     positions = list(range(2, rank))
     highest = op.ReduceMax(found, axes=positions, keepdims=0)
     if best.background:
-        often = op.ArgMax(op.ReduceSum(found, axes=positions, keepdims=0), axis=1, keepdims=0)
-        kind = dtype_of(highest) or np.dtype(np.float32)
-        nothing = one_hot(op, often, op.dim(highest, 1), kind)
-        highest = op.Sub(highest, op.Mul(nothing, np.array(2, kind)))
+        often = op.ReduceSum(found, axes=positions, keepdims=0)
+        highest = op.Sub(highest, op.Mul(nothing(op, often), 2))
     return op.ArgMax(highest, axis=1, keepdims=1)

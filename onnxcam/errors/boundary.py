@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,11 +96,22 @@ def fault(error: BaseException) -> str:
 
 
 def _of_system(error: OSError, says: str) -> OnnxcamError:
+    if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
+        return OnnxcamError("the current folder is no more", "go to one that there is")
     name = "" if error.filename is None else f"{plain(error.filename, _SAYS)}: "
     reason = error.strerror or says
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return OnnxcamError(f"{name}cannot be written ({reason})", "choose another place")
     return OnnxcamError(f"{name}cannot be used ({reason})", "check the path and its rights")
+
+
+def _has_folder() -> bool:
+    """Tell whether there is a current folder: it may be removed while it is used."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _library(error: Exception) -> str | None:

@@ -43,6 +43,8 @@ def folded(
         return None
     if any(v.dtype.kind not in "iub" or v.size > _SMALL for v in given):
         return None
+    if node.op == "Range" and not _is_short(given):
+        return None
     proto = node_proto(node)
     proto.name = ""
     proto.input[:] = [str(i) if t is not None else "" for i, t in enumerate(inputs)]
@@ -50,6 +52,14 @@ def folded(
     frozen = tuple(None if v is None else (v.dtype.str, v.shape, v.tobytes()) for v in values)
     results = _evaluated(proto.SerializeToString(), frozen, op.opsets.get("", 1))
     return None if results is None else tuple(op.const(y) for y in results)
+
+
+def _is_short(given: Sequence[np.ndarray[Any, Any]]) -> bool:
+    """Tell whether a Range has few numbers, before they are made."""
+    if len(given) != 3 or any(v.size != 1 for v in given) or not given[2].item():
+        return False
+    start, end, step = (v.item() for v in given)
+    return bool((end - start) / step <= _SMALL)
 
 
 def known_value(op: Emitter, tensor: Tensor) -> np.ndarray[Any, Any] | None:

@@ -7,15 +7,17 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import InputError, UsageError, shortened
-from onnxcam.files import whole
+from onnxcam.files import regular, whole
 from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
 from onnxcam.inputs.spec import InputSpec
 
+_BOOK = 4_000_000  # characters of Python: reading them takes a hundred times as much memory
 _ANCHORS = (".npy", ".json", ".csv", ".txt")
 PREFIX = "onnxcam.input."
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -57,7 +59,10 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     anchors = said["detector"].get("anchors") if isinstance(said.get("detector"), dict) else None
     if isinstance(anchors, str) and Path(anchors).suffix.lower() in _ANCHORS:
         try:
-            said["detector"]["anchors"] = str(_beside(path, anchors))
+            place = _beside(path, anchors)
+            with suppress(OSError):  # that it is missing is said where it is needed
+                regular(place)
+            said["detector"]["anchors"] = str(place)
         except InputError as error:
             raise UsageError(f"{path}: anchors: {error.message}", error.hint) from error
     return check_fields(said, str(path))
@@ -154,10 +159,13 @@ def read_names(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     """Return the class names that YOLO exports keep in metadata: `names = {0: 'person', ...}`.
 
     Returns:
-        The names; None where there are none in that form.
+        The names; None where there are none in that form, or a book of them.
     """
+    said = metadata.get("names", "")
+    if len(said) > _BOOK:
+        return None
     try:
-        return names_of(ast.literal_eval(metadata.get("names", "")), Path("names")) or None
+        return names_of(ast.literal_eval(said), Path("names")) or None
     except (InputError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 

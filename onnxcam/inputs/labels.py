@@ -130,7 +130,7 @@ def _in_order(table: Mapping[Any, object], path: Path) -> list[object]:
     """Return the values of `{id: name}` by id, which must count up from 0."""
     try:
         by_id = {int(key): value for key, value in table.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: the labels' keys are not class numbers ({error})",
             'Write {"0": "first name", "1": "second name", ...}',
@@ -166,8 +166,11 @@ def _toml_labels(text: str, path: Path) -> object:
 
 
 def _lines(text: str, path: Path) -> tuple[str, ...]:
-    """Return the lines; a blank one would shift every class behind it, so only the end has any."""
-    lines = [line.strip() for line in text.rstrip().splitlines()]
+    """Return the lines; a blank one would shift every class behind it, so only the end has any.
+
+    Only a line feed ends one: Python knows ten more characters that do, which a name may hold.
+    """
+    lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
     if "" in lines:
         raise InputError(
             f"{path}: line {lines.index('') + 1} is empty, which shifts the classes after it",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from onnxcam.errors import InputError
 from onnxcam.files import regular
@@ -40,8 +40,7 @@ def open_picture(path: Path) -> Image.Image:
     """
     check_file(path)
     with _explained(str(path)), Image.open(path) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{path} is {image.format}, which is drawn by a program", _HINT)
+        _check_parts(image, str(path))
         return to_rgb(image, str(path))
 
 
@@ -56,8 +55,7 @@ def picture_in(data: bytes, source: str) -> Image.Image:
         InputError: They are damaged, too large or no picture.
     """
     with _explained(source), Image.open(io.BytesIO(data)) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+        _check_parts(image, source)
         return to_rgb(image, source)
 
 
@@ -117,6 +115,26 @@ def check_file(path: Path) -> None:
         regular(path)
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)", "Is the download complete?")
+
+
+def _check_parts(image: ImageFile.ImageFile, source: str) -> None:
+    """Check that a file is decoded by Pillow itself, and holds all pixels of its picture.
+
+    Pillow leaves black what no strip or tile of a TIFF covers: a file of a few bytes may say that
+    it is millions of pixels wide, and all but a corner of what is seen was never in it. Frames of
+    a GIF are smaller than it where the author left the rest transparent.
+    """
+    if image.format in _RUNS_PROGRAMS:
+        raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+    parts = {each[1] for each in image.tile if each[1] is not None}
+    if not parts or image.format == "GIF":
+        return
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in parts)
+    if covered < image.width * image.height:
+        raise InputError(
+            f"{source} says that it is {image.width} x {image.height} pixels and holds {covered}",
+            "Is the download complete? Save the picture anew",
+        )
 
 
 def _narrow(image: Image.Image, source: str) -> Image.Image:

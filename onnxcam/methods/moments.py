@@ -37,6 +37,17 @@ class Moments:
         found: Array = np.sqrt(self._squares / (self.count - 1) / self.count)
         return found
 
+    def error_among(self, size: int | None) -> Array:
+        """Return the standard error of the mean of what was drawn from a set, nothing twice.
+
+        Args:
+            size: How many the set holds: 0 is the error of all of them; None for any number.
+        """
+        if size is not None and self.count >= size:
+            return np.zeros_like(self.mean)
+        within = 1.0 if size is None else np.sqrt((size - self.count) / (size - 1))
+        return np.asarray(self.error * within)
+
 
 class Fourth:
     """The variance of what is added one by one, and how sure it is (Pebay 2008, equation 2.1).

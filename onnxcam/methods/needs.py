@@ -90,6 +90,13 @@ SlopeAtLayer = Need("gradient of the score at other feature layers", "feature") 
 SlopeOfInputs = Need(
     "gradient of the score at the feature layer, of other inputs", "feature"
 )  # (emitter, (emitter, input, axes) -> another input) -> tensor in the axes of the layer
+Multipliers = Need(
+    "DeepLIFT's multipliers of the input, against others", "input"
+)  # of graph methods (emitter, other input) -> tensor; else an Ask: inputs -> [K, C, *space]
+LayerOf = Need("feature layer of a constant input", "feature")  # (emitter, value) -> tensor
+MultipliersAtLayer = Need(
+    "DeepLIFT's multipliers of the feature layer, against a constant input", "feature"
+)  # (emitter, value) -> tensor
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -113,6 +120,7 @@ FeatureAndGradient = Need(
     "features and gradients of the score at the feature layer, of inputs", "feature"
 )  # Ask: inputs [C, *space] -> [K, 2, C, *space of the layer], first the features
 Similarity = Need("similarity of the boxes of inputs")  # Ask: inputs -> [K], 0 to 1, to x's own
+Maps = Need("maps of inputs")  # Ask: inputs -> [K, 1 + C, *space]: the map, what it is made of
 Background = Need("inputs of a background")  # [n, C, *space], of the parameter; None without one
 Random = Need("random numbers")  # numpy.random.Generator, from the caller's seed
 
@@ -124,7 +132,7 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient},
+    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient, Multipliers},
     "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
@@ -135,14 +143,16 @@ _VALUES = {
 }
 _OF_GRAPH = {
     Activation, Gradient, Curvature, Diagonals, Weights, Input, InputGradient, BiasShares, SlopeAt,
-    SlopeAtLayer, SlopeOfInputs, AttentionGradients
+    SlopeAtLayer, SlopeOfInputs, AttentionGradients, Multipliers, LayerOf, MultipliersAtLayer
 }  # fmt: skip
 GRADIENTS = frozenset(
     {
         Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
-        FeatureAndGradient,
+        FeatureAndGradient, Multipliers,
     }
 )  # fmt: skip
+
+OF_PIXELS = frozenset({InputGradient, Multipliers})  # a value of its own for each pixel
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

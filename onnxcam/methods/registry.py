@@ -9,7 +9,7 @@ from typing import Any
 from onnxcam.autodiff.view import Overrides
 from onnxcam.errors import UsageError, meant
 from onnxcam.graph.registry import Registry, Source
-from onnxcam.methods.needs import GRADIENTS, KINDS, InputGradient, Kind, MapOf, Need, Random, check
+from onnxcam.methods.needs import GRADIENTS, KINDS, OF_PIXELS, Kind, MapOf, Need, Random, check
 from onnxcam.methods.parameters import AUGMENT, SMOOTHING, Parameter, Setting, checked
 from onnxcam.methods.terms import Axes, Cost, Estimate, summary
 
@@ -58,7 +58,7 @@ class Method:
     @property
     def style(self) -> str:
         """How its maps are drawn: a value for every pixel is noise if it lies over a picture."""
-        return self.own_style or ("heat" if InputGradient in self.needs else "overlay")
+        return self.own_style or ("overlay" if OF_PIXELS.isdisjoint(self.needs) else "heat")
 
     @property
     def on_input(self) -> bool:
@@ -152,7 +152,7 @@ class GraphMethod(Method):
         """Return the overrides for these parameters; what is not given has its default."""
         if isinstance(self.overrides, Overrides):
             return self.overrides
-        return self.overrides(**parameters)
+        return self.overrides(**{k: v for k, v in parameters.items() if k != AUGMENT.name})
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,10 @@ def _part(model: Model, nodes: list[Any], inputs: list[Any], outputs: list[Any])
     proto = ModelProto()
     proto.CopyFrom(model.light)
     graph = proto.graph
+    said = {port.name: port for port in model.light.graph.input}  # not the size of a default
     graph.ClearField("input")
     graph.ClearField("output")
-    graph.input.extend(value_info(t) for t in inputs)
+    graph.input.extend(said[t.name] if t.name in said else value_info(t) for t in inputs)
     graph.output.extend(value_info(t) for t in outputs)
     _keep(graph.node, [n for n in graph.node if made.intersection(n.output)])
     _keep(graph.initializer, [t for t in graph.initializer if t.name in used - fed])

@@ -67,11 +67,11 @@ class Wording:
 
     def html(self) -> str:
         """Return the text in the colours of its map, as a piece of HTML without scripts."""
-        return drawn.html(self.texts, self.map, self.joined, **self._look)
+        return drawn.html(self._drawn)
 
     def terminal(self, *, colour: bool = True) -> str:
         """Return the text for a terminal, in colours or with numbers."""
-        return drawn.terminal(self.texts, self.map, self.joined, colour=colour, **self._look)
+        return drawn.terminal(self._drawn, colour=colour)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a page (.html), a text with numbers (.txt) or its values (.json).
@@ -101,13 +101,9 @@ class Wording:
         ]
 
     @property
-    def _look(self) -> dict[str, Any]:
-        return {
-            "title": self.title,
-            "subtitle": self.subtitle,
-            "signed": self.signed,
-            "faint": self.special,
-        }
+    def _drawn(self) -> drawn.Text:
+        look = (self.title, self.subtitle, self.signed, self.special)
+        return drawn.Text(self.texts, self.map, self.joined, *look)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

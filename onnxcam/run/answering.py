@@ -40,6 +40,7 @@ class Engine:
         finder: What runs the model as a detector, where boxes are compared; None for no detector.
         matched: Whether a box is looked for again in every input, for it has no row of its own:
             scores are how alike it is, see :mod:`onnxcam.run.alike`.
+        against: Whether all of it also takes inputs that stand for nothing.
     """
 
     whole: Session
@@ -56,3 +57,4 @@ class Engine:
     of_class: bool = True
     finder: Finder | None = None
     matched: bool = False
+    against: bool = False

@@ -22,12 +22,14 @@ from onnxcam.run.findings import Findings
 from onnxcam.run.groups import batch_of
 from onnxcam.run.scores import by_class
 from onnxcam.run.session import Device, Session
-from onnxcam.run.settling import held, settled
+from onnxcam.run.settling import held, hold_columns, matched, settled
 from onnxcam.targets.found import found
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _SURE, _LOGITS, _BOXES = (f"onnxcam.found.{x}" for x in ("sure", "logits", "boxes"))
-_KEPT, _KEPT_BOXES, _KEPT_CLASSES = (f"onnxcam.kept.{x}" for x in ("scores", "boxes", "classes"))
+_KEPT, _KEPT_BOXES, _KEPT_CLASSES, _KEPT_NUMBERS, _TAKEN = (
+    f"onnxcam.kept.{x}" for x in ("scores", "boxes", "classes", "numbers", "taken")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,9 @@ class Finder:
             draft.output(op.cast(made.kept.scores, np.float32), _KEPT)
             draft.output(op.cast(made.kept.boxes, np.float32), _KEPT_BOXES)
             draft.output(made.kept.classes, _KEPT_CLASSES)
+            draft.output(op.cast(made.kept.numbers, np.float32), _KEPT_NUMBERS)
+            if detector.taken is not None:
+                draft.output(op.cast(draft.tensor(detector.taken[0]), np.float32), _TAKEN)
         return Session(draft.finish(), device=self.device, threads=self.threads)
 
     def run(self, batch: Sequence[Prepared]) -> dict[str, Array]:
@@ -84,8 +89,14 @@ class Finder:
 
     def settled(self, said: dict[str, Array], size: tuple[int, int]) -> Detector:
         """Return the detector with what a run says of how its boxes are written."""
-        raw = said.get(_KEPT_BOXES) if self.detector.rows is not None else said.get(_BOXES)
-        grid = self.detector.rows is None
+        raw, grid = said.get(_BOXES), self.detector.rows is None
+        if not grid:
+            hold_columns(self.detector, said[_KEPT], said[_KEPT_NUMBERS])
+            raw = said[_KEPT_BOXES][said[_KEPT] > 0][None]  # the others fill the rows up
+            if _TAKEN in said and self.detector.form is None:
+                found = matched(self.detector, raw[0], said[_TAKEN].reshape(-1, 4), size)
+                if found is not None:
+                    return found
         if raw is None or self.detector.form is not None:
             return self.detector if raw is None else held(self.detector, raw, size, grid=grid)
         return settled(self.detector, raw, size, grid=grid)
@@ -162,7 +173,7 @@ class Finder:
         view = prepared.box or (0.0, 0.0, float(size[1]), float(size[0]))
         logits, alone = said.get(_LOGITS), not self.detector.heads
         told = (_KEPT in said, (view, size), labels, alone, None if logits is None else logits[n])
-        return Findings(sure, boxes, rows, classes, places, *told)
+        return Findings(sure, boxes, rows, classes, places, *told, self.detector.unread)
 
 
 def _sigmoid(logits: Array) -> Array:

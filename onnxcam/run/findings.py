@@ -15,6 +15,9 @@ from onnxcam.run.overlap import overlap
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
+_HALF = 0.5  # of the 2 that are taken from the probability of the class for nothing
+
+
 @dataclass(frozen=True)
 class Findings:
     """What is found in one input.
@@ -31,6 +34,7 @@ class Findings:
         view: Left, top, right, bottom of the input in pixels of the picture, and the input's height
             and width.
         labels: Names of the classes, or None.
+        unread: The output whose rows suppression left, where these are not understood; else "".
         alone: Whether nothing is known of boxes that the model's suppression took away.
         logits: What orders boxes where it is known, float [C, A]: probabilities may all round to 1.
     """
@@ -45,6 +49,7 @@ class Findings:
     labels: tuple[str, ...] | None
     alone: bool = False
     logits: Array | None = None
+    unread: str = ""
 
     def row(self, row: int) -> Detected:
         """Return the finding of a row."""
@@ -69,6 +74,10 @@ class Findings:
         if len(own):
             return self.row(int(own[self.rows[own].argmax()]))
         place = int(order[cls].argmax())
+        if self.sure[cls, place] < -_HALF:
+            raise InputError(
+                f"class {cls} stands for nothing: no box is of it", "explain another class"
+            )
         box = None if self.boxes is None else self.boxes[place]
         return self._made(place, cls, float(self.sure[cls, place]), box)
 

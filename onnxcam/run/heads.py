@@ -17,6 +17,7 @@ from onnxcam.run.answering import Engine
 from onnxcam.run.session import Session
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_TOLD = {names.TARGET, names.HELD}  # what each question says anew
 _ROWS = 8  # a batch that the caller made no smaller
 _MANY, _CACHE = 64, 2**24  # layers in one run of a head, and their bytes
 
@@ -105,7 +106,7 @@ class Head:
 def is_alone(engine: Engine) -> bool:
     """Tell whether a head takes nothing but the feature layer, and as many inputs as it gets."""
     tail = engine.tail
-    return tail is not None and {*tail.inputs} <= {names.TARGET} and not engine.batch.is_fixed
+    return tail is not None and {*tail.inputs} <= _TOLD and not engine.batch.is_fixed
 
 
 def begins(engine: Engine) -> list[str]:
@@ -141,7 +142,7 @@ def made(
     else:
         given = {engine.catalog.input: np.repeat(tensor, most, engine.batch.axis), **others}
         wanted = [*dict.fromkeys([*begins(engine), *tail.inputs])]
-        asked = [name for name in wanted if name not in given and name != names.TARGET]
+        asked = [name for name in wanted if name not in given and name not in _TOLD]
         values = dict(zip(asked, engine.whole.run(given, asked), strict=True))
         values |= {n: given[n] for n in wanted if n in given}
         rest = {n: values[n] for n in tail.inputs if n in values}

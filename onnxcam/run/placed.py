@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+import numpy as np
+
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.detection import Detected
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.findings import Findings
+from onnxcam.run.overlap import overlap
 from onnxcam.targets import Box, Detections, Target
 from onnxcam.targets.boxes import LEAST, OVER, UNSURE, any_box
 
@@ -51,14 +54,26 @@ def chosen(target: Target, index: int, found: Findings) -> list[Asked]:
 
 def doubts(target: Target, detected: Detected) -> tuple[str, ...]:
     """Return what a reader of the map of a finding must know, in words."""
+    said: tuple[str, ...] = ()
+    if isinstance(target, Box) and target.box is not None and detected.box is not None:
+        shared = float(overlap(np.array([detected.box]), np.array(target.box))[0])
+        if shared < OVER:
+            said = (f"the box overlaps the place that is asked for by {100 * shared:.0f} % alone",)
     if isinstance(target, Detections) or detected.probability >= OVER:
-        return ()
+        return said
     sure = f"{100 * detected.probability:.2g} %"
-    return (f"no finding: the model is {sure} sure of this box",)
+    return (*said, f"no finding: the model is {sure} sure of this box")
 
 
 def _row(target: Box, index: int, found: Findings) -> int:
     count = len(found.rows)
+    if target.box is None and index >= 0 and found.unread:
+        raise UsageError(
+            f"a box is asked for by its row, and what the rows of {found.unread!r} are, which the "
+            "model's suppression leaves, is not known",
+            "say as `detector` what their columns are, such as columns=class,score,box; or name "
+            "the box by its place or class",
+        )
     if target.box is None:
         if index >= count or not count:
             last = f"give one from 0 to {count - 1}" if count else "there is nothing to explain"

@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam import names
-from onnxcam.errors import InputError, UsageError
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
 from onnxcam.run.answering import Engine
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
-from onnxcam.run.scores import checked_rows, probabilities
+from onnxcam.run.scores import checked_rows, probable
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -67,8 +66,10 @@ class Probe:
             wanted = [resolve_target(target, len(self.scores), None) for target in targets]
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
+        self._told = self._asked(tensor)
         score = engine.output == names.SCORE
         self.values = None if score else self._values(partial(self._whole, tensor))[0]
+        self._own = self.scores[self.classes] if self.values is None else self.values
 
     @property
     def _shown(self) -> list[str]:
@@ -84,6 +85,14 @@ class Probe:
         if layout is None or layout.regrouped.strange:
             layout = positions or layout  # each number is a position, as of a table
         return Order("unknown" if layout is None else layout.axes)
+
+    def _asked(self, tensor: Array) -> list[dict[str, Array]]:
+        """Return what says each target: its class, and what it chooses in this input."""
+        told = [{names.TARGET: np.array([each])} for each in self.classes]
+        if names.CHOICE in self._engine.whole.outputs:
+            for each in told:
+                each[names.HELD] = self._whole(tensor, [names.CHOICE], each)[0]
+        return told
 
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
@@ -101,46 +110,42 @@ class Probe:
             needs.Places: self._places,
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
-            needs.OwnScore: lambda: (
-                self.scores[self.classes] if self.values is None else self.values
-            ),
-            needs.Probability: lambda: self._ask_probabilities,
+            needs.OwnScore: lambda: self._own,
+            needs.Probability: lambda: partial(self._ask_scores, likely=True),
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
+            needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
             needs.FeatureAndGradient: lambda: self._ask_layers,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
-            needs.HeadProbability: lambda: partial(self._ask_head, probable=True),
+            needs.HeadProbability: lambda: partial(self._ask_head, likely=True),
             needs.PlaceScore: lambda: self._ask_places,
-            needs.PlaceProbability: lambda: partial(self._ask_places, probable=True),
+            needs.PlaceProbability: lambda: partial(self._ask_places, likely=True),
         }
 
     def background(self, values: Array) -> Array:
         """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
         return self._order.channels_first(values).astype(np.float32)
 
-    def _ask_scores(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
-        for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch))
-
-    def _ask_probabilities(
-        self, inputs: Iterable[Array], count: int | None = None
+    def _ask_scores(
+        self, inputs: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch), probable=True)
+            yield from self._values(partial(self._whole, batch), likely=likely)
 
     def _ask_head(
-        self, layers: Iterable[Any], count: int | None = None, *, probable: bool = False
+        self, layers: Iterable[Any], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         engine = self._engine
         few = engine.head is not None and names.FEW in engine.head.outputs
         for chunk in self._limited(layers, count, self._head.rows):
-            if few and not probable:
+            if few and not likely:
                 told = {names.TARGET: np.array(self.classes)}
                 yield from self._behind(chunk, [names.FEW], told)[0]
             else:
-                yield from self._values(partial(self._behind, chunk), probable=probable)
+                yield from self._values(partial(self._behind, chunk), likely=likely)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -149,58 +154,56 @@ class Probe:
         return self._ask_head((none if c is None else needs.Patch(c, 0) for c in channels), count)
 
     def _ask_places(
-        self, weights: Iterable[Array], count: int | None = None, *, probable: bool = False
+        self, weights: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
-        return self._ask_head(map(Weighted, weights), count, probable=probable)
+        return self._ask_head(map(Weighted, weights), count, likely=likely)
 
-    def _values(self, run: Callable[..., list[Array]], *, probable: bool = False) -> Array:
+    def _values(self, run: Callable[..., list[Array]], *, likely: bool = False) -> Array:
         """Return what is explained of each input of a batch, [N, K].
 
         Args:
             run: ``run(outputs, feeds)`` -> the outputs.
-            probable: Whether the score of a class is wanted as a probability; other targets are
+            likely: Whether the score of a class is wanted as a probability; other targets are
                 what they are.
         """
         output = self._engine.output
         if output != names.SCORE:
-            told = [{names.TARGET: np.array([each])} for each in self.classes]
-            return np.stack([run([output], more)[0].reshape(-1) for more in told], 1)
+            return np.stack([run([output], more)[0].reshape(-1) for more in self._told], 1)
         scores = run([output])[0]
-        if not probable:
-            return np.asarray(scores[:, self.classes])
-        if not np.isfinite(scores).all():
-            raise InputError("the scores are not finite", "look at the input's scaling")
-        found = probabilities(scores, self._engine.catalog.reduction, self.classes)
-        if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
-            raise UsageError(
-                f"the scores {self._engine.catalog.reduction.name!r} are no logits or "
-                "probabilities of classes",
-                "explain the scores themselves: score='score'",
-            )
-        return found
+        if likely:
+            return probable(scores, self.classes, self._engine.catalog.reduction)
+        return np.asarray(scores[:, self.classes])
 
     def _ask_gradients(
-        self, output: str, inputs: Iterable[Array], count: int | None = None
-    ) -> Iterator[Array]:
+        self, output: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for target in self.classes:
-                more = {names.TARGET: np.array([target])}
-                slopes = self._whole(batch, [output], more)[0]
-                at_input = output == names.GRADIENT  # else they are in order
-                found.append(self._order.channels_first(slopes) if at_input else slopes)
+            found, beside, given = [], {}, batch
+            if against:
+                axis = self._engine.batch.axis
+                beside = {names.BASELINE: self._engine.batch.filled(batch)}
+                given = np.repeat(self._tensor, batch.shape[axis], axis)
+            for told in self._told:
+                slopes = self._whole(given, [output], {**told, **beside})[0]
+                ordered = output != names.GRADIENT
+                found.append(slopes if ordered else self._order.channels_first(slopes))
             slopes = np.stack(found, 1) if len(found) > 1 else found[0][:, None]
             flat = slopes.reshape(*slopes.shape[:2], -1)
             self.steepest = np.maximum.reduce([self.steepest, flat.max((0, 2)), -flat.min((0, 2))])
             yield from slopes
 
+    def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for maps in self._ask_gradients(names.MAPS, inputs, count):
+            self.steepest[:] = 1  # a map says nothing of the gradient
+            yield maps
+
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for target in self.classes:
-                more = {names.TARGET: np.array([target])}
-                found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
+            asked = [names.FEATURE, names.SLOPES]
+            found = [np.stack(self._whole(batch, asked, told), 1) for told in self._told]
             yield from np.stack(found, 1)
 
     def _alike(self) -> Alike:
@@ -221,7 +224,8 @@ class Probe:
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
         tail = self._engine.tail
-        told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        given = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        told = _of_rows(given, self._head.fed(chunk))
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
@@ -264,15 +268,17 @@ class Probe:
     ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
         for chunk in self._limited(inputs, count, most or self._batch):
-            together = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
-            yield rounded(self._order.as_model(together), self._engine.kind)
+            whole = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
+            yield rounded(self._order.as_model(whole), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
         whole = self._engine.batch
         full = whole.filled(batch)
-        feeds = {self._engine.catalog.input: full, **self._others, **(more or {})}
+        told = _of_rows(more or {}, full.shape[whole.axis])
+        against = {names.BASELINE: full} if self._engine.against else {}
+        feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
         count = batch.shape[whole.axis]
         for i, (name, values) in enumerate(zip(outputs, found, strict=True)):
@@ -285,3 +291,9 @@ class Probe:
 
     def _check(self, values: Array, inputs: int) -> None:
         checked_rows(len(values), inputs, self._engine.catalog.reduction)
+
+
+def _of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(names.HELD)
+    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}

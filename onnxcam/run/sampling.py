@@ -14,7 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Background
+from onnxcam.methods.needs import Background, Multipliers
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -122,7 +122,7 @@ class Sampler:
     @cached_property
     def _parts(self) -> Parts:
         whole = (self.model, self.catalog, self.method, self.feature, self.target)
-        return parts(*whole, self.detector)
+        return parts(*whole, self.detector, self.settings)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -147,6 +147,7 @@ class Sampler:
             self.target.of_class,
             self.finder,
             self.matched,
+            Multipliers in self.method.needs,
         )
 
     def run(

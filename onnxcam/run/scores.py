@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
-from onnxcam.errors import ModelError
+from onnxcam.errors import InputError, ModelError, UsageError
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -56,10 +56,28 @@ def probabilities(
     sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
     if reduction.final is None and (sums < 1e-3).all() and (scores >= 0).all():
         return values
-    high = scores.max(-1, keepdims=True)
-    kind = np.promote_types(scores.dtype, np.float32)  # what is far below the highest adds little
-    total = np.exp(scores - high, dtype=kind).sum(-1, keepdims=True, dtype=np.float64)
+    whole = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    high = whole.max(-1, keepdims=True)  # what is far below it adds little
+    total = np.exp(whole - high).sum(-1, keepdims=True, dtype=np.float64)
     return np.asarray(np.exp(values - high) / total)
+
+
+def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Array:
+    """Return what scores [N, C] say of some classes as probabilities, float64 [N, K].
+
+    Raises:
+        InputError: They are not finite.
+        UsageError: They are no logits or probabilities of classes.
+    """
+    if not np.isfinite(scores).all():
+        raise InputError("the scores are not finite", "look at the input's scaling")
+    found = probabilities(scores, reduction, classes)
+    if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
+        raise UsageError(
+            f"the scores {reduction.name!r} are no logits or probabilities of classes",
+            "explain the scores themselves: score='score'",
+        )
+    return found
 
 
 def claimed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
-from onnxcam.errors import InputError, ModelError, OnnxcamError, UsageError
+from onnxcam.errors import ModelError, OnnxcamError, UsageError
 from onnxcam.model.model import Model
 from onnxcam.model.weights import detached, in_files, is_light
+from onnxcam.run.advice import line, not_loaded, not_run
 from onnxcam.run.hardware import Provider, has_gpu
 from onnxcam.run.trial import crash, may_crash
 
@@ -38,6 +40,8 @@ def runtime() -> Any:
     Raises:
         OnnxcamError: Neither of its two builds is installed.
     """
+    # It would keep a list of what is run in the user's home and send it to its makers.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -150,9 +154,7 @@ class Session:
             # ONNX Runtime borrows the weights: they must live as long as the session.
             self._session, self._weights = _load(ort, model, options, providers, sparing)
         except Exception as error:
-            raise ModelError(
-                f"ONNX Runtime cannot load the model: {_line(error)}", _advice(error, wanted)
-            ) from error
+            raise not_loaded(error, wanted) from error
         _LOG.info("session made on %s, threads %s", self.provider.name, threads or "as it likes")
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
@@ -165,6 +167,7 @@ class Session:
 
         Raises:
             InputError: ONNX Runtime refuses the input or fails on it.
+            ModelError: Memory does not hold what the model makes.
         """
         names = list(self.outputs if outputs is None else outputs)
         self._try(feeds, names)
@@ -172,9 +175,7 @@ class Session:
         try:
             return list(self._session.run(names, dict(feeds)))
         except Exception as error:
-            raise InputError(
-                f"ONNX Runtime failed: {_line(error)}", "check the input's shape and dtype"
-            ) from error
+            raise not_run(error) from error
 
     def _try(self, feeds: Mapping[str, Array], names: list[str]) -> None:
         """Load and run in a copy of the process what may crash this one.
@@ -216,23 +217,10 @@ def with_libraries(options: Any, libraries: Sequence[Path]) -> Any:
             options.register_custom_ops_library(str(library.resolve()))
         except Exception as error:
             raise ModelError(
-                f"{library}: ONNX Runtime cannot load this operator library: {_line(error)}",
+                f"{library}: ONNX Runtime cannot load this operator library: {line(error)}",
                 "give one that was built for this system and this version of ONNX Runtime",
             ) from error
     return options
-
-
-def _advice(error: Exception, libraries: Sequence[Path]) -> str:
-    """Return what to do about a model that cannot be loaded."""
-    if "is not a registered function/op" not in str(error):
-        return "check that the original runs; its message names the node"
-    if libraries:
-        listed = ", ".join(str(path) for path in libraries)
-        return f"the operator is not in {listed} either: name the library that has it"
-    return (
-        "it needs a custom operator library (as onnxruntime-extensions): name its file with "
-        "`op_library=FILE`; none is loaded that only a model asks for"
-    )
 
 
 def _options(ort: Any, threads: int | None, optimise: bool) -> Any:
@@ -289,7 +277,3 @@ def _named(model: Path | bytes) -> str | bytes:
     except UnicodeEncodeError:
         return model.read_bytes()
     return str(model)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -43,7 +43,7 @@ class Detection(Target):
         return "best detection"
 
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
-        """y_c(p), p = argmax over positions of p_c.
+        """y_c(p), p = argmax over positions of p_c in the explained input.
 
         Raises:
             UsageError: The scores have no positions.
@@ -53,8 +53,14 @@ class Detection(Target):
             own = op.Equal(found.kept.classes, op.Unsqueeze(index, axes=[1]))
             sure = op.Where(own, found.kept.scores, op.Sub(found.kept.scores, 2))
             return at_position(op, found.kept.scores, op.ArgMax(sure, axis=1, keepdims=1))
-        own, sure = of_class(op, found.scores, index), of_class(op, found.sure, index)
-        return at_position(op, own, op.ArgMax(sure, axis=1, keepdims=1))
+        return at_position(op, of_class(op, found.scores, index), self.chosen(op, outputs, index))
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the position where the class is surest, int64 [N, 1]; None of kept rows alone."""
+        found = _found(op, outputs)
+        if found.alone and found.kept is not None:
+            return None
+        return op.ArgMax(of_class(op, found.sure, index), axis=1, keepdims=1)
 
     def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
         """Return the class of the surest box."""
@@ -124,7 +130,7 @@ class Box(Target):
         return _ANY, TOP if self.number is None else self.number
 
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
-        """Max over c of y_c(p), at the box p.
+        """y_c(p) of the highest class c at the box p in the explained input.
 
         Args:
             op: Emitter.
@@ -138,8 +144,15 @@ class Box(Target):
         place = op.Unsqueeze(index, axes=[1])
         if found.kept is not None:
             return at_position(op, found.kept.scores, place)
-        cls = at_position(op, found.classes(op), place)
-        return at_position(op, of_class(op, found.scores, cls), place)
+        own = of_class(op, found.scores, self.chosen(op, outputs, index))
+        return at_position(op, own, place)
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the class of the box, int64 [N]; None behind the model's own suppression."""
+        found = _found(op, outputs)
+        if found.kept is not None:
+            return None
+        return at_position(op, found.classes(op), op.Unsqueeze(index, axes=[1]))
 
     def top(self, op: Emitter, outputs: Outputs) -> Tensor | None:
         """Return the row of the surest box, or of the one that overlaps the place most.
@@ -151,23 +164,45 @@ class Box(Target):
         sure = found.best(op)
         if self.box is None:
             return op.ArgMax(sure, axis=1, keepdims=1)
-        boxes = found.decoded(op)
-        if boxes is None:
+        overlap, sure = self._near(op, found)
+        return op.ArgMax(op.Mul(overlap, sure), axis=1, keepdims=1)
+
+    def _near(self, op: Emitter, found: Found) -> tuple[Tensor, Tensor]:
+        """Return how much each box overlaps the place, and how sure it is, float32 [N, R].
+
+        Raises:
+            UsageError: How boxes are written is not known.
+        """
+        boxes, sure = found.decoded(op), found.best(op)
+        if boxes is None or self.box is None:
             raise UsageError(
                 "a box is asked for by its place, and how this model writes its boxes is not known",
                 "say its format and unit as `detector`, or name the box by its row",
             )
         sure = op.Sigmoid(sure) if found.logits and found.kept is None else sure
-        overlap = op.Mul(_overlap(op, boxes, self.box), op.cast(sure, np.float32))
+        overlap = _overlap(op, boxes, self.box)
         if self.cls is not None:
             assert isinstance(self.cls, int)
             own = op.Equal(found.classes(op), np.int64(self.cls))
             overlap = op.Mul(overlap, op.cast(own, np.float32))
-        return op.ArgMax(overlap, axis=1, keepdims=1)
+        return overlap, op.cast(sure, np.float32)
+
+    def _hit(self, op: Emitter, found: Found, rows: Tensor) -> Tensor:
+        """Tell whether the boxes at some rows are at the place, bool [N, K]."""
+        pairs = zip(self._near(op, found), (LEAST, UNSURE), strict=True)
+        near, sure = (
+            op.GreaterOrEqual(op.GatherElements(t, rows, axis=1), np.float32(least))
+            for t, least in pairs
+        )
+        return op.And(near, sure)
 
     def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
-        """Return the class of each box, int64 [N, K], by their rows."""
-        return op.GatherElements(_found(op, outputs).classes(op), chosen, axis=1)
+        """Return the class of each box, int64 [N, K], by their rows; -1 where none is there."""
+        found = _found(op, outputs)
+        own = op.GatherElements(found.classes(op), chosen, axis=1)
+        if self.box is None:
+            return own
+        return op.Where(self._hit(op, found, chosen), own, np.int64(-1))
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,16 @@ class Margin(Target):
         if (shape_of(scores) or (None, None))[1] == 1:
             raise UsageError("there is one score only: it has no margin", "explain the score")
         if self.against is None:
-            other = op.ArgMax(_without(op, scores, index), axis=1, keepdims=0)
+            other = self.chosen(op, outputs, index)
         else:
             other = op.Add(op.Mul(index, 0), np.int64(self.against))
         return op.Sub(picked(op, scores, index), picked(op, scores, other))
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the runner-up, int64 [N]; None where the other class is named."""
+        if self.against is not None:
+            return None
+        return op.ArgMax(_without(op, outputs.scores, index), axis=1, keepdims=0)
 
     def resolved(self, classes: int | None, labels: Sequence[str] | None) -> tuple[Target, int]:
         """Return the target with the index of the other class, and the index of its own.

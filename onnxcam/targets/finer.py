@@ -49,10 +49,21 @@ class Finer(Target):
         return f"margin over {often}the {self.others} most similar"
 
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
-        """y_c - strength * mean over the most similar classes d of y_d.
+        """y_c - strength * mean over the classes d most similar in the explained input of y_d.
 
         Raises:
             UsageError: There are not so many other classes.
+        """
+        own, places = picked(op, outputs.scores, index), self.chosen(op, outputs, index)
+        nearest = op.GatherElements(outputs.scores, places, axis=1)
+        similar = op.ReduceMean(nearest, axes=[1], keepdims=0)
+        return op.Sub(own, op.Mul(similar, self.strength))
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the most similar classes, int64 [N, others].
+
+        Raises:
+            UsageError: There are not so many.
         """
         scores = outputs.scores
         count = (shape_of(scores) or (None, None))[1]
@@ -68,5 +79,5 @@ class Finer(Target):
         apart = op.Where(itself, op.const(np.array(np.inf, kind)), apart)
         number = np.array([self.others], np.int64)
         _, places = op.TopK(apart, number, axis=1, largest=0, _outputs=2)
-        similar = op.ReduceMean(op.GatherElements(scores, places, axis=1), axes=[1], keepdims=0)
-        return op.Sub(own, op.Mul(similar, self.strength))
+        found: Tensor = places
+        return found

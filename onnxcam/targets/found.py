@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxcam.autodiff.cotangents import one_hot
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.model.draft import Draft
 from onnxcam.targets.decoded import decoded
@@ -15,6 +16,9 @@ from onnxcam.targets.decoded import decoded
 if TYPE_CHECKING:  # what is no detector does not look for one
     from onnxcam.analysis.detectors import Boxes, Column, Detector, Head, Rows
     from onnxcam.analysis.detectors.decoding import Decoding
+
+
+_END = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class Kept:
         scores: Probabilities, float [N, R].
         boxes: Their boxes as the model writes them, float [N, R, 4].
         classes: int64 [N, R].
+        numbers: The classes as the model writes them, [N, R].
     """
 
     scores: Tensor
     boxes: Tensor
     classes: Tensor
+    numbers: Tensor
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def found(
             powers = zip(factors, detector.coding.powers, strict=True)
             sure = op.Mul(*(t if p == 1 else op.Pow(t, np.float32(p)) for t, p in powers))
         if detector.background:
-            sure = _without_nothing(op, sure)
+            sure = _without_nothing(op, sure, detector.nothing)
         numbers = [_numbers(op, draft.tensor(b.name), b) for b in detector.boxes]
         boxes = _joined(op, numbers, 1) if numbers else None
     return Found(scores, sure, boxes, kept, decoding, logits)
@@ -147,7 +153,7 @@ def _at_positions(op: Emitter, tensor: Tensor, head: Head) -> Tensor:
     if own_axes:
         head = replace(head, space=own_axes)
     if head.first or head.last is not None:
-        end = np.iinfo(np.int64).max if head.last is None else head.last
+        end = _END if head.last is None else head.last
         tensor = op.Slice(tensor, starts=[head.first], ends=[end], axes=[head.classes])
     own = (head.batch, head.classes)
     rest = list(head.space) or [i for i in range(_rank(tensor)) if i not in own]
@@ -183,11 +189,31 @@ def _probable(op: Emitter, scores: Tensor, final: str) -> Tensor:
     return op.Sigmoid(scores) if final == "Sigmoid" else scores
 
 
-def _without_nothing(op: Emitter, sure: Tensor) -> Tensor:
-    """Return probabilities without that of the class of most positions, which is for nothing."""
-    whole = op.ReduceSum(sure, axes=[2], keepdims=1)
-    nothing = op.Equal(whole, op.ReduceMax(whole, axes=[1], keepdims=1))
-    return op.Sub(sure, op.Mul(op.cast(nothing, sure), 2))
+def nothing(op: Emitter, often: Tensor, place: int | None = None) -> Tensor:
+    """Return 1 for the class that stands for nothing, and 0 for others, [N, C].
+
+    It is the first (SSD and all of its kind) or the last (DETR): that of the two which is said at
+    more positions, for in a crowd a class between them may be said at the most.
+
+    Args:
+        op: Emitter.
+        often: The probability of each class, added up over all positions, [N, C].
+        place: The class where that is known, counted from the end where it is negative.
+    """
+    kind, count = dtype_of(often) or np.dtype(np.float32), op.dim(often, 1)
+    last = op.Sub(op.const(count, np.int64) if isinstance(count, int) else op.scalar(count), 1)
+    ends = [op.Slice(often, starts=[i], ends=[e], axes=[1]) for i, e in ((0, 1), (-1, _END))]
+    index = op.Where(op.Greater(ends[1], ends[0]), last, np.int64(0))
+    if place is not None:
+        known = np.int64(place) if place >= 0 else op.Add(last, np.int64(place + 1))
+        index = op.Add(op.Mul(index, np.int64(0)), known)
+    return one_hot(op, op.Squeeze(index, axes=[1]), count, kind)
+
+
+def _without_nothing(op: Emitter, sure: Tensor, place: int | None) -> Tensor:
+    """Return probabilities without that of the class for nothing."""
+    often = op.ReduceSum(sure, axes=[2], keepdims=0)
+    return op.Sub(sure, op.Mul(op.Unsqueeze(nothing(op, often, place), axes=[2]), 2))
 
 
 def _numbers(op: Emitter, tensor: Tensor, boxes: Boxes) -> Tensor:
@@ -223,12 +249,15 @@ def _each(
 def _kept(draft: Draft, rows: Rows) -> Kept:
     op = draft.op
     scores = _column(draft, rows.scores)
-    classes = _column(draft, rows.classes) if rows.classes else op.Mul(scores, 0)
+    if rows.anything is not None:
+        scores = op.Mul(scores, _column(draft, rows.anything))
+    numbers = _column(draft, rows.classes) if rows.classes else op.Mul(scores, 0)
     box, tensor = rows.boxes, draft.tensor(rows.boxes.name)
     first = box.first or 0
     four = op.Slice(tensor, starts=[first], ends=[first + 4], axes=[box.rank - 1])
     boxes = op.Unsqueeze(four, axes=[0]) if box.rank == 2 else four
-    return Kept(scores, boxes, op.cast(classes, np.int64))
+    boxes = op.Squeeze(boxes, axes=[0]) if box.rank == 4 else boxes
+    return Kept(scores, boxes, op.cast(numbers, np.int64), numbers)
 
 
 def _column(draft: Draft, column: Column) -> Tensor:
@@ -237,6 +266,8 @@ def _column(draft: Draft, column: Column) -> Tensor:
     if column.first is not None:
         tensor = op.Gather(tensor, np.int64(column.first), axis=rank - 1)
         rank -= 1
+    if rank == 3:  # [1, 1, R]
+        return op.Squeeze(tensor, axes=[0])
     return op.Unsqueeze(tensor, axes=[0]) if rank == 1 else tensor
 
 

@@ -48,14 +48,14 @@ class Keypoint(Target):
         return f"{self.along or 'peak or place'} of key point {self.point}"
 
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
-        """y_k(p), p = argmax of y_k; or x_k, y_k, or their sum.
+        """y_k(p), p = argmax of y_k in the explained input; or x_k, y_k, or their sum.
 
         Raises:
             UsageError: There are no such points, or the scores are neither.
         """
         shape = list(shape_of(outputs.tensor) or ())
         if len(shape) == 4:
-            return self._peak(op, outputs, index)
+            return at_position(op, self._heat(op, outputs, index), self.chosen(op, outputs, index))
         if outputs.reduction.final in ("Softmax", "LogSoftmax"):
             raise UsageError(
                 f"the scores {outputs.reduction.name!r} {shape} are of classes, of which a "
@@ -67,7 +67,14 @@ class Keypoint(Target):
             return op.Gather(numbers, np.int64("xy".index(self.along)), axis=1)
         return op.ReduceSum(op.Slice(numbers, starts=[0], ends=[2], axes=[1]), axes=[1], keepdims=0)
 
-    def _peak(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the peak of the point's heatmap, int64 [N, 1]; None where it has coordinates."""
+        if len(shape_of(outputs.tensor) or ()) != 4:
+            return None
+        return op.ArgMax(self._heat(op, outputs, index), axis=1, keepdims=1)
+
+    def _heat(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """Return the heatmap of the point, float [N, A]."""
         if self.along is not None:
             raise UsageError(
                 f"the scores {outputs.reduction.name!r} are heatmaps, which have a peak and no "
@@ -76,8 +83,7 @@ class Keypoint(Target):
             )
         maps = flat(op, by_position(op, outputs))
         self._check((shape_of(maps) or (None, None))[1], outputs)
-        own = of_class(op, maps, op.Add(op.Mul(index, 0), np.int64(self.point)))
-        return at_position(op, own, op.ArgMax(own, axis=1, keepdims=1))
+        return of_class(op, maps, op.Add(op.Mul(index, 0), np.int64(self.point)))
 
     def _numbers(
         self, op: Emitter, tensor: Tensor, shape: Sequence[object], outputs: Outputs

@@ -81,5 +81,11 @@ class Binary(Target):
         own = picked(op, outputs.scores, index)
         if self.positive is not None:
             return own if self.positive else op.Neg(own)
-        half = 0.5 if reduction.kind == "probabilities" else 0.0
-        return op.Where(op.Less(own, half), op.Neg(own), own)
+        return op.Where(self.chosen(op, outputs, index), op.Neg(own), own)
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return where the model says no, bool [N]; None where the answer is given."""
+        if self.positive is not None:
+            return None
+        half = 0.5 if outputs.reduction.kind == "probabilities" else 0.0
+        return op.Less(picked(op, outputs.scores, index), half)

@@ -28,9 +28,10 @@ class Region(Target):
     Args:
         cls: The class: index or label; None for the one with the highest sum of scores.
         where: "predicted" for the pixels where this class is the highest (a single class: above
-            0), or a mask of the size of the scores or of the model's input, [H, W] ([W],
-            [D, H, W]): 0 is outside. One of the input's size is read at the middles of the cells
-            of the scores; where it meets none of these, the cells that it touches count.
+            0) in the explained input, whatever a method changes in it; or a mask of the size of
+            the scores or of the model's input, [H, W] ([W], [D, H, W]): 0 is outside. One of the
+            input's size is read at the middles of the cells of the scores; where it meets none of
+            these, the cells that it touches count.
 
     Raises:
         UsageError: The mask is empty, or something else than "predicted" is said.
@@ -52,7 +53,7 @@ class Region(Target):
         return f"score over a mask of {shape}, {hashlib.sha256(data).hexdigest()[:8]}"
 
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
-        """Sum over the pixels p of the region of y_c(p).
+        """Sum over the pixels p of the region of y_c(p); predicted ones are those of the input.
 
         Raises:
             UsageError: The scores have no positions, or the mask is of another size.
@@ -61,14 +62,21 @@ class Region(Target):
         own = of_class(op, scores, index)
         if self.where != "predicted":
             mask = op.const(self._mask((shape_of(scores) or ())[2:], outputs.size))
-        elif (shape_of(scores) or (0, 0))[1] == 1:
-            # Of the largest of one: y times (y > 0) would be a ReLU of the network to a deconvnet.
-            mask = op.Greater(op.ReduceMax(scores, axes=[1], keepdims=0), 0)
         else:
-            column = op.Reshape(index, [-1, *[1] * (rank_of(own) - 1)])
-            mask = op.Equal(op.ArgMax(scores, axis=1, keepdims=0), column)
+            mask = self.chosen(op, outputs, index)
         chosen = op.Mul(own, op.cast(mask, dtype_of(own) or np.dtype(np.float32)))
         return op.ReduceSum(chosen, axes=list(range(1, rank_of(own))), keepdims=0)
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return the pixels that are predicted to be of the class, bool [N, *positions]."""
+        if self.where != "predicted":
+            return None
+        scores = by_position(op, outputs)
+        if (shape_of(scores) or (0, 0))[1] == 1:
+            # Of the largest of one: y times (y > 0) would be a ReLU of the network to a deconvnet.
+            return op.Greater(op.ReduceMax(scores, axes=[1], keepdims=0), 0)
+        column = op.Reshape(index, [-1, *[1] * (rank_of(scores) - 2)])
+        return op.Equal(op.ArgMax(scores, axis=1, keepdims=0), column)
 
     def _mask(self, positions: Sequence[object], whole: Sequence[object]) -> Mask:
         assert isinstance(self.where, tuple)

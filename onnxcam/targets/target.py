@@ -35,6 +35,8 @@ class Outputs:
             computed once more in another precision.
         boxes: What a detector finds, where a box is explained; else None.
         size: The extents of the input's space, from depth to width; () where they are not known.
+        held: What the target chose in the explained input, where this is another one; None where
+            it is that input itself.
     """
 
     scores: Tensor
@@ -43,6 +45,7 @@ class Outputs:
     named: Callable[[str], Tensor] | None = None
     boxes: Found | None = None
     size: tuple[Dim, ...] = ()
+    held: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,28 @@ class Target(ABC):
         Returns:
             One number for each input, float [N].
         """
+
+    def choice(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor | None:
+        """Return what is chosen by the explained input: its pixels, a box's class, a rival class.
+
+        A method that runs the model on changed inputs explains one and the same quantity in all of
+        them, so that such a choice is made once. None where the target makes none.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            outputs: The model's outputs for the explained input.
+            index: The class of each input, int64 [N].
+
+        Returns:
+            Integers or truth values, [N, ...], or None.
+        """
+        return None
+
+    def chosen(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
+        """Return the choice of the explained input: what is held, or made here."""
+        found = outputs.held if outputs.held is not None else self.choice(op, outputs, index)
+        assert found is not None, "asked where there is a choice"
+        return found
 
     @property
     @abstractmethod

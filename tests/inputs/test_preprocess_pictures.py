@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -140,6 +141,39 @@ def test_bad_files_say_file_and_reason(name, content, message, tmp_path):
         prepare(path, SPEC, INTO)
     assert f"{path} {message}" in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("tag", [256, 257])  # width and length
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_pixels_that_no_strip_holds_are_no_picture(mode, tag, tmp_path):
+    path = saved(tmp_path, Image.new(mode, (24, 20)), "short.tiff")
+    data = bytearray(path.read_bytes())
+    (entries,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, entries)
+    places = [entries + 2 + 12 * i for i in range(count)]
+    place = next(at for at in places if struct.unpack_from("<H", data, at)[0] == tag)
+    struct.pack_into("<HHII", data, place, tag, 4, 1, 4_000_000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"4000000|cannot be read|truncated|cannot be decoded"):
+        prepare(path, SPEC, INTO)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"tile": (16, 16)},
+        {"rowsperstrip": 3},
+        {"planarconfig": "separate", "rowsperstrip": 7},
+        {"planarconfig": "separate", "tile": (16, 32)},
+        {"compression": "deflate", "tile": (16, 16)},
+    ],
+)
+def test_pictures_in_strips_and_tiles_are_whole(layout, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    image = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)
+    given = image.transpose(2, 0, 1) if "planarconfig" in layout else image
+    tifffile.imwrite(tmp_path / "parts.tif", given, photometric="rgb", **layout)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "parts.tif"), image)
 
 
 def test_missing_file_and_directory(tmp_path):

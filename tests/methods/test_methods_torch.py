@@ -25,7 +25,7 @@ from onnxcam.run.session import Session
 # test_deeplift.py; of channels: test_crp.py.
 NEED_NO_ORACLE = {  # they have one in files of their own
     "cam", "attnlrp", "libragrad", "deeplift", "crp", "legrad", "gradcam++-exact",
-    "deeplift-reveal-cancel", "layer-integrated-gradients",
+    "deeplift-reveal-cancel", "layer-integrated-gradients", "layer-deeplift", "layer-lrp",
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 7},
     "vargrad": {"samples": 7},
     "expected-gradients": {"samples": 7},
+    "deeplift-shap": {"samples": 7},
     "guided-integrated-gradients": {"steps": 4},
     "smooth-gradcam++": {"samples": 5},
     "squaregrad": {"samples": 7},

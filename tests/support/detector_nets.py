@@ -154,13 +154,9 @@ def oriented(nested: bool) -> onnx.ModelProto:
     return twin.model({"y": ["N", 5 + CLASSES, CELLS]})
 
 
-def pyramid_detr() -> onnx.ModelProto:
-    """RT-DETR: the tokens of both maps, one behind the other, and queries that look at them all."""
-    twin, queries = Twin(11), 9
-    twin.conv("p3", "wide", 6, 8, 1)
-    twin.const("q", twin.rng.normal(size=(1, queries, 8)).astype("f4"))
-    parts = [twin.rows("wide", 8), twin.rows("p4", 8)]
-    tokens = twin.add("Concat", parts, "tokens", axis=1)
+def queries(twin: Twin, tokens: str, count: int = 9) -> onnx.ModelProto:
+    """Queries that look at all tokens; a Softmax's logits with a class for nothing, and boxes."""
+    twin.const("q", twin.rng.normal(size=(1, count, 8)).astype("f4"))
     keys = twin.add("Transpose", [tokens], "keys", perm=[0, 2, 1])
     looks = twin.add("Softmax", [twin.add("MatMul", ["q", keys], "qk")], "looks", axis=2)
     seen = twin.add("MatMul", [looks, tokens], "seen")
@@ -169,7 +165,16 @@ def pyramid_detr() -> onnx.ModelProto:
         twin.add("MatMul", [seen, f"{name}.w"], name)
     twin.add("Identity", ["cls"], "logits")
     twin.add("Sigmoid", ["reg"], "pred_boxes")
-    return twin.model({"logits": ["N", queries, CLASSES + 1], "pred_boxes": ["N", queries, 4]})
+    return twin.model({"logits": ["N", count, CLASSES + 1], "pred_boxes": ["N", count, 4]})
+
+
+def pyramid_detr() -> onnx.ModelProto:
+    """RT-DETR: the tokens of both maps, one behind the other, and queries that look at them all."""
+    twin = Twin(11)
+    twin.conv("p3", "wide", 6, 8, 1)
+    parts = [twin.rows("wide", 8), twin.rows("p4", 8)]
+    tokens = twin.add("Concat", parts, "tokens", axis=1)
+    return queries(twin, tokens)
 
 
 def yolo5() -> onnx.ModelProto:
@@ -208,18 +213,8 @@ def blazeface() -> onnx.ModelProto:
 
 def detr() -> onnx.ModelProto:
     """DETR: queries that look at all of the picture, a Softmax with a class for nothing, last."""
-    twin, queries = Twin(7), 9
-    twin.const("q", twin.rng.normal(size=(1, queries, 8)).astype("f4"))
-    tokens = twin.rows("p4", 8)
-    keys = twin.add("Transpose", [tokens], "keys", perm=[0, 2, 1])
-    looks = twin.add("Softmax", [twin.add("MatMul", ["q", keys], "qk")], "looks", axis=2)
-    seen = twin.add("MatMul", [looks, tokens], "seen")
-    for name, size in (("cls", CLASSES + 1), ("reg", 4)):
-        twin.const(f"{name}.w", twin.rng.normal(size=(8, size)).astype("f4"))
-        twin.add("MatMul", [seen, f"{name}.w"], name)
-    twin.add("Identity", ["cls"], "logits")
-    twin.add("Sigmoid", ["reg"], "pred_boxes")
-    return twin.model({"logits": ["N", queries, CLASSES + 1], "pred_boxes": ["N", queries, 4]})
+    twin = Twin(7)
+    return queries(twin, twin.rows("p4", 8))
 
 
 def suppressed(joined: bool) -> onnx.ModelProto:

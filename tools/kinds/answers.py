@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 from kinds.kind import Kind, Outputs
+from kinds.rules import Differences
 from onnxcam.methods import SampledMethod, needs
 from onnxcam.methods.needs import Patch
 
@@ -116,6 +117,7 @@ class Answers:
             needs.Score: lambda: self._scores,
             needs.Probability: lambda: self._scores,
             needs.InputGradient: lambda: self._input_gradients,
+            needs.Multipliers: lambda: self._multipliers,
             needs.FeatureGradient: lambda: self._feature_gradients,
             needs.HeadScore: lambda: self._heads,
             needs.HeadProbability: lambda: self._heads,
@@ -198,6 +200,16 @@ class Answers:
             leaf = self._back(values).requires_grad_()
             (slope,) = torch.autograd.grad(self._run(leaf, self._value)[0].sum(), leaf)
             yield self.in_order(slope)[None]
+
+    def _multipliers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for values in inputs:
+            first = Differences()
+            with first:
+                self._run(self._back(values).requires_grad_(), self._value)
+            leaf = self._x.clone().requires_grad_()
+            with Differences(first.noted):
+                value, _ = self._run(leaf, self._value)
+            yield self.in_order(torch.autograd.grad(value.sum(), leaf)[0])[None]
 
     def _feature_gradients(
         self, inputs: Iterable[Array], count: int | None = None

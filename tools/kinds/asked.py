@@ -27,9 +27,7 @@ class Question:
         truth: The same by torch, float [N], from a kind's outputs; None where it makes no sense,
             and has to be refused.
         pinned: Returns the truth with what was found once for the explained input (the class, the
-            box), for other inputs; None where there is nothing to find.
-        once: The same for a method that is one graph, where this finds once what it finds in
-            every run otherwise.
+            box, its pixels), for other inputs; None where there is nothing to find.
         row: Which box it is about; None of none.
         each: Of a target that stands for many: what it stands for; None where it makes no sense.
     """
@@ -39,7 +37,6 @@ class Question:
     truth: Truth
     pinned: Callable[[Kind, Outputs], Truth] | None = None
     each: Callable[[Kind, Outputs], Sequence[Question] | None] | None = None
-    once: Callable[[Kind, Outputs], Truth] | None = None
     row: Callable[[Kind, Outputs], int | None] | None = None
 
     def fixed(self, kind: Kind, y: Outputs) -> Truth:
@@ -115,13 +112,20 @@ def _margin(kind: Kind, y: Outputs) -> Tensor | None:
     return None if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
 
 
-def _finer(kind: Kind, y: Outputs) -> Tensor | None:
+def nonsense(kind: Kind, y: Outputs) -> None:
+    """Return nothing: it makes no sense."""
+    return None
+
+
+def _finer(kind: Kind, y: Outputs) -> Truth:
+    """Over the two classes that are most similar in the explained input."""
     scores = _scores(kind, y)
     if scores.shape[1] < 3:
-        return None
+        return nonsense
     near = (scores[0] - scores[0, 1]).abs()
     near[1] = float("inf")
-    return scores[:, 1] - scores[:, near.argsort()[:2]].mean(1)
+    two = near.argsort()[:2]
+    return lambda kind, y: _scores(kind, y)[:, 1] - _scores(kind, y)[:, two].mean(1)
 
 
 def _no(kind: Kind, y: Outputs) -> Tensor | None:
@@ -130,13 +134,14 @@ def _no(kind: Kind, y: Outputs) -> Tensor | None:
     return -_own(kind, y) if fits and kind.scores(y).ndim == 2 else None
 
 
-def _region(kind: Kind, y: Outputs) -> Tensor | None:
-    places = kind.scores(y)
+def _region(kind: Kind, y: Outputs) -> Truth:
+    """Over the pixels that are of the class in the explained input."""
+    places = kind.scores(y).detach()
     if places.ndim == 2:
-        return None
+        return nonsense
     own = min(1, places.shape[1] - 1)
     inside = places[:, own] > 0 if places.shape[1] == 1 else places.argmax(1) == own
-    return (places[:, own] * inside).flatten(1).sum(1)
+    return lambda kind, y: (kind.scores(y)[:, own] * inside).flatten(1).sum(1)
 
 
 def _mask(kind: Kind, y: Outputs) -> Tensor | None:
@@ -205,10 +210,10 @@ QUESTIONS = (
     Question("probability", _of_class(targets.Probability), _probability),
     Question("log-probability", _of_class(targets.LogProbability), _log_probability),
     Question("margin", lambda *_: targets.Margin(1, 0), _margin),
-    Question("Finer-CAM", lambda *_: targets.Finer(1, 2), _finer),
+    Question("Finer-CAM", lambda *_: targets.Finer(1, 2), nonsense, _finer),
     Question("sigmoid's no", _of_class(lambda c: targets.Binary(c, False)), _no),
     Question("sum", lambda *_: targets.Sum(), lambda kind, y: _scores(kind, y).sum(1)),
-    Question("region", _of_class(targets.Region), _region),
+    Question("region", _of_class(targets.Region), nonsense, _region),
     Question("mask", _masked, _mask),
     Question("place", _placed, _at),
     Question("similarity", _alike, _similarity),

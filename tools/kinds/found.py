@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kinds.answers import iou
-from kinds.asked import Question, Truth, surest
+from kinds.asked import Question, Truth, nonsense, surest
 from kinds.kind import Kind, Outputs
 from onnxcam import targets
 
@@ -35,32 +35,18 @@ def _score(cls: int, row: int) -> Truth:
     return lambda kind, y: kind.scores(y).flatten(2)[:, cls, row]
 
 
-def _nonsense(kind: Kind, y: Outputs) -> None:
-    return None
-
-
-def _best(kind: Kind, y: Outputs) -> Tensor | None:
-    """The class where it is surest, in every run."""
+def _best(kind: Kind, y: Outputs) -> Truth:
+    """The class where it is surest in the explained input."""
     sure, cls = _sure(kind, y), _cls(kind, y)
-    return None if sure is None else _score(cls, int(sure[0, cls].argmax()))(kind, y)
+    return nonsense if sure is None else _score(cls, int(sure[0, cls].argmax()))
 
 
-def _row(row: int) -> Truth:
-    """The highest class of a row, in every run."""
-
-    def truth(kind: Kind, y: Outputs) -> Tensor | None:
-        sure = _sure(kind, y)
-        return None if sure is None else _score(int(sure[0, :, row].argmax()), row)(kind, y)
-
-    return truth
-
-
-def _once(row: int) -> Callable[[Kind, Outputs], Truth]:
+def _row(row: int) -> Callable[[Kind, Outputs], Truth]:
     """The class that is highest in a row of the explained input."""
 
     def found(kind: Kind, y: Outputs) -> Truth:
         sure = _sure(kind, y)
-        return _nonsense if sure is None else _score(int(sure[0, :, row].argmax()), row)
+        return nonsense if sure is None else _score(int(sure[0, :, row].argmax()), row)
 
     return found
 
@@ -88,12 +74,7 @@ def _placed(kind: Kind, y: Outputs) -> int | None:
 
 def _overlapping(kind: Kind, y: Outputs) -> Truth:
     row = _placed(kind, y)
-    return _nonsense if row is None else _row(row)
-
-
-def _there(kind: Kind, y: Outputs) -> Truth:
-    row = _placed(kind, y)
-    return _nonsense if row is None else _once(row)(kind, y)
+    return nonsense if row is None else _row(row)(kind, y)
 
 
 def _least(kind: Kind, y: Outputs) -> float:
@@ -118,20 +99,19 @@ def _each(kind: Kind, y: Outputs) -> Sequence[Question] | None:
         if highest[row] >= _least(kind, y) and apart:
             rows.append(row)
     return [
-        Question(
-            f"every sure box {r}", lambda *_: None, _row(r), once=_once(r), row=lambda *_, r=r: r
-        )
+        Question(f"every sure box {r}", lambda *_: None, nonsense, _row(r), row=lambda *_, r=r: r)
         for r in rows
     ]
 
 
-def _point(kind: Kind, y: Outputs) -> Tensor | None:
+def _point(kind: Kind, y: Outputs) -> Truth:
+    """The value at the peak of the explained input; or both coordinates."""
     places = kind.scores(y)
     if places.ndim == 4:
-        own = places[:, 1].flatten(1)
-        return own.gather(1, own.argmax(1, keepdim=True))[:, 0]
+        return _score(1, int(places[0, 1].argmax()))
     two = places.ndim == 2 and places.shape[1] >= 4 and places.shape[1] % 2 == 0
-    return places[:, 2:4].sum(1) if two and kind.final != "softmax" else None
+    found = two and kind.final != "softmax"
+    return (lambda kind, y: kind.scores(y)[:, 2:4].sum(1)) if found else nonsense
 
 
 def _number(kind: Kind, y: Outputs) -> Any:
@@ -140,17 +120,17 @@ def _number(kind: Kind, y: Outputs) -> Any:
 
 FOUND = (
     Question(
-        "best detection", lambda kind, y: targets.Detection(_cls(kind, y)), _best,
+        "best detection", lambda kind, y: targets.Detection(_cls(kind, y)), nonsense, _best,
         row=surest(1),
     ),
-    Question("box by row", _number, _row(1), once=_once(1), row=lambda *_: 1),
+    Question("box by row", _number, nonsense, _row(1), row=lambda *_: 1),
     Question(
-        "box by place", lambda kind, y: targets.Box(box=_place(kind, y).tolist()), _nonsense,
-        _overlapping, once=_there, row=_placed,
+        "box by place", lambda kind, y: targets.Box(box=_place(kind, y).tolist()), nonsense,
+        _overlapping, row=_placed,
     ),
     Question(
-        "every sure box", lambda kind, y: targets.Detections(over=_least(kind, y)), _nonsense,
+        "every sure box", lambda kind, y: targets.Detections(over=_least(kind, y)), nonsense,
         each=_each,
     ),
-    Question("key point", lambda *_: targets.Keypoint(1), _point),
+    Question("key point", lambda *_: targets.Keypoint(1), nonsense, _point),
 )  # fmt: skip

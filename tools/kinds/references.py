@@ -174,6 +174,30 @@ class Reference:
             self._run(torch.zeros_like(self._leaf()).requires_grad_(), self._value)
         return self.products(Differences(first.noted))
 
+    def layer_deeplift(self) -> Array:
+        """Return the sum over channels of (A - A of an input of 0) m."""
+        first, nothing = Differences(), torch.zeros_like(self._leaf())
+        with first:
+            start = self._run(
+                nothing.requires_grad_() if nothing.is_floating_point() else nothing, self._value
+            )[1]
+        with Differences(first.noted):
+            value, layer = self._run(self._leaf(), self._value)
+        assert layer is not None and start is not None
+        (slope,) = torch.autograd.grad(value.sum(), layer)
+        found: Array = ((self._grid(layer) - self._grid(start)) * self._grid(slope)).sum(0)
+        return found
+
+    def layer_relevance(self) -> Array:
+        """Return the sum over channels of A times its gradient by the epsilon rule."""
+        small = HALF_EPSILON if self.kind.change is in_half else EPSILON
+        with Relevance("epsilon", epsilon=small):
+            value, layer = self._run(self._leaf(), self._value)
+        assert layer is not None
+        (slope,) = torch.autograd.grad(value.sum(), layer)
+        found: Array = (self._grid(layer) * self._grid(slope)).sum(0)
+        return found
+
     def fullgrad(self) -> Array:
         """Return the shares of the input and of the biases of convolutions."""
         leaf, noted = self._leaf(), Biases()
@@ -237,6 +261,7 @@ def _stretched(values: Tensor) -> Tensor:
 
 _BY_RULES: Sequence[str] = (
     "guided-backprop", "deconvnet", "guided-gradcam", "attnlrp", "libragrad", "deeplift",
+    "layer-deeplift", "layer-lrp",
 )  # fmt: skip
 _OTHERS: Mapping[str, Callable[[Reference], Array]] = {
     "saliency": Reference.saliency,
@@ -246,6 +271,8 @@ _OTHERS: Mapping[str, Callable[[Reference], Array]] = {
     "guided-gradcam": Reference.guided_gradcam,
     "shapley-cam": Reference.shapley,
     "deeplift": Reference.deeplift,
+    "layer-deeplift": Reference.layer_deeplift,
+    "layer-lrp": Reference.layer_relevance,
     "fullgrad": Reference.fullgrad,
     "attnlrp": lambda ref: ref.products(Attention(moves=True)),
     "libragrad": lambda ref: ref.products(Attention(moves=False)),

@@ -59,7 +59,7 @@ class Subject:
         dtypes = {port.name: port.dtype for port in self.model.inputs}
         self.feeds = {n: t.numpy().astype(dtypes[n]) for n, t in kind.inputs.items()}
         self._ways: dict[str, Any] = {}
-        self._references: dict[tuple[str, bool, int], Reference] = {}
+        self._references: dict[tuple[str, int], Reference] = {}
         self._twins: dict[str, Any] = {}
         self._families: dict[str, tuple[str, ...]] = {}
         self._shared: dict[tuple[str, tuple[str, ...]], Any] = {}
@@ -147,11 +147,10 @@ class Subject:
             draw: Number of a draw of other roundings, in which it is to be computed; -1: none.
         """
         method = methods.find(name)
-        whole = method.kind == "graph" and question.once is not None
-        key = (question.name, whole, draw)
+        key = (question.name, draw)
         if key not in self._references:
             kind = self.kind
-            asked = (question.once if whole else question.fixed)(kind, self.outputs)  # type: ignore
+            asked = question.fixed(kind, self.outputs)
 
             def value(y: Outputs) -> Tensor:
                 found = asked(kind, y)

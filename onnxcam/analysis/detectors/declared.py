@@ -21,6 +21,10 @@
 - ``powers``: of the probability that there is anything, and of that of a class, in their product
   (FastestDet: 0.6, 0.4; default 1, 1);
 - ``bins``: of how many bins a distribution is whose mean each number is (NanoDet: 8);
+- ``nothing``: which class stands for nothing behind a Softmax, -1 for the last; where it is not
+  said it is the last of a detector of queries, else the first or the last, by a run;
+- ``columns``: of a model that suppresses boxes itself, what the columns of its rows are: "box",
+  "score", "class", "anything", "input" or "other" in the order that they stand in;
 - ``final``: "Sigmoid" or "Softmax" (with a class for nothing) where the file leaves the last
   function to its user, "none" where its scores are probabilities.
 """
@@ -42,7 +46,7 @@ from onnxcam.model.draft import Draft
 KEYS = (
     "scores", "boxes", "axis", "each", "first_class", "classes", "first_box", "anything", "format",
     "unit", "anchors", "anchor_format", "anchor_point", "sizes", "ratios", "variances", "order",
-    "activation", "bins", "powers", "final",
+    "activation", "bins", "powers", "final", "nothing", "columns",
 )  # fmt: skip
 _FINALS = {"Sigmoid": "Sigmoid", "Softmax": "Softmax", "none": ""}
 _ANCHOR_FORMS = {"cxcywh": "", "xyxy": ""}
@@ -68,6 +72,8 @@ def of_declared(draft: Draft, reduction: Reduction, said: Mapping[str, Any]) -> 
     final = _one_of(said, "final", _FINALS)
     scores = [draft.tensor(name) for name in _names(said, "scores")]
     boxes = [draft.tensor(name) for name in _names(said, "boxes")]
+    if not isinstance(said.get("nothing", 0), int):
+        raise UsageError(f"`detector` says nothing {said['nothing']!r}", "give a class's number")
     if scores and boxes and len(scores) != len(boxes):
         raise UsageError(
             f"`detector` names {len(scores)} tensors with scores and {len(boxes)} with boxes",

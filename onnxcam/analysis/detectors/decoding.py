@@ -50,6 +50,7 @@ _FORMS: Mapping[str, _Form] = {
     "xyxy": _Form(_EDGES),
     "yxyx": _Form(_EDGES),
     "cxcywh": _Form(_CENTRED),
+    "xywh": _Form([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]]),
     "ltrb": _Form(np.diag([-1, -1, 1, 1]).tolist(), point="middle"),
     "cxcywh-offset": _Form(_CENTRED, point="middle"),
     "deltas": _Form(_CENTRED, ("anchor", "anchor"), "anchor", ("", "exp")),

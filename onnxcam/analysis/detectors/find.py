@@ -7,17 +7,20 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from onnxcam.analysis.detectors.columns import of_one_function
 from onnxcam.analysis.detectors.declared import of_declared
 from onnxcam.analysis.detectors.joins import row_of_boxes
-from onnxcam.analysis.detectors.kept import kept_rows
+from onnxcam.analysis.detectors.kept import kept_rows, unread_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
 from onnxcam.analysis.detectors.scales import before, scales_of, scales_of_rows
 from onnxcam.analysis.layers import Catalog, Reduction
 from onnxcam.analysis.layers.axes import axes_of, in_order
 from onnxcam.analysis.layers.behind import behind
 from onnxcam.analysis.layout import Layout, opened
+from onnxcam.errors import UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, is_float, shape_of
+from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
 
 COORDINATES = 4
@@ -41,7 +44,9 @@ def detector(
     graph, reduction = draft.graph, catalog.reduction
     found = of_declared(draft, reduction, declared) if declared else None
     if found is None or not found.heads:
-        read = _read(graph, draft.tensor(reduction.name), reduction, known) or _of_rows(graph)
+        columns = (declared or {}).get("columns")
+        read = _read(graph, draft.tensor(reduction.name), reduction, known)
+        read = read or _of_rows(graph, columns)
         if read is None:
             return None
         found = read if found is None else _completed(read, found, declared or {})
@@ -49,15 +54,56 @@ def detector(
         assert found.rows is not None
         ways: tuple[Catalog, ...] = (before(model, catalog, found.rows.scores.name),)
         scales = scales_of_rows(model, draft, catalog, found)
-        return replace(found, scales=scales, catalogs=ways)
+        return _as_told(replace(found, scales=scales, catalogs=ways), draft, declared or {})
     count = (
         reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
     )
-    rows = kept_rows(graph) if found.single else None
+    rows = kept_rows(graph, (declared or {}).get("columns")) if found.single else None
+    unread = unread_rows(graph) if rows is None else ""
     scales = scales_of(model, draft, catalog, found)
     ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
-    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in found.boxes)
-    return replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
+    boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in _whole(draft, found.boxes))
+    found = replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
+    return _as_told(replace(found, unread=unread), draft, declared or {})
+
+
+def _as_told(found: Detector, draft: Draft, declared: Mapping[str, Any]) -> Detector:
+    """Return a detector with what the graph says of how its boxes are written, and of nothing."""
+    queries = found.background and all(s.grid is None for s in found.scales)
+    place = declared.get("nothing", -1 if queries else None)
+    if place is not None and found.classes and not -found.classes <= place < found.classes:
+        raise UsageError(
+            f"`detector` says that class {place} stands for nothing, and there are {found.classes}",
+            f"give 0 to {found.classes - 1}, or -1 for the last",
+        )
+    found = replace(found, nothing=place)
+    if found.rows is not None:
+        return replace(found, taken=_taken(draft.graph))
+    one = len(found.boxes) == 1 and of_one_function(draft.tensor(found.boxes[0].name))
+    return replace(found, corners=False if one else None)
+
+
+def _taken(graph: ir.Graph) -> tuple[str, bool] | None:
+    """Return the boxes that suppression takes, and whether as centre and size."""
+    nodes = [n for n in graph.nodes if n.op == "NonMaxSuppression"]
+    if not nodes:
+        return None
+    return str(nodes[-1].inputs[0].name), bool(nodes[-1].attrs.get("center_point_box", 0))
+
+
+def _whole(draft: Draft, boxes: Sequence[Boxes]) -> tuple[Boxes, ...]:
+    """Return boxes before they are rounded to whole numbers: these are of another unit."""
+    found = []
+    for each in boxes:
+        tensor = draft.tensor(each.name)
+        node = tensor.inputs[0] if tensor.inputs else None
+        if is_float(tensor):
+            found.append(each)
+        elif node is None or node.op != "QuantizeLinear":
+            return ()
+        else:
+            found.append(replace(each, name=str(node.inputs[0].name)))
+    return tuple(found)
 
 
 def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> Detector:
@@ -70,9 +116,9 @@ def _completed(read: Detector, said: Detector, declared: Mapping[str, Any]) -> D
     return replace(found, final=said.final, background=said.background)
 
 
-def _of_rows(graph: ir.Graph) -> Detector | None:
+def _of_rows(graph: ir.Graph, columns: object) -> Detector | None:
     """Return a detector of whose scores only those are known that its suppression leaves."""
-    rows = kept_rows(graph)
+    rows = kept_rows(graph, columns)
     return None if rows is None else Detector((), rows=rows, single=False)
 
 

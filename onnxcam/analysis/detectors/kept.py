@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from onnxcam.analysis.detectors.columns import declared_order, order_of
 from onnxcam.analysis.detectors.records import Column, Rows
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.graph import ir
@@ -15,12 +16,27 @@ _SUPPRESS = ("NonMaxSuppression", "TopK")
 _CLASSES = re.compile(r"class|label|cls|categor", re.IGNORECASE)
 
 
-def kept_rows(graph: ir.Graph) -> Rows | None:
-    """Return what suppression, or a choice of the surest, left; None where a model has none."""
+def kept_rows(graph: ir.Graph, columns: object = None) -> Rows | None:
+    """Return what suppression, or a choice of the surest, left; None where a model has none.
+
+    Args:
+        graph: The graph.
+        columns: What a caller says that the columns of the rows are; None reads them off.
+
+    Raises:
+        UsageError: What is said does not fit.
+    """
     if not any(suppresses(node) for node in graph.nodes):
         return None
     shown = [t for t in graph.outputs if shape_of(t) is not None and _chosen(t)]
-    return _joined(shown) or _apart(shown)
+    return _joined(shown, columns) or _apart(shown)
+
+
+def unread_rows(graph: ir.Graph) -> str:
+    """Return the name of an output whose rows suppression left, as far as there is one."""
+    if not any(node.op == "NonMaxSuppression" for node in graph.nodes):
+        return ""
+    return next((str(t.name) for t in graph.outputs if is_float(t) and _chosen(t)), "")
 
 
 def _chosen(tensor: Tensor) -> bool:
@@ -34,18 +50,25 @@ def suppresses(node: ir.Node) -> bool:
     return node.op in _SUPPRESS or any(suppresses(n) for body in bodies for n in body.nodes)
 
 
-def _joined(shown: Sequence[Tensor]) -> Rows | None:
-    """Return the rows of one output: [x, y, x, y, score, class, ...], or with the input first."""
+def _joined(shown: Sequence[Tensor], columns: object) -> Rows | None:
+    """Return the rows of one output: box, score, class and more, in one order or another."""
     for tensor in shown:
         shape = shape_of(tensor) or ()
         size, rank = shape[-1] if shape else None, len(shape)
-        if not isinstance(size, int) or rank not in (2, 3) or not is_float(tensor) or size < 6:
+        flat = rank == 4 and tuple(shape[:2]) == (1, 1)  # [1, 1, R, 7] of Caffe and OpenVINO
+        if not isinstance(size, int) or not is_float(tensor) or size < _COORDINATES + 1:
             continue
-        name = str(tensor.name)
-        if size == 7 and rank == 2:  # the input, the box, the class, the score
-            return Rows(Column(name, 6, 2), Column(name, 1, 2), Column(name, 5, 2))
-        columns = (Column(name, first, rank) for first in (4, 0, 5))
-        return Rows(*columns)
+        if rank not in (2, 3) and not flat:
+            continue
+        order = order_of(tensor, size) if columns is None else declared_order(columns, size)
+        if order is None:
+            continue
+        at = {letter: order.letters.find(letter) for letter in "bsca"}
+        box, score, cls, anything = (
+            None if at[x] < 0 else Column(str(tensor.name), at[x], rank) for x in "bsca"
+        )
+        assert box is not None and score is not None
+        return Rows(score, box, cls, anything, order.letters, order.sure)
     return None
 
 

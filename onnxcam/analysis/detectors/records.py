@@ -12,6 +12,7 @@ FORMS: Mapping[str, str] = {
     "xyxy": "left, top, right, bottom",
     "yxyx": "top, left, bottom, right",
     "cxcywh": "centre, width and height",
+    "xywh": "left, top, width and height",
     "ltrb": "distances of the four edges from the middle of the cell",
     "cxcywh-offset": "centre from the middle of the cell, width and height",
     "deltas": "SSD, RetinaNet, Faster R-CNN: centre and logarithm of the size, against an anchor",
@@ -96,7 +97,7 @@ class Column:
     """Numbers of the rows that suppression left.
 
     Attributes:
-        name: The tensor: [(N,) R] or [(N,) R, K].
+        name: The tensor: [(N,) R] or [(N,) R, K]; [1, 1, R, K] of rank 4.
         first: Which of its K columns, where it has these.
         rank: How many axes it has.
     """
@@ -114,11 +115,19 @@ class Rows:
         scores: Their probabilities.
         boxes: Their boxes, four columns.
         classes: Their classes, None where there is one.
+        anything: The probability that there is anything, which that of the class is to be
+            multiplied with; None for none.
+        letters: What each column is where they are of one tensor, as of
+            :class:`onnxcam.analysis.detectors.columns.Order`; else "".
+        sure: Whether the graph or a caller says so; else a run must show it.
     """
 
     scores: Column
     boxes: Column
     classes: Column | None
+    anything: Column | None = None
+    letters: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,8 @@ class Detector:
         boxes: Its boxes, as many tensors as ``heads``; none where they are not found.
         final: "Softmax" or "Sigmoid" where that makes probabilities of the scores; "" where they
             are probabilities.
-        background: Whether one of the classes stands for nothing.
+        background: Whether one of the classes stands for nothing: the first or the last.
+        nothing: Which, counted from the end where it is negative; None where nothing says it.
         scales: Its feature maps, in the order of the positions.
         rows: What suppression left, where that is in the model.
         form: How a box is written, one of :data:`FORMS`; None where nothing says it.
@@ -141,6 +151,10 @@ class Detector:
             the first.
         single: Whether the scores are those of the reduction layer.
         classes: How many classes it has, None where that is not known.
+        corners: False where the graph says that boxes are no corners; None where it does not.
+        taken: The boxes that the model's suppression takes, and whether as centre and size; None
+            where that is not known.
+        unread: The output with rows that suppression left, where these are not understood; else "".
     """
 
     heads: tuple[Head, ...]
@@ -155,11 +169,15 @@ class Detector:
     catalogs: tuple[Catalog, ...] = ()
     single: bool = True
     classes: int | None = None
+    corners: bool | None = None
+    taken: tuple[str, bool] | None = None
+    nothing: int | None = None
+    unread: str = ""
 
     @property
     def alone(self) -> bool:
         """Whether inputs must be run one by one: what is left of them is not told apart."""
-        return self.rows is not None and self.rows.boxes.rank == 2
+        return self.rows is not None and self.rows.boxes.rank != 3
 
     def leads(self, feature: Candidate) -> bool:
         """Tell whether a layer lies before one of its heads, where these are several."""
@@ -189,5 +207,5 @@ class Detector:
     def key(self) -> str:
         """All of it as text, for the name of a compiled model."""
         named = tuple((s.grid, s.layer and s.layer.name) for s in self.scales)
-        return repr((self.heads, self.boxes, self.final, self.background, named, self.rows,
-                     self.form, self.unit, self.coding))  # fmt: skip
+        return repr((self.heads, self.boxes, self.final, self.background, self.nothing, named,
+                     self.rows, self.form, self.unit, self.coding))  # fmt: skip

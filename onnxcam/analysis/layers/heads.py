@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from onnxcam.analysis.layers.boxed import boxes_among
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.analysis.layers.records import Best
 from onnxcam.analysis.layout import Layout
@@ -69,7 +70,7 @@ def of_heads(found: Behind, tensor: Tensor, node: ir.Node, known: Layouts, walk:
     if has(node, Trait.JOINS):
         flat = parts if len(parts) < len(node.inputs) else _flat(node, _rank(parts[0]))
         return _of_parts(found, tensor, node, flat, known, walk)
-    if node.op in ("Slice", "Gather", "Split") and parts:
+    if node.op in ("Slice", "Gather", "Split", "GatherElements", "GatherND") and parts:
         end = walk(parts[0], None)
         why = "a part of what a Softmax or Sigmoid makes"
     elif node.op in ("Add", "Sum", "Mean", "Mul") and len(parts) > 1:
@@ -101,6 +102,9 @@ def _of_parts(
         return found  # more inputs, no heads
     ends = [walk(part, axis) for part in parts]
     likely = [i for i, end in enumerate(ends) if end.all_probable]
+    place = boxes_among(parts, axis)
+    if place is not None and len(parts) == 2 and ends[1 - place].first == 0:
+        return _beside_boxes(found, parts[1 - place], ends[1 - place], node, axis, known)
     if len(likely) == len(parts):
         return _all_joined(found, tensor, axis, parts[0], ends, known)
     if likely:
@@ -110,6 +114,22 @@ def _of_parts(
         return _anchors(found, ends[0].first)  # of several scales, one behind the other
     unclear = firsts != {0} or any(end.best is not None or end.mixed for end in ends)
     return replace(found, mixed=True) if unclear else found
+
+
+def _beside_boxes(
+    found: Behind, classes: Tensor, end: Behind, node: ir.Node, axis: int, known: Layouts
+) -> Behind:
+    """Return the scores beside boxes: probabilities, or what a caller makes these of."""
+    layout = known.get(id(classes))
+    batch = 0 if layout is None or layout.batch is None else layout.batch
+    if not end.all_probable and end.tensor is classes:
+        end = replace(end, axis=axis)
+    return replace(
+        end,
+        labels=found.labels or end.labels,
+        passed=(*found.passed, str(node.op), *end.passed),
+        best=Best(classes.name, None, axis, batch),
+    )
 
 
 def _flat(node: ir.Node, rank: int) -> list[Tensor]:

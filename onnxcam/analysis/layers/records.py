@@ -75,7 +75,7 @@ class Best:
         objectness: Name of the one, of one row, that they are multiplied with; None for none.
         class_axis: The axis of the classes, or of that one row, in both.
         batch_axis: The axis of the inputs in both.
-        background: Whether one of the classes stands for nothing: that of most positions.
+        background: Whether one of the classes stands for nothing: the first or the last.
         first: Where the rows of the classes begin, behind the row of the objectness; 0 where the
             tensor holds nothing else.
     """

@@ -75,6 +75,8 @@ def _named(
 
 def _finding(described: Reduction, reading: Reading, others: Sequence[Reading]) -> Reduction:
     """Say how a detector with boxes beside its scores finds its best class."""
+    if described.best is not None and described.final is None and described.kind == "logits":
+        return replace(described, note=described.note or _NOTHING)  # boxes stand before them
     boxed = any(is_boxes(r) or PLACES.search(str(r.output.name)) for r in others)
     axes = reading.axes
     if not boxed or not axes.positions or axes.batch is None or axes.count == 1:

@@ -35,15 +35,13 @@ def nhwc_fused_conv(
     w: Tensor,
     b: Tensor | None = None,
     z: Tensor | None = None,
-    *,
-    activation: str = "",
-    activation_params: Sequence[float] = (),
-    **conv: Any,
+    **fused: Any,
 ) -> Tensor:
     """y = activation(conv(x, w) + b + z); x, z and y are channels last, w is not."""
-    y = to_channels_last(op, op.Conv(to_channels_first(op, x), w, b, **conv), rank_of(x))
-    y = y if z is None else op.Add(y, z)
-    return activated(op, y, activation, *activation_params)
+    z = None if z is None else to_channels_first(op, z)
+    return to_channels_last(
+        op, fused_conv(op, to_channels_first(op, x), w, b, z, **fused), rank_of(x)
+    )
 
 
 @define("NhwcMaxPool")

@@ -6,20 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnxcam.errors import InputError
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 from onnxcam.methods.cam.sums import channel_sum
-from onnxcam.methods.gradient import rounds
+from onnxcam.methods.gradient import backgrounds, rounds
 from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Background, Input, InputGradient, Random, SlopeAt
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
-
-BACKGROUND = Parameter(
-    "background", str, "", None, None,
-    "file of prepared inputs that stand for nothing in particular: .npy [n, ...], in the model's "
-    "axes; without it, copies of the input with its positions in random order",
-)  # fmt: skip
 
 
 def _in_graph(
@@ -32,7 +25,7 @@ def _in_graph(
     items = [np.arange(1, samples + 1), rng.random(samples).astype(kind)]
     table = None
     if background:
-        others = _read(background, x)
+        others = backgrounds.read(background, x)
         rows, chosen = np.unique(rng.integers(len(others), size=samples), return_inverse=True)
         table = op.const(others[rows].astype(kind))
         items.append(chosen.reshape(-1, 1))
@@ -40,7 +33,7 @@ def _in_graph(
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
         if table is None:
-            start = _mixed(body, x, axes, item[0])
+            start = backgrounds.mixed(body, x, axes, item[0])
         else:
             start = body.Gather(table, item[2], axis=0)
         end = x
@@ -55,51 +48,6 @@ def _in_graph(
     return channel_sum(op, op.Div(total, float(samples)), axes)
 
 
-def _mixed(op: Emitter, x: Tensor, axes: Axes, number: Tensor) -> Tensor:
-    """Return an input with its positions in an order of its own for each number."""
-    order = [0, axes.channel, *axes.space]
-    turned = op.Transpose(x, perm=order)
-    flat = op.Reshape(turned, op.const(np.array([0, 0, -1])))
-    drawn = op.Transpose(rounds.normal(op, x, axes, number), perm=order)
-    one = op.Slice(drawn, starts=[0, 0], ends=[1, 1], axes=[0, 1])
-    line = op.Reshape(one, op.const(np.array([-1])))
-    _, places = op.TopK(line, op.dims(op.dim(flat, 2)), axis=0, _outputs=2)
-    mixed = op.Reshape(op.Gather(flat, places, axis=2), op.shape(turned))
-    return op.Transpose(mixed, perm=[order.index(i) for i in range(len(order))])
-
-
-def _read(file: str, x: Tensor) -> Array:
-    """Return the inputs of a file, in the axes of x.
-
-    Raises:
-        InputError: It cannot be read, or holds no inputs like x.
-    """
-    try:
-        found: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
-        ) from error
-    shape = shape_of(x) or ()
-    if found.ndim == len(shape) - 1:
-        found = found[:, None]
-    like = (
-        len(found)
-        and found.ndim == len(shape)
-        and all(
-            size == dim or not isinstance(dim, int)
-            for size, dim in zip(found.shape[1:], shape[1:], strict=True)
-        )
-    )
-    if not like:
-        raise InputError(
-            f"the background {file} holds no inputs like the model's: its shape is "
-            f"{list(found.shape)}",
-            "give prepared inputs, one after another in the batch's axis",
-        )
-    return found
-
-
 @sampled_method(
     "expected-gradients",
     kind="repeated",
@@ -108,7 +56,7 @@ def _read(file: str, x: Tensor) -> Array:
     "Priors and Expected Gradients, Nature Machine Intelligence 2021, equation 3",
     parameters=(
         Parameter("samples", int, 50, 2, 1_000_000, "number of draws"),
-        BACKGROUND,
+        backgrounds.BACKGROUND,
         Parameter(
             "noise",
             float,
@@ -150,7 +98,11 @@ def expected_gradients(
 
     def path() -> Iterator[Array]:
         for _ in range(samples):
-            start = _shuffled(x, rng) if others is None else _one(others, rng)
+            start = (
+                backgrounds.shuffled(x, rng)
+                if others is None
+                else others[rng.integers(len(others))]
+            )
             end = x + spread * rng.standard_normal(x.shape) if noise else x
             drawn.append(end - start)
             yield start + rng.random() * (end - start)
@@ -161,14 +113,3 @@ def expected_gradients(
         each.add(share)
         shares.add(share.sum(1))
     return Estimate(shares.mean, shares.error, relief=each.mean)
-
-
-def _one(background: Array, rng: np.random.Generator) -> Array:
-    chosen: Array = background[rng.integers(len(background))]
-    return chosen
-
-
-def _shuffled(x: Array, rng: np.random.Generator) -> Array:
-    """Return the input with its positions in random order, the channels of each together."""
-    flat = x.reshape(len(x), -1)
-    return flat[:, rng.permutation(flat.shape[1])].reshape(x.shape)

@@ -25,11 +25,12 @@ class Differences:
 
     Args:
         baseline: The value of every number of the reference, which the model runs on as well.
+        replay: Knows what takes the place of the input, where the reference is no such value.
     """
 
-    def __init__(self, baseline: float) -> None:
+    def __init__(self, baseline: float = 0.0, replay: Replay | None = None) -> None:
         self._baseline = baseline
-        self._replay, self._started = Replay(), False
+        self._replay, self._started = replay or Replay(), replay is not None
 
     def overrides(self) -> Overrides:
         """Return which node hands its multipliers on by which rule; the rest has its gradient."""
@@ -45,7 +46,7 @@ class Differences:
 
     def reference(self, op: Emitter, node: NodeView, tensor: Tensor) -> Tensor:
         """Return what a tensor is where the input is the reference."""
-        if id(tensor) in node.asked:
+        if id(tensor) in node.asked and not self._started:
             self._start(op, tensor)
         for source in () if self._started else topological([tensor], set(node.asked)):
             for t in source.inputs:

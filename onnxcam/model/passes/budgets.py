@@ -10,23 +10,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
 from onnxcam.errors import ModelError, UsageError, plain
-from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_graph
+from onnxcam.model.passes.amount_rules import MAKERS, Value
+from onnxcam.model.passes.amounts import Known
 
 NODES, ELEMENTS, TURNS = "ONNXCAM_NODES", "ONNXCAM_ELEMENTS", "ONNXCAM_TURNS"
-_MOST = {NODES: 1_000_000, ELEMENTS: 2**28, TURNS: 1_000_000_000}
+_MOST = {NODES: 1_000_000, ELEMENTS: 2**28, TURNS: 1_000_000}
 _DEPTH = 40  # graphs in graphs; protobuf reads a hundred messages in messages, three for each
-_FEW = 16  # elements of a constant that is a size
+_NAME = 100_000  # characters of a name
+_JOINS = 12  # nodes that join: with fewer of them a file does not become thousands of itself
+_ASKING = (MAKERS.keys() - {"Concat", "Gather"}) | {"If", "Loop", "Scan", "SequenceMap"}
 
-_SHAPES = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}  # which input says how much is made
-_ASKING = {"Range", *_SHAPES, "If", "Loop", "Scan", "SequenceMap"}  # the others make what they get
-
-Constants = Mapping[str, np.ndarray[Any, Any]]
 _Key = tuple[str, str]
 
 
@@ -42,9 +41,19 @@ def within(proto: ModelProto) -> None:
     """
     functions = {(f.domain, f.name): f for f in proto.functions}
     _count(proto, functions)
-    _values(proto.graph, {})
+    _names(proto)
+    asked(proto)
     for function in proto.functions:
-        _values(function, {})
+        _values(function, None)
+
+
+def asked(proto: ModelProto) -> None:
+    """Check how much the constants of a graph ask for, once more when functions are written out.
+
+    Raises:
+        ModelError: More than the budgets.
+    """
+    _values(proto.graph, None)
 
 
 def _most(name: str) -> int:
@@ -125,66 +134,82 @@ def _every(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 # ---- how large the values are that constants ask for
 
 
-def _values(graph: GraphProto | FunctionProto, outer: Constants) -> None:
-    asking = [node for node in graph.node if node.op_type in _ASKING]
-    if not asking:
+def _names(proto: ModelProto) -> None:
+    for graph in every_graph(proto.graph):
+        ports = (*graph.input, *graph.output, *graph.initializer)
+        made = (name for node in graph.node for name in (*node.output, node.name, node.op_type))
+        longest = max(map(len, (*made, *(port.name for port in ports))), default=0)
+        if longest > _NAME:
+            raise ModelError(
+                f"a name in the model has {longest:,} characters, more than the {_NAME:,} that "
+                "one may have",
+                "export the model again",
+            )
+
+
+def is_asking(graph: GraphProto | FunctionProto) -> bool:
+    """Tell whether anything in a graph makes more than it is given, by numbers alone."""
+    ops = [node.op_type for node in graph.node]
+    return not _ASKING.isdisjoint(ops) or ops.count("Concat") + ops.count("Gather") > _JOINS
+
+
+def _values(graph: GraphProto | FunctionProto, outer: Known | None, turns: int = 1) -> None:
+    if not is_asking(graph):
         return
-    constants = {**outer, **_constants(graph)}
-    for node in asking:
-        if node.domain in STANDARD_DOMAINS:
-            wanted = _elements(node, constants)
-            if wanted > _most(ELEMENTS):
-                name = plain(node.name or (node.output[0] if node.output else ""), 80)
-                raise _refused(f"{wanted:,} elements at node {name!r} ({node.op_type})", ELEMENTS)
-            turns = _turns(node, constants) if node.op_type == "Loop" else 0
-            if turns > _most(TURNS):
-                name = plain(node.name or (node.output[0] if node.output else ""), 80)
-                raise _refused(f"{turns:,} turns of the loop {name!r}, with no end before", TURNS)
-        for body in bodies_of(node):
-            _values(body, constants)
-
-
-def _constants(graph: GraphProto | FunctionProto) -> dict[str, np.ndarray[Any, Any]]:
-    tensors = [] if isinstance(graph, FunctionProto) else [(t.name, t) for t in graph.initializer]
+    known = Known(graph, outer)
     for node in graph.node:
-        if node.op_type == "Constant" and node.output:
-            tensors += [(node.output[0], a.t) for a in node.attribute if a.HasField("t")]
-    found = {}
-    for name, tensor in tensors:
-        if math.prod(tensor.dims) <= _FEW and tensor.data_location != TensorProto.EXTERNAL:
-            try:
-                found[name] = numpy_helper.to_array(tensor)
-            except (ValueError, TypeError, KeyError, RuntimeError):
-                continue  # nonsense, which the checker refuses
-    return found
+        if node.domain not in STANDARD_DOMAINS:
+            again = 1
+        else:
+            within_elements(_elements(node, known), f"node {_named(node)}")
+            again = _turns(node, known.values) if node.op_type == "Loop" else _steps(node, known)
+            if again > 1 and turns * again > _most(TURNS):
+                what = f"{turns * again:,} turns of the loop {_named(node)}, with no end before"
+                raise _refused(what, TURNS)
+        for body in bodies_of(node):
+            _values(body, known, turns * max(again, 1))
 
 
-def _elements(node: NodeProto, constants: Constants) -> int:
+def within_elements(wanted: int, where: str) -> None:
+    """Check how many elements something has.
+
+    Args:
+        wanted: How many.
+        where: What has them, in words.
+
+    Raises:
+        ModelError: More than the budget.
+    """
+    if wanted > _most(ELEMENTS):
+        raise _refused(f"{wanted:,} elements at {where}", ELEMENTS)
+
+
+def _named(node: NodeProto) -> str:
+    name = plain(node.name or (node.output[0] if node.output else ""), 80)
+    return f"{name!r} ({node.op_type})"
+
+
+def _elements(node: NodeProto, known: Known) -> int:
     """Return how many elements a node makes of constants; 0 where that is not known."""
-    given = [constants.get(name) for name in node.input]
-    if node.op_type == "Range" and len(given) == 3:
-        numbers = [_number(v) for v in given]
-        if None in numbers or not numbers[2]:
-            return 0
-        start, end, step = (float(v or 0) for v in numbers)
-        length = (end - start) / step
-        return max(math.ceil(length), 0) if math.isfinite(length) else 2**62
-    place = _SHAPES.get(node.op_type)
-    if place is None or len(given) <= place:
+    if node.op_type not in MAKERS or not node.output:
         return 0
-    value = given[place]
-    if value is None or value.dtype.kind not in "iu" or value.size == 0 or (value < 0).any():
-        return 0
-    return math.prod(int(v) for v in value.ravel())
+    return math.prod(known.dims.get(node.output[0], (0,)))
 
 
-def _number(value: np.ndarray[Any, Any] | None) -> float | None:
+def _steps(node: NodeProto, known: Known) -> int:
+    """Return how many steps a Scan takes; 0 where that is not known."""
+    if node.op_type != "Scan" or not node.input:
+        return 0
+    return known.dims.get(node.input[-1], (0,))[0] if known.dims.get(node.input[-1]) else 0
+
+
+def _number(value: Value | None) -> float | None:
     if value is None or value.size != 1 or value.dtype.kind not in "iuf":
         return None
     return float(value.ravel()[0])
 
 
-def _turns(node: NodeProto, constants: Constants) -> int:
+def _turns(node: NodeProto, constants: Mapping[str, Value]) -> int:
     """Return how often a loop runs that nothing ends before; 0 where that is not known."""
     limit = _number(constants.get(node.input[0])) if node.input else None
     body = next(bodies_of(node), None)
@@ -196,8 +221,9 @@ def _turns(node: NodeProto, constants: Constants) -> int:
         goes_on = makers[goes_on].input[0]
     ends = goes_on not in passed
     maker = makers.get(goes_on)
-    if ends and (goes_on in constants or goes_on in _constants(body)):
-        held = constants.get(goes_on, _constants(body).get(goes_on))
+    own = Known(body).values if ends else {}
+    if ends and (goes_on in constants or goes_on in own):
+        held = constants.get(goes_on, own.get(goes_on))
         ends = held is None or not bool(np.all(held))
     if ends or (maker is not None and maker.op_type != "Constant"):
         return 0

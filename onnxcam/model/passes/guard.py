@@ -9,6 +9,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph import quirks
 from onnxcam.graph.emit import proto_shape
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, every_graph, every_node, hide
+from onnxcam.model.passes.inference import inferred
 
 _HIDDEN = "onnxcam.guard"
 
@@ -36,10 +37,10 @@ def refuse_negative(proto: ModelProto, name: str) -> None:
     read = {node.input[0] for node in slices}
     hide(hidden, slices, _HIDDEN)
     try:
-        inferred = onnx.shape_inference.infer_shapes(hidden, data_prop=True)
+        found = inferred(hidden)
     except onnx.shape_inference.InferenceError:
         return  # it stops there without the Slices, and so it does with them
-    for graph in every_graph(inferred.graph):
+    for graph in every_graph(found.graph):
         for info in (*graph.value_info, *graph.output):
             sizes = [d for d in proto_shape(info.type) or () if isinstance(d, int) and d < 0]
             if sizes and info.name in read:

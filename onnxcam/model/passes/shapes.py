@@ -18,6 +18,7 @@ from onnxcam.graph.emit.walks import (
     unhide,
 )
 from onnxcam.graph.ops import Trait, has
+from onnxcam.model.passes.inference import inferred
 from onnxcam.model.passes.pools import crop_left_over, without_ceil, write_out_pads
 from onnxcam.model.passes.slopes import expand_inputs
 from onnxcam.model.passes.transposed import write_out_shapes
@@ -40,8 +41,8 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     for node in every_node(proto.graph):
         if node.op_type == "STFT" and not any(a.name == "onesided" for a in node.attribute):
             node.attribute.append(helper.make_attribute("onesided", 1))
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    graph = inferred.graph
+    found = inferred(proto)
+    graph = found.graph
     known = {v.name: v for v in [*graph.value_info, *graph.output]}
     suspects = {
         name: known[name]
@@ -49,7 +50,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
         for name in node.output
         if node.op_type == "Attention" and name in known and _is_empty(known[name])
     }
-    return _inferred_around(proto, suspects) if suspects else inferred
+    return _inferred_around(proto, suspects) if suspects else found
 
 
 def put_right(proto: ModelProto) -> list[str]:
@@ -185,7 +186,7 @@ def _made(proto: ModelProto) -> dict[str, list[Dim] | None]:
     for info in bare.graph.output:
         if info.name not in foreign:
             info.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    graph = inferred(bare).graph
     infos = [v for g in every_graph(graph) for v in (*g.input, *g.value_info, *g.output)]
     return {v.name: proto_shape(v.type) for v in infos}
 
@@ -196,7 +197,7 @@ def _drop_contradicted(proto: ModelProto) -> list[str]:
     ONNX Runtime overrules them too, with a warning.
     """
     try:
-        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        inferred(proto, strict=True)
         return []
     except onnx.shape_inference.InferenceError as error:
         if _CONTRADICTION not in str(error):
@@ -228,9 +229,9 @@ def _inferred_around(proto: ModelProto, suspects: dict[str, ValueInfoProto]) -> 
     for name, info in suspects.items():
         if name not in stated:
             hidden.graph.value_info.append(_without_zeros(info))
-    inferred = onnx.shape_inference.infer_shapes(hidden, data_prop=True)
-    unhide(inferred, _UNKNOWN)
-    return inferred
+    found = inferred(hidden)
+    unhide(found, _UNKNOWN)
+    return found
 
 
 def _is_empty(info: ValueInfoProto) -> bool:

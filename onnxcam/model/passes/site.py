@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxcam.graph.emit import Dim, proto_shape
 from onnxcam.graph.emit.walks import every_graph, standard_opset
+from onnxcam.model.passes.inference import inferred
 
 Nodes: TypeAlias = "list[NodeProto] | None"
 Step: TypeAlias = "Callable[[NodeProto, Site], Nodes]"
@@ -149,7 +150,7 @@ class Site:
     def _types(self) -> dict[str, tuple[int | None, list[Dim] | None]]:
         """Types by name; those of a name that several graphs use are not known."""
         try:
-            proto = onnx.shape_inference.infer_shapes(self._proto, data_prop=True)
+            proto = inferred(self._proto)
         except onnx.shape_inference.InferenceError:
             proto = self._proto
         found: dict[str, tuple[int | None, list[Dim] | None]] = {}

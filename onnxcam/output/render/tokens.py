@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -28,48 +29,64 @@ def tints(map: NDArray[Any], *, signed: bool) -> NDArray[np.uint8]:
     return colours(level, name, signed=signed)
 
 
-def html(
-    words: Sequence[str],
-    map: NDArray[Any],
-    joined: Sequence[bool],
-    *,
-    title: str,
-    subtitle: str = "",
-    signed: bool = False,
-    faint: Sequence[bool] = (),
-) -> str:
-    """Return a text in the colours of its map, a piece of HTML without scripts.
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A text, and what each of its words is worth.
 
-    Args:
+    Attributes:
         words: The tokens or words.
-        map: Raw values, ``[T]``; each is what a pointer over its word shows.
+        map: Raw values, ``[T]``.
         joined: Which are written close to the one before.
         title: What was found.
         subtitle: How; lines are kept apart.
         signed: Whether values below 0 mean something: red for, blue against.
         faint: Which stand for no text.
     """
+
+    words: Sequence[str]
+    map: NDArray[Any]
+    joined: Sequence[bool]
+    title: str
+    subtitle: str = ""
+    signed: bool = False
+    faint: Sequence[bool] = ()
+
+    def each(self) -> Iterator[tuple[str, str, float, NDArray[np.uint8], bool]]:
+        """Yield the gap before each word, the word, its value, its background, if it is faint."""
+        inks = tints(self.map, signed=self.signed)
+        rows = zip(self.words, drawable(self.map), inks, strict=True)
+        for k, (word, value, ink) in enumerate(rows):
+            gap = "" if self.joined[k] or not k else " "
+            yield gap, plain(word), float(value), ink, bool(self.faint) and self.faint[k]
+
+    @property
+    def strongest(self) -> str:
+        """The words of the largest values, with these."""
+        values = drawable(self.map)
+        order = np.argsort(-np.abs(values), kind="stable")[:_STRONGEST]
+        named = (f"{plain(self.words[i])} {number(float(self.map[i]))}" for i in order if values[i])
+        return ", ".join(named)
+
+
+def html(text: Text) -> str:
+    """Return a text in the colours of its map, a piece of HTML without scripts.
+
+    A pointer over a word shows its value.
+    """
     parts = []
-    for k, (word, value, ink) in enumerate(
-        zip(words, drawable(map), tints(map, signed=signed), strict=True)
-    ):
+    for gap, word, value, ink, faint in text.each():
         look = f"background:#{bytes(ink).hex()};color:{_letters(ink)}"
-        look += ";opacity:.55" if faint and faint[k] else ""
-        gap = "" if joined[k] or not k else " "
-        said = f"{escape(plain(word))}"
+        look += ";opacity:.55" if faint else ""
         parts.append(
             f'{gap}<span style="{look};padding:.15em .1em;border-radius:.2em" '
-            f'title="{number(float(value))}">{said}</span>'
+            f'title="{number(value)}">{escape(word)}</span>'
         )
-    lines = "".join(f"<div>{escape(plain(line))}</div>" for line in subtitle.splitlines())
-    strongest = ", ".join(
-        f"{escape(plain(words[i]))} {number(float(map[i]))}" for i in _strongest(map)
-    )
+    lines = "".join(f"<div>{escape(line)}</div>" for line in map_lines(text.subtitle))
     return (
-        f'<div style="font-family:sans-serif"><b>{escape(plain(title))}</b>'
+        f'<div style="font-family:sans-serif"><b>{escape(plain(text.title))}</b>'
         f'<div style="color:#666;font-size:.85em">{lines}</div>'
         f'<p style="line-height:2">{"".join(parts)}</p>'
-        f'<div style="color:#666;font-size:.85em">strongest: {strongest}</div></div>'
+        f'<div style="color:#666;font-size:.85em">strongest: {escape(text.strongest)}</div></div>'
     )
 
 
@@ -78,55 +95,30 @@ def page(title: str, body: str) -> str:
     return _PAGE.format(title=escape(plain(title)), body=body)
 
 
-def terminal(
-    words: Sequence[str],
-    map: NDArray[Any],
-    joined: Sequence[bool],
-    *,
-    title: str,
-    subtitle: str = "",
-    signed: bool = False,
-    faint: Sequence[bool] = (),
-    colour: bool = True,
-) -> str:
+def terminal(text: Text, *, colour: bool = True) -> str:
     """Return a text in the colours of its map for a terminal of 24 bits a colour.
 
     Args:
-        words: As in :func:`html`, and so the others.
-        map: Raw values, ``[T]``.
-        joined: Which are written close to the one before.
-        title: What was found.
-        subtitle: How.
-        signed: Whether values below 0 mean something.
-        faint: Which stand for no text.
+        text: The text.
         colour: Whether to use colours; without them each word's value stands behind it.
     """
     parts = []
-    for k, (word, value, ink) in enumerate(
-        zip(words, drawable(map), tints(map, signed=signed), strict=True)
-    ):
-        gap, said = ("" if joined[k] or not k else " "), plain(word)
+    for gap, word, value, ink, faint in text.each():
         if not colour:
-            parts.append(f"{gap}{said}({number(float(value))})")
+            parts.append(f"{gap}{word}({number(value)})")
             continue
         light = "255;255;255" if _letters(ink) == "#fff" else "0;0;0"
         back = ";".join(str(int(part)) for part in ink)
-        weak = _FAINT if faint and faint[k] else ""
-        parts.append(f"{gap}\x1b[48;2;{back}m\x1b[38;2;{light}m{weak}{said}{_RESET}")
+        weak = _FAINT if faint else ""
+        parts.append(f"{gap}\x1b[48;2;{back}m\x1b[38;2;{light}m{weak}{word}{_RESET}")
     bold, end = (_BOLD, _RESET) if colour else ("", "")
-    strongest = ", ".join(f"{plain(words[i])} {number(float(map[i]))}" for i in _strongest(map))
-    lines = [f"{bold}{plain(title)}{end}", *map_lines(subtitle), "".join(parts)]
-    return "\n".join([*lines, f"strongest: {strongest}"])
+    lines = [f"{bold}{plain(text.title)}{end}", *map_lines(text.subtitle), "".join(parts)]
+    return "\n".join([*lines, f"strongest: {text.strongest}"])
 
 
 def map_lines(text: str) -> list[str]:
     """Return the lines of a text, each made harmless."""
     return [plain(line) for line in text.splitlines()]
-
-
-def _strongest(map: NDArray[Any]) -> list[int]:
-    values = drawable(map)
-    return [int(i) for i in np.argsort(-np.abs(values), kind="stable")[:_STRONGEST] if values[i]]
 
 
 def _letters(ink: NDArray[np.uint8]) -> str:

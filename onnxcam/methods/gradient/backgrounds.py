@@ -1,0 +1,69 @@
+"""Inputs that stand for nothing in particular: of a file, or the input itself, mixed up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxcam.errors import InputError
+from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.methods.gradient import rounds
+from onnxcam.methods.needs import Array
+from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.registry import Axes
+
+BACKGROUND = Parameter(
+    "background", str, "", None, None,
+    "file of prepared inputs that stand for nothing in particular: .npy [n, ...], in the model's "
+    "axes; without it, copies of the input with its positions in random order",
+)  # fmt: skip
+
+
+def mixed(op: Emitter, x: Tensor, axes: Axes, number: Tensor) -> Tensor:
+    """Return an input with its positions in an order of its own for each number."""
+    order = [0, axes.channel, *axes.space]
+    turned = op.Transpose(x, perm=order)
+    flat = op.Reshape(turned, op.const(np.array([0, 0, -1])))
+    drawn = op.Transpose(rounds.normal(op, x, axes, number), perm=order)
+    one = op.Slice(drawn, starts=[0, 0], ends=[1, 1], axes=[0, 1])
+    line = op.Reshape(one, op.const(np.array([-1])))
+    _, places = op.TopK(line, op.dims(op.dim(flat, 2)), axis=0, _outputs=2)
+    mixed = op.Reshape(op.Gather(flat, places, axis=2), op.shape(turned))
+    return op.Transpose(mixed, perm=[order.index(i) for i in range(len(order))])
+
+
+def read(file: str, x: Tensor) -> Array:
+    """Return the inputs of a file, in the axes of x.
+
+    Raises:
+        InputError: It cannot be read, or holds no inputs like x.
+    """
+    try:
+        found: Array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
+        ) from error
+    shape = shape_of(x) or ()
+    if found.ndim == len(shape) - 1:
+        found = found[:, None]
+    like = (
+        len(found)
+        and found.ndim == len(shape)
+        and all(
+            size == dim or not isinstance(dim, int)
+            for size, dim in zip(found.shape[1:], shape[1:], strict=True)
+        )
+    )
+    if not like:
+        raise InputError(
+            f"the background {file} holds no inputs like the model's: its shape is "
+            f"{list(found.shape)}",
+            "give prepared inputs, one after another in the batch's axis",
+        )
+    return found
+
+
+def shuffled(x: Array, rng: np.random.Generator) -> Array:
+    """Return the input with its positions in random order, the channels of each together."""
+    flat = x.reshape(len(x), -1)
+    return flat[:, rng.permutation(flat.shape[1])].reshape(x.shape)
