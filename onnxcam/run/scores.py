@@ -33,25 +33,33 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
     return value if 0 <= value <= 1 + 1e-6 else None  # percent, or a sum
 
 
-def probabilities(scores: Array, reduction: Reduction) -> Array | None:
+def probabilities(
+    scores: Array, reduction: Reduction, classes: Sequence[int] | None = None
+) -> Array | None:
     """Return what scores [*, C] are as probabilities, float64; None where they are of no classes.
 
-    The arguments are those of :func:`probability`.
+    Args:
+        scores: Values of the reduction layer.
+        reduction: What they are, as of :func:`probability`.
+        classes: Those that are wanted, [*, K]; None for all.
     """
-    values = scores.astype(np.float64)
     if reduction.positions or reduction.kind not in ("logits", "probabilities"):
         return None
+    wanted = scores if classes is None else scores[..., list(classes)]
+    values = wanted.astype(np.float64)
     if reduction.kind == "probabilities":
         return values
     if reduction.final == "Sigmoid":
         return np.asarray(1 / (1 + np.exp(-values)))
-    if values.shape[-1] == 1:
+    if scores.shape[-1] == 1:
         return None
-    sums = np.abs(values.sum(-1) - 1)
-    if reduction.final is None and (sums < 1e-3).all() and (values >= 0).all():
+    sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
+    if reduction.final is None and (sums < 1e-3).all() and (scores >= 0).all():
         return values
-    powers = np.exp(values - values.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))
+    whole = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    high = whole.max(-1, keepdims=True)  # what is far below it adds little
+    total = np.exp(whole - high).sum(-1, keepdims=True, dtype=np.float64)
+    return np.asarray(np.exp(values - high) / total)
 
 
 def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Array:
@@ -63,8 +71,7 @@ def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Arr
     """
     if not np.isfinite(scores).all():
         raise InputError("the scores are not finite", "look at the input's scaling")
-    found = probabilities(scores, reduction)
-    found = None if found is None else found[:, classes]
+    found = probabilities(scores, reduction, classes)
     if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
         raise UsageError(
             f"the scores {reduction.name!r} are no logits or probabilities of classes",
