@@ -17,6 +17,7 @@ from onnxcam.analysis.ports import model_input
 from onnxcam.compose.made import holds, unexplained
 from onnxcam.compose.request import Request
 from onnxcam.errors import InputError, OnnxcamError, UsageError
+from onnxcam.files import sparing
 from onnxcam.inputs import Description, Input, InputSpec, class_names, noted, prepare, to_metadata
 from onnxcam.inputs.description import Labels
 from onnxcam.model.model import Libraries, Model, load
@@ -71,6 +72,7 @@ class Conversion:
         }
 
 
+@sparing()
 @answered_for("the model cannot be converted")
 def convert(
     model: Source,
@@ -208,15 +210,13 @@ def _explained(
     plan, spec = request.plan(catalog, said, *boxes), said.spec_if_said
     names = fitting(said.labels, catalog.reduction, wanted=False)
     named = to_metadata(InputSpec(pictures=False, labels=names)) if names else {}
-    metadata = to_metadata(replace(spec, labels=names)) if spec else _only(named, "labels")
+    metadata = {key: value for key, value in named.items() if key.endswith(".labels")}
+    if spec:
+        metadata = to_metadata(replace(spec, labels=names))
     metadata |= {_FILES: json.dumps({**model.files, **said.files}, ensure_ascii=False)}
     if request.gradient:
         return compose.gradient_graph(model, plan, request.wrt, metadata=metadata)
     return compose.plan_graph(model, plan, metadata=metadata)
-
-
-def _only(metadata: Mapping[str, str], field: str) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.endswith(f".{field}")}
 
 
 def _written(

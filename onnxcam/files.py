@@ -17,7 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from onnxcam.errors import InputError, OnnxcamError
+from onnxcam.errors import InputError, OnnxcamError, UsageError
 
 try:
     import fcntl
@@ -30,6 +30,7 @@ _MARK = ".onnxcam-"  # before the digits of such a name
 _FORGOTTEN = 3600  # seconds, where there are no locks: an older part belongs to nobody
 _LONGEST = 120  # characters of a file's name that a part's has, of 255 bytes
 _swept: set[Path] = set()
+_read: list[set[tuple[int, int]]] = []  # files by device and number, in each block of `sparing`
 _ledger: list[int] = []  # where a process that watches this one reads what is being written
 
 
@@ -54,6 +55,26 @@ def patient() -> Iterator[None]:
 
 
 @contextmanager
+def sparing() -> Iterator[None]:
+    """Let no file that is read in the block be written over in it, under whatever name."""
+    read = set[tuple[int, int]]()
+    _read.append(read)
+    try:
+        yield
+    finally:
+        _read[:] = [each for each in _read if each is not read]
+
+
+def was_read(place: Path) -> bool:
+    """Tell whether a path leads to a file that was read in a block of :func:`sparing`."""
+    try:
+        state = place.stat() if _read else None
+    except (OSError, ValueError):
+        return False
+    return state is not None and any((state.st_dev, state.st_ino) in each for each in _read)
+
+
+@contextmanager
 def whole(place: Path) -> Iterator[Path]:
     """Let a file be written beside its place; it takes the place when the block ends.
 
@@ -64,7 +85,10 @@ def whole(place: Path) -> Iterator[Path]:
 
     Raises:
         OSError: It cannot be made, or not be moved to its place.
+        UsageError: What is in its place was read; see :func:`sparing`.
     """
+    if was_read(place):
+        raise UsageError(f"{place} was read for this: it is not written over", "name another file")
     sweep(place.parent)
     part, descriptor = _made(place)
     try:
@@ -152,6 +176,8 @@ def regular(path: Path, most: int | None = None) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path} is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}", _COPY)
+    for each in _read:
+        each.add((state.st_dev, state.st_ino))
     if most is not None and state.st_size > most:
         raise InputError(
             f"{path} has {state.st_size:,} bytes, more than the {most:,} that such a file may have",

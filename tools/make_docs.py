@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import onnx
+import peers
 
 from onnxcam import methods
 from onnxcam.audit import measures, records
@@ -86,6 +87,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "quirks.md": _quirks(),
         ROOT / "docs" / "providers.md": _kernels(),
         ROOT / "docs" / "audit-records.md": _records(),
+        ROOT / "docs" / "peers.md": peers.page(),
         audit: MEASURES_TABLE.sub(lambda _: _measures(), audit.read_text()),
         readme: TABLE.sub(lambda _: _methods(), readme.read_text()),
     }

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 # The modules that enter their commands, in the order of the help.
 _COMMANDS = (
-    "explain", "text", "convert", "look", "compare", "concepts", "audit", "audited", "demo",
+    "explain", "text", "convert", "look", "compare", "concepts", "tcav", "audit", "audited", "demo",
     "completion",
 )  # fmt: skip
 

@@ -16,11 +16,13 @@ from onnxcam.cli import watch
 from onnxcam.cli.options import hush
 from onnxcam.cli.words import in_shell, options_of
 from onnxcam.errors import OnnxcamError, UsageError, plain, told
-from onnxcam.files import is_watched
+from onnxcam.files import is_watched, sparing
 from onnxcam.run import bounds, crashed
 from onnxcam.version import __version__
 
 COMPLETE = "_ONNXCAM_COMPLETE"  # set by a shell that asks what a word could become
+# An audit goes on in its folder, `inputs` may write a better description in place of one.
+_SPARING = frozenset(("explain", "text", "convert", "compare", "concepts", "diff"))
 _MOST = 900  # characters of what is said in one line
 
 
@@ -36,6 +38,8 @@ class _Commands(click.Group):
         """Find a command by its name, in any case; one that is misspelt is guessed in the error."""
         name = args[0].casefold()
         if name in self.commands:
+            if name in _SPARING:
+                ctx.with_resource(sparing())
             return super().resolve_command(ctx, [name, *args[1:]])
         from difflib import get_close_matches  # late: only mistakes need it
 

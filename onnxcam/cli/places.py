@@ -54,7 +54,8 @@ class Wanted:
         maps = self.maps
         if maps is not None and self.single and maps.suffix not in (".npz", ""):
             raise UsageError(f"--save-map {maps}: the map is an .npz file", "end it in .npz")
-        if self.is_file(self.output) and self.is_file(maps) and self.output == maps:
+        files = [p for p in (self.output, maps) if self.is_file(p)]
+        if len(files) == 2 and len({os.path.realpath(p) for p in files if p is not None}) == 1:
             raise UsageError(f"-o and --save-map both name {maps}", "name two files")
 
     @property

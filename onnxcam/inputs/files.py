@@ -7,11 +7,12 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import InputError, UsageError, shortened
-from onnxcam.files import whole
+from onnxcam.files import regular, whole
 from onnxcam.inputs.fields import check_fields
 from onnxcam.inputs.labels import load_labels, names_of, read_text
 from onnxcam.inputs.spec import InputSpec
@@ -58,7 +59,10 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     anchors = said["detector"].get("anchors") if isinstance(said.get("detector"), dict) else None
     if isinstance(anchors, str) and Path(anchors).suffix.lower() in _ANCHORS:
         try:
-            said["detector"]["anchors"] = str(_beside(path, anchors))
+            place = _beside(path, anchors)
+            with suppress(OSError):  # that it is missing is said where it is needed
+                regular(place)
+            said["detector"]["anchors"] = str(place)
         except InputError as error:
             raise UsageError(f"{path}: anchors: {error.message}", error.hint) from error
     return check_fields(said, str(path))

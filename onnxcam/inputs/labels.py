@@ -166,8 +166,11 @@ def _toml_labels(text: str, path: Path) -> object:
 
 
 def _lines(text: str, path: Path) -> tuple[str, ...]:
-    """Return the lines; a blank one would shift every class behind it, so only the end has any."""
-    lines = [line.strip() for line in text.rstrip().splitlines()]
+    """Return the lines; a blank one would shift every class behind it, so only the end has any.
+
+    Only a line feed ends one: Python knows ten more characters that do, which a name may hold.
+    """
+    lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
     if "" in lines:
         raise InputError(
             f"{path}: line {lines.index('') + 1} is empty, which shifts the classes after it",

@@ -10,16 +10,12 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from onnxcam.compose import explain_graph
 from onnxcam.errors import OnnxcamError, UsageError, bounded, plain
 from onnxcam.explain import Explainer
-from onnxcam.methods import graph
-from onnxcam.names import FEATURE, GRADIENT
+from onnxcam.look.scan import Scan
 from onnxcam.output.explanation import Explanation
 from onnxcam.output.panel import panel
 from onnxcam.output.render import Figure, save_image
-from onnxcam.run.feeds import Feeds
-from onnxcam.run.session import Session
 
 Array: TypeAlias = np.ndarray[Any, Any]
 By: TypeAlias = Literal["activation", "relevance"]
@@ -144,12 +140,12 @@ def concepts(
             f"{each} pictures of {most} channels by {by!r}", "1 or more, activation or relevance"
         )
     explain = Explainer(model, "crp", feature_layer=layer, **options)
-    scan = _Scan(explain)
+    scan = Scan(explain)
     paths = [Path(p) for p in pictures]
     rows, failed = [], []
     for done, path in enumerate(paths, 1):
         try:
-            rows.append((path, scan(path)))
+            rows.append((path, _strength(scan, path)))
         except OnnxcamError as error:
             failed.append((str(path), str(error)))
         if progress is not None:
@@ -158,7 +154,7 @@ def concepts(
         why = failed[0][1] if failed else "there is none"
         raise UsageError(f"no picture of the set can be explained: {why}", "give others")
     table = np.stack([strength[by] for _, strength in rows])  # [pictures, channels]
-    shares = None if explained is None else scan(Path(explained))["relevance"]
+    shares = None if explained is None else _strength(scan, Path(explained))["relevance"]
     wanted = list(channels) or _largest(table.max(0) if shares is None else shares, most)
     _check(wanted, table.shape[1])
     found = [
@@ -167,40 +163,10 @@ def concepts(
     return Concepts(scan.layer, by, tuple(found), tuple(failed))
 
 
-class _Scan:
-    """Runs a picture once: how active each channel of a layer is, and how relevant.
-
-    Args:
-        explain: Knows the model, the layer and how a picture becomes an input.
-    """
-
-    def __init__(self, explain: Explainer[Any]) -> None:
-        (planned,) = explain.maps
-        self._explain, feature = explain, planned.feature
-        self.layer, layout = feature.name, feature.layout
-        assert layout is not None and layout.channel is not None, "crp has seen to it"
-        self._channel, self._batch = layout.channel, layout.batch or 0
-        made = explain_graph(
-            explain.model, explain.catalog, graph("hirescam"), feature=feature,
-            expose=("feature", "gradient"),
-        )  # fmt: skip
-        self._session = Session(made.model, device="cpu")
-
-    def __call__(self, path: Path) -> dict[By, Array]:
-        """Return activation and relevance of each channel, float [C] each."""
-        explain = self._explain
-        prepared = explain.description.prepare(path)
-        others, _ = Feeds(explain.model, explain.catalog, explain.catalog.input).of([prepared])
-        feeds = {explain.catalog.input: prepared.tensor, **others}
-        features, slopes = self._session.run(feeds, [FEATURE, GRADIENT])
-        a = self._channels(features)
-        shares = (a * self._channels(slopes[:, 0])).sum(1)
-        return {"activation": a.max(1), "relevance": shares}
-
-    def _channels(self, values: Array) -> Array:
-        """Return values of a layer as [C, positions], float64."""
-        first = np.moveaxis(values, (self._batch, self._channel), (0, 1))[0]
-        return np.asarray(first.reshape(len(first), -1), np.float64)
+def _strength(scan: Scan, path: Path) -> dict[By, Array]:
+    """Return activation and relevance of each channel, float [C] each."""
+    a, slopes = scan(path)
+    return {"activation": a.max(1), "relevance": (a * slopes).sum(1)}
 
 
 def _concept(

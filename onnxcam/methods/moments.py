@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,3 +86,17 @@ class Fourth:
         fourth = self._powers[2] / self.count
         found: Array = np.sqrt(np.maximum(fourth - self.variance**2, 0) / self.count)
         return found
+
+
+def jackknife(without: Sequence[Array]) -> Array:
+    """Return the standard error of what is made of groups of samples (Tukey 1958).
+
+    Args:
+        without: What it would be without each of the groups, which are alike; infinite for one.
+    """
+    groups = len(without)
+    if groups < 2:
+        return np.full_like(without[0], np.inf)
+    found = np.stack(without)
+    away = np.square(found - found.mean(0)).sum(0)
+    return np.asarray(np.sqrt(away * (groups - 1) / groups))

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from onnxcam.errors import OnnxcamError, UsageError
-from onnxcam.files import whole
+from onnxcam.files import was_read, whole
 from onnxcam.model.model import Model
 from onnxcam.model.stream import write, write_external
 
@@ -83,7 +83,7 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
                     write(model.light, model.weights, file)
             model.check_unchanged()
             yield part
-            old = [p for p in _data_of(place) if p != data]
+            old = [p for p in _data_of(place) if p != data and not was_read(p)]
         data = None
         for replaced in old:
             replaced.unlink(missing_ok=True)

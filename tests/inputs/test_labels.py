@@ -67,3 +67,18 @@ def test_missing_file_and_directory(tmp_path):
         load_labels(tmp_path / "absent.txt")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         load_labels(tmp_path)
+
+
+def test_only_a_line_feed_ends_a_name(tmp_path):
+    """Python ends lines at ten more characters: each in a name would shift the classes after it."""
+    names = ("a\x85b", "c\u2028d", "e\x0cf", "g\x1ch", "i\x0bj")
+    (tmp_path / "l.txt").write_bytes("\n".join(names).encode() + b"\n")
+    assert load_labels(tmp_path / "l.txt") == names
+
+
+def test_keys_that_are_no_numbers_of_classes(tmp_path):
+    from onnxcam.inputs.files import read_names
+
+    assert read_names({"names": "{1e999: 'a'}"}) is None
+    assert read_names({"names": "{0: 'a'}" + " " * 4_000_000}) is None
+    assert read_names({"names": "{0: 'a'}"}) == ("a",)

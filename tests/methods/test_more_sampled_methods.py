@@ -249,14 +249,14 @@ def test_gradient_shap_is_captums(tmp_path: Path) -> None:
 
 
 def test_sess_of_one_scale_is_gradcam() -> None:
-    """One window is the input: Grad-CAM over its maximum, enlarged and smoothed."""
+    """One window is the input: Grad-CAM from 0 to 1, enlarged and smoothed."""
     proto = nets.cnn()
     x = np.random.default_rng(5).normal(size=(1, 2, 6, 6)).astype("f4")
     cam = _found(proto, "gradcam", x, 1)
     found = _found(proto, "sess", x, 1, scales=1, keep=1)
-    want = cam.raw_map / cam.raw_map.max()
+    want = (cam.raw_map - cam.raw_map.min()) / np.ptp(cam.raw_map)
     assert want.shape == (6, 6)  # the layer is as large as the input
-    want = ndimage.gaussian_filter(want, 6 * 5 / 224, truncate=1)
+    want = ndimage.gaussian_filter(want, 6 * 5 / 224, mode="mirror", truncate=1)
     np.testing.assert_allclose(found.raw_map, want, rtol=1e-4, atol=1e-6)
     assert found.parameters["windows"] == 1
 
@@ -285,9 +285,9 @@ def test_sess_by_hand() -> None:
     for (window, size, start), score in zip(windows, y, strict=True):
         cam = np.maximum(np.maximum(window, 0).T @ [1, -0.5], 0)
         whole = np.zeros(size)
-        whole[start : start + 7] = cam / cam.max()
-        part = resized(whole, 7)
-        total, count = total + part * score / max(y), count + (part > 0)
+        whole[start : start + 7] = (cam - cam.min()) / np.ptp(cam)
+        part = resized(whole, 7) * score / max(y)
+        total, count = total + part, count + (part > 0)
     mean = np.divide(total, count, out=np.zeros(7), where=count > 0)
-    want = ndimage.gaussian_filter(mean, 7 * 5 / 224, truncate=1)
+    want = ndimage.gaussian_filter(mean, 7 * 5 / 224, mode="mirror", truncate=1)
     np.testing.assert_allclose(found.raw_map, want, rtol=1e-4, atol=1e-6)

@@ -5,6 +5,7 @@ See ``test_methods_reference.py`` for how these are installed.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from architectures.export import FEATURE, export
 from architectures.weights import calibrated
+from scipy import ndimage
 from support import method_oracles
 from support.peer_packages import captum_attr, pytorch_grad_cam
 from support.token_nets import CASES, GRID, SIZE
@@ -108,6 +110,31 @@ def test_pytorch_grad_cam(name: str, theirs: str, monkeypatch: pytest.MonkeyPatc
         for n in range(len(x)):
             _assert_equal(found[n][k].signed_map, want[n])
             np.testing.assert_array_equal(found[n][k].map, np.maximum(found[n][k].signed_map, 0))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its windows, weights and fusion; it smooths by pixels, so that is left to the same filter."""
+    package = pytorch_grad_cam(monkeypatch)
+    module = importlib.import_module("pytorch_grad_cam.sess")
+    chosen = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
+    net, _, x = _case()
+
+    def resize(image: Tensor, size: int) -> Tensor:
+        return nn.functional.interpolate(image, (size, size), mode="bilinear")
+
+    monkeypatch.setattr(module, "resize", resize)
+    found = _ours("sess", FEATURE, scales=4, keep=0.6, score="score")
+    for k, target in enumerate(TARGETS):
+        peer = package.SESS(
+            _Score(net), [net.body], num_scales=4, pre_filter_ratio=0.4, smooth=False,
+            use_softmax_scores=False,
+        )  # fmt: skip
+        for n, one in enumerate(x):
+            want = peer.forward_single_image(one[None], chosen(target))
+            widths = [d * 5 / 224 for d in want.shape]
+            want = ndimage.gaussian_filter(want, widths, mode="mirror", truncate=1)
+            assert np.linalg.norm(found[n][k].raw_map - want) <= 1e-3 * np.linalg.norm(want)
 
 
 @pytest.mark.parametrize("case", ["vit", "registers"])

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import nets
 
-from onnxcam import ModelError, UsageError, load
+from onnxcam import Explainer, ModelError, UsageError, load
 from onnxcam.model.passes import budgets
 
 
@@ -201,6 +201,30 @@ def test_turns_of_loops_in_loops_are_multiplied() -> None:
     model.graph.node[-1].attribute[0].g.node[0].CopyFrom(inner)
     with pytest.raises(ModelError, match="4,000,000 turns"):
         budgets.within(model)
+
+
+def _sparse(dims: tuple[int, ...], *, rows: bool) -> onnx.ModelProto:
+    """A model with the last weight sparse, by numbers in a row or by rows and columns."""
+    model = nets.cnn()
+    dense = next(t for t in model.graph.initializer if t.name == "fc")
+    value = numpy_helper.to_array(dense)
+    model.graph.initializer.remove(dense)
+    sparse = model.graph.sparse_initializer.add()
+    sparse.dims.extend(dims)
+    sparse.values.CopyFrom(numpy_helper.from_array(value.ravel(), "fc"))
+    places = np.argwhere(np.ones_like(value)) if rows else np.arange(value.size)
+    sparse.indices.CopyFrom(numpy_helper.from_array(places, "places"))
+    return model
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_sparse_weights_are_written_out_within_the_budget(rows: bool) -> None:
+    x = np.random.default_rng(0).random((1, 2, 6, 6)).astype("f4")
+    want = Explainer(nets.cnn(), cache=False)(x)
+    found = Explainer(_sparse((3, 4), rows=rows), cache=False)(x)
+    np.testing.assert_array_equal(found.map, want.map)
+    with pytest.raises(ModelError, match="elements at the sparse weight 'fc'.*ONNXCAM_ELEMENTS"):
+        load(_sparse((2**20, 2**20), rows=rows))
 
 
 def test_names_have_an_end() -> None:

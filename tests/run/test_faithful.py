@@ -94,3 +94,28 @@ def test_functions_of_other_opsets_are_raised_by_the_same_steps() -> None:
     x = np.arange(4, dtype="f4").reshape(1, 1, 2, 2)
     (y,) = ort.InferenceSession(loaded.proto.SerializeToString()).run(None, {"x": x})
     assert y[0, 0].tolist() == [[0, 0.5, 1, 1], [1, 1.5, 2, 2], [2, 2.5, 3, 3], [2, 2.5, 3, 3]]
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx", "com.microsoft"])
+def test_a_function_named_like_an_operator_is_what_the_runtime_takes_it_for(domain: str) -> None:
+    """The runtime may run its own operator, or the function: nobody explains the other one."""
+    op = "Gelu" if domain == "com.microsoft" else "Relu"
+    model = _net()
+    model.graph.node[1].op_type, model.graph.node[1].domain = op, domain
+    negated = [helper.make_node("Neg", ["a"], ["b"])]
+    opset = helper.make_opsetid("", 17)
+    model.functions.append(helper.make_function(domain, op, ["a"], ["b"], negated, [opset]))
+    if domain == "com.microsoft":
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    want = ort.InferenceSession(model.SerializeToString(), options).run(None, {"x": X})[0]
+    try:
+        found = Explainer(model, cache=False)(X)
+    except ModelError as error:
+        assert "computes something else" in str(error)
+    else:
+        np.testing.assert_allclose(np.ravel(found.scores), want.ravel(), rtol=1e-3, atol=1e-4)
+    mine = _net()
+    mine.functions.append(helper.make_function("own", op, ["a"], ["b"], negated, [opset]))
+    assert load(mine).before is None  # a name of its own costs nothing

@@ -67,12 +67,13 @@ def sess(
     x: Array, a: Array, both: Ask, scores: Ask, probabilities: Ask, *, scales: int, keep: float,
     score: str,
 ) -> Estimate:  # fmt: skip
-    """M(p) = sum_i w_i L_i(p) / (number of windows i with L_i(p) > 0), w_i = y_i / max y.
+    """M(p) = sum_i w_i L_i(p) / (number of windows i with w_i L_i(p) > 0), w_i = y_i / max y.
 
-    L_i is the Grad-CAM of window i, divided by its maximum and laid where the window is; y_i is
-    the class's probability in it (scores below 0 count as 0). Windows are as large as the input
-    and lie side by side, the last ones at the border. In the end the paper smooths by a Gaussian
-    of 5 of 224 pixels, cut off at one deviation, and so is it here. The enlargement is linear.
+    L_i is the Grad-CAM of window i at the window's size, brought to 0 to 1 and laid where the
+    window is; y_i is the class's probability in it (scores below 0 count as 0). Windows are as
+    large as the input and lie side by side, the last ones at the border. In the end a Gaussian of
+    5 of 224 pixels smooths, cut off at one deviation. So it is in the authors' program. That has
+    12 scales and keeps all windows unless it is told otherwise; here there are fewer of both.
 
     Raises:
         UsageError: The layer has not the axes of space of the input.
@@ -98,11 +99,14 @@ def sess(
             top = sure[k].max()
             if i in row:
                 part = _placed(_gradcam(layer[k]), windows[i], space)
-                total[k] += part * (sure[k, i] / top if top > 0 else 1)
+                part = part * (sure[k, i] / top if top > 0 else 1)
+                total[k] += part
                 count[k] += part > 0
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     widths = [n * 5 / 224 for n in space]
-    maps = np.stack([ndimage.gaussian_filter(each, widths, truncate=1) for each in mean])
+    maps = np.stack(
+        [ndimage.gaussian_filter(each, widths, mode="mirror", truncate=1) for each in mean]
+    )
     facts = {"windows": np.full(len(sure), len(windows))}
     return Estimate(maps, facts=facts, doubts=tuple(map(_doubt, sure)))
 
@@ -112,12 +116,10 @@ def _doubt(sure: Array) -> str | None:
 
 
 def _gradcam(layer: Array) -> Array:
-    """Return Grad-CAM [*space] of features and gradients [2, C, *space], divided by its maximum."""
+    """Return Grad-CAM [*space] of features and gradients [2, C, *space]."""
     features, slopes = layer.astype(np.float64)
     weights = slopes.reshape(len(slopes), -1).mean(1)
-    found = np.maximum(np.tensordot(weights, features, 1), 0)
-    top = found.max()
-    return np.asarray(found / top if top > 0 else found)
+    return np.asarray(np.maximum(np.tensordot(weights, features, 1), 0))
 
 
 def _windows(space: tuple[int, ...], scales: int) -> list[_Window]:
@@ -143,10 +145,13 @@ def _cut(x: Array, windows: list[_Window]) -> Iterator[Array]:
 
 
 def _placed(part: Array, window: _Window, space: tuple[int, ...]) -> Array:
-    """Return the map of a window at the place that it has in the input, [*space]."""
+    """Return the map of a window, from 0 to 1, at the place that it has in the input, [*space]."""
+    large = _resized(part[None], space)[0]
+    low, high = large.min(), large.max()
+    large = (large - low) / (high - low) if high > low else np.sign(large)
     whole = np.zeros([round(n * window.scale) for n in space])
     box = tuple(slice(s, s + n) for s, n in zip(window.start, space, strict=True))
-    whole[box] = _resized(part[None], space)[0]
+    whole[box] = large
     small: Array = _resized(whole[None], space)[0]
     return small
 

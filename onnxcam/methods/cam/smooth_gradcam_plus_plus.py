@@ -10,6 +10,7 @@ from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import ratio, space_sum, weighted_sum
 from onnxcam.methods.gradient import rounds
 from onnxcam.methods.gradient.smoothgrad import NOISE, SAMPLES, noisy
+from onnxcam.methods.moments import jackknife
 from onnxcam.methods.needs import (
     Activation,
     Array,
@@ -20,6 +21,8 @@ from onnxcam.methods.needs import (
     SlopeOfInputs,
 )
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
+
+_GROUPS = 10  # of copies, for the standard error
 
 
 def _in_graph(
@@ -68,18 +71,29 @@ def smooth_gradcam_plus_plus(
     alpha = D_2 / (2 D_2 + D_3 sum(A_k)), 0 where the denominator is 0; g_i is the gradient at the
     feature layer for x + e_i, e_i ~ N(0, s^2), s = noise (max x - min x), and A the features of x
     itself. As in Grad-CAM++ powers of the gradient stand for the derivatives of exp(y). torchcam
-    takes the last copy's gradient for D_1. In a converted file the noise is of the file's own.
+    takes the last copy's gradient for D_1. In a converted file the noise is of the file's own. The
+    standard error is by the jackknife over ten groups of copies.
     """
-    sums: list[Array] = [np.zeros(())] * 3
-    count = 0
-    for slope in gradients(noisy(x, rng, samples, noise)):
-        count += 1
-        g = slope.astype(np.float64)  # [K, C, *space]
-        sums = [total + g**power for power, total in enumerate(sums, start=1)]
-    first, second, third = (total / count for total in sums)
+    sums: list[Array] = [np.zeros(())] * _GROUPS  # of the powers, for every group [3, K, C, ...]
+    counts = np.zeros(_GROUPS)
+    for number, slope in enumerate(gradients(noisy(x, rng, samples, noise))):
+        g, group = slope.astype(np.float64), number % _GROUPS
+        sums[group] = sums[group] + np.stack([g, g**2, g**3])
+        counts[group] += 1
+    used = [group for group in range(_GROUPS) if counts[group]]
+    total = np.sum([sums[group] for group in used], 0)
+    whole = counts.sum()
+    rest = [(total - sums[g]) / (whole - counts[g]) for g in used if whole > counts[g]]
+    error = jackknife([_map(each, a) for each in rest] or [_map(total / whole, a)])
+    return Estimate(_map(total / whole, a), error)
+
+
+def _map(means: Array, a: Array) -> Array:
+    """Return the map [K, *space] of the mean powers of the gradient [3, K, C, *space]."""
+    first, second, third = means
     space = tuple(range(1, a.ndim))
     below = 2 * second + third * a.sum(space, np.float64, keepdims=True)
     alpha = np.divide(second, below, out=np.zeros_like(below), where=below != 0)
     inner = tuple(range(2, first.ndim))
     weights = (alpha * np.maximum(first, 0)).sum(inner)
-    return Estimate(np.tensordot(weights, a, 1))
+    return np.asarray(np.tensordot(weights, a, 1))

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxcam.methods.needs import Array, Ask, Input, Probability, Score
 from onnxcam.methods.perturb.hiding import BASELINE, chosen, fill, nothing, score
-from onnxcam.methods.perturb.regions import REGIONS, regions, spread, without
+from onnxcam.methods.perturb.regions import REGIONS, SEGMENTS, regions, spread, without
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
 
@@ -17,7 +17,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     kind="sampling",
     needs=(Input, Score, Probability),
     cite="Kokhlikyan et al., Captum, 2020, arXiv:2009.07896",
-    parameters=(REGIONS, BASELINE, fill("value"), score("score")),
+    parameters=(REGIONS, SEGMENTS, BASELINE, fill("value"), score("score")),
     cost=Cost(1, "regions"),
     signed=True,
     anytime=True,
@@ -28,14 +28,14 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     ),
 )
 def feature_ablation(
-    x: Array, scores: Ask, probabilities: Ask, *, regions: int, baseline: float, fill: str,
-    score: str,
+    x: Array, scores: Ask, probabilities: Ask, *, regions: int, segments: str, baseline: float,
+    fill: str, score: str,
 ) -> Estimate:  # fmt: skip
     """M_i = y(x) - y(x without the region of i), the same for all of a region.
 
     Features of a table and regions of signals and pictures are left out in all channels at once.
     """
-    labels, empty = _regions(x, regions), nothing(x, fill, baseline)
+    labels, empty = _regions(x, regions, segments), nothing(x, fill, baseline)
     count = int(labels.max()) + 1
 
     def shown() -> Iterator[Array]:

@@ -12,7 +12,7 @@ from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Background, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
-from onnxcam.methods.perturb.regions import REGIONS, regions, spread
+from onnxcam.methods.perturb.regions import REGIONS, SEGMENTS, regions, spread
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
 
@@ -25,7 +25,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     parameters=(
         Parameter("samples", int, 20, 1, 1_000_000,
                   "number of background inputs that each region is taken from"),
-        BACKGROUND, REGIONS, score("score"),
+        BACKGROUND, REGIONS, SEGMENTS, score("score"),
     ),
     cost=Cost(1, "samples x regions"),
     signed=True,
@@ -42,7 +42,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 )  # fmt: skip
 def feature_permutation(
     x: Array, scores: Ask, probabilities: Ask, others: Array | None, rng: np.random.Generator, *,
-    samples: int, background: str, regions: int, score: str,
+    samples: int, background: str, regions: int, segments: str, score: str,
 ) -> Estimate:  # fmt: skip
     """M_i = y(x) - mean over b of y(x with the region of i from b), b of the background.
 
@@ -59,7 +59,7 @@ def feature_permutation(
             "features are exchanged with other inputs, and a single input has none",
             "name a .npy of prepared inputs as background, or use `method='feature-ablation'`",
         )
-    labels = _regions(x, regions)
+    labels = _regions(x, regions, segments)
     count = int(labels.max()) + 1
     drawn = rng.permutation(len(others))[:samples]
 

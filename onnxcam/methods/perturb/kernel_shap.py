@@ -23,7 +23,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     cite="Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, NIPS 2017, thm 2",
     parameters=(
         Parameter("samples", int, 1000, 2, 10_000_000, "number of inputs with parts hidden"),
-        parts.REGIONS, BASELINE, fill("value"), score("score"),
+        parts.REGIONS, parts.SEGMENTS, BASELINE, fill("value"), score("score"),
     ),
     cost=Cost(1, "samples"),
     signed=True,
@@ -40,7 +40,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 )  # fmt: skip
 def kernel_shap(
     x: Array, scores: Ask, probabilities: Ask, rng: np.random.Generator, *, samples: int,
-    regions: int, baseline: float, fill: str, score: str,
+    regions: int, segments: str, baseline: float, fill: str, score: str,
 ) -> Estimate:  # fmt: skip
     """Min over b of sum_z w(z) (y(x_z) - y(x_0) - z b)^2, sum b = y(x) - y(x_0); M_i = b / size.
 
@@ -49,7 +49,7 @@ def kernel_shap(
     with its opposite (Covert and Lee 2021). The share of a region is laid evenly on its positions,
     so that the map sums up to the score's difference.
     """
-    labels, empty = parts.regions(x, regions), nothing(x, fill, baseline)
+    labels, empty = parts.regions(x, regions, segments), nothing(x, fill, baseline)
     count = int(labels.max()) + 1
     drawn: list[tuple[Array, float]] = []
 

@@ -21,7 +21,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     cite="Ribeiro, Singh and Guestrin, Why Should I Trust You?, KDD 2016, equations 1 and 2",
     parameters=(
         Parameter("samples", int, 1000, 2, 10_000_000, "number of inputs with parts hidden"),
-        parts.REGIONS,
+        parts.REGIONS, parts.SEGMENTS,
         Parameter("width", float, 0.25, 1e-3, 1000, "how far from the input the fit looks: width "
                   "of the kernel over the cosine distance"),
         Parameter("penalty", float, 1.0, 0, 1_000_000, "penalty of the fit on large weights"),
@@ -39,7 +39,8 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 )  # fmt: skip
 def lime(
     x: Array, scores: Ask, probabilities: Ask, rng: np.random.Generator, *, samples: int,
-    regions: int, width: float, penalty: float, baseline: float, fill: str, score: str,
+    regions: int, segments: str, width: float, penalty: float, baseline: float, fill: str,
+    score: str,
 ) -> Estimate:  # fmt: skip
     """Min over a, b of sum_z k(z) (y(x_z) - a - z b)^2 + penalty |b|^2; M_i = b of i's region.
 
@@ -48,7 +49,7 @@ def lime(
     where theirs are quickshift's; the hidden ones are 0 of the prepared input, where theirs get the
     region's mean. `fit` is the weighted R^2.
     """
-    labels, empty = parts.regions(x, regions), nothing(x, fill, baseline)
+    labels, empty = parts.regions(x, regions, segments), nothing(x, fill, baseline)
     drawn: list[Array] = []
 
     def shown() -> Iterator[Array]:

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from onnxcam.errors import InputError
 from onnxcam.methods.needs import Array
 from onnxcam.methods.parameters import Parameter
 
@@ -16,15 +17,27 @@ REGIONS = Parameter(
     "of signals, and each feature of a table that has no more",
 )  # fmt: skip
 
+SEGMENTS = Parameter(
+    "segments", str, "", None, None,
+    "file that says which part each place of the prepared input belongs to, in the place of "
+    "regions: .npy of whole numbers, in the shape of its space (features, of a table)",
+)  # fmt: skip
 
-def regions(x: Array, count: int) -> Array:
+
+def regions(x: Array, count: int, segments: str = "") -> Array:
     """Return the region of every position, int64 [*space], from 0 without gaps.
 
     Args:
         x: The input, [C, *space].
         count: How many regions there are at most; about as many for SLIC (Achanta et al. 2012).
+        segments: A file with the regions, "" for none: then the count means nothing.
+
+    Raises:
+        InputError: The file cannot be read, or does not fit.
     """
     space = x.shape[1:]
+    if segments:
+        return _given(segments, space)
     size = prod(space)
     if size <= count:
         return np.arange(size).reshape(space)
@@ -41,6 +54,24 @@ def regions(x: Array, count: int) -> Array:
         if found.max() + 1 >= count / 2:
             break
     return np.asarray(found)
+
+
+def _given(file: str, space: tuple[int, ...]) -> Array:
+    """Return the regions of a file."""
+    try:
+        found: Array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the segments {file} cannot be read: {error}", "give a .npy of whole numbers"
+        ) from error
+    shape = getattr(found, "shape", ())
+    if shape != space or found.dtype.kind not in "iub":
+        raise InputError(
+            f"the segments {file} do not fit: {found.dtype} {list(shape)}, and the input has "
+            f"{list(space)} places",
+            "give a whole number for each place of the prepared input",
+        )
+    return np.asarray(np.unique(found, return_inverse=True)[1]).reshape(space)
 
 
 def without(x: Array, empty: Array, labels: Array, seen: Iterable[Array]) -> Iterator[Array]:

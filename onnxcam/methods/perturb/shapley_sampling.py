@@ -24,7 +24,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     parameters=(
         Parameter("orders", int, 25, 2, 1_000_000,
                   "number of orders that the regions are shown in"),
-        parts.REGIONS, BASELINE, fill("value"), score("score"),
+        parts.REGIONS, parts.SEGMENTS, BASELINE, fill("value"), score("score"),
     ),
     cost=Cost(1, "orders x regions"),
     signed=True,
@@ -40,7 +40,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 )  # fmt: skip
 def shapley_sampling(
     x: Array, scores: Ask, probabilities: Ask, rng: np.random.Generator, *, orders: int,
-    regions: int, baseline: float, fill: str, score: str,
+    regions: int, segments: str, baseline: float, fill: str, score: str,
 ) -> Estimate:  # fmt: skip
     """M_i = mean over orders of y(x, up to i shown) - y(x, up to before i shown), / size of i.
 
@@ -48,7 +48,7 @@ def shapley_sampling(
     inputs as there are regions. The share of a region is laid evenly on its positions: the map
     sums up to y(x) - y(nothing shown). Captum repeats the share at every position.
     """
-    labels, empty = parts.regions(x, regions), nothing(x, fill, baseline)
+    labels, empty = parts.regions(x, regions, segments), nothing(x, fill, baseline)
     count = int(labels.max()) + 1
     drawn: list[Array] = []
 

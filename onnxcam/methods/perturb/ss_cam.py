@@ -40,6 +40,7 @@ def ss_cam(
 
     The noise is normal, on the features (the paper's first variant), with a deviation of a part of
     each channel's range; the paper says 2, in the features' own unit. H is as in Score-CAM.
+    The standard error is of first order in the channels' mean scores.
     """
 
     def hidden() -> Iterator[Array]:
@@ -49,7 +50,7 @@ def ss_cam(
                 noisy = channel + spread * rng.standard_normal(channel.shape)
                 yield x * channel_mask(noisy, x.shape[1:])
 
-    return _weighted(a, scores(hidden(), len(a) * samples), samples)
+    return _weighted(a, scores(hidden(), len(a) * samples), samples, random=True)
 
 
 @sampled_method(
@@ -81,10 +82,24 @@ def is_cam(x: Array, a: Array, scores: Ask, *, steps: int) -> Estimate:
     return _weighted(a, scores(hidden(), len(a) * steps), steps)
 
 
-def _weighted(a: Array, answers: Iterator[Array], each: int) -> Estimate:
-    """Return the map of channels weighted by the softmax of their mean scores."""
+def _weighted(a: Array, answers: Iterator[Array], each: int, *, random: bool = False) -> Estimate:
+    """Return the map of channels weighted by the softmax of their mean scores.
+
+    Where the scores are random its error is of first order: dL / d(mean of k) = w_k (A_k - L).
+    """
     y = np.stack(list(answers)).astype(np.float64)
     whole = max(len(y) // each, 1)
     means = np.stack([y[k * each : (k + 1) * each].mean(0) for k in range(whole)])
     powers = np.exp(means - means.max(0))  # [channels, K]
-    return Estimate(np.tensordot((powers / powers.sum(0)).T, a[:whole], 1))
+    weights = (powers / powers.sum(0)).T  # [K, channels]
+    signed = np.tensordot(weights, a[:whole], 1)
+    if not random:
+        return Estimate(signed)
+    if each < 2:
+        return Estimate(signed, np.full_like(signed, np.inf))
+    rows = [y[k * each : (k + 1) * each] for k in range(whole)]
+    doubt = np.stack([row.var(0, ddof=1) / len(row) for row in rows if len(row) > 1] or [y[0] * 0])
+    away = np.square(a[None, : len(doubt)] - signed[:, None])  # [K, channels, *space]
+    shares = np.square(weights[:, : len(doubt)]) * doubt.T
+    error = np.sqrt(np.einsum("kc,kc...->k...", shares, away))
+    return Estimate(signed, error)

@@ -161,15 +161,27 @@ def _values(graph: GraphProto | FunctionProto, outer: Known | None, turns: int =
         if node.domain not in STANDARD_DOMAINS:
             again = 1
         else:
-            wanted = _elements(node, known)
-            if wanted > _most(ELEMENTS):
-                raise _refused(f"{wanted:,} elements at node {_named(node)}", ELEMENTS)
+            within_elements(_elements(node, known), f"node {_named(node)}")
             again = _turns(node, known.values) if node.op_type == "Loop" else _steps(node, known)
             if again > 1 and turns * again > _most(TURNS):
                 what = f"{turns * again:,} turns of the loop {_named(node)}, with no end before"
                 raise _refused(what, TURNS)
         for body in bodies_of(node):
             _values(body, known, turns * max(again, 1))
+
+
+def within_elements(wanted: int, where: str) -> None:
+    """Check how many elements something has.
+
+    Args:
+        wanted: How many.
+        where: What has them, in words.
+
+    Raises:
+        ModelError: More than the budget.
+    """
+    if wanted > _most(ELEMENTS):
+        raise _refused(f"{wanted:,} elements at {where}", ELEMENTS)
 
 
 def _named(node: NodeProto) -> str:

@@ -10,9 +10,10 @@ from onnx import ModelProto, TensorProto, helper
 from onnx.inliner import inline_local_functions
 
 from onnxcam.errors import ModelError
-from onnxcam.graph.emit.walks import standard_opset
+from onnxcam.graph.emit.walks import STANDARD_DOMAINS, standard_opset
 from onnxcam.model.passes.blocks import has_channels_last, in_onnx_layout
 from onnxcam.model.passes.budgets import asked, within
+from onnxcam.model.passes.dense import written_out
 from onnxcam.model.passes.disguise import annotated, disguised, restored
 from onnxcam.model.passes.guard import refuse_negative
 from onnxcam.model.passes.lift import lift_weights
@@ -26,6 +27,7 @@ from onnxcam.model.passes.site import Unraisable
 from onnxcam.model.passes.spoken import utf8
 from onnxcam.model.weights import Weights
 
+_KNOWN = ("ai.onnx", "com.microsoft", "com.ms.")  # domains that runtimes have operators of
 _COUNTED = 19  # the opset from which on an AveragePool does not count what is not even padding
 
 
@@ -68,6 +70,9 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     light, converted = _levelled(before)
     _check(light, name)
     light = _inlined(light, notes)
+    sparse = written_out(light.graph)
+    if sparse:
+        notes.append(f"{sparse} sparse weights written out")
     refuse_negative(light, name)
     lifted = lift_weights(light)
     if lifted:
@@ -79,7 +84,7 @@ def prepared(proto: ModelProto, weights: Weights, name: str, opset: int | None) 
     light = modern_ir(light, notes, exactly=opset is not None)
     light, weights = in_onnx_layout(restored(light), weights, notes)
     turned = any(map(has_channels_last, before.graph.node))
-    doubtful = converted or turned or weights is not own
+    doubtful = converted or turned or weights is not own or _is_contested(before)
     light = _inferred(light, notes)
     if unlisted(light):
         notes.append("sequences of known tensors written as the tensors")
@@ -120,6 +125,15 @@ def _levelled(proto: ModelProto) -> tuple[ModelProto, bool]:
         return raised_functions(proto), False
     except Unraisable:
         return proto, True
+
+
+def _is_contested(proto: ModelProto) -> bool:
+    """Tell whether a runtime may compute something else than a function's own nodes say.
+
+    It may have an operator of the function's name, or read its nodes at the model's opset.
+    """
+    known = (f.domain in STANDARD_DOMAINS or f.domain.startswith(_KNOWN) for f in proto.functions)
+    return any(known) or has_other_opsets(proto)
 
 
 def _inlined(proto: ModelProto, notes: list[str]) -> ModelProto:
