@@ -122,11 +122,7 @@ class Runner:
             return dict(zip(fetched, self.session.run(dict(fed), fetched), strict=True))
 
         found = once(feeds)
-        inputs = whole.size if whole.is_fixed else len(batch)
-        checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
-        made = ((m.place, found[m.port(names.SIGNED)]) for m in self.plan.maps)
-        checked_maps(made, inputs or len(batch))
-        self._check_values(found, inputs or len(batch))
+        self._check(found, (whole.size if whole.is_fixed else None) or len(batch))
         rows = targets if self.plan.target.of_class else ()
         for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
@@ -144,6 +140,13 @@ class Runner:
             ]
             for n, prepared in enumerate(batch)
         ]
+
+    def _check(self, found: Mapping[str, Array], inputs: int) -> None:
+        """Check that scores, maps and values are those of so many inputs."""
+        checked_rows(len(found[names.SCORE]), inputs, self.plan.catalog.reduction)
+        made = ((m.place, found[m.port(names.SIGNED)]) for m in self.plan.maps)
+        checked_maps(made, inputs)
+        self._check_values(found, inputs)
 
     def _check_values(self, found: Mapping[str, Array], inputs: int) -> None:
         """Check that a target is one number for each input, where only a run tells.
