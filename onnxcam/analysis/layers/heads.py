@@ -175,7 +175,9 @@ def _classes_beside(
     """Return the part that holds classes, beside one that says whether there is anything."""
     likely = [i for i, end in enumerate(ends) if end.all_probable]
     wide = [i for i in likely if _size(parts[i], axis) != 1]
-    if len(shape_of(tensor) or ()) == 2:  # of one thing: its values beside its classes
+    of_inputs = known.get(id(parts[0]))
+    if _rank(tensor) == 2 and of_inputs is not None and of_inputs.batch == 0:
+        # Of one thing each: its values beside its classes. Rows of boxes count no inputs.
         return replace(found, mixed=True, axis=axis if found.tensor is tensor else found.axis)
     chosen = wide or likely[-1:]
     if len(chosen) != 1:
