@@ -25,7 +25,7 @@ def _net(top: float | None) -> onnx.ModelProto:
     weights = [numpy_helper.from_array(rng.normal(size=s).astype("f4"), n)
                for n, s in shapes.items()]  # fmt: skip
     weights += [
-        numpy_helper.from_array(np.float32(v), n) for n, v in (("low", 0), ("top", top or 0))
+        numpy_helper.from_array(np.array(v, "f4"), n) for n, v in (("low", 0), ("top", top or 0))
     ]
     node = helper.make_node
     bend = ("Relu", []) if top is None else ("Clip", ["low", "top"])

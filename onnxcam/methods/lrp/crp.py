@@ -93,6 +93,7 @@ def crp(op: Emitter, x: Tensor, r: Tensor, axes: Axes) -> Tensor:
 
     The layer is the feature layer, and the channel the one with the largest relevance over all
     positions unless it is said. Over all channels the maps sum up to that of
-    lrp-epsilon-plus-flat, where all relevance passes the layer.
+    lrp-epsilon-plus-flat, where all relevance passes the layer. Positive biases keep their share
+    at every layer: of a deep network with many (MobileNetV2) thousandths of the score are left.
     """
     return composites.as_map(op, x, r, axes, "flat")
