@@ -25,7 +25,7 @@ from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.samples import narrowest_float, sample_feeds
-from onnxcam.run.scores import checked_rows, not_finite
+from onnxcam.run.scores import checked_maps, checked_rows, not_finite
 from onnxcam.run.session import Session, available_devices
 
 _TRUTH = {
@@ -236,10 +236,10 @@ def _own_difference(
     layout = catalog.input_layout or catalog.input_positions
     inputs = 1 if layout is None else held_inputs(feeds[catalog.input].shape, layout)
     # Gradients lie in the tensors' own axes: one row of scores is one input, whatever counts it.
-    known = catalog.input_layout is not None or isinstance(explained, compose.Explained)
-    if known or len(classes) > 1:
+    if catalog.input_layout or isinstance(explained, compose.Explained) or len(classes) > 1:
         checked_rows(len(classes), inputs, catalog.reduction)
     if isinstance(explained, compose.Explained):
+        checked_maps(zip((m.place for m in explained.plan.maps), got, strict=True), inputs)
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)
     return farthest(got, _gradients(source, explained, catalog, feeds, classes, device))

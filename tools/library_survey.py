@@ -54,9 +54,6 @@ def main() -> int:
     run.add_argument("--no-cost", action="store_true", help="do not measure the time")
     costs = commands.add_parser("costs", help="measure what explanations cost, of what is right")
     command.places(costs, "library-survey")
-    boxes = commands.add_parser("detectors", help="examine boxes of detectors, and print that")
-    command.places(boxes, "library-survey")
-    boxes.add_argument("--only", action="append", help="a library, or library.network")
     commands.add_parser("list", help="list the networks")
     options = parser.parse_args()
     if options.command == "page":
@@ -65,7 +62,7 @@ def main() -> int:
         tool = "tools/library_survey.py"
         return page.write("library-survey", pages.text_of, tool, check=options.check)
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    ways = {"list": _list, "costs": _costs, "run": _run, "detectors": _detectors}
+    ways = {"list": _list, "costs": _costs, "run": _run}
     return ways[options.command](options)
 
 
@@ -74,36 +71,6 @@ def _list(_: argparse.Namespace) -> int:
 
     for subject in every():
         print(subject.key)
-    return 0
-
-
-def _detectors(options: argparse.Namespace) -> int:
-    """Print of every file of a detector whether its surest box is explained as hooks would."""
-    from exporting import quiet, write
-    from survey.boxes import Found, examine
-    from survey.detectors import every
-    from survey.expert import torch_one_thread
-    from tables.verdicts import NOT_MADE, one_line
-
-    torch_one_thread()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for each in every():
-        key = f"{each.library}.{each.name}"
-        if options.only and key not in options.only and each.library not in options.only:
-            continue
-        for exporter in ("script", "dynamo"):
-            path, row = options.folder / f"{key}.{exporter}.onnx", Found(
-                each.library, each.name, exporter
-            )  # fmt: skip
-            try:
-                with quiet():
-                    net, x = each.made()
-                    if not path.exists():
-                        write(net, x, path, dynamo=exporter == "dynamo", dynamic=False)
-                    examine(path, net, x, each.reading, row)
-            except Exception as error:  # noqa: BLE001  # another library's
-                row.verdict, row.note = NOT_MADE, one_line(error)[:200]
-            print(json.dumps(row.as_dict()), flush=True)
     return 0
 
 

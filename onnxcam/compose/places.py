@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from onnxcam.analysis.layers import Candidate
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError
@@ -33,6 +35,7 @@ class Place:
         scale: The step of one of them.
         pieces: Where the axes of :attr:`layout` are put together from pieces of the tensor's own:
             what these are cut into.
+        part: Which of the parts of its batch is of the inputs, where others share it.
     """
 
     tensor: Tensor
@@ -41,6 +44,7 @@ class Place:
     stored: Tensor | None = None
     scale: Tensor | None = None
     pieces: tuple[tuple[Cut, ...], ...] = ()
+    part: int = 0
 
     @property
     def source(self) -> Tensor:
@@ -105,6 +109,10 @@ class Place:
         flat = [piece for axis in self.pieces for piece in axis]
         cut = op.Reshape(value, op.dims(*(size for _, size, _ in flat)))
         letters = self.layout.axes
+        if "P" in (letter for letter, _, _ in flat):  # other inputs share the batch
+            axis = [letter for letter, _, _ in flat].index("P")
+            cut = op.Gather(cut, np.int64(self.part), axis=axis)
+            flat.pop(axis)
         order = sorted(range(len(flat)), key=lambda i: (letters.index(flat[i][0]), -flat[i][2]))
         if order != sorted(order):
             cut = op.Transpose(cut, perm=order)
@@ -162,16 +170,17 @@ def place_of(draft: Draft, layer: Candidate) -> Place:
     pieces = _cuts(draft, tensor, layout)
     scale = scale_of(tensor)
     if scale is not None:
-        return Place(scale.reals(draft.op, tensor), each, grid, tensor, scale.scale, pieces)
+        scaled = scale.reals(draft.op, tensor)
+        return Place(scaled, each, grid, tensor, scale.scale, pieces, layout.part)
     if not is_float(tensor):
         reals = _reals_of(tensor)
         if reals is not None:
-            return Place(reals, each, grid, pieces=pieces)
+            return Place(reals, each, grid, pieces=pieces, part=layout.part)
         raise UsageError(
             f"{layer.name!r} holds integers, which have no gradient",
             _behind(tensor),
         )
-    return Place(tensor, each, grid, pieces=pieces)
+    return Place(tensor, each, grid, pieces=pieces, part=layout.part)
 
 
 def _behind(integers: Tensor) -> str:

@@ -270,7 +270,7 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     own = [best.batch_axis, best.class_axis]
     found = op.Transpose(found, perm=[*own, *(i for i in range(rank) if i not in own)])
     positions = list(range(2, rank))
-    highest = op.ReduceMax(found, axes=positions, keepdims=0)
+    highest = op.ReduceMax(found, axes=positions, keepdims=0) if positions else found
     if best.background:
         often = op.ReduceSum(found, axes=positions, keepdims=0)
         highest = op.Sub(highest, op.Mul(nothing(op, often), 2))

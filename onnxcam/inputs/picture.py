@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from onnxcam.errors import InputError
 from onnxcam.files import regular
@@ -17,6 +17,7 @@ from onnxcam.inputs.spec import Array
 
 _WIDE = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _RUNS_PROGRAMS = ("EPS", "WMF")  # Pillow hands these to Ghostscript or to Windows
+_MANY, _DENSEST = 1 << 26, 2000  # pixels; pixels a byte: deflate packs 344 of one colour
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGE = (
     *(ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError),
@@ -40,8 +41,7 @@ def open_picture(path: Path) -> Image.Image:
     """
     check_file(path)
     with _explained(str(path)), Image.open(path) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{path} is {image.format}, which is drawn by a program", _HINT)
+        _check_header(image, path.stat().st_size, str(path))
         return to_rgb(image, str(path))
 
 
@@ -56,8 +56,7 @@ def picture_in(data: bytes, source: str) -> Image.Image:
         InputError: They are damaged, too large or no picture.
     """
     with _explained(source), Image.open(io.BytesIO(data)) as image:
-        if image.format in _RUNS_PROGRAMS:
-            raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+        _check_header(image, len(data), source)
         return to_rgb(image, source)
 
 
@@ -117,6 +116,36 @@ def check_file(path: Path) -> None:
         regular(path)
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)", "Is the download complete?")
+
+
+def _check_header(image: ImageFile.ImageFile, size: int, source: str) -> None:
+    """Refuse what a program would draw, and pixels that a file speaks of but does not hold.
+
+    Pillow leaves black what no strip or tile of a TIFF covers: a file of a few bytes may say that
+    it is millions of pixels wide, and all but a corner of what is seen was never in it. Frames of
+    a GIF are smaller than it where the author left the rest transparent.
+
+    Args:
+        image: The picture, before it is decoded.
+        size: Bytes of its file.
+        source: Its name, for messages.
+    """
+    if image.format in _RUNS_PROGRAMS:
+        raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
+    pixels = image.width * image.height
+    parts = {each[1] for each in image.tile if each[1] is not None}
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in parts)
+    if parts and image.format != "GIF" and covered < pixels:
+        raise InputError(
+            f"{source} says {image.width} x {image.height} pixels and holds {covered:,}",
+            "Is the download complete? Save it again",
+        )
+    if pixels > _MANY and pixels > _DENSEST * size:
+        raise InputError(
+            f"{source} says {image.width} x {image.height} pixels in {size:,} bytes, more than "
+            "pictures hold",
+            "Save it again, smaller",
+        )
 
 
 def _narrow(image: Image.Image, source: str) -> Image.Image:

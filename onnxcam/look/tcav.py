@@ -145,7 +145,7 @@ def tcav(
     sets = [[Path(p) for p in each] for each in (pictures, random, *concepts.values())]
     read = _Reader(Scan(explain), sum(map(len, sets)), pooled, progress)
     slopes = [row[1] for row in read(sets[0], index)]
-    others, *own = [np.stack([row[0] for row in read(each)] or [np.zeros(0)]) for each in sets[1:]]
+    others, *own = [np.stack([row[0] for row in read(each)] or [np.empty(0)]) for each in sets[1:]]
     _check(slopes, others, dict(zip(concepts, own, strict=True)), read.failed)
     rng, down = np.random.default_rng(seed), np.stack(slopes)
     found = [

@@ -104,6 +104,7 @@ InputGradient = Need("gradient of the score at the input", "input")
 
 # Of methods that run the model many times.
 Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
+OwnScore = Need("score of the input")  # [K], without a run
 Probability = Need("probabilities of inputs")  # Ask: likewise, by Softmax or Sigmoid
 Layer = Need("all of the feature layer", "feature")  # [C, ...], with class and register tokens
 HeadScore = Need("scores of feature layers")  # Ask: layers like Layer -> [K]; no more is run
@@ -136,7 +137,7 @@ _ASKS = {
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
-    "repeated": {Input, Score, Probability, Activation, Background},
+    "repeated": {Input, Score, OwnScore, Probability, Activation, Background},
     "sampling": {Input, Activation, Background},
     "head": {Activation, Layer, Places},
 }

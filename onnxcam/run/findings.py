@@ -62,7 +62,8 @@ class Findings:
         Raises:
             InputError: There is none, where the model keeps findings alone.
         """
-        if self.alone and not (len(self.rows) if cls < 0 else (self.classes == cls).any()):
+        own = self.rows > 0 if cls < 0 else (self.classes == cls) & (self.rows > 0)
+        if not self.sure.shape[1] or (self.alone and not own.any()):
             what = "of any class" if cls < 0 else f"of class {cls}"
             raise InputError(
                 f"the model finds nothing {what} in this input", "explain another class or input"

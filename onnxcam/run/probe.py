@@ -69,6 +69,7 @@ class Probe:
         self._told = self._asked(tensor)
         score = engine.output == names.SCORE
         self.values = None if score else self._values(partial(self._whole, tensor))[0]
+        self._own = self.scores[self.classes] if self.values is None else self.values
 
     @property
     def _shown(self) -> list[str]:
@@ -95,14 +96,22 @@ class Probe:
 
     def value(self, need: needs.Need) -> Any:
         """Return what a method needs, see :mod:`onnxcam.methods.needs`."""
-        values: dict[needs.Need, Callable[[], Any]] = {
+        if self._engine.matched and need in (needs.Score, needs.Probability):
+            need = needs.Similarity
+        return self._makers[need]()
+
+    @cached_property
+    def _makers(self) -> dict[needs.Need, Callable[[], Any]]:
+        """What makes that which a method may need."""
+        return {
             needs.Input: lambda: self._order.channels_first(self._tensor)[0].astype(np.float32),
             needs.Activation: lambda: self._found[names.FEATURE][0],
             needs.Layer: lambda: self._head.layer,
             needs.Places: self._places,
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
-            needs.Probability: lambda: self._ask_probabilities,
+            needs.OwnScore: lambda: self._own,
+            needs.Probability: lambda: partial(self._ask_scores, likely=True),
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
             needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
             needs.Maps: lambda: self._ask_maps,
@@ -115,23 +124,16 @@ class Probe:
             needs.PlaceScore: lambda: self._ask_places,
             needs.PlaceProbability: lambda: partial(self._ask_places, likely=True),
         }
-        if self._engine.matched and need in (needs.Score, needs.Probability):
-            need = needs.Similarity
-        return values[need]()
 
     def background(self, values: Array) -> Array:
         """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
         return self._order.channels_first(values).astype(np.float32)
 
-    def _ask_scores(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
-        for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch))
-
-    def _ask_probabilities(
-        self, inputs: Iterable[Array], count: int | None = None
+    def _ask_scores(
+        self, inputs: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch), likely=True)
+            yield from self._values(partial(self._whole, batch), likely=likely)
 
     def _ask_head(
         self, layers: Iterable[Any], count: int | None = None, *, likely: bool = False
@@ -186,11 +188,11 @@ class Probe:
                 given = np.repeat(self._tensor, batch.shape[axis], axis)
             for told in self._told:
                 slopes = self._whole(given, [output], {**told, **beside})[0]
-                at_input = output == names.GRADIENT  # else they are in order
-                found.append(self._order.channels_first(slopes) if at_input else slopes)
-            slopes = np.stack(found, 1)
-            largest = np.abs(slopes).reshape(*slopes.shape[:2], -1).max((0, 2))
-            self.steepest = np.maximum(self.steepest, largest)
+                ordered = output != names.GRADIENT
+                found.append(slopes if ordered else self._order.channels_first(slopes))
+            slopes = np.stack(found, 1) if len(found) > 1 else found[0][:, None]
+            flat = slopes.reshape(*slopes.shape[:2], -1)
+            self.steepest = np.maximum.reduce([self.steepest, flat.max((0, 2)), -flat.min((0, 2))])
             yield from slopes
 
     def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
@@ -200,9 +202,8 @@ class Probe:
 
     def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count, self._gradient_batch):
-            found = []
-            for more in self._told:
-                found.append(np.stack(self._whole(batch, [names.FEATURE, names.SLOPES], more), 1))
+            asked = [names.FEATURE, names.SLOPES]
+            found = [np.stack(self._whole(batch, asked, told), 1) for told in self._told]
             yield from np.stack(found, 1)
 
     def _alike(self) -> Alike:
@@ -223,8 +224,8 @@ class Probe:
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
         tail = self._engine.tail
-        told = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
-        told = _of_rows(told, self._head.fed(chunk))
+        given = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
+        told = _of_rows(given, self._head.fed(chunk))
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
@@ -267,7 +268,8 @@ class Probe:
     ) -> Iterator[Array]:
         """Yield inputs [C, *space] as batches in the model's axes and dtype."""
         for chunk in self._limited(inputs, count, most or self._batch):
-            yield rounded(self._order.as_model(np.stack(chunk)), self._engine.kind)
+            whole = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
+            yield rounded(self._order.as_model(whole), self._engine.kind)
 
     def _whole(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None

@@ -24,7 +24,7 @@ from onnxcam.run.feeds import Feeds
 from onnxcam.run.groups import Batch, batch_of
 from onnxcam.run.hardware import Provider
 from onnxcam.run.results import Finding, Origin, explanation
-from onnxcam.run.scores import checked_rows, diagnose
+from onnxcam.run.scores import checked_maps, checked_rows, diagnose
 from onnxcam.run.session import Device, Session
 from onnxcam.run.store import Store
 from onnxcam.targets import TOP, resolve_target
@@ -124,6 +124,8 @@ class Runner:
         found = once(feeds)
         inputs = whole.size if whole.is_fixed else len(batch)
         checked_rows(len(found[names.SCORE]), inputs or len(batch), catalog.reduction)
+        made = ((m.place, found[m.port(names.SIGNED)]) for m in self.plan.maps)
+        checked_maps(made, inputs or len(batch))
         self._check_values(found, inputs or len(batch))
         rows = targets if self.plan.target.of_class else ()
         for target in {index for row in rows for index in row}:

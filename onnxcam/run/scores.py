@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,25 +33,33 @@ def probability(scores: Array, target: int, reduction: Reduction) -> float | Non
     return value if 0 <= value <= 1 + 1e-6 else None  # percent, or a sum
 
 
-def probabilities(scores: Array, reduction: Reduction) -> Array | None:
+def probabilities(
+    scores: Array, reduction: Reduction, classes: Sequence[int] | None = None
+) -> Array | None:
     """Return what scores [*, C] are as probabilities, float64; None where they are of no classes.
 
-    The arguments are those of :func:`probability`.
+    Args:
+        scores: Values of the reduction layer.
+        reduction: What they are, as of :func:`probability`.
+        classes: Those that are wanted, [*, K]; None for all.
     """
-    values = scores.astype(np.float64)
     if reduction.positions or reduction.kind not in ("logits", "probabilities"):
         return None
+    wanted = scores if classes is None else scores[..., list(classes)]
+    values = wanted.astype(np.float64)
     if reduction.kind == "probabilities":
         return values
     if reduction.final == "Sigmoid":
         return np.asarray(1 / (1 + np.exp(-values)))
-    if values.shape[-1] == 1:
+    if scores.shape[-1] == 1:
         return None
-    sums = np.abs(values.sum(-1) - 1)
-    if reduction.final is None and (sums < 1e-3).all() and (values >= 0).all():
+    sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
+    if reduction.final is None and (sums < 1e-3).all() and (scores >= 0).all():
         return values
-    powers = np.exp(values - values.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))
+    whole = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    high = whole.max(-1, keepdims=True)  # what is far below it adds little
+    total = np.exp(whole - high).sum(-1, keepdims=True, dtype=np.float64)
+    return np.asarray(np.exp(values - high) / total)
 
 
 def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Array:
@@ -63,8 +71,7 @@ def probable(scores: Array, classes: Sequence[int], reduction: Reduction) -> Arr
     """
     if not np.isfinite(scores).all():
         raise InputError("the scores are not finite", "look at the input's scaling")
-    found = probabilities(scores, reduction)
-    found = None if found is None else found[:, classes]
+    found = probabilities(scores, reduction, classes)
     if found is None or not ((found >= 0) & (found <= 1 + 1e-6)).all():
         raise UsageError(
             f"the scores {reduction.name!r} are no logits or probabilities of classes",
@@ -117,6 +124,23 @@ def checked_rows(rows: int, inputs: int, reduction: Reduction) -> None:
         f"{reduction.batch_axis} of {reduction.name!r} does not count inputs, its rows {what}",
         hint,
     )
+
+
+def checked_maps(maps: Iterable[tuple[str, Array]], inputs: int) -> None:
+    """Check that the rows of maps, each with the name of its layer, are the inputs.
+
+    Raises:
+        ModelError: They are not as many.
+    """
+    for layer, found in maps:
+        rows = len(found)
+        if rows != inputs:
+            raise ModelError(
+                f"{inputs} input{'s' * (inputs != 1)} became {rows} row{'s' * (rows != 1)} of "
+                f"{layer!r}: its batch counts more than the inputs (crops, copies, others)",
+                "name an earlier `feature_layer`, or explain at the input, as "
+                "`method='saliency'` does",
+            )
 
 
 def not_finite(outputs: Mapping[str, Array]) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from support.preprocess_cases import described, model_input, photo
 
 from onnxcam.errors import InputError, UsageError
 from onnxcam.inputs import InputSpec, prepare, tensor
+from onnxcam.inputs.picture import open_picture, picture_in
 
 INTO = model_input("n", "h", "w", 3)
 SPEC = described(INTO, "raw")
@@ -142,6 +145,39 @@ def test_bad_files_say_file_and_reason(name, content, message, tmp_path):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("tag", [256, 257])  # width and length
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_pixels_that_no_strip_holds_are_no_picture(mode, tag, tmp_path):
+    path = saved(tmp_path, Image.new(mode, (24, 20)), "short.tiff")
+    data = bytearray(path.read_bytes())
+    (entries,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, entries)
+    places = [entries + 2 + 12 * i for i in range(count)]
+    place = next(at for at in places if struct.unpack_from("<H", data, at)[0] == tag)
+    struct.pack_into("<HHII", data, place, tag, 4, 1, 4_000_000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"4000000|cannot be read|truncated|cannot be decoded"):
+        prepare(path, SPEC, INTO)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"tile": (16, 16)},
+        {"rowsperstrip": 3},
+        {"planarconfig": "separate", "rowsperstrip": 7},
+        {"planarconfig": "separate", "tile": (16, 32)},
+        {"compression": "deflate", "tile": (16, 16)},
+    ],
+)
+def test_pictures_in_strips_and_tiles_are_whole(layout, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    image = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)
+    given = image.transpose(2, 0, 1) if "planarconfig" in layout else image
+    tifffile.imwrite(tmp_path / "parts.tif", given, photometric="rgb", **layout)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "parts.tif"), image)
+
+
 def test_missing_file_and_directory(tmp_path):
     with pytest.raises(InputError, match=r"absent\.png does not exist"):
         prepare(str(tmp_path / "absent.png"), SPEC, INTO)
@@ -224,3 +260,16 @@ def test_unresolved_description_is_refused():
 def test_bytes_are_what_a_file_holds():
     with pytest.raises(InputError, match="the bytes is not a picture"):
         prepare(b"x.png", SPEC, INTO)
+
+
+def test_pixels_without_number_in_a_few_bytes_are_refused_unread(tmp_path):
+    """Found by the fuzzer: 1,298 bytes of TIFF that say 143 million pixels took half a minute."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    data = bytearray(file.getvalue())
+    data[16:24] = struct.pack(">II", 15_000, 11_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "x.png").write_bytes(data)
+    for read in (lambda: open_picture(tmp_path / "x.png"), lambda: picture_in(bytes(data), "x")):
+        with pytest.raises(InputError, match="says 15000 x 11000 pixels in"):
+            read()

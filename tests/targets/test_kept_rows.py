@@ -359,3 +359,64 @@ def test_boxes_in_whole_numbers_are_read_before_they_are_rounded() -> None:
     one = explainer(proto)(X[0], Detection())
     want = y[0, :4, one.detection.row] @ TURN
     np.testing.assert_allclose(one.detection.box, want, rtol=1e-3, atol=1e-3)
+
+
+def test_rows_whose_suppression_knows_one_score_have_their_own_classes() -> None:
+    """Ultralytics' `nms=True`: suppression takes the highest score, the class is a column."""
+    twin = dets.Twin(8)
+    boxes = twin.decoded(twin.joined("reg", 4), "xyxy", "pixels")
+    twin.add("Sigmoid", [twin.joined("cls", dets.CLASSES)], "p")
+    for name, value in (("same", 0.45), ("least", 0.9)):
+        twin.const(name, np.array([value], "f4"))
+    for name, number in (("most", [20]), ("zero", [0]), ("m1", [-1]), ("two", [2]), ("one", [1])):
+        twin.const(name, np.array(number))
+    twin.add("ReduceMax", ["p", "two"], "best", keepdims=0)
+    twin.add("ArgMax", ["p"], "which", axis=2, keepdims=0)
+    scores = twin.add("Unsqueeze", ["best", "one"], "scores")
+    twin.add("NonMaxSuppression", [boxes, scores, "most", "same", "least"], "kept")
+    twin.add("Squeeze", [twin.add("Gather", ["kept", "two"], "r", axis=1), "m1"], "rows")
+    for source, name in ((boxes, "box"), ("best", "score"), ("which", "class")):
+        flat = twin.add("Squeeze", [source, "zero"], f"{name}.0")
+        twin.add("Gather", [flat, "rows"], f"{name}.k", axis=0)
+    twin.add("Cast", ["class.k"], "class.f", to=TensorProto.FLOAT)
+    columns = [twin.add("Unsqueeze", [f"{n}", "m1"], f"{n}.u") for n in ("score.k", "class.f")]
+    twin.add("Concat", ["box.k", *columns], "y", axis=1)
+    proto = twin.model({"y": ["R", 6]}, batch=1)
+    explain = explainer(proto)
+    (y,) = run(proto, X[0], ["y"])
+    for cls in sorted({int(c) for c in y[:, 5]}):
+        own = np.flatnonzero(y[:, 5] == cls)
+        row = int(own[y[own, 4].argmax()])
+        one = explain(X[0], Detection(cls))
+        assert (one.detection.row, one.label) == (row, dets.NAMES[cls])
+        np.testing.assert_allclose(one.detection.box, y[row, :4], rtol=1e-4, atol=1e-3)
+    assert len(explain.maps_of(Detection())[0].layers) == 2
+    twin.weights["least"] = np.array([1.5], "f4")
+    none = explainer(twin.model({"y": ["R", 6]}, batch=1))
+    assert none(X[0], Detections()) == []
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_raw_heads_of_several_scales_are_refused_until_declared(flat: bool) -> None:
+    """[N, anchors * (5 + C), h, w], and [N, anchors, h, w, 5 + C], without the last layer."""
+    twin, outputs, width = dets.Twin(4, anchors=2), {}, 5 + dets.CLASSES
+    for level, stride in enumerate(dets.STRIDES):
+        side, made = dets.SIDE // stride, twin.scale(level, "h", width)
+        shape: list[Any] = ["N", 2 * width, side, side]
+        if not flat:
+            twin.const(f"s{level}", np.array([0, 2, width, side, side]))
+            apart = twin.add("Reshape", [made, f"s{level}"], f"r{level}")
+            made = twin.add("Transpose", [apart], f"t{level}", perm=[0, 1, 3, 4, 2])
+            shape = ["N", 2, side, side, width]
+        twin.add("Identity", [made], f"out{level}")
+        outputs[f"out{level}"] = shape
+    proto = twin.model(outputs)
+    for target in (Detection(), Box(0), Detections()):
+        with pytest.raises(UsageError, match="'out0', 'out1' are alike but for their grids"):
+            explainer(proto)(X[0], target)
+    names = ["out0", "out1"]
+    said = {"scores": names, "boxes": names, "format": "yolov5", "first_class": 5, "anything": 4,
+            "anchors": [[9, 9, 5, 8], [16, 20, 24, 12]], "final": "Sigmoid"}  # fmt: skip
+    more = {"axis": 1, "each": 2} if flat else {}
+    one = explainer(proto, detector={**said, **more})(X[0], Detection())
+    assert 0 <= one.detection.target < dets.CLASSES

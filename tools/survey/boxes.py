@@ -30,6 +30,10 @@ GUESSED = "a detector without a last function"  # of what makes probabilities of
 class Found:
     """What was found of one file.
 
+    A file holds what a network computes, not where its code cuts gradients off (``detach``), so
+    the maps are compared with the network whose gradients pass everywhere: the derivative of what
+    is computed. ``own`` and ``own_gradcam`` say how far those of the network as it is lie off that.
+
     Attributes:
         library: Whose network.
         name: Of the network.
@@ -39,6 +43,11 @@ class Found:
         layers: The feature layers, by the modules of the network.
         score: Relative distance of the box's score from the network's.
         map: Relative L2 distance of the default map from that of hooks on these modules.
+        gradcam: The same of Grad-CAM, at its own default layer.
+        kink: What noise of 1e-6 does to the network's own gradient, where a map is over 1e-3 off.
+        detached: How many tensors the network's code detaches on the way.
+        own: As ``map``, of the network with these; None where it has none.
+        own_gradcam: As ``gradcam``, of the network with these.
         box: Whether the box is drawn where the library has it; "" where it has none to compare.
         said: What onnxcam warned of.
     """
@@ -51,6 +60,11 @@ class Found:
     layers: list[str] = field(default_factory=list)
     score: float = math.nan
     map: float = math.nan
+    gradcam: float = math.nan
+    kink: float = math.nan
+    detached: int = 0
+    own: float = math.nan
+    own_gradcam: float = math.nan
     box: str = ""
     said: list[str] = field(default_factory=list)
 
@@ -91,30 +105,68 @@ def _examine(path: Path, net: nn.Module, x: Tensor, reading: Reading, row: Found
     row.said = [*said.diagnosis]
     if explain(given, Box(said.detection.row)).detection.row != said.detection.row:
         _blame(row, "a box by its row is another one")
-    tape = _recorded(net, x)
+    other = onnxcam.Explainer(str(path), "gradcam", cache=False, threads=1, device="cpu")
+    mean = other(given, Box(said.detection.row))
+    shown = {
+        "map": (explain.maps_of(Detection())[0], said.raw_map),
+        "gradcam": (other.maps_of(Box(0))[0], mean.raw_map),
+    }
+    names = [c.name for planned, _ in shown.values() for c in planned.layers]
+    values = _values(path, given, names, explain.input.name)
+    tape = _recorded(net, x, attached=True)
     score = _score(tape.output, said, reading)
     if score is None:
         _blame(row, f"its score {said.score:.4g} is none of the network's")
         return
     row.score = abs(float(score.detach()) - said.score) / max(abs(said.score), 1e-6)
     tape.back(score)
-    planned = explain.maps_of(Detection())[0]
-    values = _values(path, given, [c.name for c in planned.layers], explain.input.name)
-    total = np.zeros(given.shape[2:])
+    for name, (planned, raw) in shown.items():
+        truth = _hooked(tape, planned, values, given.shape[2:], row)
+        if truth is None:
+            return
+        setattr(row, name, relative(raw, truth))
+    worst = max(row.map, row.gradcam)
+    if worst > MAP:
+        row.kink = _kink(net, x, reading, said, tape)
+        if worst > 2 * row.kink:
+            _blame(row, f"a map is {worst:.2g} off")
+    row.detached = tape.detached
+    if row.detached:
+        _own(net, x, reading, said, shown, values, row)
+    if reading.box is not None:
+        _boxed(said, reading.box(tape.output, said.detection.row), row)
+
+
+def _own(
+    net: nn.Module, x: Tensor, reading: Reading, said: Any, shown: dict[str, Any],
+    values: dict[str, Array], row: Found,
+) -> None:  # fmt: skip
+    """Compare with the network as it is, which detaches some tensors."""
+    tape = _recorded(net, x)
+    score = _score(tape.output, said, reading)
+    assert score is not None  # it is the same number
+    tape.back(score)
+    for name, (planned, raw) in shown.items():
+        truth = _hooked(tape, planned, values, tuple(x.shape[2:]), row)
+        if truth is not None:
+            setattr(row, {"map": "own", "gradcam": "own_gradcam"}[name], relative(raw, truth))
+
+
+def _hooked(
+    tape: Tape, planned: Any, values: dict[str, Array], size: tuple[int, ...], row: Found
+) -> Array | None:
+    """Return a map of the network's own activations and gradients; None where it has no such."""
+    total: Array = np.zeros(size)
     for layer in planned.layers:
         match = tape.find(values[layer.name])
         if match is None:
             _blame(row, f"no tensor of the network has the values of {layer.name!r}")
-            return
+            return None
         row.layers += [match.entry.module] if match.entry.module not in row.layers else []
-        share = _share(match.entry.tensor, match.order, layer.layout)
-        part = np.maximum(share, 0)
+        way = _WAYS[planned.method.name]
+        part = np.maximum(_share(match.entry.tensor, match.order, layer.layout, way), 0)
         total = total + _large(part, total.shape) if planned.fuse else part
-    row.map = relative(said.raw_map, total)
-    if row.map > MAP and row.map > 2 * _kink(net, x, reading, said, tape):
-        _blame(row, f"the map is {row.map:.2g} off")
-    if reading.box is not None:
-        _boxed(said, reading.box(tape.output, said.detection.row), row)
+    return total
 
 
 def _boxed(said: Any, own: Array, row: Found) -> None:
@@ -129,11 +181,11 @@ def _boxed(said: Any, own: Array, row: Found) -> None:
         _blame(row, f"the box is drawn at {[round(v) for v in drawn]}, not at {own.round()}")
 
 
-def _recorded(net: nn.Module, x: Tensor) -> Tape:
+def _recorded(net: nn.Module, x: Tensor, attached: bool = False) -> Tape:
     try:
-        return record(net.double(), x.double())
+        return record(net.double(), x.double(), attached)
     except (RuntimeError, TypeError, ValueError):
-        return record(net.float(), x.float())
+        return record(net.float(), x.float(), attached)
 
 
 def _score(output: Any, said: Any, reading: Reading) -> Tensor | None:
@@ -147,16 +199,38 @@ def _score(output: Any, said: Any, reading: Reading) -> Tensor | None:
     return found if off <= SCORE * max(1.0, abs(said.score)) else None
 
 
-def _share(tensor: Tensor, order: tuple[int, ...], layout: Any) -> Array:
-    """Return A dy/dA summed over the channels, [h, w], of one grid of a layer."""
+def _share(
+    tensor: Tensor, order: tuple[int, ...], layout: Any, way: Callable[[Array, Array], Array]
+) -> Array:
+    """Return the map [h, w] of one grid of a layer.
+
+    Args:
+        tensor: The network's, with its gradient.
+        order: Its axes in the file's order.
+        layout: What these are.
+        way: Makes a map [...] of activations and gradients, both [..., C].
+    """
     grad = tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
-    product = (tensor.detach() * grad).permute(order).double().numpy()
-    axis = layout.channel
-    flat = product.sum(axis)[0]
+    both = [t.detach().permute(order).double().numpy()[0] for t in (tensor, grad)]
+    a, g = (np.moveaxis(v, layout.channel - 1, -1) for v in both)
     if not layout.grid:
-        return np.asarray(flat if layout.axes.index("H") < layout.axes.index("W") else flat.T)
-    start = layout.prefix or 0
-    return np.asarray(flat[start : start + layout.cells].reshape(layout.grid))
+        map = way(a, g)
+        return map if layout.axes.index("H") < layout.axes.index("W") else map.T
+    cells = slice(layout.prefix or 0, (layout.prefix or 0) + layout.cells)
+    return way(a[cells], g[cells]).reshape(layout.grid)
+
+
+def _hirescam(a: Array, g: Array) -> Array:
+    """Return A dy/dA summed over the channels."""
+    return np.asarray((a * g).sum(-1))
+
+
+def _gradcam(a: Array, g: Array) -> Array:
+    """Return A summed over the channels, each weighed by its mean dy/dA."""
+    return np.asarray(a @ g.mean(tuple(range(g.ndim - 1))))
+
+
+_WAYS = {"hirescam": _hirescam, "gradcam": _gradcam}
 
 
 def _large(share: Array, size: tuple[int, ...]) -> Array:
@@ -171,7 +245,7 @@ def _kink(net: nn.Module, x: Tensor, reading: Reading, said: Any, tape: Tape) ->
         return 0.0
     for seed in range(3):
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-        other = _recorded(net, x + 1e-6 * noise)
+        other = _recorded(net, x + 1e-6 * noise, attached=True)
         score = _score(other.output, said, reading)
         if score is not None:
             other.back(score)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from exporting import quiet, write
+from tables.verdicts import NOT_MADE, one_line
 from torch import Tensor, nn
 
-from survey.boxes import Reading, flat
-from survey.networks import _enliven, _set_batch_statistics, pictures
+from survey.boxes import Found, Reading, examine, flat
+from survey.networks import _enliven, _set_batch_statistics, limited, pictures
 from survey.tape import Array
 
 SHAPE = (3, 128, 160)
 _N = 6  # classes
 TORCHVISION = "fasterrcnn maskrcnn keypointrcnn retinanet fcos ssd300 ssdlite".split()
-HUGGING = "Detr ConditionalDetr DeformableDetr Yolos RTDetr".split()
+HUGGING = "Detr ConditionalDetr DabDetr DeformableDetr Yolos RTDetr RTDetrV2 DFine".split()
 ULTRALYTICS = (
     "yolov3-tiny yolov5n yolov8n yolo11n yolo12n yolov10n yolo26n rtdetr-l yolov8n-seg "
     "yolov8n-pose yolov8n-obb"
@@ -40,6 +43,11 @@ class Detector:
     build: Callable[[], nn.Module]
     reading: Reading
 
+    @property
+    def key(self) -> str:
+        """The name for files and tables."""
+        return f"{self.library}.{self.name}"
+
     def made(self) -> tuple[nn.Module, Tensor]:
         """Return the network with weights as training leaves them, and an input."""
         torch.manual_seed(0)
@@ -51,11 +59,33 @@ class Detector:
         net.eval()
         with torch.no_grad():
             _set_batch_statistics(
-                net, pictures(SHAPE, 1 if self.library == "torchvision" else 8, 1)
+                net, pictures(SHAPE, 2 if self.library == "torchvision" else 8, 1)
             )
         for parameter in net.parameters():
             parameter.requires_grad_(False)
         return net, pictures(SHAPE, 1, 11)
+
+
+def examined(each: Detector, exporter: str, path: Path, seconds: int = 400) -> Found:
+    """Write a detector's file where there is none, and return what is found of it.
+
+    Args:
+        each: The detector.
+        exporter: "script" or "dynamo".
+        path: The file.
+        seconds: That the export may take.
+    """
+    row = Found(each.library, each.name, exporter)
+    try:
+        with quiet():
+            net, x = each.made()
+            if not path.exists():
+                with limited(seconds):
+                    write(net, x, path, dynamo=exporter == "dynamo", dynamic=False)
+            return examine(path, net, x, each.reading, row)
+    except Exception as error:  # noqa: BLE001  # another library's
+        row.verdict, row.note = NOT_MADE, one_line(error)[:200]
+    return row
 
 
 class _Rows(nn.Module):
@@ -67,7 +97,7 @@ class _Rows(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Return the rows."""
-        y = self.net([x[0]])[0]
+        y = self.net([*x])[0]
         return y["boxes"], y["labels"], y["scores"]
 
 
@@ -129,7 +159,7 @@ def hugging_detector(name: str) -> nn.Module:
         own |= {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3,
                 "intermediate_size": 96, "image_size": [128, 160], "patch_size": 16,
                 "num_detection_tokens": 10}  # fmt: skip
-    elif name == "RTDetr":
+    elif name in ("RTDetr", "RTDetrV2", "DFine"):
         blocks = home.RTDetrResNetConfig(depths=[1, 1, 1, 1], **trunk, **three)
         own |= {"backbone_config": blocks, "encoder_hidden_dim": 32, "d_model": 32,
                 "encoder_in_channels": [48, 64, 96], "num_queries": 11, "decoder_layers": 2,
@@ -170,7 +200,7 @@ def every() -> list[Detector]:
 
     rows = Reading(lambda y, r, c: y[2][r], lambda y, r: y[0][r].detach().double().numpy())
     queries = Reading(lambda y, r, c: y[0][0, r, c], lambda y, r: edges(y[1][0, r], wide))
-    detr = Reading(lambda y, r, c: first(y)[r, 4 + c], lambda y, r: edges(first(y)[r, :4], wide))
+    detr = Reading(lambda y, r, c: first(y)[r, 4], lambda y, r: edges(first(y)[r, :4], wide))
     grid = Reading(lambda y, r, c: first(y)[4 + c, r], lambda y, r: edges(first(y)[:4, r]))
     bare = Reading(lambda y, r, c: first(y)[4 + c, r])  # writes left, top, right and bottom
     made = [Detector("torchvision", n, lambda n=n: torchvision_detector(n), rows)  # type: ignore

@@ -65,6 +65,7 @@ class Tape:
         entries: Every tensor on the way that has a gradient.
         spans: Of every module, by path: from when to when it ran last.
         outputs: Of every module, by path: what it returned last.
+        detached: How many tensors its code detaches.
     """
 
     x: Tensor
@@ -72,6 +73,7 @@ class Tape:
     entries: list[Entry] = field(default_factory=list)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    detached: int = 0
 
     def back(self, score: Tensor) -> None:
         """Compute every gradient of a scalar."""
@@ -92,12 +94,19 @@ class Tape:
         return min(found, key=lambda m: (round(m.gradient, 6), m.entry.place), default=None)
 
 
-def record(net: nn.Module, x: Tensor) -> Tape:
-    """Run a network on an input and keep every tensor that it makes."""
+def record(net: nn.Module, x: Tensor, attached: bool = False) -> Tape:
+    """Run a network on an input and keep every tensor that it makes.
+
+    Args:
+        net: The network.
+        x: Its input.
+        attached: Without what its code says by ``detach``: gradients pass there too, as they do
+            in a file, which knows no such thing.
+    """
     names = {id(m): f"{n}.".removeprefix("net.")[:-1] for n, m in net.named_modules()}
     x = x.clone().requires_grad_(True)
     tape, stack = Tape(x, x), [""]
-    recorder = _Recorder(tape, stack)
+    recorder = _Recorder(tape, stack, attached)
     with _hooks(tape, stack, names, recorder), recorder:
         tape.output = net(x)
     latest = {id(e.tensor): e for e in tape.entries}
@@ -106,13 +115,17 @@ def record(net: nn.Module, x: Tensor) -> Tape:
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, tape: Tape, stack: list[str]) -> None:
+    def __init__(self, tape: Tape, stack: list[str], attached: bool) -> None:
         super().__init__()
-        self.tape, self.stack, self.count = tape, stack, 0
+        self.tape, self.stack, self.count, self.attached = tape, stack, 0, attached
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if getattr(func, "__name__", "") == "detach" and args[0].requires_grad:
+            self.tape.detached += 1
+            if self.attached:
+                return args[0]
         result = func(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, list | tuple) else [result]:
             if isinstance(tensor, Tensor) and tensor.requires_grad and not tensor.is_leaf:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 from onnxcam.analysis.detectors.columns import of_one_function
@@ -13,18 +12,22 @@ from onnxcam.analysis.detectors.joins import row_of_boxes
 from onnxcam.analysis.detectors.kept import kept_rows, unread_rows
 from onnxcam.analysis.detectors.records import Boxes, Detector, Head
 from onnxcam.analysis.detectors.scales import before, scales_of, scales_of_rows
+from onnxcam.analysis.detectors.several import (
+    COORDINATES,
+    boxes_in,
+    is_other_scale,
+    one_class_at,
+    refuse_raw,
+    siblings,
+)
 from onnxcam.analysis.layers import Catalog, Reduction
-from onnxcam.analysis.layers.axes import axes_of, in_order
-from onnxcam.analysis.layers.behind import behind
+from onnxcam.analysis.layers.axes import in_order
 from onnxcam.analysis.layout import Layout, opened
 from onnxcam.errors import UsageError
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, is_float, shape_of
 from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
-
-COORDINATES = 4
-_WITH_POINTS = 16  # the most numbers that follow a box: key points of a face, in its rows
 
 
 def detector(
@@ -51,20 +54,33 @@ def detector(
             return None
         found = read if found is None else _completed(read, found, declared or {})
     if not found.heads:
-        assert found.rows is not None
-        ways: tuple[Catalog, ...] = (before(model, catalog, found.rows.scores.name),)
-        scales = scales_of_rows(model, draft, catalog, found)
-        return _as_told(replace(found, scales=scales, catalogs=ways), draft, declared or {})
+        return _with_rows(model, draft, catalog, found, declared)
     count = (
         reduction.classes if found.single else _classes(draft.tensor(found.heads[0].name), found)
     )
     rows = kept_rows(graph, (declared or {}).get("columns")) if found.single else None
+    if rows is not None and rows.sure and rows.classes is not None and count == 1 and not declared:
+        return _with_rows(model, draft, catalog, Detector((), rows=rows, single=False))
     unread = unread_rows(graph) if rows is None else ""
     scales = scales_of(model, draft, catalog, found)
     ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
     boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in _whole(draft, found.boxes))
     found = replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
     return _as_told(replace(found, unread=unread), draft, declared or {})
+
+
+def _with_rows(
+    model: Model,
+    draft: Draft,
+    catalog: Catalog,
+    found: Detector,
+    declared: Mapping[str, Any] | None = None,
+) -> Detector:
+    """Return a detector of which its rows are all that is known, with scales and layers."""
+    assert found.rows is not None
+    ways = (before(model, catalog, found.rows.scores.name),)
+    scales = scales_of_rows(model, draft, catalog, found)
+    return _as_told(replace(found, scales=scales, catalogs=ways), draft, declared or {})
 
 
 def _as_told(found: Detector, draft: Draft, declared: Mapping[str, Any]) -> Detector:
@@ -167,10 +183,12 @@ def _read(
         return replace(made, boxes=(boxes,))
     beside = _beside(graph, score, reduction)
     if not reduction.positions:
-        return _one_class_at(graph, made, reduction)
-    siblings = _siblings(graph, reduction, known)
-    if siblings is not None:
-        return siblings
+        return one_class_at(graph, made, reduction)
+    several = siblings(graph, reduction, known)
+    if several is not None:
+        return several
+    if beside is None:
+        refuse_raw(graph, reduction)
     return made if beside is None else replace(made, boxes=(beside,))
 
 
@@ -182,8 +200,10 @@ def _beside(graph: ir.Graph, score: Tensor, reduction: Reduction) -> Boxes | Non
         if row is not None:
             return Boxes(str(shown.name), _batch_of(shown, row[0], reduction), row[0], row[1])
     count = _positions(score, reduction)
-    others = (t for t in graph.outputs if t is not shown and is_float(t))
-    return next((b for t in others if (b := _boxes_in(t, count, reduction))), None)
+    own: Sequence[object] = () if shown is None else shape_of(shown) or ()
+    others = [t for t in graph.outputs if t is not shown and is_float(t)]
+    others = [t for t in others if not is_other_scale(shape_of(t), own)]  # of scores too
+    return next((b for t in others if (b := boxes_in(t, count, reduction))), None)
 
 
 def _batch_of(tensor: Tensor, axis: int, reduction: Reduction) -> int | None:
@@ -197,73 +217,3 @@ def _positions(score: Tensor, reduction: Reduction) -> tuple[object, ...]:
     """Return the sizes of the axes of a score that are positions."""
     own = (reduction.batch_axis, reduction.class_axis)
     return tuple(d for i, d in enumerate(shape_of(score) or ()) if i not in own)
-
-
-def _boxes_in(tensor: Tensor, positions: Sequence[object], reduction: Reduction) -> Boxes | None:
-    """Return the boxes of an output, where it has four numbers for each of these positions."""
-    shape = shape_of(tensor) or ()
-    batch = 0 if reduction.batch_axis is not None and len(shape) > 2 else None
-    for axis in range(len(shape) - 1, -1, -1):
-        size = shape[axis]
-        rest = tuple(d for i, d in enumerate(shape) if i not in (batch, axis))
-        if axis == batch or not isinstance(size, int) or not _fits(rest, positions):
-            continue
-        if COORDINATES <= size <= _WITH_POINTS:
-            return Boxes(str(tensor.name), batch, axis)
-    return None
-
-
-def _fits(one: Sequence[object], other: Sequence[object]) -> bool:
-    """Tell whether two lists of sizes may count the same positions."""
-    sizes = [[d for d in dims if isinstance(d, int)] for dims in (one, other)]
-    if len(sizes[0]) == len(one) and len(sizes[1]) == len(other):
-        return prod(sizes[0]) == prod(sizes[1])
-    return len(one) == len(other)
-
-
-def _one_class_at(graph: ir.Graph, made: Detector, reduction: Reduction) -> Detector | None:
-    """Return a detector of one class whose positions look like classes: [N, A, 1] beside boxes."""
-    shown = [t for t in graph.outputs if is_float(t)]
-    last = [t for t in shown if (shape_of(t) or (0,))[-1] == 1 and len(shape_of(t) or ()) == 3]
-    heads, boxes = [], []
-    for tensor in last:
-        count = tuple((shape_of(tensor) or ())[1:2])
-        others = (t for t in shown if t not in last)
-        place = next((b for t in others if (b := _boxes_in(t, count, reduction))), None)
-        if place is not None:
-            heads.append(Head(str(tensor.name), 0, 2))
-            boxes.append(place)
-    if not heads:
-        return None
-    return replace(made, heads=tuple(heads), boxes=tuple(boxes), single=False)
-
-
-def _siblings(
-    graph: ir.Graph, reduction: Reduction, known: Mapping[int, Layout]
-) -> Detector | None:
-    """Return the scores of several outputs, one a scale, each with its boxes in another."""
-    shown = next((t for t in graph.outputs if t.name == reduction.output), None)
-    shape = None if shown is None else shape_of(shown)
-    if shown is None or shape is None or reduction.class_axis is None:
-        return None
-    heads, boxes = [], []
-    for tensor in graph.outputs:
-        own = shape_of(tensor)
-        if own is None or not is_float(tensor) or len(own) != len(shape) or not tensor.inputs:
-            continue
-        found = behind(tensor, known)
-        axes = axes_of(found, graph, known)
-        if axes.count != reduction.classes or found.final != reduction.final:
-            continue
-        sizes = tuple(d for i, d in enumerate(axes.shape) if i not in (axes.batch, axes.classes))
-        others = (t for t in graph.outputs if t is not tensor and is_float(t))
-        place = next((b for t in others if (b := _boxes_in(t, sizes, reduction))), None)
-        if place is None:
-            continue
-        name = str(found.tensor.name)
-        heads.append(Head(name, axes.batch, axes.classes, space=axes.turned))
-        boxes.append(place)
-    if len(heads) < 2 or len({b.name for b in boxes}) < len(heads):
-        return None
-    kind = "" if reduction.kind == "probabilities" else reduction.final or "Sigmoid"
-    return Detector(tuple(heads), tuple(boxes), kind, single=False)

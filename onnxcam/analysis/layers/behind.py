@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layers.class_names import names_in, texts_in
 from onnxcam.analysis.layers.finals import axes_of, final_of, made_by
-from onnxcam.analysis.layers.heads import Behind, Layouts, of_heads
+from onnxcam.analysis.layers.heads import Behind, Layouts, of_heads, rest_of
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Tensor, const_value, is_float
@@ -27,6 +27,7 @@ class _Step:
     axis: int | None = None
     labels: tuple[str, ...] = ()
     moved: bool = False
+    in_place: bool = False
 
 
 def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int = 0) -> Behind:
@@ -56,7 +57,8 @@ def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int =
                 if node is None or depth > _DEEPEST
                 else of_heads(found, tensor, node, known, walk)
             )
-        axis = step.axis if step.certain else _moved(node, axis)
+        named = step.certain and not step.in_place
+        axis = step.axis if named else _moved(node, axis)
         tensor = step.tensor
         labels = found.labels or step.labels
         if step.certain and not (step.rounds and is_float(found.tensor)):
@@ -97,7 +99,10 @@ def _back(node: ir.Node, tensor: Tensor, known: Layouts) -> _Step | None:
         return _Step(source)
     if has(node, Trait.SAME, Trait.VIEW):
         return _Step(source, certain=not is_float(tensor) and is_float(source), rounds=True)
-    return _Step(source, moved=_leaves(node)) if _keeps_order(node) else None
+    if node.op in ("Round", "Floor", "Ceil"):
+        return _Step(source, certain=True, in_place=True)
+    keeps = _keeps_order(node) and rest_of(node) is None
+    return _Step(source, moved=_leaves(node)) if keeps else None
 
 
 def _picked(node: ir.Node, source: Tensor, known: Layouts) -> _Step | None:

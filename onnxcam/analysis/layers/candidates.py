@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from onnxcam.analysis.layers.copies import Copies, copies, of_part
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
-from onnxcam.analysis.layers.records import ONLY, Asked, Candidate, Catalog
+from onnxcam.analysis.layers.records import ONLY, SHARED, Asked, Candidate, Catalog
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
@@ -63,10 +64,11 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
     views, own, rows = _views(score), scored(score, known), reach(nodes, [score])
-    skips = skipping(nodes, own)
+    skips, beside = skipping(nodes, own), copies(nodes, source, known)
+    made_of = ((t, known.get(id(t)), rows.get(id(t)), beside.get(id(t))) for t in tensors.values())
     candidates = tuple(
-        replace(_candidate(t, views, known.get(id(t)), rows.get(id(t))), origin=sources[t.name])
-        for t in tensors.values()
+        replace(_shared(t, _candidate(t, views, layout, few), copy), origin=sources[t.name])
+        for t, layout, few, copy in made_of
     )
     candidates = _placed(candidates, nodes, source, known)
 
@@ -128,6 +130,20 @@ def _candidate(tensor: Tensor, score: set[int], layout: Layout | None, rows: Nee
         usable, reason = False, f"only {few} {ONLY}: the rest has no gradient"
     unread = not usable and reason.startswith(_UNREAD)
     return Candidate(tensor.name, producer(tensor), shape, layout, usable, reason, unread)
+
+
+def _shared(tensor: Tensor, candidate: Candidate, rows: Copies | None) -> Candidate:
+    """Return a candidate whose batch holds more than the inputs: this input's part of it."""
+    layout = candidate.layout
+    if rows is None or layout is None or not candidate.usable:
+        return candidate
+    part = of_part(layout, shape_of(tensor) or (), rows)
+    if part is None:
+        many = "several" if not rows else len(rows)
+        what = "crops or copies of it, or other inputs"
+        return replace(candidate, usable=False, reason=f"its batch has {many} {SHARED}: {what}")
+    said = f"{candidate.reason} (part {part.part + 1} of {len(rows)} of its batch)"
+    return replace(candidate, layout=part, reason=said)
 
 
 def _judge(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from onnxcam.analysis.layers.centred import centring, users
 from onnxcam.analysis.layers.path import ancestors, moves, producer
-from onnxcam.analysis.layers.records import ONLY, Candidate
+from onnxcam.analysis.layers.records import ONLY, SHARED, Candidate
 from onnxcam.analysis.layers.spread import directions, in_all_directions, is_part, not_pooled_away
 from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
@@ -67,8 +67,13 @@ def default_feature(layers: Layers) -> Default:
     spread = in_all_directions(before or usable, layers.tensors, layers.source)
     spread = not_pooled_away(spread, layers.tensors)
     feature, reason, last = _chosen(layers, spread)
+    shared = _shared(layers, last)
+    if shared is not None and id(layers.tensors[last.name]) not in layers.narrow:
+        return Default(None, f"the last layers, as {shared.name!r}, cannot be one: {shared.reason}")
     feature, passed = _uncentred(layers, usable, feature)
     unread = _unread(layers, last) or _with_more_directions(layers, usable, last)
+    if shared is not None and not unread:
+        unread = f"the map is of an early layer: of {shared.name!r} {shared.reason}"
     if unread:
         reason = reason.replace("the last layer", "the last layer that can be read", 1)
     reason += passed + _strange(layers, feature)
@@ -76,7 +81,16 @@ def default_feature(layers: Layers) -> Default:
     return Default(feature, reason, (unread,) if unread else (), beside)
 
 
+def _shared(layers: Layers, last: Candidate) -> Candidate | None:
+    """Return a layer behind the last one whose batch holds more than the inputs."""
+    behind = layers.candidates[layers.candidates.index(last) + 1 :]
+    return next((c for c in reversed(behind) if SHARED in c.reason), None)
+
+
 def _no_layer(candidates: Sequence[Candidate]) -> str:
+    shared = next((c for c in reversed(candidates) if SHARED in c.reason), None)
+    if shared is not None:
+        return f"the last layers, as {shared.name!r}, cannot be one: {shared.reason}"
     single = next((c for c in candidates if ONLY in c.reason), None)
     if single is None:
         return "no tensor on the path to the score has a spatial, time or token extent"

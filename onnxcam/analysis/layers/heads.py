@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layers.boxed import boxes_among
+from onnxcam.analysis.layers.finals import is_number, made_by
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.analysis.layers.records import Best
 from onnxcam.analysis.layout import Layout
@@ -73,6 +74,11 @@ def of_heads(found: Behind, tensor: Tensor, node: ir.Node, known: Layouts, walk:
     if node.op in ("Slice", "Gather", "Split", "GatherElements", "GatherND") and parts:
         end = walk(parts[0], None)
         why = "a part of what a Softmax or Sigmoid makes"
+    elif (rest := rest_of(node)) is not None:
+        end = walk(rest, None)
+        if end.final != "Sigmoid":  # of a Softmax it is that of all other classes
+            return found
+        why = "what a probability leaves of one"
     elif node.op in ("Add", "Sum", "Mean", "Mul") and len(parts) > 1:
         ends = [walk(part, None) for part in parts]
         end = ends[0] if all(e.all_probable for e in ends) else Behind(tensor)
@@ -83,6 +89,19 @@ def of_heads(found: Behind, tensor: Tensor, node: ir.Node, known: Layouts, walk:
         return found
     axis = _class_axis(parts[0], end, known) if found.tensor is tensor else found.axis
     return replace(found, probable=why, axis=axis)
+
+
+def rest_of(node: ir.Node) -> Tensor | None:
+    """Return the tensor x of 1 - x, also written as 1 + (-x); None for anything else."""
+    if node.op == "Sub":
+        return node.inputs[1] if is_number(node.inputs[0], 1) else None
+    if node.op != "Add":
+        return None
+    for one, other in (node.inputs, node.inputs[::-1]):
+        made = made_by(other)
+        if is_number(one, 1) and made is not None and made.op == "Neg":
+            return made.inputs[0]
+    return None
 
 
 def _of_parts(
@@ -156,6 +175,8 @@ def _classes_beside(
     """Return the part that holds classes, beside one that says whether there is anything."""
     likely = [i for i, end in enumerate(ends) if end.all_probable]
     wide = [i for i in likely if _size(parts[i], axis) != 1]
+    if len(shape_of(tensor) or ()) == 2:  # of one thing: its values beside its classes
+        return replace(found, mixed=True, axis=axis if found.tensor is tensor else found.axis)
     chosen = wide or likely[-1:]
     if len(chosen) != 1:
         return replace(found, mixed=True, axis=axis if found.tensor is tensor else found.axis)

@@ -10,6 +10,7 @@ from onnxcam.analysis.layout import Layout
 from onnxcam.errors import UsageError, suggestion
 from onnxcam.graph.emit import Dim
 
+SHARED = "rows for each input"  # in that of a layer whose batch holds more than the inputs
 ONLY = "reaches the score"  # in the reason of a layer most of which does not
 
 

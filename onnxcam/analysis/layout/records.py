@@ -29,6 +29,7 @@ class Layout:
         pieces: Where letters do not say it, but all of it is known (windows or frames beside the
             batch, no batch at all): what every axis is the product of, the slowest first; of
             nothing for an axis of 1 that has no meaning.
+        part: Which part of a batch that other inputs share, whose number is the piece ``P``.
         more: Extents of more grids, whose tokens are the first that stand behind: a pyramid of
             maps, the tokens of one behind those of the other.
     """
@@ -40,6 +41,7 @@ class Layout:
     rolled: bool = False
     pieces: tuple[tuple[Piece, ...], ...] = ()
     more: tuple[tuple[int, ...], ...] = ()
+    part: int = 0
 
     @property
     def scales(self) -> tuple[Layout, ...]:

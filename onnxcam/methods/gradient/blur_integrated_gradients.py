@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxcam.errors import UsageError
 from onnxcam.methods.gradient.integrated_gradients import GOLDEN, doubt
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, OwnScore, Score
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -16,7 +16,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
 @sampled_method(
     "blur-integrated-gradients",
     kind="repeated",
-    needs=(Input, InputGradient, Score),
+    needs=(Input, InputGradient, OwnScore, Score),
     cite="Xu, Venugopalan and Sundararajan, Attribution in Scale and Space, CVPR 2020, equation 6",
     parameters=(
         Parameter("steps", int, 50, 1, 10_000, "number of steps of the path"),
@@ -36,7 +36,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     ),
 )  # fmt: skip
 def blur_integrated_gradients(
-    x: Array, gradients: Ask, scores: Ask, *, steps: int, blur: float
+    x: Array, gradients: Ask, own: Array, scores: Ask, *, steps: int, blur: float
 ) -> Estimate:
     """M = sum_c integral of dy/dx_c (x * G_s) d(x * G_s)_c, s from blur times the extents to 0.
 
@@ -69,10 +69,10 @@ def blur_integrated_gradients(
         total, taken = total + ways.pop(0) * slope, taken + 1
     relief = total * (steps / taken)
     signed = relief.sum(1)
-    ends = list(scores([x, at(1).astype(np.float32)]))
-    if len(ends) < 2 or taken < steps:  # ended early
+    blurred = list(scores([at(1).astype(np.float32)]))
+    if not blurred or taken < steps:  # ended early
         return Estimate(signed, relief=relief)
-    rise = ends[0].astype(np.float64) - ends[1]
+    rise = own.astype(np.float64) - blurred[0]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
     return Estimate(signed, facts={"completeness_error": missed}, doubts=doubts, relief=relief)

@@ -9,7 +9,7 @@ import numpy as np
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.gradient import rounds
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Score, SlopeAt
+from onnxcam.methods.needs import Array, Ask, Input, InputGradient, OwnScore, Score, SlopeAt
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
@@ -43,7 +43,7 @@ def _in_graph(
 @sampled_method(
     "integrated-gradients",
     kind="repeated",
-    needs=(Input, InputGradient, Score),
+    needs=(Input, InputGradient, OwnScore, Score),
     cite="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, equation 1",
     parameters=(
         Parameter("steps", int, 50, 1, 10_000, "number of inputs between the baseline and x"),
@@ -63,7 +63,7 @@ def _in_graph(
     form=((Input, SlopeAt), _in_graph),
 )
 def integrated_gradients(
-    x: Array, gradients: Ask, scores: Ask, *, steps: int, baseline: float
+    x: Array, gradients: Ask, own: Array, scores: Ask, *, steps: int, baseline: float
 ) -> Estimate:
     """M = sum_c (x_c - b_c) integral_0^1 dy/dx_c (b + t (x - b)) dt; signed.
 
@@ -72,10 +72,10 @@ def integrated_gradients(
     """
     parts = shares(x, gradients, [(baseline, steps)])
     signed = parts.sum(1)
-    ends = list(scores([x, np.full_like(x, baseline)]))
-    if len(ends) < 2:  # ended early
+    nothing = list(scores([np.full_like(x, baseline)]))
+    if not nothing:  # ended early
         return Estimate(signed, relief=parts)
-    rise = ends[0].astype(np.float64) - ends[1]
+    rise = own.astype(np.float64) - nothing[0]
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
     facts = {"completeness_error": missed}
@@ -98,13 +98,16 @@ def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array
         places, weights = np.polynomial.legendre.leggauss(steps)
         points += [(baseline, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
     order = [points[i] for i in np.argsort(np.arange(len(points)) * GOLDEN % 1)]
-    path = (np.float32(b) + np.float32(t) * (x - np.float32(b)) for b, t, _ in order)
+    rises = {b: x - np.float32(b) for b, _, _ in order}
+    path = (np.float32(t) * rises[b] + np.float32(b) for b, t, _ in order)
     totals: dict[float, Array] = {}
     taken: dict[float, float] = {}
+    term: Array | None = None  # one buffer for all steps
     for (baseline, _, weight), slope in zip(order, gradients(path), strict=False):
         if baseline not in totals:
             totals[baseline], taken[baseline] = np.zeros(slope.shape), 0.0
-        totals[baseline] += weight * slope.astype(np.float64)
+        term = np.multiply(slope, weight, out=term, dtype=np.float64)
+        totals[baseline] += term
         taken[baseline] += weight
     way = {b: x.astype(np.float64) - b for b in totals}
     found: Array = np.mean([way[b] * total / taken[b] for b, total in totals.items()], 0)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_FEW = 64  # values
 _SMALL = 1e-8  # pytorch-grad-cam's: a constant channel hides everything
 
 
@@ -22,11 +23,18 @@ def interpolated(values: Array, axis: int, samples: int, *, corners: bool = Fals
             samples are at half, and borders are repeated.
 
     Returns:
-        float64.
+        Floats; float32 of a few values in float32.
     """
-    low, high, share = _taps(values.shape[axis], samples, corners)
+    few, last = values.shape[axis], values.ndim - 1
+    low, share = _places(few, samples, corners)
+    if few <= _FEW:  # a product with a small matrix is faster than picking twice
+        kind = np.float32 if values.dtype == np.float32 else np.float64
+        taps = _taps(few, samples, corners).astype(kind, copy=False)
+        if axis == last:
+            return np.asarray(values @ taps.T)
+        return np.moveaxis(np.tensordot(taps, values, (1, axis)), 0, axis)
     share = share.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    below, above = values.take(low, axis), values.take(high, axis)
+    below, above = values.take(low, axis), values.take(np.minimum(low + 1, few - 1), axis)
     found: Array = below * (1 - share) + above * share
     return found
 
@@ -48,11 +56,21 @@ def nearest(mask: Array, space: tuple[int, ...]) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _taps(few: int, many: int, corners: bool) -> tuple[Array, Array, Array]:
-    """Return what every sample lies between: two indices, int [many], and how near the second."""
+def _places(few: int, many: int, corners: bool) -> tuple[Array, Array]:
+    """Return which value lies before every sample, int [many], and how near the next one is."""
     if corners:
         at = np.linspace(0, few - 1, many)
     else:
         at = np.clip((np.arange(many) + 0.5) * few / many - 0.5, 0, few - 1)
     low = at.astype(int)
-    return low, np.minimum(low + 1, few - 1), at - low
+    return low, at - low
+
+
+@lru_cache(maxsize=64)
+def _taps(few: int, many: int, corners: bool) -> Array:
+    """Return what every sample has of each value, float64 [many, few]."""
+    low, share = _places(few, many, corners)
+    found, samples = np.zeros((many, few)), np.arange(many)
+    found[samples, low] = 1 - share
+    found[samples, np.minimum(low + 1, few - 1)] += share
+    return found

@@ -21,6 +21,8 @@ from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
+_FEW = 2**16  # weights
+
 
 @sampled_method(
     "recipro-cam",
@@ -60,9 +62,11 @@ def recipro_cam(
     rest: Array = reduce(np.kron, others, np.ones((1, 1), layer.dtype))
 
     def alone() -> Iterator[Array]:
-        for row in first:
-            shares = np.tile(tokens, (len(rest), 1))
-            shares[:, where] = (row[None, :, None] * rest[:, None, :]).reshape(len(rest), -1)
+        many = max(1, _FEW // rest.size)  # rows of positions in memory
+        for begin in range(0, len(first), many):
+            part = np.kron(first[begin : begin + many], rest)
+            shares = np.broadcast_to(tokens, (len(part), len(tokens))).copy()
+            shares[:, where] = part
             yield from shares.reshape(-1, *inner)
 
     ask = chosen(score, scores, probabilities)

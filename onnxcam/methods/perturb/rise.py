@@ -74,7 +74,7 @@ def under_masks(
     found = Moments()
     for answer in ask(hidden()):
         mask = drawn.pop(0)
-        found.add(answer.reshape(-1, *[1] * mask.ndim) * mask / keep)
+        found.add(answer.reshape(-1, *[1] * mask.ndim) / keep * mask)
     return Estimate(found.mean, found.error)
 
 
@@ -95,5 +95,5 @@ def random_mask(rng: np.random.Generator, space: tuple[int, ...], cells: int, ke
         cell = -(-extent // cells)
         first = int(rng.integers(cell))
         large = interpolated(mask, axis, (cells + 1) * cell)
-        mask = np.take(large, np.arange(first, first + extent), axis)
+        mask = large[(*[slice(None)] * axis, slice(first, first + extent))]
     return mask
