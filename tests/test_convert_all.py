@@ -76,6 +76,7 @@ DIFFERENCES = WORDS | {
     for name in ("googlenet", "detector", "convnext", "vit_b", "deit_s", "swin", "sound_lstm",
                  "sound_gru")
 }  # fmt: skip
+BEHIND = ("convnext", "vit_b", "deit_s", "detector", "sound_lstm", "sound_gru")
 ATTENTIONS = dict.fromkeys(
     {*ARCHITECTURES} - {"vit_b", "deit_s"}, "LeGrad needs the attentions of a transformer"
 )
@@ -94,6 +95,10 @@ REFUSED = {
     "guided-backprop": SMOOTH | WORDS,
     "guided-gradcam": SMOOTH | WORDS,
     "input-x-gradient": WORDS,
+    "layer-deeplift": {name: DIFFERENCES[name] for name in BEHIND}
+    | {"text": "DeepLIFT has no rule for"},
+    "layer-lrp": {name: LRP[name] for name in (*BEHIND, "lraspp")}
+    | {"text": "LRP has no rule for"},
     "layer-integrated-gradients": {"vit_b": "no other values can be put in the place of"},
     "legrad": ATTENTIONS,
     "saliency": WORDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from onnxcam.autodiff.view import Overrides
 from onnxcam.graph.emit import Emitter, Tensor
@@ -34,7 +35,7 @@ def composite(composite: str = "epsilon", epsilon: float = 1e-6) -> Overrides:
         composite: Name of the rules.
         epsilon: As in lrp-epsilon; attention has none.
     """
-    return _COMPOSITES[composite](epsilon)
+    return replace(_COMPOSITES[composite](epsilon), complete=True)  # a pool alone has no rule
 
 
 @graph_method(
