@@ -199,7 +199,7 @@ def main() -> int:
     )  # fmt: skip
     form: dict[str, Any] = {
         "boxes": "conv2d_4", "axis": 3,
-        "format": "edge-deltas", "anchors": windows(SIDE),
+        "format": "edge-deltas", "anchors": windows(SIDE), "nothing": 0,
     }  # fmt: skip
     subjects.append(Subject("P-Net", given.models / "pnet.onnx", small, proposed, form))
     if given.fastest is not None:
