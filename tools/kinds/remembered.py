@@ -45,6 +45,7 @@ def _sessions() -> None:
 
     What they need says which parts these are, not their names.
     """
+    from onnxcam.methods.tunnel import Tunnelled
     from onnxcam.run import sampling
 
     parts, session = sampling.parts, sampling.Session
@@ -52,12 +53,18 @@ def _sessions() -> None:
     opened: dict[int, tuple[Any, Any]] = {}
 
     def shared(
-        model: Any, catalog: Any, method: Any, feature: Any, target: Any, detector: Any
-    ) -> Any:
-        needed = (frozenset(method.needs), method.kind, feature.name)
+        model: Any, catalog: Any, method: Any, feature: Any, target: Any, detector: Any,
+        settings: Any,
+    ) -> Any:  # fmt: skip
+        own = (method.name, repr(settings)) if isinstance(method, Tunnelled) else ()
+        needed = (frozenset(method.needs), method.kind, feature.name, own)
         key = (id(model), id(catalog), needed, target, id(detector))
         if key not in made:
-            made[key] = (parts(model, catalog, method, feature, target, detector), model, catalog)
+            made[key] = (
+                parts(model, catalog, method, feature, target, detector, settings),
+                model,
+                catalog,
+            )
         return made[key][0]
 
     def one(model: Any, **how: Any) -> Any:
