@@ -114,6 +114,7 @@ class Answers:
             needs.Random: lambda: np.random.default_rng(0),
             needs.Background: lambda: None,
             needs.Similarity: lambda: self._alike,
+            needs.OwnScore: lambda: next(self._scores([self.in_order(self._x)])),
             needs.Score: lambda: self._scores,
             needs.Probability: lambda: self._scores,
             needs.InputGradient: lambda: self._input_gradients,
