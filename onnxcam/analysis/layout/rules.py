@@ -8,7 +8,9 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxcam.analysis.layout.atoms import UNKNOWN, Atom, Axis
+from onnxcam.analysis.layout.found import is_found
 from onnxcam.analysis.layout.meaning import Meaning
+from onnxcam.analysis.layout.records import SPACE
 from onnxcam.analysis.layout.unfolding import unfolded
 from onnxcam.graph import ir
 from onnxcam.graph.emit import Dim, Tensor, const_value, shape_of
@@ -168,7 +170,12 @@ def _gathered(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Me
         return meaning.picked([*range(axis), None, *range(axis, rank)])
     if picked is not None and len(picked) == 2:
         return unfolded(node, meaning, forward)
-    return meaning.resized(axis) if picked is not None and len(picked) == 1 else None
+    if picked is None or len(picked) != 1:
+        return None
+    places = any(a.letter in SPACE[3] for a in meaning.axes[axis].atoms)
+    if places and is_found(node.inputs[1]):
+        return meaning.put({axis: UNKNOWN})
+    return meaning.resized(axis)
 
 
 @_rule("ReverseSequence")
