@@ -168,7 +168,7 @@ def convert(
     names = (reduction_layer, class_axis, input), input_format, feature_format, feature_layer
     loaded, catalog, said = _read(whole, check, labels, *names, preprocess)
     feeds = None if sample is None else _feeds(sample, loaded, said)
-    explained = _explained(loaded, request, catalog, said, detector or said.detector, feeds)
+    explained = _explained(loaded, request, catalog, said, said.of_detector(detector), feeds)
     return _written(place, check, _as_given(model), loaded, explained, catalog, feeds)
 
 

@@ -152,7 +152,7 @@ class Explainer(Predicts, Described, Generic[Result]):
         self._take(Engine(
             self.model, self.catalog, wishes, upsampling, device, threads, kept,
             checked_seed(seed), batch_size, progress, checked_budget(budget),
-            lambda: detector or self.description.detector,
+            lambda: self.description.of_detector(detector),
         ))  # fmt: skip
         self._engine.check()  # what cannot be explained shows now
 

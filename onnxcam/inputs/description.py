@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ from onnxcam.inputs.places import gather
 from onnxcam.inputs.spec import InputSpec, ModelInput
 from onnxcam.inputs.tensor import Prepared, is_picture, prepare
 
+_NOTHING = ("nothing", "background", "bg", "noobject", "noclass", "notanobject")
 Labels: TypeAlias = "Sequence[str] | str | os.PathLike[str] | None"
 
 
@@ -100,6 +102,22 @@ class Description:
         """
         said = gather(self.model_path, self.metadata, self.preprocess)[0].get("detector")
         return None if said is None else dict(said)
+
+    def of_detector(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return what is known of a detector's outputs, None for nothing.
+
+        A first or last class of a name such as "background" is the one that stands for nothing.
+
+        Args:
+            given: What a caller says, in place of what the description does; None for nothing.
+        """
+        said = given or self.detector
+        ends = [] if said and "nothing" in said else [e for e in (0, -1) if self._is_nothing(e)]
+        return said if len(ends) != 1 else {**(said or {}), "nothing": ends[0]}
+
+    def _is_nothing(self, place: int) -> bool:
+        label = self.labels[place] if self.labels else ""
+        return re.sub(r"[\W_]+", "", label).casefold() in _NOTHING
 
     @bounded("the input cannot be prepared")
     def prepare(self, x: Any) -> Prepared:

@@ -317,6 +317,21 @@ def test_the_class_for_nothing_is_the_first_or_the_last(place: int) -> None:
     assert (one.detection.row, one.detection.target) == (row, cls + (place == 0))
 
 
+@pytest.mark.parametrize("label", ["Background", "__background__", "no object", "nothing"])
+def test_a_label_says_which_class_is_nothing(label: str) -> None:
+    """In a picture full of findings the class for nothing is not the one said at most places."""
+    proto = dets.ssd()
+    for weight in proto.graph.initializer:
+        if weight.name in ("cls0.b", "cls1.b"):
+            value = np.tile([0, 0, 0, 5], 2)
+            weight.CopyFrom(onnx.numpy_helper.from_array(value.astype("f4"), weight.name))
+    explain = explainer(proto, labels=[label, "cat", "dog", "bird"])
+    assert explain(X[0], Detection("bird")).detection.label == "bird"
+    assert {f.detection.label for f in explain(X[0], Detections("bird"))} == {"bird"}
+    with pytest.raises(InputError, match="class 0 stands for nothing"):
+        explain(X[0], Detection(0))
+
+
 def test_files_write_the_same_rows() -> None:
     make: Callable[[], onnx.ModelProto] = lambda: rows(suppressed(), ["class", "score", "box"])  # noqa: E731
     proto = make()
