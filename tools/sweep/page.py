@@ -39,14 +39,14 @@ three baselines. Grad-CAM is the other way round: on tokens the mean of the grad
 positions is what is left of values that cancel, and element-wise Grad-CAM, HiResCAM and Layer-CAM,
 which do not average, see more. `internal-influence` is a mean gradient: where a mean over space and
 a linear layer follow the layer (MobileNetV2, SqueezeNet), that is the same at all positions, the
-map is constant (the picture says so), and only an earlier layer is worth asking. CRP of
-MobileNetV2 has values near 1e-9: the z-plus rule gives a positive bias its share at each of 52
-layers: of a score of 18.8 (`layer-lrp`, chelsea.png) 3.4 are left three layers down, 0.43 at the
-twelfth block, 0.03 at the third, 0.001 at the first convolution (SqueezeNet: 31.7 of 32.0); one
-channel has a thirtieth of that, over 50,176 pixels. RISE's values are probabilities, of which only
-the ranking means something: its energy depends on the floor that is taken off. Rows of one to four pictures tell broken from sound and no more. `digits-vit` is a small
-transformer that the tool trains for minutes to find a digit in clutter; it is asked only about
-pictures whose digit it sees.
+map is constant (the picture says so), and only an earlier layer is worth asking. CRP of MobileNetV2
+has values near 1e-9: the z-plus rule gives a positive bias its share at each of 52 layers: of a
+score of 18.8 (`layer-lrp`, chelsea.png) 3.4 are left three layers down, 0.43 at the twelfth block,
+0.03 at the third, 0.001 at the first convolution (SqueezeNet: 31.7 of 32.0); one channel has a
+thirtieth of that, over 50,176 pixels. RISE's values are probabilities, of which only the ranking
+means something: its energy depends on the floor that is taken off. Rows of one to four pictures
+tell broken from sound and no more. `digits-vit` is a small transformer that the tool trains for
+minutes to find a digit in clutter; it is asked only about pictures whose digit it sees.
 """
 
 
