@@ -62,8 +62,8 @@ def _of_any(p: Parameter) -> click.Option:
     return click.Option(
         [f"--{p.name}", _PREFIX + p.name],
         type=click.Choice(p.choices),
-        help=f"With any method that `onnxcam convert` writes and that draws no samples, the "
-        f"{p.help}; with --samples and --noise as of --method smoothgrad.",
+        help=f"With any method that can be converted and draws no samples, the "
+        f"{p.help}; of as many and as noisy ones as --method smoothgrad takes.",
     )
 
 

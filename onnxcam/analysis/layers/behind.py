@@ -28,6 +28,7 @@ class _Step:
     labels: tuple[str, ...] = ()
     moved: bool = False
     in_place: bool = False
+    pools: bool = False
 
 
 def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int = 0) -> Behind:
@@ -39,7 +40,7 @@ def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int =
         axis: Its axis of the classes, where that is known.
         depth: How many joins were walked through to come here.
     """
-    tensor, found = output, Behind(output, axis=axis)
+    tensor, found, pooled = output, Behind(output, axis=axis), False
 
     def walk(part: Tensor, along: int | None) -> Behind:
         return behind(part, known, along, depth + 1)
@@ -57,6 +58,9 @@ def behind(output: Tensor, known: Layouts, axis: int | None = None, depth: int =
                 if node is None or depth > _DEEPEST
                 else of_heads(found, tensor, node, known, walk)
             )
+        if pooled and step.in_place:
+            return found  # what is rounded there are features, or maps of the classes
+        pooled = pooled or step.pools
         named = step.certain and not step.in_place
         axis = step.axis if named else _moved(node, axis)
         tensor = step.tensor
@@ -94,9 +98,9 @@ def _back(node: ir.Node, tensor: Tensor, known: Layouts) -> _Step | None:
     if node.op in ("ReduceMean", "ReduceSum"):
         axes, layout = axes_of(node), known.get(id(source))
         over = layout is not None and axes is not None and _all_space(layout.axes, axes)
-        return _Step(source) if over else None
+        return _Step(source, pools=True) if over else None
     if node.op == "GlobalAveragePool":
-        return _Step(source)
+        return _Step(source, pools=True)
     if has(node, Trait.SAME, Trait.VIEW):
         return _Step(source, certain=not is_float(tensor) and is_float(source), rounds=True)
     if node.op in ("Round", "Floor", "Ceil"):
