@@ -47,7 +47,7 @@ def _timm(name: str, shape: tuple[int, int, int] = IMAGE, **options: Any) -> Sub
         net: nn.Module = timm.create_model(name, num_classes=CLASSES, **options)
         return net
 
-    grid = {"patch14": 14, "patch16": 16, "p16": 16, "s16": 16, "p8": 8}
+    grid = {"r_s16_p8": 32, "patch14": 14, "patch16": 16, "p16": 16, "s16": 16, "p8": 8}
     patch = next((n for word, n in grid.items() if word in name), 0)
     last = name.startswith(("swin", "focal", "nest", "hiera"))
     return Subject(
@@ -63,7 +63,9 @@ def timm_models() -> Iterator[Subject]:
     for name in TIMM_VITS:
         if name.startswith(("vit_base", "beit")):
             yield _timm(name, (3, 96, 128), img_size=(96, 128), depth=3)
-        elif name.startswith(("cait", "xcit", "vit_tiny_r", "eva")):
+        elif name.startswith("vit_tiny_r"):
+            yield _timm(name, (3, 224, 224))
+        elif name.startswith(("cait", "xcit", "eva")):
             yield _timm(name, (3, 112, 112), img_size=112)
         else:
             side = 14 if "patch14" in name else 16
