@@ -23,6 +23,7 @@ assert detectors
 SOME = ("CNN", "ViT", "CTC", "tabular", "YOLOv5")
 METHODS = ("gradcam", "saliency", "lrp-epsilon", "rise", "ablation-cam", "integrated-gradients")
 # Frames, tiles and nodes merged into the batch, and batches that are written into the network.
+NOTHING = ("SSD", "UltraFace")  # by their first class, which random weights may say seldom
 FIXED = ("video", "GNN", "Swin", "CLIP, text", "DETR")
 
 
@@ -47,7 +48,7 @@ def _targets(kind: Kind) -> list[list[Any]]:
     found = kind.sure is not None and kind.name != "CTC"
     several = kind.name not in ("regression", "streaming", "BlazeFace")
     more: Target = Margin(1, 0) if several else Sum()
-    box: Any = Detection(0) if found else None
+    box: Any = Detection(int(kind.name in NOTHING)) if found else None
     return [[0, more], [box], [Sum(), 0, None]]
 
 
@@ -58,9 +59,12 @@ def _explainers(name: str, method: str, *, is_open: bool) -> tuple[Kind, Any]:
         "threads": 1,
         "cache": False,
         "parameters": parameters(methods.find(method)),
+        **kind.options,
     }
+    if name in NOTHING:
+        how["detector"] = {**how.get("detector", {}), "nothing": 0}
     try:
-        return kind, Explainer(_file(kind, is_open=is_open), method, **how, **kind.options)
+        return kind, Explainer(_file(kind, is_open=is_open), method, **how)
     except OnnxcamError:
         return kind, None
 
