@@ -139,7 +139,11 @@ def test_ctrl_c_gives_the_map_so_far(name: str, monkeypatch: pytest.MonkeyPatch)
     from onnxcam.run import interrupt
 
     monkeypatch.setattr(interrupt, "_last", [float("-inf")])  # as if the last one were long ago
-    found = _explain(name, batch_size=1, progress=_stopping())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    try:
+        found = _explain(name, batch_size=1, progress=_stopping())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert found.parameters["stopped"].startswith("stopped after")
     assert found.diagnosis[0].endswith("this is the map so far")
     assert np.isfinite(found.raw_map).all() and found.raw_map.shape == _plain(name).raw_map.shape
