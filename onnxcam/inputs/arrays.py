@@ -26,6 +26,22 @@ def load_array(path: Path, name: str) -> Array:
     return load_arrays(path, name)[0]
 
 
+def load_said(file: str, what: str) -> Array:
+    """Read the array that a method's parameter names, as :func:`load_array` does.
+
+    Args:
+        file: Its name.
+        what: What it is, for messages.
+
+    Raises:
+        InputError: As of :func:`load_array`.
+    """
+    try:
+        return load_array(Path(file), what)
+    except InputError as error:
+        raise InputError(f"the {what} cannot be read: {error.message}", error.hint) from error
+
+
 def load_arrays(
     path: Path, name: str, fits: Callable[[tuple[int, ...]], object] | None = None
 ) -> tuple[Array, dict[str, Array]]:

@@ -145,7 +145,9 @@ def tcav(
     sets = [[Path(p) for p in each] for each in (pictures, random, *concepts.values())]
     read = _Reader(Scan(explain), sum(map(len, sets)), pooled, progress)
     slopes = [row[1] for row in read(sets[0], index)]
-    others, *own = [np.stack([row[0] for row in read(each)] or [np.empty(0)]) for each in sets[1:]]
+    rows = [[row[0] for row in read(each)] for each in sets[1:]]
+    _check_sizes([*slopes, *(row for each in rows for row in each)])
+    others, *own = [np.stack(each or [np.empty(0)]) for each in rows]
     _check(slopes, others, dict(zip(concepts, own, strict=True)), read.failed)
     rng, down = np.random.default_rng(seed), np.stack(slopes)
     found = [
@@ -187,6 +189,19 @@ class _Reader:
         return found
 
 
+def _check_sizes(rows: Sequence[Array]) -> None:
+    """Refuse layers of several sizes.
+
+    Raises:
+        UsageError: They are.
+    """
+    if len({row.shape for row in rows}) > 1:
+        raise UsageError(
+            "the pictures give layers of several sizes, which no direction fits",
+            "take each channel's mean (pooled), or a `preprocess` that brings them to one size",
+        )
+
+
 def _check(
     slopes: Sequence[Array], others: Array, own: Mapping[str, Array],
     failed: Sequence[tuple[str, str]],
@@ -194,7 +209,7 @@ def _check(
     """Refuse what says nothing.
 
     Raises:
-        UsageError: There are too few pictures of a kind, or of several sizes.
+        UsageError: There are too few pictures of a kind.
     """
     why = f" ({failed[0][0]}: {failed[0][1]})" if failed else ""
     if not slopes:

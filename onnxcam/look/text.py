@@ -13,6 +13,7 @@ from onnxcam import methods
 from onnxcam.analysis.layers.lookups import companions, embedding, token_input
 from onnxcam.errors import InputError, UsageError, bounded
 from onnxcam.explain import Explainer
+from onnxcam.inputs.arrays import load_array
 from onnxcam.inputs.vocabulary import Vocabulary
 from onnxcam.model.model import Model, load
 from onnxcam.output.wording import Wording, wording
@@ -83,10 +84,7 @@ def _numbers(words: str | os.PathLike[str] | Array, table: Vocabulary) -> Array:
     if isinstance(words, str | os.PathLike):
         place = Path(words)
         if place.suffix.lower() == ".npy":
-            try:
-                words = np.load(place, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{place}: {error}", "give a .npy of whole numbers") from error
+            words = load_array(place, "tokens")
         elif place.suffix.lower() == ".txt" and _is_file(place):
             return table.numbers(place.read_text("utf-8", errors="replace").strip())
         else:

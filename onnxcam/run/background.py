@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxcam.errors import InputError
+from onnxcam.inputs.arrays import load_said
 from onnxcam.run.probe import Probe
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -26,18 +27,13 @@ def background(file: str, probe: Probe, tensor: Array, axis: int) -> Array | Non
     """
     if not file:
         return None
-    try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
-        ) from error
+    found = load_said(file, "background")
     like = [d for i, d in enumerate(tensor.shape) if i != axis]
-    has = [d for i, d in enumerate(getattr(found, "shape", ())) if i != axis]
+    has = [d for i, d in enumerate(found.shape) if i != axis]
     if has != like or not found.size:
         raise InputError(
             f"the background {file} holds no inputs like this one: its shape is "
-            f"{list(getattr(found, 'shape', ()))}, that of the input {list(tensor.shape)}",
+            f"{list(found.shape)}, that of the input {list(tensor.shape)}",
             "give prepared inputs, one after another in the batch's axis",
         )
     return probe.background(found)

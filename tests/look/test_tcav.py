@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from look.test_concepts import SIDE, SPEC, _net
 from PIL import Image
+from support import nets
 
 from onnxcam.cli import main
 from onnxcam.errors import UsageError
@@ -113,6 +114,27 @@ def test_what_cannot_be_tested_is_said(folders: dict[str, list[Path]], tmp_path:
     found = tcav(_net(), [*folders["explained"], broken], {"red": folders["red"]},
                  folders["random"], layer="a", preprocess=SPEC, runs=2)  # fmt: skip
     assert found.pictures == 5 and "broken.png" in found.failed[0][0]
+
+
+def test_pictures_of_several_sizes_are_pooled_or_refused(
+    folders: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(7)
+    for k, path in enumerate(folders["red"]):
+        side = SIDE + 2 * (k % 2)
+        Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)).save(path)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"]),
+        onnx.helper.make_node("Relu", ["c"], ["a"]),
+        onnx.helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    kernel = rng.standard_normal((2, 3, 3, 3)).astype("f4")
+    proto = nets.model(nodes, {"x": ["N", 3, "h", "v"]}, {"y": ["N", 2]}, {"w": kernel})
+    given = (proto, folders["explained"], {"red": folders["red"]}, folders["random"])
+    with pytest.raises(UsageError, match="layers of several sizes"):
+        tcav(*given, preprocess="unit", runs=2)
+    assert tcav(*given, preprocess="unit", runs=2, pooled=True).pictures == 5
 
 
 def test_the_shell(folders: dict[str, list[Path]], tmp_path: Path) -> None:

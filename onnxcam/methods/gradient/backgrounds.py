@@ -6,6 +6,7 @@ import numpy as np
 
 from onnxcam.errors import InputError
 from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.inputs.arrays import load_said
 from onnxcam.methods.gradient import rounds
 from onnxcam.methods.needs import Array
 from onnxcam.methods.parameters import Parameter
@@ -37,12 +38,7 @@ def read(file: str, x: Tensor) -> Array:
     Raises:
         InputError: It cannot be read, or holds no inputs like x.
     """
-    try:
-        found: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the background {file} cannot be read: {error}", "give a .npy of prepared inputs"
-        ) from error
+    found = load_said(file, "background")
     shape = shape_of(x) or ()
     if found.ndim == len(shape) - 1:
         found = found[:, None]

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from onnxcam.errors import InputError
+from onnxcam.inputs.arrays import load_said
 from onnxcam.methods.needs import Array
 from onnxcam.methods.parameters import Parameter
 
@@ -58,16 +59,10 @@ def regions(x: Array, count: int, segments: str = "") -> Array:
 
 def _given(file: str, space: tuple[int, ...]) -> Array:
     """Return the regions of a file."""
-    try:
-        found: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    found = load_said(file, "segments")
+    if found.shape != space or found.dtype.kind not in "iub":
         raise InputError(
-            f"the segments {file} cannot be read: {error}", "give a .npy of whole numbers"
-        ) from error
-    shape = getattr(found, "shape", ())
-    if shape != space or found.dtype.kind not in "iub":
-        raise InputError(
-            f"the segments {file} do not fit: {found.dtype} {list(shape)}, and the input has "
+            f"the segments {file} do not fit: {found.dtype} {list(found.shape)}, and the input has "
             f"{list(space)} places",
             "give a whole number for each place of the prepared input",
         )
