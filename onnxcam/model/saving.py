@@ -49,9 +49,7 @@ def free_place(output: str | os.PathLike[str], model: Any, *, force: bool) -> Pa
 
 def _same(a: Path, b: Path) -> bool:
     """Tell whether two paths lead to one file, through links of either kind."""
-    if os.path.realpath(a) == os.path.realpath(
-        b
-    ):  # unlike Path.resolve it passes loops of links by
+    if os.path.realpath(a) == os.path.realpath(b):  # Path.resolve ends at loops of links
         return True
     try:
         return a.samefile(b)

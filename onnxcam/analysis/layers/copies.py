@@ -92,10 +92,9 @@ def _joined(node: ir.Node, own: Iterable[int], found: Mapping[int, Copies]) -> C
     data = [t for t in node.inputs if t.name]
     if len(data) == 1:
         return found.get(id(data[0]), _ONE)
-    if len({_size(t, _axis(node, t)) for t in data}) != 1:  # as many of each, as of one batch
-        sizes = [_size(t, _axis(node, t)) for t in data]
-        if all(isinstance(d, int) for d in sizes):
-            return MANY
+    sizes = [_size(t, _axis(node, t)) for t in data]
+    if len(set(sizes)) != 1 and all(isinstance(d, int) for d in sizes):
+        return MANY  # of one batch there are as many of each
     for t in data:
         rows = found.get(id(t), (id(t) in mine,))
         if rows == MANY:
