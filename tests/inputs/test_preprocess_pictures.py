@@ -145,18 +145,25 @@ def test_bad_files_say_file_and_reason(name, content, message, tmp_path):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("tag", [256, 257])  # width and length
+@pytest.mark.parametrize(
+    ("tag", "value", "why"),  # width and length
+    [
+        (256, 4_000_000, r"4000000|cannot be read|truncated|cannot be decoded"),
+        (257, 4_000_000, r"4000000|cannot be read|truncated|cannot be decoded"),
+        (257, 40, "says 24 x 40 pixels and holds 480"),
+    ],
+)
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
-def test_pixels_that_no_strip_holds_are_no_picture(mode, tag, tmp_path):
+def test_pixels_that_no_strip_holds_are_no_picture(mode, tag, value, why, tmp_path):
     path = saved(tmp_path, Image.new(mode, (24, 20)), "short.tiff")
     data = bytearray(path.read_bytes())
     (entries,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, entries)
     places = [entries + 2 + 12 * i for i in range(count)]
     place = next(at for at in places if struct.unpack_from("<H", data, at)[0] == tag)
-    struct.pack_into("<HHII", data, place, tag, 4, 1, 4_000_000)
+    struct.pack_into("<HHII", data, place, tag, 4, 1, value)
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"4000000|cannot be read|truncated|cannot be decoded"):
+    with pytest.raises(InputError, match=why):
         prepare(path, SPEC, INTO)
 
 
