@@ -10,7 +10,8 @@ HEAD = """# What other tools call it
 
 Written by `tools/make_docs.py` from `tools/peers.toml`; a test holds that every name of onnxcam's
 is there, and that nothing that Captum, pytorch-grad-cam or zennit export is left out. Read from the
-packages themselves, and of MATLAB from its documentation. What is not here says why.
+packages themselves; of MATLAB, which no package holds, the best known functions. What is not here
+says why.
 """
 _WORDS = {
     "method": "`{}`",

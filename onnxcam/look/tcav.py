@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,7 +245,9 @@ def _tested(
     if np.ptp(scores) == np.ptp(chance) == 0:
         p = np.nan if scores[0] == chance[0] else 0.0
     else:
-        p = float(stats.ttest_ind(scores, chance, equal_var=False).pvalue)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scores that are all 0 or 1 have no variance
+            p = float(stats.ttest_ind(scores, chance, equal_var=False).pvalue)
     mean, doubts = float(np.mean(right)), []
     if mean < _CHANCE:
         doubts.append(f"the layer hardly tells it from random pictures: {mean:.0%} right")
