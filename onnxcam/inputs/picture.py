@@ -133,7 +133,8 @@ def _check_header(image: ImageFile.ImageFile, size: int, source: str) -> None:
     if image.format in _RUNS_PROGRAMS:
         raise InputError(f"{source} is {image.format}, which is drawn by a program", _HINT)
     pixels = image.width * image.height
-    parts = {each[1] for each in image.tile if each[1] is not None}
+    # An older Pillow's icons have no list of tiles.
+    parts = {each[1] for each in image.tile or () if each[1] is not None}
     covered = sum((right - left) * (lower - upper) for left, upper, right, lower in parts)
     if parts and image.format != "GIF" and covered < pixels:
         raise InputError(
