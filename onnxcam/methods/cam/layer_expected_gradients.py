@@ -104,9 +104,10 @@ def layer_expected_gradients(
             if noise:
                 yield end
 
-    asked = iter(features(both_ends(), samples * (3 if noise else 2)))
+    asked = iter(features(both_ends()))
     shares, each = Moments(), Moments()
-    for slope in gradients(start + t * (end - start) for start, end, t in path):
+    between = (start + t * (end - start) for start, end, t in path)
+    for slope in gradients(between, samples * (3 if noise else 2)):
         there = next(asked, None)
         last = next(asked, None) if noise else a
         if there is None or last is None:  # ended early
@@ -114,6 +115,7 @@ def layer_expected_gradients(
         share = (last - there) * slope.astype(np.float64)
         each.add(share)
         shares.add(share.sum(1))
+    next(asked, None)  # so that the last batch is counted
     if not shares.count:
         nothing_yet = np.zeros((len(slope), *a.shape[1:]))
         return Estimate(nothing_yet, np.full_like(nothing_yet, np.inf))
