@@ -93,7 +93,6 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
-    own = origin.method.on_input
     return Explanation(
         **_laid(origin, found.raw, size),
         raw_map=found.raw,
@@ -123,14 +122,14 @@ def explanation(
         value=found.value,
         standard_error=found.error,
         style=origin.method.style,
-        relief=_in_colours(found.relief, prepared.spec) if own else found.relief,
-        at_layer=not own,
+        relief=_in_colours(found.relief, origin, prepared.spec),
+        at_layer=not origin.method.on_input,
     )
 
 
-def _in_colours(relief: Array | None, spec: InputSpec | None) -> Array | None:
-    """Return the signed values of channels in the order red, green, blue."""
-    reverse = relief is not None and spec is not None and spec.channels == "BGR"
+def _in_colours(relief: Array | None, origin: Origin, spec: InputSpec | None) -> Array | None:
+    """Return the signed values of channels, those of a picture in the order red, green, blue."""
+    reverse = origin.method.on_input and spec is not None and spec.channels == "BGR"
     return relief[::-1] if reverse and relief is not None else relief
 
 

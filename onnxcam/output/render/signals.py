@@ -105,12 +105,8 @@ def figure_1d(
     curve = _curve(values, ink if relief is None else np.array(MUTED, np.uint8))
     axis = _time_axis(lanes.shape[1], rate, size)
     plot = stack([_plot(lanes, tint, height), axis, curve], 0, 0)
-    if not channels and len(lanes) > 1:
-        channels = [f"channel {number}" for number in range(len(lanes))]
-    labels = _labels(channels, height) if channels else None
-    drawn = stack([labels, plot], _LABEL_GAP, 0, across=True)
-    if relief is not None:
-        note = f"{_OF_LANES}; {note}" if note else _OF_LANES
+    drawn = stack([_labels(channels, len(lanes), height), plot], _LABEL_GAP, 0, across=True)
+    note = "; ".join(text for text in (relief is not None and _OF_LANES, note) if text)
     below = legend(
         shown, name, limits, drawn.width, units=units, bar=colorbar, note=note, clip=clip
     )
@@ -206,8 +202,11 @@ def _curve(values: NDArray[np.float32], ink: NDArray[np.uint8]) -> Image.Image:
     return plot
 
 
-def _labels(names: Sequence[str], height: int) -> Image.Image:
-    """Write the channels' names beside their lanes."""
+def _labels(names: Sequence[str], lanes: int, height: int) -> Image.Image | None:
+    """Write the channels' names, or their numbers if there are several, beside their lanes."""
+    names = names or [f"channel {number}" for number in range(lanes) if lanes > 1]
+    if not names:
+        return None
     column = Image.new("RGB", (_LABELS, height * len(names)), PAPER)
     for row, name in enumerate(names):
         label = text_block(name, SMALL_SIZE, _LABELS, ink=MUTED)
