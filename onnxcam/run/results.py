@@ -105,7 +105,12 @@ def explanation(
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(*found.diagnosis, *_notes(reduction, labels, count), *_of_layer(origin, found)),
+        diagnosis=(
+            *found.diagnosis,
+            *_notes(reduction, labels, count),
+            *_of_layer(origin, found),
+            *_unplaced(origin, prepared.tensor, size),
+        ),
         source=prepared.source,
         preprocessing=prepared.recipe,
         picture=prepared.picture,
@@ -161,6 +166,19 @@ def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said
+
+
+def _unplaced(origin: Origin, tensor: Array, size: tuple[int, ...] | None) -> list[str]:
+    """Return that the map could not be laid over its input, whose axes nobody could read."""
+    catalog = origin.catalog
+    read = catalog.input_positions if catalog.input_layout is None else catalog.input_layout
+    unread = tensor.ndim > 2 and (read is None or "?" in read.axes)
+    if size is not None or origin.upsampling == "none" or not unread or tensor.dtype.kind != "f":
+        return []
+    return [
+        f"the axes of the input {catalog.input!r}{'' if read is None else f' ({read.axes})'} could "
+        "not be read: the map has the layer's own positions; say them with `input_format`"
+    ]
 
 
 def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:
