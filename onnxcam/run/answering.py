@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
-from onnxcam.names import SCORE
+from onnxcam.names import BASELINE, HELD, SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
 
 if TYPE_CHECKING:
     from onnxcam.run.detections import Finder
+
+Array: TypeAlias = np.ndarray[Any, Any]
+_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +62,35 @@ class Engine:
     finder: Finder | None = None
     matched: bool = False
     against: bool = False
+
+    def given(
+        self, batch: Array, tensor: Array, *, against: bool
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return what is run, and what is fed beside it: ``against`` a batch the one explained.
+
+        Args:
+            batch: Inputs, in the model's axes.
+            tensor: The one explained.
+            against: Whether the others stand for nothing.
+        """
+        if not against:
+            return batch, {}
+        whole = np.repeat(tensor, batch.shape[self.batch.axis], self.batch.axis)
+        return whole, {BASELINE: self.batch.filled(batch)}
+
+    def for_gradients(self, most: int, size: int) -> int:
+        """Return the most inputs in one run for gradients: on a CPU, large ones crowd its cache.
+
+        Args:
+            most: The most inputs in any run.
+            size: Bytes of one.
+        """
+        if self.batch.is_fixed or not self.whole.provider.name.startswith("CPU"):
+            return most
+        return max(1, min(most, _CROWDED // max(size, 1)))
+
+
+def of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(HELD)
+    return {**told} if held is None else {**told, HELD: np.repeat(held, rows, 0)}

@@ -11,7 +11,7 @@ import numpy as np
 from onnxcam import names
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
-from onnxcam.run.answering import Engine
+from onnxcam.run.answering import Engine, of_rows
 from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
 from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, rounded
@@ -19,7 +19,6 @@ from onnxcam.run.scores import checked_rows, probable
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 class Probe:
@@ -116,7 +115,9 @@ class Probe:
             needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
             needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
-            needs.FeatureAndGradient: lambda: self._ask_layers,
+            needs.FeatureAndGradient: lambda: partial(self._ask_layers, names.FEATURE),
+            needs.MultipliersAtLayer: lambda: partial(self._ask_layers, names.OTHER, against=True),
+            needs.LayerOf: lambda: self._ask_features,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
@@ -180,12 +181,10 @@ class Probe:
     ) -> Iterator[Array]:  # fmt: skip
         """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
-        for batch in self._batches(inputs, count, self._gradient_batch):
-            found, beside, given = [], {}, batch
-            if against:
-                axis = self._engine.batch.axis
-                beside = {names.BASELINE: self._engine.batch.filled(batch)}
-                given = np.repeat(self._tensor, batch.shape[axis], axis)
+        for batch in self._batches(
+            inputs, count, self._engine.for_gradients(self._batch, self._tensor.nbytes)
+        ):
+            found, (given, beside) = [], self._engine.given(batch, self._tensor, against=against)
             for told in self._told:
                 slopes = self._whole(given, [output], {**told, **beside})[0]
                 ordered = output != names.GRADIENT
@@ -200,11 +199,22 @@ class Probe:
             self.steepest[:] = 1  # a map says nothing of the gradient
             yield maps
 
-    def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
-        for batch in self._batches(inputs, count, self._gradient_batch):
-            asked = [names.FEATURE, names.SLOPES]
-            found = [np.stack(self._whole(batch, asked, told), 1) for told in self._told]
-            yield from np.stack(found, 1)
+    def _ask_layers(
+        self, shown: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield a layer and its gradients, or its multipliers; see :meth:`_ask_gradients`."""
+        for batch in self._batches(
+            inputs, count, self._engine.for_gradients(self._batch, self._tensor.nbytes)
+        ):
+            asked = [shown, names.SLOPES]
+            given, beside = self._engine.given(batch, self._tensor, against=against)
+            told = [{**each, **beside} for each in self._told]
+            yield from np.stack([np.stack(self._whole(given, asked, t), 1) for t in told], 1)
+
+    def _ask_features(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count):
+            yield from self._whole(batch, [names.FEATURE])[0]
 
     def _alike(self) -> Alike:
         finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
@@ -225,7 +235,7 @@ class Probe:
     ) -> list[Array]:
         tail = self._engine.tail
         given = {n: a for n, a in (more or {}).items() if tail is not None and n in tail.inputs}
-        told = _of_rows(given, self._head.fed(chunk))
+        told = of_rows(given, self._head.fed(chunk))
         (found,) = [self._head.run(chunk, output, told) for output in outputs]
         self._check(found, self._head.fed(chunk))
         return [found[: len(chunk)]]
@@ -256,12 +266,8 @@ class Probe:
             self._step(room, count)
 
     @property
-    def _gradient_batch(self) -> int:
-        """The most inputs in one run for gradients: on a CPU, large ones crowd out its cache."""
-        engine = self._engine
-        if engine.batch.is_fixed or not engine.whole.provider.name.startswith("CPU"):
-            return self._batch
-        return max(1, min(self._batch, _CROWDED // max(self._tensor.nbytes, 1)))
+    def _few(self) -> int:
+        return self._engine.for_gradients(self._batch, self._tensor.nbytes)
 
     def _batches(
         self, inputs: Iterable[Array], count: int | None, most: int | None = None
@@ -276,7 +282,7 @@ class Probe:
     ) -> list[Array]:
         whole = self._engine.batch
         full = whole.filled(batch)
-        told = _of_rows(more or {}, full.shape[whole.axis])
+        told = of_rows(more or {}, full.shape[whole.axis])
         against = {names.BASELINE: full} if self._engine.against else {}
         feeds = {self._engine.catalog.input: full, **self._others, **against, **told}
         found = self._engine.whole.run(feeds, outputs)
@@ -291,9 +297,3 @@ class Probe:
 
     def _check(self, values: Array, inputs: int) -> None:
         checked_rows(len(values), inputs, self._engine.catalog.reduction)
-
-
-def _of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
-    held = told.get(names.HELD)
-    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}

@@ -93,6 +93,7 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
+    own = origin.method.on_input
     return Explanation(
         **_laid(origin, found.raw, size),
         raw_map=found.raw,
@@ -127,7 +128,8 @@ def explanation(
         value=found.value,
         standard_error=found.error,
         style=origin.method.style,
-        relief=_in_colours(found.relief, prepared.spec),
+        relief=_in_colours(found.relief, prepared.spec) if own else found.relief,
+        at_layer=not own,
     )
 
 

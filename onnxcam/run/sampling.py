@@ -14,7 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Background, Multipliers
+from onnxcam.methods.needs import Background, Multipliers, MultipliersAtLayer
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from onnxcam.run.detections import Finder
 
 Array: TypeAlias = np.ndarray[Any, Any]
+_AGAINST = frozenset((Multipliers, MultipliersAtLayer))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ class Sampler:
             self.target.of_class,
             self.finder,
             self.matched,
-            Multipliers in self.method.needs,
+            not _AGAINST.isdisjoint(self.method.needs),
         )
 
     def run(
