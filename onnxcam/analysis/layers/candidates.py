@@ -57,9 +57,12 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     sources, wanted = origins(model), asked.reduction_layer
     if wanted is not None and wanted not in sources:
         wanted = next(reversed(matching(wanted, sources)), wanted)
-    scores = reduction(graph, draft, wanted, known, asked.class_axis)
+    scores = reduction(graph, draft, wanted, known, asked.class_axis, asked.input)
+    nodes, source = path(graph, draft.tensor(scores.name), known, asked.input)
+    if asked.input is None and source is not graph.inputs[0]:  # it is known only now
+        scores = reduction(graph, draft, wanted, known, asked.class_axis, source.name)
+        nodes, source = path(graph, draft.tensor(scores.name), known, source.name)
     score = draft.tensor(scores.name)
-    nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
