@@ -187,22 +187,22 @@ class Box(Target):
             overlap = op.Mul(overlap, op.cast(own, np.float32))
         return overlap, op.cast(sure, np.float32)
 
-    def _hit(self, op: Emitter, found: Found, rows: Tensor) -> Tensor:
+    def there(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor | None:
         """Tell whether the boxes at some rows are at the place, bool [N, K]."""
-        pairs = zip(self._near(op, found), (LEAST, UNSURE), strict=True)
+        if self.box is None:
+            return None
+        pairs = zip(self._near(op, _found(op, outputs)), (LEAST, UNSURE), strict=True)
         near, sure = (
-            op.GreaterOrEqual(op.GatherElements(t, rows, axis=1), np.float32(least))
+            op.GreaterOrEqual(op.GatherElements(t, chosen, axis=1), np.float32(least))
             for t, least in pairs
         )
         return op.And(near, sure)
 
     def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
         """Return the class of each box, int64 [N, K], by their rows; -1 where none is there."""
-        found = _found(op, outputs)
-        own = op.GatherElements(found.classes(op), chosen, axis=1)
-        if self.box is None:
-            return own
-        return op.Where(self._hit(op, found, chosen), own, np.int64(-1))
+        own = op.GatherElements(_found(op, outputs).classes(op), chosen, axis=1)
+        there = self.there(op, outputs, chosen)
+        return own if there is None else op.Where(there, own, np.int64(-1))
 
 
 @dataclass(frozen=True)

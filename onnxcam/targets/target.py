@@ -141,6 +141,10 @@ class Target(ABC):
         """Return the classes, int64 [N, K], of what a call asks for, which are classes mostly."""
         return chosen
 
+    def there(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor | None:
+        """Tell whether what a call asks for is in the input, bool [N, K]; None: it always is."""
+        return None
+
     @property
     def names_labels(self) -> bool:
         """Whether a label of a class occurs, for which the labels are needed."""

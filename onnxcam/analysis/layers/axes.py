@@ -65,9 +65,7 @@ class Axes:
         return any(d != 1 for i, d in enumerate(self.shape) if i not in own)
 
 
-def axes_of(
-    found: Behind, graph: ir.Graph, known: Layouts, explained: str | None = None
-) -> Axes:
+def axes_of(found: Behind, graph: ir.Graph, known: Layouts, explained: str | None = None) -> Axes:
     """Read which axes of a tensor count inputs and classes.
 
     Args:
@@ -230,9 +228,7 @@ def _batch(
     return free[0], False
 
 
-def _source(
-    graph: ir.Graph, known: Layouts, explained: str | None
-) -> tuple[Tensor, int] | None:
+def _source(graph: ir.Graph, known: Layouts, explained: str | None) -> tuple[Tensor, int] | None:
     """Return the input that counts the inputs of a batch, and the axis along which it does."""
     own = [t for t in graph.inputs if t.name == explained]
     for inputs in (own, graph.inputs):

@@ -100,9 +100,7 @@ def _finding(described: Reduction, reading: Reading, others: Sequence[Reading]) 
     return described
 
 
-def _read(
-    graph: ir.Graph, output: Tensor, known: Layouts, explained: str | None
-) -> Reading | None:
+def _read(graph: ir.Graph, output: Tensor, known: Layouts, explained: str | None) -> Reading | None:
     """Return what an output holds, None where no floats with axes are behind it."""
     if not output.inputs:
         return None
