@@ -114,6 +114,11 @@ class Box(Target):
             return f"score of the box at {', '.join(f'{e:g}' for e in self.box)}"
         return "score of a box" if self.number is None else f"score of box {self.number}"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input."""
+        return False
+
     def described(self, labels: Sequence[str] | None, index: int = TOP) -> str:
         """Return the quantity in words, with the row where it is known."""
         return self.quantity if index == TOP else f"score of box {index}"

@@ -109,6 +109,11 @@ class Target(ABC):
         """What of the class it is, in words: "score", "probability"."""
 
     @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input: it names no place, no left or right."""
+        return True
+
+    @property
     def key(self) -> str | None:
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity

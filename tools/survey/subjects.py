@@ -42,7 +42,7 @@ TIMM_FIXED: dict[str, tuple[int | None, int]] = {
     "convit_tiny": (1, 16), "vit_medium_patch16_reg4_gap_256": (4, 16),
     "vit_relpos_small_patch16_224": (0, 16), "vit_srelpos_small_patch16_224": (0, 16),
     "tnt_s_patch16_224": (1, 16), "deit3_small_patch16_224": (1, 16),
-    "vit_small_patch16_18x2_224": (1, 16), "crossvit_tiny_240": (1, 16), "pit_ti_224": (1, 0),
+    "vit_small_patch16_18x2_224": (1, 16), "crossvit_tiny_240": (1, 12), "pit_ti_224": (1, 0),
     "coat_lite_tiny": (1, 32), "mvitv2_tiny": (0, 32), "vitamin_small_224": (0, 16),
     "twins_svt_small": (None, 0), "swinv2_cr_tiny_224": (None, 0), "swin_s3_tiny_224": (None, 0),
     "levit_conv_128s": (None, 0), "botnet26t_256": (None, 0), "efficientvit_m0": (None, 0),
