@@ -14,6 +14,7 @@ from onnxcam.model.tail import Tail
 from onnxcam.names import SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
+from onnxcam.run.straight import Sessions
 
 if TYPE_CHECKING:
     from onnxcam.run.detections import Finder
@@ -41,6 +42,7 @@ class Engine:
         matched: Whether a box is looked for again in every input, for it has no row of its own:
             scores are how alike it is, see :mod:`onnxcam.run.alike`.
         against: Whether all of it also takes inputs that stand for nothing.
+        halves: Runs gradients in two halves; None where ``whole`` has them.
     """
 
     whole: Session
@@ -58,3 +60,4 @@ class Engine:
     finder: Finder | None = None
     matched: bool = False
     against: bool = False
+    halves: Sessions | None = None

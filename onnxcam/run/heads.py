@@ -114,6 +114,19 @@ def begins(engine: Engine) -> list[str]:
     return [] if engine.start is None else [*dict.fromkeys((engine.feature, engine.start.name))]
 
 
+def shown_first(engine: Engine) -> list[str]:
+    """Return what an input's first run may give beside the scores: what parts of the model use."""
+    halves = () if engine.halves is None else engine.halves.halves.shown
+    shown = [n for n in (names.FEATURE, *halves) if n in engine.whole.outputs]
+    return [*shown, *begins(engine)] if is_alone(engine) else shown
+
+
+def of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(names.HELD)
+    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}
+
+
 def made(
     engine: Engine,
     tensor: Array,
