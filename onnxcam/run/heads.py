@@ -97,9 +97,10 @@ class Head:
         flat = self.layer.reshape(len(self.layer), -1)
         weights = np.stack([item.weights.ravel() for item in chunk])
         kind = np.promote_types(flat.dtype, np.float32)
-        pools: Array = weights.astype(kind, copy=False) @ flat.T.astype(kind, copy=False)
+        weights = weights.astype(kind, copy=False)
         if self.start.pool == "mean":
-            pools /= flat.shape[1]
+            weights = weights / kind.type(flat.shape[1])
+        pools: Array = weights @ flat.T.astype(kind, copy=False)
         return pools.reshape(len(chunk), *self.first.shape)
 
 

@@ -17,7 +17,7 @@ from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, order_of, rounded
 from onnxcam.run.scores import checked_rows, probable
 from onnxcam.run.straight import Behind, Straight
-from onnxcam.run.together import together
+from onnxcam.run.together import Stack, together
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -267,10 +267,10 @@ class Probe:
     def _batches(
         self, inputs: Iterable[Array], count: int | None, most: int | None = None
     ) -> Iterator[Array]:
-        """Yield inputs [C, *space] as batches in the model's axes and dtype."""
+        """Yield inputs [C, *space] as batches in the model's axes and dtype, each in the last's."""
+        stack = Stack()
         for chunk in self.limited(inputs, count, most or self._room()):
-            whole = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
-            yield self._as_model(whole)
+            yield self._as_model(stack.of(chunk))
 
     def _as_model(self, inputs: Array) -> Array:
         """Return inputs [N, C, *space] in the model's axes and dtype."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from onnxcam.analysis.layers import Catalog
 from onnxcam.model.model import Model
 from onnxcam.run.groups import batch_of
 from onnxcam.run.hardware import Provider
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 # Bytes of inputs that run at once on a CPU: what networks make of more crowds out its cache.
 _FORWARD, _BACKWARD = 2**21, 2**19
@@ -43,3 +49,20 @@ def splits(model: Model, catalog: Catalog, provider: Provider) -> bool:
     size = prod(sizes) * port.dtype.itemsize
     alone = together(2, size, provider, backward=True) == 1
     return alone and provider.name.startswith("CPU") and model.weights.nbytes <= _HEAVY
+
+
+class Stack:
+    """Puts inputs together, again and again in the same memory: new memory takes its time."""
+
+    def __init__(self) -> None:
+        self._full: Array | None = None
+
+    def of(self, inputs: Sequence[Array]) -> Array:
+        """Return arrays of one shape as one, until the next are put together."""
+        if len(inputs) == 1:
+            return inputs[0][None]
+        full = self._full
+        if full is None or len(full) < len(inputs):
+            self._full = full = np.stack(inputs)
+            return full
+        return np.stack(inputs, out=full[: len(inputs)])
