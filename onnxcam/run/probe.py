@@ -250,7 +250,8 @@ class Probe:
         engine, most = self._engine, self._batch
         if engine.batch.is_fixed:
             return most
-        return together(most, self._tensor.nbytes, engine.whole.provider, backward=backward)
+        how = engine.whole.provider, engine.whole.threads
+        return together(most, self._tensor.nbytes, *how, backward=backward)
 
     def limited(
         self, items: Iterable[Any], count: int | None = None, size: int = 1

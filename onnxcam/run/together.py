@@ -15,23 +15,28 @@ from onnxcam.run.hardware import Provider
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-# Bytes of inputs that run at once on a CPU: what networks make of more crowds out its cache.
+# Bytes of inputs that run at once on a CPU: what networks make of more crowds out its cache, of
+# which each thread that runs them forward has its own.
 _FORWARD, _BACKWARD = 2**21, 2**19
 _HEAVY = 2**28  # bytes of weights that are not held twice to save a part of the time
 
 
-def together(most: int, size: int, provider: Provider, *, backward: bool = False) -> int:
+def together(
+    most: int, size: int, provider: Provider, threads: int = 1, *, backward: bool = False
+) -> int:
     """Return the most inputs in one run.
 
     Args:
         most: What is asked for.
         size: Bytes of one of them.
         provider: Where they run.
+        threads: By how many threads.
         backward: Whether their gradients are computed.
     """
     if not provider.name.startswith("CPU"):
         return most
-    return max(1, min(most, (_BACKWARD if backward else _FORWARD) // max(size, 1)))
+    room = _BACKWARD if backward else _FORWARD * threads
+    return max(1, min(most, room // max(size, 1)))
 
 
 def splits(model: Model, catalog: Catalog, provider: Provider) -> bool:
