@@ -119,7 +119,10 @@ def _size(tensor: Tensor) -> int:
 
 
 def halves(draft: Draft, place: Place, at: Tensor, slope: Tensor) -> Halves | None:
-    """Return a model cut in two; None where the second half has more of the input than a tensor.
+    """Return a model cut in two; None where it does not come apart.
+
+    So where the second half has more of the input than the tensor, or its gradient is the same
+    everywhere.
 
     Args:
         draft: The model, which must be finished already.
@@ -135,6 +138,8 @@ def halves(draft: Draft, place: Place, at: Tensor, slope: Tensor) -> Halves | No
     draft.output(op.cast(place.gradient(op, back), np.float32), GRADIENT)
     draft.output(op.cast(slope, np.float32), SLOPES)
     whole = draft.finish()
+    if SLOPES not in _moved(whole, at.name):
+        return None  # all of the model is affine
     told = _inputs(whole) & {TARGET, HELD}
     found = Halves(
         at.name, tail(whole, COTANGENT, GRADIENT, [x.name]), tail(whole, at.name, SLOPES, told)

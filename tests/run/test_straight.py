@@ -101,6 +101,10 @@ CASES: dict[str, tuple[list[Any], list[Any], str | None]] = {
         [_node("Conv", "x same", "c"), _node("Mul", "c c", "z"), *_headed("z", "v3")], PICTURE,
         "c",
     ),
+    "all of it": (
+        [*CONV, _node("GlobalAveragePool", "z", "p"), _node("Flatten", "p", "f"),
+         _node("MatMul", "f v", "y")], PICTURE, "f",
+    ),
     "too many channels": ([_node("Conv", "x wide", "z"), *_headed("z", "v64")], PICTURE, None),
     "sizes that are not known": ([*CONV, *_headed()], ["N", 3, "H", "W"], None),
     "a small input": ([*CONV, *_headed()], ["N", 3, 32, 32], None),
