@@ -32,6 +32,22 @@ def test_fem_by_hand() -> None:
     np.testing.assert_allclose(found.map, [[0.25, 0.75], [0.75, 0]], rtol=1e-6)
 
 
+def test_fem_counts_what_is_rare_in_channels_below_0() -> None:
+    """As tokens are: means -2 and -1, of which the one place lies far above."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 2, 3, 3]}, {"y": ["N", 2]})
+    x = np.stack([np.full((3, 3), -2.5, "f4"), np.full((3, 3), -1.0, "f4")])[None]
+    x[0, 0, 1, 2] = 2
+    found = _found("fem", proto, x)
+    want = np.zeros((3, 3))
+    want[1, 2] = 2
+    np.testing.assert_allclose(found.signed_map, want, atol=1e-6)
+
+
 def test_eigen_cam_without_a_mean_taken_off() -> None:
     """X^T X = [[5, 2], [2, 10]], first eigenvector (0.3378, 0.9412): the paper's Eigen-CAM."""
     found = _found("eigen-cam", nets.one_by_one(), parameters={"centred": "no"})
