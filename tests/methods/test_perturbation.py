@@ -388,6 +388,21 @@ def test_aise_finds_the_place_that_the_score_is_of() -> None:
     assert found.map[1, 4] > 2.5 and found.map[5, 0] < 0.5 * found.map[1, 4]
 
 
+def test_aise_finds_an_object_of_which_no_bell_alone_is_enough() -> None:
+    """The class needs most of an area, so that each bell that is kept alone loses it."""
+    w = np.zeros((2, SIDE, SIDE, 3), "f4")
+    w[0, :4, :4, 0] = 1
+    proto = _linear()
+    proto.graph.initializer[0].CopyFrom(nets.numpy_helper.from_array(w.reshape(-1, 3), "w"))
+    proto.graph.initializer[1].CopyFrom(
+        nets.numpy_helper.from_array(np.array([-12, 0, -99], "f4"), "b")
+    )
+    found = _explained(proto, "aise", np.ones_like(POINT), 0, evaluations=40)
+    assert _predict(proto, np.ones_like(POINT))[0, 0] > 0.9
+    assert found.map[:4, :4].min() > found.map[5:, :].max() > 0
+    assert found.map[:4, :4].min() > found.map[:, 5:].max()
+
+
 # ---- Captum
 
 
