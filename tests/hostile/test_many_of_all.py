@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ def _joined(count: int) -> onnx.ModelProto:
 
 def _behind_each_other(count: int) -> onnx.ModelProto:
     names = ["r", *(f"a{k}" for k in range(count))]
-    nodes = [helper.make_node("Tanh", [a], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("Tanh", [a], [b]) for a, b in itertools.pairwise(names)]
     return _model(*nodes, last=names[-1])
 
 
