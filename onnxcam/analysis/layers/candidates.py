@@ -75,12 +75,19 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     )
     candidates = _placed(candidates, nodes, source, known)
 
+    used: dict[int, dict[int, Need]] = {}
+
     def tells(node: ir.Node, tensor: Tensor) -> bool:
         """A class token alone, or what is added to the score, says nothing of where it was made."""
         if id(tensor) in skips and any(id(y) in own for y in node.outputs):
             return False
         layout = known.get(id(tensor))
-        return layout is None or _few(layout, _used(node, tensor, rows)) is None
+        if layout is None:
+            return True
+        if id(node) not in used:  # it is asked for one input after the other
+            used.clear()
+            used[id(node)] = _used(node, rows)
+        return _few(layout, used[id(node)].get(id(tensor))) is None
 
     narrow = bottlenecks(nodes, source, tells)
     layout = known.get(id(source))
@@ -203,15 +210,14 @@ def _few(layout: Layout, rows: Need) -> str | None:
     return f"position {rows.start} of it" if rows.stop - rows.start <= 1 else None
 
 
-def _used(node: ir.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
-    """Return the rows of a tensor that a node uses of it for the score."""
-    used: Need = Rows(0, 0, 0)
+def _used(node: ir.Node, known: dict[int, Need]) -> dict[int, Need]:
+    """Return the rows that a node uses of each of its inputs for the score, by their ids."""
+    used: dict[int, Need] = {id(x): Rows(0, 0, 0) for x in node.inputs}
     for i, y in enumerate(node.outputs):
         if id(y) in known:
-            needs = needed(node, known[id(y)], i)
-            for x, rows in zip(node.inputs, needs, strict=True):
-                used = joined(used, rows) if x is tensor else used
-    return used if any(x is tensor for x in node.inputs) else None
+            for x, rows in zip(node.inputs, needed(node, known[id(y)], i), strict=True):
+                used[id(x)] = joined(used[id(x)], rows)
+    return used
 
 
 def _space_word(layout: Layout) -> str:
