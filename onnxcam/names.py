@@ -9,6 +9,7 @@ REST = "onnxcam.rest"  # of the gradient, when it is averaged over the positions
 FEATURE, GRADIENT, OVERLAY = "onnxcam.feature", "onnxcam.gradient", "onnxcam.overlay"
 MAPS = "onnxcam.maps"  # of methods that put maps of others together
 BASELINE = "onnxcam.baseline"  # an input that stands for nothing, beside the one explained
+OTHER = "onnxcam.other"  # the feature layer of that input
 SLOPES = "onnxcam.slopes"  # the gradient at the feature layer, in its order of a map
 COTANGENT = "onnxcam.cotangent"  # where the first stretch of a model ends, see compose/affine.py
 VALUE = "onnxcam.value"

@@ -53,7 +53,7 @@ def main() -> int:
     add("--shared", type=Path, default=ROOT.parent / "shared", help="photographs")
     add("--only", action="append", help="a method")
     add("--model", action="append", help="a model, by its name in the table")
-    add("--photographs", type=int, default=99, help="the most of each model")
+    add("--photographs", type=int, default=40, help="the most of each model")
     add("--minutes", type=float, default=1e6, help="behind which it stops")
     add("--again", action="store_true", help="measure anew what is there")
     add("--folder", type=Path, default=Path("/tmp/onnxcam-sweep"),
@@ -80,7 +80,8 @@ def _run(options: argparse.Namespace) -> bool:
             continue
         how: dict[str, Any] = {"threads": 1, "device": "cpu", "preprocess": _described(preprocess)}
         sweep = Sweep(name, _place(name, path, options), how, options.shared, store, until)
-        if not sweep.run(options.only, min(count, options.photographs), again=options.again):
+        counts = min(count, options.photographs), options.photographs
+        if not sweep.run(options.only, counts, again=options.again):
             return False
     return True
 

@@ -28,8 +28,10 @@ from onnxcam.methods.needs import (
     FeatureAndGradient,
     FeatureGradient,
     InputGradient,
+    LayerOf,
     Maps,
     Multipliers,
+    MultipliersAtLayer,
     Straight,
 )
 from onnxcam.methods.parameters import Setting
@@ -45,6 +47,7 @@ from onnxcam.names import (
     GRADIENT,
     HELD,
     MAPS,
+    OTHER,
     RELIEF,
     SCORE,
     SLOPES,
@@ -58,7 +61,8 @@ if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
 
 
-_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient))
+_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient, MultipliersAtLayer))
+_SHOWN = frozenset((Activation, LayerOf))
 _AT_INPUT = frozenset((InputGradient, Multipliers, Straight))
 _OF_CLASS = frozenset((*_AT_LAYER, *_AT_INPUT, Maps))
 
@@ -74,7 +78,8 @@ class Parts:
             the input, with the class in ``onnxcam.target`` (int64 [1]), or the multipliers there
             against the input ``onnxcam.baseline``; the maps of a method ``onnxcam.maps``
             [N, 1 + C, *space], see :mod:`onnxcam.methods.tunnel`; the feature layer
-            ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
+            ``onnxcam.feature``, that of the other input ``onnxcam.other``, and the gradient there
+            or the multipliers ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part behind the feature layer, to ``onnxcam.score``, or to those of some classes,
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
         start: Where the head begins; None where there is none.
@@ -154,15 +159,21 @@ def _write(
     op = draft.op
     if index is not None and not _AT_INPUT.isdisjoint(method.needs):
         source = place_of(draft, input_layer(scores.plan.catalog))
-        of = partial(_against, draft) if Multipliers in method.needs else _gradient
+        against = Multipliers in method.needs
+        of = partial(_against, _other(draft, scores)) if against else _gradient
         slope = source.gradient(op, of(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
-    if Activation in method.needs:
+    if not _SHOWN.isdisjoint(method.needs):
         place = place_of(draft, feature)
         draft.output(_features(op, place, place.tensor), FEATURE)
     if index is not None and not _AT_LAYER.isdisjoint(method.needs):
         place = place_of(draft, feature)
-        slope = place.gradient(op, _gradient(scores, place.source, index))
+        of = _gradient
+        if MultipliersAtLayer in method.needs:
+            other = _other(draft, scores)
+            draft.output(_features(op, place, other.twin(op, place.tensor)), OTHER)
+            of = partial(_against, other)
+        slope = place.gradient(op, of(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)
 
 
@@ -221,11 +232,15 @@ def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
     return slope
 
 
-def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
-    """Return DeepLIFT's multipliers of the input, against another one that is fed beside it."""
+def _other(draft: Draft, scores: Slopes) -> Replay:
+    """Return what the model computes of another input, which is fed beside the one explained."""
     x = draft.tensor(scores.plan.catalog.input)
-    other = draft.input(BASELINE, dtype_of(x), shape_of(x))
-    return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)
+    return Replay([(x, draft.input(BASELINE, dtype_of(x), shape_of(x)))])
+
+
+def _against(other: Replay, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return DeepLIFT's multipliers of a tensor, against another input."""
+    return multipliers(scores, scores.op, index, other, wrt)
 
 
 def _maps(

@@ -110,10 +110,13 @@ SlopeOfInputs = Need(
 Multipliers = Need(
     "DeepLIFT's multipliers of the input, against others", "input"
 )  # of graph methods (emitter, other input) -> tensor; else an Ask: inputs -> [K, C, *space]
-LayerOf = Need("feature layer of a constant input", "feature")  # (emitter, value) -> tensor
+LayerOf = Need(
+    "feature layer of other inputs", "feature"
+)  # (emitter, value of a constant input, or as in SlopeOfInputs) -> tensor; else an Ask: inputs ->
+# [C, *space of the layer]
 MultipliersAtLayer = Need(
-    "DeepLIFT's multipliers of the feature layer, against a constant input", "feature"
-)  # (emitter, value) -> tensor
+    "DeepLIFT's multipliers of the feature layer, against other inputs", "feature"
+)  # likewise; else an Ask: inputs -> [K, 2, C, *space of the layer], first their features
 BiasShares = Need("gradients of the score at the biases, times these", "input")
 
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
@@ -152,12 +155,19 @@ KINDS = {
 }
 Kind: TypeAlias = Literal["graph", "repeated", "sampling", "head"]
 _ASKS = {
-    "repeated": {InputGradient, FeatureGradient, FeatureAndGradient, Multipliers, Straight},
+    "repeated": {
+        InputGradient,
+        FeatureGradient,
+        FeatureAndGradient,
+        Multipliers,
+        MultipliersAtLayer,
+        Straight,
+    },
     "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
-    "repeated": {Input, Score, OwnScore, Probability, Activation, Background},
+    "repeated": {Input, Score, OwnScore, Probability, Activation, Background, LayerOf},
     "sampling": {Input, Activation, Background},
     "head": {Activation, Layer, Places},
 }

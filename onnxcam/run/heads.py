@@ -177,20 +177,22 @@ def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def places(layout: Layout, shape: Sequence[int], space: Sequence[int]) -> Array:
+def places(layout: Layout | None, head: Head, features: Array) -> Array:
     """Return where the positions of a map lie in a feature layer.
 
     Args:
         layout: The meaning of the layer's axes.
-        shape: Its shape, but for batch and channels.
-        space: Extents of the map.
+        head: What runs behind it.
+        features: The layer as features [C, *space], as maps have it.
 
     Returns:
         int64 [*space]: indices into the layer's axes but batch and channels, flattened.
     """
+    assert layout is not None, "a head begins at a layer whose axes are known"
     letters = [c for c in layout.axes if c not in "NC"]
-    every = np.arange(int(np.prod(shape))).reshape(tuple(shape))
+    shape = head.layer.shape[1:]
+    every = np.arange(int(np.prod(shape))).reshape(shape)
     if layout.prefix or layout.suffix:
         every = every[layout.prefix or 0 : len(every) - layout.suffix]
     turned = every.transpose([letters.index(c) for c in "TDHW" if c in letters])
-    return turned.reshape(tuple(space))
+    return turned.reshape(features.shape[1:])

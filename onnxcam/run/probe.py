@@ -17,7 +17,7 @@ from onnxcam.run.interrupt import Limit
 from onnxcam.run.order import Order, order_of, rounded
 from onnxcam.run.scores import checked_rows, probable
 from onnxcam.run.straight import Behind, Straight
-from onnxcam.run.together import Stack, together
+from onnxcam.run.together import Stack
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -68,8 +68,9 @@ class Probe:
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
         self._told = self._asked(tensor)
-        score = engine.output == names.SCORE
-        self.values = None if score else self.explained(partial(self.run, tensor))[0]
+        self.values = (
+            None if engine.output == names.SCORE else self.explained(partial(self.run, tensor))[0]
+        )
         self._own = self.scores[self.classes] if self.values is None else self.values
 
     @cached_property
@@ -97,7 +98,9 @@ class Probe:
             needs.Input: lambda: self.channels_first(self._tensor)[0],
             needs.Activation: lambda: self._found[names.FEATURE][0],
             needs.Layer: lambda: self._head.layer,
-            needs.Places: self._places,
+            needs.Places: lambda: places(
+                self._engine.layout, self._head, self._found[names.FEATURE][0]
+            ),
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
             needs.OwnScore: lambda: self._own,
@@ -107,7 +110,9 @@ class Probe:
             needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
             needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
-            needs.FeatureAndGradient: lambda: self._ask_layers,
+            needs.FeatureAndGradient: lambda: partial(self._ask_layers, names.FEATURE),
+            needs.MultipliersAtLayer: lambda: partial(self._ask_layers, names.OTHER, against=True),
+            needs.LayerOf: lambda: self._ask_features,
             needs.Similarity: lambda: partial(self._ask_alike, self._alike()),
             needs.HeadScore: lambda: self._ask_head,
             needs.ChannelScore: lambda: self._ask_channels,
@@ -171,11 +176,7 @@ class Probe:
         """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
         for batch in self._batches(inputs, count, self._room(backward=True)):
-            found, beside, given = [], {}, batch
-            if against:
-                axis = self._engine.batch.axis
-                beside = {names.BASELINE: self._engine.batch.filled(batch)}
-                given = np.repeat(self._tensor, batch.shape[axis], axis)
+            found, (given, beside) = [], self._engine.given(batch, self._tensor, against=against)
             for told in self._told:
                 slopes = self.run(given, [output], {**told, **beside})[0]
                 ordered = output != names.GRADIENT
@@ -203,11 +204,20 @@ class Probe:
             self.steepest[:] = 1  # a map says nothing of the gradient
             yield maps
 
-    def _ask_layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+    def _ask_layers(
+        self, shown: str, inputs: Iterable[Array], count: int | None = None, *,
+        against: bool = False,
+    ) -> Iterator[Array]:  # fmt: skip
+        """Yield a layer and its gradients, or its multipliers; see :meth:`_ask_gradients`."""
         for batch in self._batches(inputs, count, self._room(backward=True)):
-            asked = [names.FEATURE, names.SLOPES]
-            found = [np.stack(self.run(batch, asked, told), 1) for told in self._told]
-            yield from np.stack(found, 1)
+            asked = [shown, names.SLOPES]
+            given, beside = self._engine.given(batch, self._tensor, against=against)
+            told = [{**each, **beside} for each in self._told]
+            yield from np.stack([np.stack(self.run(given, asked, t), 1) for t in told], 1)
+
+    def _ask_features(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for batch in self._batches(inputs, count):
+            yield from self.run(batch, [names.FEATURE])[0]
 
     def _alike(self) -> Alike:
         finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
@@ -234,11 +244,6 @@ class Probe:
     def _head(self) -> Head:
         return made(self._engine, self._tensor, self._found, self._others, self._batch)
 
-    def _places(self) -> Array:
-        assert self._engine.layout is not None
-        space = self._found[names.FEATURE].shape[2:]
-        return places(self._engine.layout, self._head.layer.shape[1:], space)
-
     @property
     def _batch(self) -> int:
         """The most inputs in one run: what else is fed is that of one, where the batch is free."""
@@ -246,12 +251,7 @@ class Probe:
         return 1 if self._others and not engine.batch.is_fixed else engine.most
 
     def _room(self, *, backward: bool = False) -> int:
-        """The most inputs in one run, see :func:`onnxcam.run.together.together`."""
-        engine, most = self._engine, self._batch
-        if engine.batch.is_fixed:
-            return most
-        how = engine.whole.provider, engine.whole.threads
-        return together(most, self._tensor.nbytes, *how, backward=backward)
+        return self._engine.room(self._batch, self._tensor.nbytes, backward=backward)
 
     def limited(
         self, items: Iterable[Any], count: int | None = None, size: int = 1
