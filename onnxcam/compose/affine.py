@@ -101,6 +101,8 @@ def _values(node: ir.Node) -> list[Tensor]:
 
 def _is_affine(node: ir.Node, moved: Sequence[Tensor]) -> bool:
     """Tell whether a node is affine in those of its inputs that the model's input moves."""
+    if node.op == "Cast" and not node.domain:
+        return dtype_of(node.outputs[0]) == dtype_of(node.inputs[0])
     if not has(node, Trait.LINEAR) or node.domain or node.attrs.get("training_mode"):
         return False
     several = node.op in ("Sum", "Sub", "Add", "Concat", *_BILINEAR)

@@ -57,8 +57,8 @@ PICTURE = ["N", 3, SIDE, SIDE]
 CASES: dict[str, tuple[list[Any], list[Any], str | None]] = {
     "normalised, convolved, normalised again": ([*NORMED, *_headed()], PICTURE, "z"),
     "channels last": (
-        [_node("Transpose", "x", "t", perm=[0, 3, 1, 2]), _node("Conv", "t w b", "z"),
-         *_headed()], ["N", SIDE, SIDE, 3], "z",
+        [_node("Cast", "x", "cast", to=1), _node("Transpose", "cast", "t", perm=[0, 3, 1, 2]),
+         _node("Conv", "t w b", "z"), *_headed()], ["N", SIDE, SIDE, 3], "z",
     ),
     "used twice, and added up": (
         [_node("Conv", "x same", "c"), _node("Mul", "x half", "h"), _node("Sub", "h c", "z"),
