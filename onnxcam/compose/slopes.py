@@ -273,5 +273,5 @@ def top_class(draft: Draft, score: Tensor, reduction: Reduction) -> Tensor:
     highest = op.ReduceMax(found, axes=positions, keepdims=0) if positions else found
     if best.background:
         often = op.ReduceSum(found, axes=positions, keepdims=0)
-        highest = op.Sub(highest, op.Mul(nothing(op, often), 2))
+        highest = op.Sub(highest, op.Mul(nothing(op, often, best.nothing), 2))
     return op.ArgMax(highest, axis=1, keepdims=1)

@@ -9,7 +9,7 @@ from onnxcam.analysis.layers.copies import Copies, copies, of_part
 from onnxcam.analysis.layers.default import Layers, default_feature
 from onnxcam.analysis.layers.modules import matching, origins
 from onnxcam.analysis.layers.path import ancestors, bottlenecks, moves, path, producer
-from onnxcam.analysis.layers.records import ONLY, SHARED, Asked, Candidate, Catalog
+from onnxcam.analysis.layers.records import ONLY, SHARED, Asked, Candidate, Catalog, Reduction
 from onnxcam.analysis.layers.score import reduction
 from onnxcam.analysis.layers.scored import scored, skipping
 from onnxcam.analysis.layout import SPACE, Layout, opened, spatial_shape
@@ -57,9 +57,12 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     sources, wanted = origins(model), asked.reduction_layer
     if wanted is not None and wanted not in sources:
         wanted = next(reversed(matching(wanted, sources)), wanted)
-    scores = reduction(graph, draft, wanted, known, asked.class_axis)
+    scores = reduction(graph, draft, wanted, known, asked.class_axis, asked.input)
+    nodes, source = path(graph, draft.tensor(scores.name), known, asked.input)
+    if asked.input is None and source is not graph.inputs[0]:  # it is known only now
+        scores = reduction(graph, draft, wanted, known, asked.class_axis, source.name)
+        nodes, source = path(graph, draft.tensor(scores.name), known, source.name)
     score = draft.tensor(scores.name)
-    nodes, source = path(graph, score, known, asked.input)
     above = {id(t) for t in ancestors(score)}
     made = (t for n in nodes for t in n.outputs if id(t) in above)
     tensors = {t.name: t for t in made if is_float(t) or scale_of(t) is not None}
@@ -83,11 +86,20 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     layout = known.get(id(source))
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
-    default = default_feature(layers)
+    default, scores = default_feature(layers), _of_copies(graph, scores, beside.get(id(score)))
     positions = _positions(shape_of(source) or (), shape_of(score) or ())
     head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
     said = replace(head, warnings=default.warnings, beside=default.beside)
     return replace(said, input_positions=positions)
+
+
+def _of_copies(graph: ir.Graph, scores: Reduction, rows: Copies | None) -> Reduction:
+    """Return the scores with rows of crops or copies as positions: all are of the one input."""
+    own = rows is not None and (all(rows) if rows else len(graph.inputs) == 1)
+    if not own or scores.batch_axis is None or not scores.sure:
+        return scores
+    said = "its rows are of crops or copies of the input: their scores are added up"
+    return replace(scores, batch_axis=None, positions=True, note=scores.note or said)
 
 
 def _placed(

@@ -65,7 +65,7 @@ def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> 
             part = np.outer(columns[:, j], inverse[j] @ flat)
             yield (flat - part).reshape(layer.shape).astype(layer.dtype)
 
-    whole, *others = (answer.astype(np.float64) for answer in scores(without(), len(order) + 1))
+    whole, *others = (answer.astype(np.float64) for answer in scores(without()))
     drops = whole - np.stack(others) if others else np.zeros((1, len(whole)))  # [concepts, K]
     best = drops.argmax(0)
     chosen = order[best]

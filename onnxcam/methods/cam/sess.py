@@ -89,9 +89,9 @@ def sess(
             "choose another `feature_layer`, or `method='gradcam'`",
         )
     windows = _windows(space, scales)
-    (first,) = both(_cut(x, windows[:1]), 1)
+    (first,) = both(_cut(x, windows[:1]), len(windows) + _kept(len(windows), keep))
     ask = chosen(score, scores, probabilities)
-    answers = list(ask(_cut(x, windows), len(windows))) or [np.ones(len(first))]
+    answers = list(ask(_cut(x, windows))) or [np.ones(len(first))]
     sure = np.maximum(np.stack(answers).T.astype(np.float64), 0)  # [K, n]
     best = [_surest(row, keep) for row in sure]
     top = sure.max(1, keepdims=True)
@@ -99,7 +99,7 @@ def sess(
     later = sorted(set().union(*best) - {0})
     layers = both(_cut(x, [windows[i] for i in later]), len(later))
     means = [_Mean(space) for _ in sure]
-    for i, layer in chain([(0, first)], zip(later, layers, strict=False)):
+    for layer, i in chain([(first, 0)], zip(layers, later, strict=False)):
         for k, row in enumerate(best):
             if i in row:
                 means[k].add(layer[k], windows[i], weights[k, i])
@@ -142,8 +142,11 @@ class _Mean:
 
 def _surest(sure: Array, keep: float) -> set[int]:
     """Return which windows have the highest scores, of those scored."""
-    most = max(1, round(keep * len(sure)))
-    return {int(i) for i in np.argsort(-sure, kind="stable")[:most]}
+    return {int(i) for i in np.argsort(-sure, kind="stable")[: _kept(len(sure), keep)]}
+
+
+def _kept(count: int, keep: float) -> int:
+    return max(1, round(keep * count))
 
 
 def _doubt(sure: Array) -> str | None:
