@@ -24,6 +24,7 @@ from onnxcam.model.model import Libraries, Model, load
 from onnxcam.model.saving import free_place, placed
 from onnxcam.run.faithful import held
 from onnxcam.run.groups import held_inputs
+from onnxcam.run.nothing import told
 from onnxcam.run.refusal import answered_for
 from onnxcam.run.samples import sample_feeds
 from onnxcam.run.traced import sized
@@ -123,7 +124,7 @@ def convert(
             Runtime Web cannot feed an input that has one.
         feature_layer: Tensor that the map is made of, or several; None takes the default, of a
             detector's box the layers of its scales, fused.
-        fuse: One map of all layers: "sum", "mean", "max", "product": :mod:`onnxcam.compose.fused`.
+        fuse: One map of all layers: see :mod:`onnxcam.compose.fused`.
         reduction_layer: Tensor with the scores; None takes the logits.
         class_axis: Axis of the classes in it; None reads it off the graph.
         input: Name of the input that maps are laid over; see :class:`onnxcam.Explainer`.
@@ -141,8 +142,7 @@ def convert(
         expose: More outputs: "feature", "gradient", "score", "signed", "steepest".
         preprocess: How a picture becomes the input; it is kept in the metadata where it is known.
         labels: Names of the classes, or a file with them.
-        detector: What the outputs of a detector are, where the graph does not tell; see
-            :class:`onnxcam.Explainer`.
+        detector: What the outputs of a detector are; see :class:`onnxcam.Explainer`.
         check: Run the old and the new model side by side before the file is written.
         sample: What to run them on: a picture or ready array, or a file of one; an NPZ file may
             hold arrays for other inputs, too. None, and what is not given, takes random numbers.
@@ -202,7 +202,7 @@ def _explained(
     declared: Mapping[str, Any] | None,
     feeds: dict[str, Array] | None,
 ) -> compose.Explained | compose.Gradients:
-    boxes: tuple[Any, ...] = ()
+    catalog, boxes = told(model, catalog, lambda: declared), tuple[Any, ...]()
     if request.of_boxes:
         from onnxcam.run.detections import read_off
 

@@ -13,16 +13,15 @@ from onnx import ModelProto, helper
 
 from onnxcam import compose, names
 from onnxcam.analysis.layers import Catalog
-from onnxcam.autodiff.api import differentiated
 from onnxcam.compose import MapPlan
 from onnxcam.errors import InputError, ModelError
 from onnxcam.graph.ops import Trait, has
-from onnxcam.model.draft import exposed
 from onnxcam.model.model import Model, load
 from onnxcam.model.passes.opsets import opsets
 from onnxcam.model.weights import is_light
 from onnxcam.output.upsample import upsample
 from onnxcam.run.agreement import farthest
+from onnxcam.run.derived import derived
 from onnxcam.run.groups import held_inputs
 from onnxcam.run.samples import narrowest_float, sample_feeds
 from onnxcam.run.scores import checked_maps, checked_rows, not_finite
@@ -242,30 +241,7 @@ def _own_difference(
         checked_maps(zip((m.place for m in explained.plan.maps), got, strict=True), inputs)
         wanted = [_wanted(source, explained.plan, m, feeds, device) for m in explained.plan.maps]
         return farthest(got, wanted)
-    return farthest(got, _gradients(source, explained, catalog, feeds, classes, device))
-
-
-def _gradients(
-    source: Model,
-    explained: compose.Gradients,
-    catalog: Catalog,
-    feeds: dict[str, Array],
-    classes: Array,
-    device: Any,
-) -> list[Array]:
-    """Return the gradients as `vjp_model` makes them, of a one in the class's place."""
-    shown = exposed(source, [explained.score])
-    (score,) = _run(shown, feeds, [explained.score], device)
-    seed = np.zeros_like(score)
-    first = catalog.reduction.first
-    columns, axes = seed, (catalog.reduction.batch_axis, catalog.reduction.class_axis)
-    columns = np.moveaxis(seed, [a for a in axes if a is not None], range(2 - axes.count(None)))
-    rows = () if axes[0] is None else (np.arange(len(classes)),)
-    own = first + (classes[:, 0] if rows else classes[0, 0])
-    columns[rows if axes[1] is None else (*rows, own)] = 1
-    made = differentiated(source, explained.wrt, [explained.score])
-    given = {**feeds, f"ct::{explained.score}": seed}
-    return _run(made, given, list(explained.outputs), device)
+    return farthest(got, derived(source, explained, given, classes, device))
 
 
 def _wanted(

@@ -98,7 +98,9 @@ def repeated(op: Emitter, source: Tensor, shape: Tensor) -> Tensor:
 def one_hot(op: Emitter, index: Tensor, depth: int | Tensor, dtype: Any) -> Tensor:
     """Return rows [N, depth] that are 1 at ``index`` (int64 [N], in range) and 0 elsewhere."""
     size = op.const(depth, np.int64) if isinstance(depth, int) else op.scalar(depth)
-    return op.mark(op.OneHot(index, size, np.array([0, 1], dtype), axis=-1), OneHot(index))
+    wide = np.dtype(dtype) == np.float64  # ONNX Runtime has no OneHot of doubles
+    rows = op.OneHot(index, size, np.array([0, 1], np.float32 if wide else dtype), axis=-1)
+    return op.mark(op.cast(rows, np.float64) if wide else rows, OneHot(index))
 
 
 def between_zeros(op: Emitter, part: Tensor, pads: Sequence[int | Tensor]) -> Tensor:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import GRADIENT as PREFIX
 from onnxcam.autodiff.engine import vjp
@@ -13,10 +15,12 @@ from onnxcam.compose.made import Made, origin
 from onnxcam.compose.plan import Plan
 from onnxcam.compose.slopes import Slopes, chosen_classes
 from onnxcam.errors import UsageError
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of
+from onnxcam.model.draft import Draft
 from onnxcam.model.model import Model
-from onnxcam.names import CLASS
+from onnxcam.names import CLASS, VALUE
 from onnxcam.targets.classes import class_scores
-from onnxcam.targets.target import Outputs
+from onnxcam.targets.target import Outputs, scalar
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,11 @@ def gradient_graph(
         UnsupportedOp: No gradient between the two.
     """
     draft = sized(model)
-    op = draft.op
+    op, reduction = draft.op, plan.catalog.reduction
     tensors = [draft.tensor(name) for name in dict.fromkeys(wrt)]
-    reduction = plan.catalog.reduction
-    tensor = draft.tensor(reduction.name)
-    score = class_scores(op, tensor, reduction)
-    outputs = Outputs(score, tensor, reduction, draft.tensor)
-    if plan.detector is not None:
-        outputs = Slopes(draft, plan).outputs
-    chosen = chosen_classes(draft, outputs, plan)
-    found = vjp(op, plan.target.cotangents(op, outputs, op.Squeeze(chosen, axes=[1])), tensors)
+    outputs, chosen, there = _asked(draft, plan)
+    seeds = plan.target.cotangents(op, outputs, op.Squeeze(chosen, axes=[1]))
+    found = vjp(op, [(y, _where(op, there, dy)) for y, dy in seeds], tensors)
     for tensor, gradient in zip(tensors, found, strict=True):
         if gradient is None:
             raise UsageError(
@@ -93,3 +92,35 @@ def gradient_graph(
         "onnxcam.wrt": json.dumps(names),
     }
     return Gradients(draft.finish(entries), plan, names, reduction.name)
+
+
+def value_graph(model: Model, plan: Plan) -> Model:
+    """Write what a plan explains behind a model: ``onnxcam.value``, float [N].
+
+    Args:
+        model: The model.
+        plan: The target, as of :func:`gradient_graph`.
+    """
+    draft = sized(model)
+    outputs, chosen, there = _asked(draft, plan)
+    value = plan.target.emit(draft.op, outputs, draft.op.Squeeze(chosen, axes=[1]))
+    draft.output(_where(draft.op, there, scalar(plan.target, value, outputs)), VALUE)
+    return draft.finish()
+
+
+def _asked(draft: Draft, plan: Plan) -> tuple[Outputs, Tensor, Tensor | None]:
+    """Return the outputs, the class or row of each input [N, 1], and whether it is there."""
+    reduction = plan.catalog.reduction
+    tensor = draft.tensor(reduction.name)
+    outputs = Outputs(class_scores(draft.op, tensor, reduction), tensor, reduction, draft.tensor)
+    if plan.detector is not None:
+        outputs = Slopes(draft, plan).outputs
+    chosen = chosen_classes(draft, outputs, plan)
+    return outputs, chosen, plan.target.there(draft.op, outputs, chosen)
+
+
+def _where(op: Emitter, there: Tensor | None, value: Tensor) -> Tensor:
+    """Return a value [N], 0 where what is asked for is not there [N, 1]."""
+    if there is None:
+        return value
+    return op.Mul(value, op.cast(op.Squeeze(there, axes=[1]), dtype_of(value) or np.float32))

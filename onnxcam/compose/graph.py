@@ -207,11 +207,13 @@ def _outputs(
     one = partial(_explained, slopes, maps)
     each = for_each(op, chosen, plan.targets, one, direct=direct)
     classes = plan.target.classes(op, slopes.outputs, chosen)
+    there = plan.target.there(op, slopes.outputs, chosen)
     found = {CLASS: _sized(op, classes, maps[0], ()), SCORE: slopes.score}
     wanted = plan.expose.union([MAP, CLASS, OVERLAY, VALUE])
     for quantities in maps:
         planned = quantities.planned
-        signed = each[planned.port(SIGNED)]
+        signed = _where(op, there, each[planned.port(SIGNED)])
+        each[planned.port(SIGNED)] = signed
         map = op.Relu(signed) if planned.method.rectify else signed
         found[planned.port(MAP)] = _finished(op, map, quantities)
         found[planned.port(FEATURE)] = quantities.place.shown(op)
@@ -234,6 +236,15 @@ def _explained(
         value = plan.target.emit(body, slopes.outputs, index)
         results[VALUE] = body.cast(scalar(plan.target, value, slopes.outputs), np.float32)
     return results
+
+
+def _where(op: Emitter, there: Tensor | None, map: Tensor) -> Tensor:
+    """Return a map [N, K, ...space], 0 where what it is asked for is not in the input."""
+    rank = len(shape_of(map) or ())
+    if there is None:
+        return map
+    wide = op.Unsqueeze(there, axes=list(range(2, rank)))
+    return op.typed(op.Where(wide, map, np.float32(0)), map)
 
 
 def _finished(op: Emitter, map: Tensor, quantities: Quantities) -> Tensor:

@@ -14,6 +14,7 @@ from onnxcam.errors import UsageError
 from onnxcam.methods.parameters import AUGMENT
 from onnxcam.methods.registry import Estimate
 from onnxcam.names import CLASS, MAP, SIGNED, TARGET
+from onnxcam.targets import Target
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Named: TypeAlias = dict[str, Array]
@@ -67,14 +68,32 @@ class Variants:
         return Estimate(signed, error, facts, first.doubts, mean(lambda e: e.relief), raw)
 
 
+def asked(target: Target, settings: Sequence[Mapping[str, Any]]) -> list[tuple[Variant, ...]]:
+    """Return the variants of each map.
+
+    Args:
+        target: What is explained.
+        settings: The settings of each map's method.
+
+    Raises:
+        UsageError: The target names a place, which lies elsewhere in a mirrored input.
+    """
+    found = [variants(each) for each in settings]
+    if not target.turns and any(mirrored for each in found for mirrored, _ in each):
+        raise UsageError(
+            f"the {target.quantity} is another one in a mirrored input",
+            "leave `augment` out, or explain a class",
+        )
+    return found
+
+
 def augmented(
     run: Callable[[Mapping[str, Array]], Named],
     feeds: Mapping[str, Array],
     found: Named,
     maps: Sequence[MapPlan],
     catalog: Catalog,
-    *,
-    of_class: bool,
+    target: Target,
 ) -> Named:
     """Return the maps whose method is augmented as means over its variants of the input.
 
@@ -87,24 +106,24 @@ def augmented(
         found: What it returned.
         maps: The maps.
         catalog: The layers of the model.
-        of_class: Whether the target speaks of a class.
+        target: What is explained.
 
     Raises:
-        UsageError: The input is no picture that can be mirrored.
+        UsageError: The input is no picture that can be mirrored, or the target names a place.
     """
-    asked = [(m, variants(m.settings)) for m in maps]
-    asked = [(m, each) for m, each in asked if len(each) > 1]
-    if not asked:
+    each_map = zip(maps, asked(target, [m.settings for m in maps]), strict=True)
+    wanted = [(m, each) for m, each in each_map if len(each) > 1]
+    if not wanted:
         return {}
-    every = dict.fromkeys(v for _, each in asked for v in each)
-    axis = width(catalog, asked[0][0].method.name)
-    told = {TARGET: found[CLASS]} if of_class else {}
+    every = dict.fromkeys(v for _, each in wanted for v in each)
+    axis = width(catalog, wanted[0][0].method.name)
+    told = {TARGET: found[CLASS]} if target.of_class else {}
     sums: Named = {}
     for mirrored, factor in every:
         plain = (mirrored, factor) == _PLAIN
         other = changed(feeds[catalog.input], axis, mirrored=mirrored, factor=factor)
         got = found if plain else run({**feeds, **told, catalog.input: other})
-        for planned, each in asked:
+        for planned, each in wanted:
             if (mirrored, factor) in each:
                 for port in (planned.port(MAP), planned.port(SIGNED)):
                     value = got[port][..., ::-1] if mirrored else got[port]

@@ -87,6 +87,11 @@ class Finder:
         ]
         return dict(zip(names, self._session.run(feeds, names), strict=True))
 
+    def counted(self, feeds: dict[str, Array]) -> bool:
+        """Tell whether the class that is said at more positions is the last, and not the first."""
+        sure = self.of_feeds(feeds)[_SURE]  # [N, C, A], 2 less for the class for nothing
+        return bool(sure[:, -1].min() < sure[:, 0].min())
+
     def settled(self, said: dict[str, Array], size: tuple[int, int]) -> Detector:
         """Return the detector with what a run says of how its boxes are written."""
         raw, grid = said.get(_BOXES), self.detector.rows is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -78,7 +78,8 @@ class Feeds:
                 f"the model has no input {strange!r}", f"give arrays for its inputs: {listed}"
             )
         beside = {name: a for name, a in prepared.others.items() if name in ports}
-        own = {name: _row(ports[name], a, row, rows) for name, a in extra.items()}
+        whole = self._apart()
+        own = {name: _row(ports[name], a, row, rows, whole) for name, a in extra.items()}
         others = {**beside, **own}
         if self.fed == self.catalog.input:
             others.pop(self.fed, None)
@@ -135,6 +136,13 @@ class Feeds:
     def _joins(self, name: str, array: Array) -> bool:
         port = next(p for p in self.model.inputs if p.name == name)
         return array.ndim > 0 and len(array) == 1 and self._counts(port)
+
+    def _apart(self) -> set[str]:
+        """Return the names of sizes that the scores count apart from the inputs: CLIP's texts."""
+        scores = self.catalog.reduction
+        shape = known(self.model).shapes.get(scores.name, ())
+        own = None if scores.batch_axis is None else shape[scores.batch_axis]
+        return {d for d in shape if isinstance(d, str) and d != own}
 
     def _counts(self, port: Port) -> bool:
         """Tell whether the first axis of an input counts what the explained one's batch does."""
@@ -196,8 +204,11 @@ def _checked(port: Port, array: Array) -> Array:
     return array
 
 
-def _row(port: Port, array: Array, row: int, rows: int | None) -> Array:
+def _row(
+    port: Port, array: Array, row: int, rows: int | None, whole: Container[str | None]
+) -> Array:
     """Return one row of an array that has one for each of several inputs; any other as it is."""
-    free = bool(port.shape) and not isinstance((port.shape or (0,))[0], int)
+    size = (port.shape or (0,))[0]
+    free = bool(port.shape) and not isinstance(size, int) and size not in whole
     each = free and array.ndim > 0 and len(array) == rows and len(array) > 1
     return array[row : row + 1] if each else array

@@ -51,15 +51,18 @@ class Batch:
 
 
 def batch_of(model: Model, catalog: Catalog) -> Batch:
-    """Return the batch of the input that maps are laid over; of one where no axis is the batch."""
+    """Return the batch of the input that maps are laid over.
+
+    It is of one where no axis is the batch, or where the scores are those of one input.
+    """
     layout = catalog.input_layout
     port = next(p for p in model.inputs if p.name == catalog.input)
     if layout is None or port.shape is None:
         return Batch(0, None if port.shape and not isinstance(port.shape[0], int) else 1)
     if layout.batch is None:
         return Batch(0, 1)
-    size = port.shape[layout.batch]
-    return Batch(layout.batch, size if isinstance(size, int) else None)
+    size, alone = port.shape[layout.batch], catalog.reduction.batch_axis is None
+    return Batch(layout.batch, size if isinstance(size, int) else 1 if alone else None)
 
 
 def held_inputs(shape: Sequence[Any], layout: Layout | None) -> Any:

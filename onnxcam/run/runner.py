@@ -126,8 +126,7 @@ class Runner:
         rows = targets if self.plan.target.of_class else ()
         for target in {index for row in rows for index in row}:
             resolve_target(target, found[names.SCORE].shape[1], None)
-        of_class = self.plan.target.of_class
-        found.update(augmented(once, feeds, found, self.plan.maps, catalog, of_class=of_class))
+        found.update(augmented(once, feeds, found, self.plan.maps, catalog, self.plan.target))
         return [
             [
                 {

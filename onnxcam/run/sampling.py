@@ -14,14 +14,14 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Background, Multipliers, MultipliersAtLayer
+from onnxcam.methods.needs import Background, Multipliers, MultipliersAtLayer, Straight
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
 from onnxcam.names import SCORE, VALUE
 from onnxcam.output.explanation import Explanation
 from onnxcam.run.answering import Engine
-from onnxcam.run.augment import Variants, changed, variants, width
+from onnxcam.run.augment import Variants, asked, changed, width
 from onnxcam.run.background import background
 from onnxcam.run.feeds import Feeds
 from onnxcam.run.fitting import channels, check_asked, check_places, misplaced, noise, quantity
@@ -34,7 +34,9 @@ from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
-from onnxcam.run.session import Device, Session
+from onnxcam.run.session import Device, Session, choose_provider
+from onnxcam.run.straight import Sessions
+from onnxcam.run.together import splits
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
@@ -123,7 +125,10 @@ class Sampler:
     @cached_property
     def _parts(self) -> Parts:
         whole = (self.model, self.catalog, self.method, self.feature, self.target)
-        return parts(*whole, self.detector, self.settings)
+        split = False
+        if Straight in self.method.needs and self.detector is None:
+            split = splits(self.model, self.catalog, choose_provider(self.device))
+        return parts(*whole, self.detector, self.settings, split=split)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -133,6 +138,7 @@ class Sampler:
         """The sessions, made when they are first used."""
         port = next(p for p in self.model.inputs if p.name == self.catalog.input)
         tail, batch = self._parts.head, batch_of(self.model, self.catalog)
+        cut = self._parts.halves
         return Engine(
             self._session(self._parts.whole),
             None if tail is None else self._session(tail.model),
@@ -149,7 +155,10 @@ class Sampler:
             self.finder,
             self.matched,
             not _AGAINST.isdisjoint(self.method.needs),
-        )
+            None if cut is None else Sessions(
+                cut, self._session(cut.before.model), self._session(cut.behind.model)
+            ),
+        )  # fmt: skip
 
     def run(
         self,
@@ -231,18 +240,18 @@ class Sampler:
             others: What is fed to the model's other inputs.
             limit: Says when to stop; told why, where it did.
         """
-        limit, how = limit or Limit(self.budget), variants(self.settings)
+        limit, (how,) = limit or Limit(self.budget), asked(self.target, [self.settings])
         axis = width(self.catalog, self.method.name) if len(how) > 1 else -1
         steps, total = Steps(self.progress), Variants(self.method.rectify)
         found, first = self._once(tensor, targets, others, limit, steps, len(how))
         total.add(found, mirrored=False)
-        asked, probe = first.classes if self.target.of_class else targets, first
+        same, probe = first.classes if self.target.of_class else targets, first
         for mirrored, factor in how[1:]:
             if limit.reached or not limit.room(probe.done, 1):
                 break
             limit.spent += probe.done
             other = changed(tensor, axis, mirrored=mirrored, factor=factor)
-            found, probe = self._once(other, asked, others, limit, steps, 0)
+            found, probe = self._once(other, same, others, limit, steps, 0)
             total.add(found, mirrored=mirrored)
         return total.mean, first
 

@@ -114,6 +114,11 @@ class Box(Target):
             return f"score of the box at {', '.join(f'{e:g}' for e in self.box)}"
         return "score of a box" if self.number is None else f"score of box {self.number}"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input."""
+        return False
+
     def described(self, labels: Sequence[str] | None, index: int = TOP) -> str:
         """Return the quantity in words, with the row where it is known."""
         return self.quantity if index == TOP else f"score of box {index}"
@@ -187,22 +192,22 @@ class Box(Target):
             overlap = op.Mul(overlap, op.cast(own, np.float32))
         return overlap, op.cast(sure, np.float32)
 
-    def _hit(self, op: Emitter, found: Found, rows: Tensor) -> Tensor:
+    def there(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor | None:
         """Tell whether the boxes at some rows are at the place, bool [N, K]."""
-        pairs = zip(self._near(op, found), (LEAST, UNSURE), strict=True)
+        if self.box is None:
+            return None
+        pairs = zip(self._near(op, _found(op, outputs)), (LEAST, UNSURE), strict=True)
         near, sure = (
-            op.GreaterOrEqual(op.GatherElements(t, rows, axis=1), np.float32(least))
+            op.GreaterOrEqual(op.GatherElements(t, chosen, axis=1), np.float32(least))
             for t, least in pairs
         )
         return op.And(near, sure)
 
     def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
         """Return the class of each box, int64 [N, K], by their rows; -1 where none is there."""
-        found = _found(op, outputs)
-        own = op.GatherElements(found.classes(op), chosen, axis=1)
-        if self.box is None:
-            return own
-        return op.Where(self._hit(op, found, chosen), own, np.int64(-1))
+        own = op.GatherElements(_found(op, outputs).classes(op), chosen, axis=1)
+        there = self.there(op, outputs, chosen)
+        return own if there is None else op.Where(there, own, np.int64(-1))
 
 
 @dataclass(frozen=True)

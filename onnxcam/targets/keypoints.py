@@ -47,6 +47,11 @@ class Keypoint(Target):
         """What it is, in words."""
         return f"{self.along or 'peak or place'} of key point {self.point}"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input."""
+        return False
+
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
         """y_k(p), p = argmax of y_k in the explained input; or x_k, y_k, or their sum.
 

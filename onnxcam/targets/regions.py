@@ -52,6 +52,11 @@ class Region(Target):
         shape = " x ".join(map(str, size))
         return f"score over a mask of {shape}, {hashlib.sha256(data).hexdigest()[:8]}"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input."""
+        return self.where == "predicted"
+
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
         """Sum over the pixels p of the region of y_c(p); predicted ones are those of the input.
 

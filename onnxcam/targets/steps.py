@@ -44,6 +44,11 @@ class At(Target):
         """What it is, in words."""
         return f"score at {', '.join(map(str, self.place))}"
 
+    @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input."""
+        return False
+
     def emit(self, op: Emitter, outputs: Outputs, index: Tensor) -> Tensor:
         """y_c(p).
 

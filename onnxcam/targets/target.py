@@ -109,6 +109,11 @@ class Target(ABC):
         """What of the class it is, in words: "score", "probability"."""
 
     @property
+    def turns(self) -> bool:
+        """Whether it means the same in a mirrored input: it names no place, no left or right."""
+        return True
+
+    @property
     def key(self) -> str | None:
         """What it is but for its class, for the name of a compiled model; None: no name tells."""
         return self.quantity
@@ -140,6 +145,10 @@ class Target(ABC):
     def classes(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor:
         """Return the classes, int64 [N, K], of what a call asks for, which are classes mostly."""
         return chosen
+
+    def there(self, op: Emitter, outputs: Outputs, chosen: Tensor) -> Tensor | None:
+        """Tell whether what a call asks for is in the input, bool [N, K]; None: it always is."""
+        return None
 
     @property
     def names_labels(self) -> bool:

@@ -156,3 +156,54 @@ def test_values_beside_a_class_are_no_classes_and_rounding_is_looked_through() -
     rounded = _model(body + "y = Round(k)", ("x",), "N")
     again: Any = Explainer(rounded, "saliency", cache=False)
     np.testing.assert_allclose(again(x, 2).raw_map, plain(x, 2).raw_map, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["joined", "mirrored"])
+@pytest.mark.parametrize("batch", ["1", "N"])
+def test_rows_of_crops_or_copies_are_of_the_one_input(kind: str, batch: str) -> None:
+    """They are added up, and said: the hint to explain at the input ended in a refusal."""
+    body = (_CUT if kind == "joined" else "") + _CROPS[kind] + _NET + "y = MatMul(p, h)"
+    proto = _model(body, ("x",), batch)
+    proto.graph.output[0].type.tensor_type.shape.dim[0].Clear()
+    x, session = _RNG.normal(size=(1, 2, 6, 6)).astype("f4"), Session(load(proto), device="cpu")
+
+    def summed(x: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run({"x": x.astype("f4")})[0]).sum(0)
+
+    found: Any = Explainer(proto, "saliency", cache=False, threads=1)(x, 1)
+    np.testing.assert_allclose(found.scores, summed(x), rtol=1e-5)
+    assert any("crops or copies of the input" in said for said in found.diagnosis)
+    want = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):  # by finite differences
+        step = np.zeros(x.shape)
+        step[place] = 1e-2
+        want[place] = (summed(x + step)[1] - summed(x - step)[1]) / 2e-2
+    off = np.abs(found.map - np.abs(want[0]).max(0))
+    assert np.median(off) < 1e-3 * found.map.max()  # a few units switch within the step
+    few = {"masks": 4, "score": "score"}
+    hidden: Any = Explainer(proto, "rise", parameters=few, cache=False, threads=1)(x, 1)
+    assert np.isfinite(hidden.map).all()
+
+
+@pytest.mark.parametrize("batch", ["1", "N"])
+@pytest.mark.parametrize("pool", ["Mean", "Max"])
+def test_of_tiles_that_are_pooled_the_layer_before_is_shown(batch: str, pool: str) -> None:
+    """The last layer has a position for each tile, and their scores: nothing of where in it."""
+    body = (
+        "t = Reshape(x, cut) u = Transpose<perm = [0, 2, 4, 1, 3, 5]>(t) b = Reshape(u, merged) "
+        + _NET
+        + f"q = MatMul(p, h) a = Reshape(q, apart) y = Reduce{pool}<axes = [1], keepdims = 0>(a)"
+    )
+    proto = _model(body, ("x",), batch)
+    arrays = {"cut": [-1, 2, 2, 3, 2, 3], "merged": [-1, 2, 3, 3], "apart": [-1, 4, 3]}
+    for tensor in [*proto.graph.initializer]:
+        if tensor.name in arrays:
+            proto.graph.initializer.remove(tensor)
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(np.array(a), name) for name, a in arrays.items()
+    )
+    found = catalog(load(proto))
+    assert found.feature is not None and found.feature.name == "r"
+    x = _RNG.normal(size=(1, 2, 6, 6)).astype("f4")
+    one: Any = Explainer(proto, upsampling="none", cache=False, threads=1)(x, 1)
+    assert one.raw_map.shape == (6, 6)

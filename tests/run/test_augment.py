@@ -16,6 +16,7 @@ import onnxcam
 from onnxcam import Explainer
 from onnxcam.cli import main
 from onnxcam.errors import UsageError
+from onnxcam.targets import At, Keypoint, Region
 
 X = np.random.default_rng(5).normal(size=(3, 2, 6, 6)).astype("f4")
 
@@ -117,3 +118,27 @@ def test_variants_share_a_budget() -> None:
         "score-cam", "flip", budget=3, batch_size=2, progress=lambda done, total: told.append(done)
     )
     assert explain(x, target=1).parameters["stopped"] and max(told) <= 4
+
+
+@pytest.mark.parametrize("name", ["gradcam", "recipro-cam"])
+@pytest.mark.parametrize("target", [Region(1, np.eye(6)), At((2, 3), 1), Keypoint(1)], ids=str)
+def test_a_place_is_another_one_in_a_mirrored_input(name: str, target: Any) -> None:
+    """The row of a box, a mask or a pixel of the mirrored input is of something else."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["a"]),
+        helper.make_node("Conv", ["a", "v"], ["y"]),
+    ]
+    weights = {n: X.ravel()[:size].reshape(shape) for n, size, shape in (
+        ("w", 36, (2, 2, 3, 3)), ("v", 6, (3, 2, 1, 1)),
+    )}  # fmt: skip
+    proto = nets.model(nodes, {"x": ["N", 2, 6, 6]}, {"y": ["N", 3, 6, 6]}, weights)
+
+    def explain(how: str) -> Any:
+        settings = {"augment": how, **({"score": "score"} if name == "recipro-cam" else {})}
+        return Explainer(proto, name, device="cpu", threads=1, parameters=settings, cache=False)
+
+    assert np.isfinite(explain("none")(X[:1], target).map).all()
+    with pytest.raises(UsageError, match="another one in a mirrored input"):
+        explain("flip")(X[:1], target)
+    assert np.isfinite(explain("flip")(X[:1], Region(1)).map).all()

@@ -14,14 +14,14 @@ from support import detector_nets as dets
 
 from onnxcam import Explainer, convert
 from onnxcam.errors import InputError, UsageError
-from onnxcam.targets import Box, Detection, Detections
+from onnxcam.targets import Box, Detection, Detections, Margin, Sum
 
 X = np.random.default_rng(0).normal(size=(2, 1, 3, dets.SIDE, dets.SIDE)).astype("f4")
 TURN = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]])
 
 
-def explainer(proto: onnx.ModelProto, **options: Any) -> Any:
-    return Explainer(proto, device="cpu", threads=1, cache=False, **options)
+def explainer(proto: onnx.ModelProto, method: Any = None, **options: Any) -> Any:
+    return Explainer(proto, method, device="cpu", threads=1, cache=False, **options)
 
 
 def run(proto: onnx.ModelProto, x: np.ndarray, names: list[str]) -> list[np.ndarray]:
@@ -344,10 +344,38 @@ def test_files_write_the_same_rows() -> None:
     assert cls[0, 0] == one.detection.target
 
 
-def test_a_file_says_that_no_box_is_at_a_place() -> None:
-    made = convert(dets.yolo8(), target=Box(box=(900, 900, 950, 950)), method="gradcam")
+@pytest.mark.parametrize("method", ["gradcam", "saliency", "layercam", "lrp-epsilon"])
+def test_a_file_says_that_no_box_is_at_a_place(method: str) -> None:
+    """Its class is -1, and no map is drawn, for one that is there beside it is."""
+    explain = explainer(dets.yolo8())
+    here = Box(box=explain(X[0], Detection()).detection.box)
+    for place, nothing in ((Box(box=(900, 900, 950, 950)), True), (here, False)):
+        made = convert(dets.yolo8(), target=place, method=method, expose=["signed"])
+        assert made.check is not None and made.check.problems == ()
+        session = ort.InferenceSession(made.proto.SerializeToString())
+        names = ["onnxcam.class", "onnxcam.map", "onnxcam.signed"]
+        cls, map, signed = session.run(names, {"x": X[0]})
+        assert (cls.tolist() == [[-1]]) is nothing
+        assert (not map.any() and not signed.any()) is nothing
+
+
+@pytest.mark.parametrize("target", [Box(3), Detection(), Sum(), Margin(1, 0)], ids=repr)
+def test_a_file_of_gradients_is_held_against_its_own_target(target: Any) -> None:
+    """The check took a one in the class's place for every target, and refused all but classes."""
+    made = convert(dets.yolo8(), target=target, method="gradient", wrt=["x"])
+    assert made.check is not None and made.check.problems == ()
     session = ort.InferenceSession(made.proto.SerializeToString())
-    assert session.run(["onnxcam.class"], {"x": X[0]})[0].tolist() == [[-1]]
+    (slope,) = session.run(["grad::x"], {"x": X[0]})
+    one = explainer(dets.yolo8(), "saliency", upsampling="none")(X[0], target)
+    np.testing.assert_allclose(np.abs(slope[0]).max(0), one.map, rtol=1e-3, atol=1e-5)
+
+
+def test_a_gradient_of_a_box_that_is_not_there_is_zero() -> None:
+    for place in ((900, 900, 950, 950), explainer(dets.yolo8())(X[0], Detection()).detection.box):
+        made = convert(dets.yolo8(), target=Box(box=place), method="gradient", wrt=["x"])
+        session = ort.InferenceSession(made.proto.SerializeToString())
+        cls, slope = session.run(["onnxcam.class", "grad::x"], {"x": X[0]})
+        assert bool(slope.any()) is bool(cls[0, 0] >= 0) is (place[0] != 900)
 
 
 def test_a_box_that_hardly_is_at_a_place_is_said() -> None:

@@ -22,6 +22,9 @@ convnext_atto convnextv2_atto vgg11_bn dla34 hrnet_w18_small cspresnet50 darknet
 mobileone_s0 fastvit_t8 inception_v3 xception41 nfnet_l0 selecsls42b tresnet_m
 edgenext_xx_small mobilevit_xxs mobilevitv2_050 poolformer_s12 efficientformer_l1 repvit_m0_9
 starnet_s1 lcnet_050 hgnetv2_b0 inception_next_tiny focalnet_tiny_srf vovnet39a skresnet18
+convmixer_768_32 resnest14d gernet_s mixnet_s dpn48b eca_resnet33ts lambda_resnet26t halonet26t
+haloregnetz_b efficientvit_b0 mambaout_femto rdnet_tiny shvit_s1 nextvit_small fasternet_t0
+ghostnetv2_100 repghostnet_050 convformer_s18 caformer_s18 tiny_vit_5m_224 pvt_v2_b1
 """.split()
 TIMM_VITS = {  # name: class tokens
     "vit_tiny_patch16_224": 1, "deit_tiny_patch16_224": 1, "deit_tiny_distilled_patch16_224": 2,
@@ -33,6 +36,20 @@ TIMM_WINDOWS = """
 swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 pvt_v2_b0 maxvit_rmlp_pico_rw_256
 coatnet_nano_rw_224 twins_pcpvt_small davit_tiny nest_tiny hiera_tiny_224 levit_128s
 """.split()
+# of the size that they are made for; name: class tokens (None: maps), height and width of a token
+TIMM_FIXED: dict[str, tuple[int | None, int]] = {
+    "resmlp_12_224": (0, 16), "gmlp_ti16_224": (0, 16), "gmixer_12_224": (0, 16),
+    "convit_tiny": (1, 16), "vit_medium_patch16_reg4_gap_256": (4, 16),
+    "vit_relpos_small_patch16_224": (0, 16), "vit_srelpos_small_patch16_224": (0, 16),
+    "tnt_s_patch16_224": (1, 16), "deit3_small_patch16_224": (1, 16),
+    "vit_small_patch16_18x2_224": (1, 16), "crossvit_tiny_240": (1, 12), "pit_ti_224": (1, 0),
+    "coat_lite_tiny": (1, 32), "mvitv2_tiny": (0, 32), "vitamin_small_224": (0, 16),
+    "twins_svt_small": (None, 0), "swinv2_cr_tiny_224": (None, 0), "swin_s3_tiny_224": (None, 0),
+    "levit_conv_128s": (None, 0), "botnet26t_256": (None, 0), "efficientvit_m0": (None, 0),
+    "swiftformer_xs": (None, 0), "visformer_tiny": (None, 0), "volo_d1_224": (None, 0),
+    "sequencer2d_s": (None, 0), "gcvit_xxtiny": (None, 0), "efficientformerv2_s0": (None, 0),
+}  # fmt: skip
+_LAST = ("swin", "focal", "nest", "hiera", "volo", "sequencer")  # channels stand last in these
 
 
 def _timm_stage(net: nn.Module) -> str:
@@ -49,11 +66,9 @@ def _timm(name: str, shape: tuple[int, int, int] = IMAGE, **options: Any) -> Sub
 
     grid = {"r_s16_p8": 32, "patch14": 14, "patch16": 16, "p16": 16, "s16": 16, "p8": 8}
     patch = next((n for word, n in grid.items() if word in name), 0)
-    last = name.startswith(("swin", "focal", "nest", "hiera"))
-    return Subject(
-        "timm", name, build, shape, _timm_stage, TIMM_VITS.get(name),
-        last and not name.startswith("focal"), patch if name in TIMM_VITS else 0,
-    )  # fmt: skip
+    tokens, patch = TIMM_FIXED.get(name, (TIMM_VITS.get(name), patch if name in TIMM_VITS else 0))
+    last = name.startswith(_LAST) and not name.startswith(("focal", "swinv2_cr", "swiftformer"))
+    return Subject("timm", name, build, shape, _timm_stage, tokens, last, patch)
 
 
 def timm_models() -> Iterator[Subject]:
@@ -79,6 +94,9 @@ def timm_models() -> Iterator[Subject]:
             yield _timm(name, (3, 224, 224))
         else:
             yield _timm(name, (3, 96, 128))
+    for name in TIMM_FIXED:
+        side = {"256": 256, "240": 240}.get(name[-3:], 224)
+        yield _timm(name, (3, side, side))
 
 
 TORCHVISION = {  # name: the stage, and the input where it is another
@@ -97,7 +115,10 @@ DENSE = {
     "segmentation.deeplabv3_mobilenet_v3_large": "backbone.16",
     "segmentation.lraspp_mobilenet_v3_large": "backbone.16",
 }
-VIDEO = {"video.r3d_18": "layer4", "video.mc3_18": "layer4", "video.r2plus1d_18": "layer4"}
+VIDEO = {
+    "video.r3d_18": "layer4", "video.mc3_18": "layer4", "video.r2plus1d_18": "layer4",
+    "video.s3d": "features.15", "video.swin3d_t": "features.6",
+}  # fmt: skip
 
 
 def _torchvision(name: str, stage: str) -> Subject:
@@ -122,10 +143,11 @@ def _torchvision(name: str, stage: str) -> Subject:
         "vit_b_32": (3, 128, 128), "maxvit_t": (3, 224, 224), "inception_v3": (3, 128, 160),
         "alexnet": (3, 224, 224), "vgg11": (3, 224, 224), "vgg11_bn": (3, 224, 224),
     }.get(name, IMAGE)  # fmt: skip
-    shape = (3, 8, 48, 64) if name.startswith("video") else shape
+    if name.startswith("video"):
+        shape = (3, 16, 224, 224) if name.endswith("s3d") else (3, 8, 48, 64)
     pick = (lambda y: y["out"]) if name.startswith("segm") else (lambda y: y)
     tokens, grid = (1, 32) if name == "vit_b_32" else (None, 0)
-    last = name.startswith("swin")
+    last = "swin" in name
     return Subject("torchvision", name, build, shape, stage, tokens, last, grid, pick)
 
 

@@ -66,7 +66,9 @@ def detector(
     ways = () if found.single else tuple(before(model, catalog, h.name) for h in found.heads)
     boxes = tuple(_turned(draft.tensor(b.name), b, known) for b in _whole(draft, found.boxes))
     found = replace(found, boxes=boxes, rows=rows, scales=scales, classes=count, catalogs=ways)
-    return _as_told(replace(found, unread=unread), draft, declared or {})
+    best = reduction.best
+    counted = None if best is None else best.nothing
+    return _as_told(replace(found, unread=unread), draft, declared or {}, counted)
 
 
 def _with_rows(
@@ -83,10 +85,12 @@ def _with_rows(
     return _as_told(replace(found, scales=scales, catalogs=ways), draft, declared or {})
 
 
-def _as_told(found: Detector, draft: Draft, declared: Mapping[str, Any]) -> Detector:
+def _as_told(
+    found: Detector, draft: Draft, declared: Mapping[str, Any], counted: int | None = None
+) -> Detector:
     """Return a detector with what the graph says of how its boxes are written, and of nothing."""
     queries = found.background and all(s.grid is None for s in found.scales)
-    place = declared.get("nothing", -1 if queries else None)
+    place = declared.get("nothing", -1 if queries else counted)
     if place is not None and found.classes and not -found.classes <= place < found.classes:
         raise UsageError(
             f"`detector` says that class {place} stands for nothing, and there are {found.classes}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layers.behind import SPACE
@@ -65,13 +65,15 @@ class Axes:
         return any(d != 1 for i, d in enumerate(self.shape) if i not in own)
 
 
-def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
+def axes_of(found: Behind, graph: ir.Graph, known: Layouts, explained: str | None = None) -> Axes:
     """Read which axes of a tensor count inputs and classes.
 
     Args:
         found: The tensor, and what operators behind it say.
         graph: The graph.
         known: The meaning of axes, by the ids of tensors.
+        explained: Name of the input that is explained: of several, whose batch may differ, the
+            scores are counted by its own. None takes the first.
 
     Raises:
         ModelError: Its rank is unknown.
@@ -85,7 +87,7 @@ def axes_of(found: Behind, graph: ir.Graph, known: Layouts) -> Axes:
     rank = len(shape)
     if layout is not None and len(layout.axes) != rank:
         layout = None
-    source = _source(graph, known)
+    source = _source(graph, known, explained)
     named = None if found.axis is None or not -rank <= found.axis < rank else found.axis % rank
     if layout is not None and named == layout.batch:
         named = None  # a function over the inputs, or inputs joined
@@ -226,16 +228,15 @@ def _batch(
     return free[0], False
 
 
-def _source(graph: ir.Graph, known: Layouts) -> tuple[Tensor, int] | None:
+def _source(graph: ir.Graph, known: Layouts, explained: str | None) -> tuple[Tensor, int] | None:
     """Return the input that counts the inputs of a batch, and the axis along which it does."""
-    for tensor in graph.inputs:
-        layout = known.get(id(tensor))
-        if layout is not None and layout.batch is not None:
-            return tensor, layout.batch
-    return next(_with_axes(graph), None)
-
-
-def _with_axes(graph: ir.Graph) -> Iterator[tuple[Tensor, int]]:
-    for tensor in graph.inputs:
-        if shape_of(tensor):
-            yield tensor, 0
+    own = [t for t in graph.inputs if t.name == explained]
+    for inputs in (own, graph.inputs):
+        for tensor in inputs:
+            layout = known.get(id(tensor))
+            if layout is not None and layout.batch is not None:
+                return tensor, layout.batch
+        first = next((t for t in inputs if shape_of(t)), None)
+        if first is not None:
+            return first, 0
+    return None

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from onnxcam.analysis.layers.centred import centring, users
 from onnxcam.analysis.layers.path import ancestors, moves, producer
 from onnxcam.analysis.layers.records import ONLY, SHARED, Candidate
-from onnxcam.analysis.layers.spread import directions, in_all_directions, is_part, not_pooled_away
+from onnxcam.analysis.layers.spread import (
+    directions,
+    in_all_directions,
+    is_part,
+    not_of_tiles_alone,
+    not_pooled_away,
+)
 from onnxcam.analysis.layout import Layout
 from onnxcam.graph import ir
 from onnxcam.graph.contrib import cuts_at_zero
@@ -64,7 +70,8 @@ def default_feature(layers: Layers) -> Default:
     before = {n: c for n, c in usable.items() if id(layers.tensors[n]) not in layers.own}
     if not usable:
         return Default(None, _no_layer(layers.candidates))
-    spread = in_all_directions(before or usable, layers.tensors, layers.source)
+    whole = not_of_tiles_alone(before or usable, layers.tensors, layers.narrow)
+    spread = in_all_directions(whole, layers.tensors, layers.source)
     spread = not_pooled_away(spread, layers.tensors)
     feature, reason, last = _chosen(layers, spread)
     shared = _shared(layers, last)

@@ -79,6 +79,7 @@ class Best:
         background: Whether one of the classes stands for nothing: the first or the last.
         first: Where the rows of the classes begin, behind the row of the objectness; 0 where the
             tensor holds nothing else.
+        nothing: Which class stands for nothing, -1 for the last; None where it is counted.
     """
 
     classes: str
@@ -87,6 +88,7 @@ class Best:
     batch_axis: int
     background: bool = False
     first: int = 0
+    nothing: int | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def reduction(
     name: str | None,
     known: Layouts,
     class_axis: int | None = None,
+    explained: str | None = None,
 ) -> Reduction:
     """Return the tensor of this name as the score, or choose one.
 
@@ -37,15 +38,17 @@ def reduction(
         name: Name of a tensor; None chooses one.
         known: The meaning of axes, by the ids of tensors.
         class_axis: The axis of its classes; None reads it off the graph.
+        explained: Name of the input that is explained, whose batch the scores count; None takes
+            the first.
 
     Raises:
         ModelError: No output depends on floats, or the score's rank is unknown.
         UsageError: There is no tensor of this name, no output shows it, or it has no such axis.
     """
-    readings = told_apart([r for t in graph.outputs if (r := _read(graph, t, known))])
+    readings = told_apart([r for t in graph.outputs if (r := _read(graph, t, known, explained))])
     reason, chosen = "named by the caller", None
     if name is not None:
-        reading, kind, shown = _named(graph, draft.tensor(name), known, readings)
+        reading, kind, shown = _named(graph, draft.tensor(name), known, readings, explained)
         if reading in readings:
             chosen = reading
         described = _described(reading, reason, class_axis)
@@ -61,14 +64,19 @@ def reduction(
 
 
 def _named(
-    graph: ir.Graph, tensor: Tensor, known: Layouts, readings: Sequence[Reading]
+    graph: ir.Graph,
+    tensor: Tensor,
+    known: Layouts,
+    readings: Sequence[Reading],
+    explained: str | None,
 ) -> tuple[Reading, str, str]:
     """Return what a tensor holds that a caller names, of which kind it is, and who shows it."""
     for reading in readings:
         if reading.found.tensor is tensor and tensor is not reading.output:
             return reading, "", str(reading.output.name)
     final = final_of(tensor)
-    axes = axes_of(Behind(tensor, axis=None if final is None else final.axis), graph, known)
+    found = Behind(tensor, axis=None if final is None else final.axis)
+    axes = axes_of(found, graph, known, explained)
     kind = "output" if final is None else "probabilities"
     return Reading(tensor, Behind(tensor), axes), kind, _shown_by(graph, tensor)
 
@@ -92,7 +100,7 @@ def _finding(described: Reduction, reading: Reading, others: Sequence[Reading]) 
     return described
 
 
-def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> Reading | None:
+def _read(graph: ir.Graph, output: Tensor, known: Layouts, explained: str | None) -> Reading | None:
     """Return what an output holds, None where no floats with axes are behind it."""
     if not output.inputs:
         return None
@@ -108,7 +116,7 @@ def _read(graph: ir.Graph, output: Tensor, known: Layouts) -> Reading | None:
     if not is_float(found.tensor) or shape_of(found.tensor) is None:
         return None
     found = _unmerged(found, output)
-    axes = axes_of(found, graph, known)
+    axes = axes_of(found, graph, known, explained)
     if axes.chosen and axes.classes != found.axis:
         found = replace(found, final=None)
     return Reading(output, found, axes)

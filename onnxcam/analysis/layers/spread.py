@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import islice
 
 from onnxcam.analysis.layers.path import moves, producer
 from onnxcam.analysis.layers.records import Candidate
@@ -72,6 +73,38 @@ def not_pooled_away(
             gone = {i for i in single if i in kept or (pools and before[i] != 1)}
             lost.setdefault(name, set()).update(gone)
     return {name: c for name, c in usable.items() if not lost.get(name)} or usable
+
+
+def not_of_tiles_alone(
+    usable: dict[str, Candidate], tensors: Mapping[str, Tensor], narrow: Container[int]
+) -> dict[str, Candidate]:
+    """Return the layers of tiles in the batch where a pool leaves a position of each; else all.
+
+    Where tiles go through a network as a batch, and each is pooled, what comes behind knows only
+    which tile it is of: mostly it is the scores of each already.
+
+    Args:
+        usable: The layers, in graph order.
+        tensors: Their tensors, by name.
+        narrow: Ids of the tensors that all of the score passes through.
+    """
+    cut: set[str] = set()
+    for place, (name, candidate) in enumerate(usable.items()):
+        merged, rest = _of_batch(candidate)
+        if cut & (merged - rest) and id(tensors[name]) in narrow:
+            before = islice(usable.items(), place)
+            return {n: c for n, c in before if _of_batch(c)[0]}
+        cut |= merged & rest
+    return usable
+
+
+def _of_batch(candidate: Candidate) -> tuple[set[str], set[str]]:
+    """Return the directions that the first axis has beside the batch, and those of the others."""
+    pieces = () if candidate.layout is None else candidate.layout.pieces
+    axes = [{letter for letter, _, _ in axis} for axis in pieces]
+    if not axes or "C" in axes[0]:
+        return set(), set()
+    return axes[0] & set("DHW"), set().union(*axes[1:])
 
 
 def directions(candidate: Candidate) -> int:
