@@ -17,7 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from onnxcam.errors import InputError, OnnxcamError, UsageError
+from onnxcam.errors import InputError, UsageError, unwritten
 
 try:
     import fcntl
@@ -112,12 +112,7 @@ def write_whole(place: Path, data: bytes) -> None:
         with whole(place) as part:
             part.write_bytes(data)
     except OSError as error:
-        raise OnnxcamError(
-            f"{place}: cannot be written ({error.strerror})",
-            "make room, or choose another disk"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "choose a folder that you may write to",
-        ) from None
+        raise unwritten(error, place) from None
 
 
 def sweep(folder: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from onnxcam.errors import OnnxcamError, json_text
+from onnxcam.errors import json_text, unwritten
 
 NAME = "run.jsonl"
 FIRST = "0" * 64  # stands for the line before the first
@@ -42,9 +42,7 @@ class RunLog:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise OnnxcamError(
-                f"{self._place} cannot be written ({error.strerror})", "choose another folder"
-            ) from None
+            raise unwritten(error, self._place) from None
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the lines."""

@@ -112,6 +112,13 @@ STYLE = click.Choice(["overlay", "relief", "heat", "side", "contour"], case_sens
         help="ember, marine, gray, blush, bluered, jet, viridis, inferno, cividis or turbo; any "
         "of matplotlib's where it is installed.",
     ),
+    click.option("--channels", metavar="NAME,...", help="Names of a signal's channels."),
+    click.option(
+        "--rate",
+        type=click.FloatRange(0, min_open=True),
+        metavar="HZ",
+        help="Samples a second of a signal: the axis is then in seconds.",
+    ),
     OP_LIBRARY,
     DETECTOR,
     click.option("--alpha", type=click.FloatRange(0, 1), default=None, help="Opacity of the map."),

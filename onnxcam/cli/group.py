@@ -15,7 +15,7 @@ import click
 from onnxcam.cli import watch
 from onnxcam.cli.options import hush
 from onnxcam.cli.words import in_shell, options_of
-from onnxcam.errors import OnnxcamError, UsageError, plain, told
+from onnxcam.errors import OnnxcamError, UsageError, plain, told, unwritten
 from onnxcam.files import is_watched, sparing
 from onnxcam.run import bounds, crashed
 from onnxcam.version import __version__
@@ -23,6 +23,7 @@ from onnxcam.version import __version__
 COMPLETE = "_ONNXCAM_COMPLETE"  # set by a shell that asks what a word could become
 # An audit goes on in its folder, `inputs` may write a better description in place of one.
 _SPARING = frozenset(("explain", "text", "convert", "compare", "concepts", "diff"))
+_STAYS = "files that were written are whole, and stay"
 _MOST = 900  # characters of what is said in one line
 
 
@@ -80,6 +81,9 @@ class _Commands(click.Group):
             for line in traceback.format_exc().splitlines():
                 click.echo(plain(line), err=True)
         failed = error if isinstance(error, OnnxcamError) else told(error, "the command fails")
+        if isinstance(error, OSError) and _is_of_output(error):
+            failed = unwritten(error, "standard output")
+            failed = OnnxcamError(failed.message, f"{failed.hint}; {_STAYS}")
         with suppress(OSError):
             click.echo(f"onnxcam: {spoken(failed)}", err=True)
         _let_go()
@@ -93,6 +97,13 @@ def spoken(message: object) -> str:
 
 def _say(message: Warning | str, *_: Any) -> None:
     click.echo(f"onnxcam: {spoken(message)}", err=True)
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Tell whether standard output did not take what was said: nothing else has no name here."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    home = str(frame.f_globals.get("__name__", ""))
+    return error.filename is None and home.startswith(("click.", "rich.", "onnxcam.cli."))
 
 
 def _let_go() -> None:

@@ -50,6 +50,8 @@ class Job:
     only: str | None
     scale: float | None
     panel: str | None
+    channels: str | None
+    rate: float | None
     format: str
     save_map: Path | None
     cache: bool
@@ -68,7 +70,9 @@ class Job:
         """How figures look."""
         given = {"colormap": self.colormap, "alpha": self.alpha}
         blending = {k: v for k, v in given.items() if v is not None}
-        return Look(blending, self.style, self.only, self.scale, self.panel)
+        names = self.channels and [name.strip() for name in self.channels.split(",")]
+        signals = {k: v for k, v in (("channels", names), ("rate", self.rate)) if v is not None}
+        return Look(blending, self.style, self.only, self.scale, self.panel, signals)
 
     @cached_property
     def wanted(self) -> Wanted:

@@ -38,18 +38,20 @@ def _options(kind: Kind | None) -> list[click.Parameter]:
 
     found: dict[str, dict[str, list[str]]] = {}  # name -> what is said of it -> methods
     kinds: dict[str, Any] = {}
+    forms: dict[str, str | None] = {}
     names = methods.convertible() if kind == "graph" else methods.names(kind)
     for method in map(methods.find, names):
         for p in method.parameters:
             said = f"{p.help}: {p.range} [default: {p.default}]"
             found.setdefault(p.name, {}).setdefault(said, []).append(method.name)
-            kinds[p.name] = click.Choice(p.choices) if p.choices else p.kind
+            kinds[p.name] = click.Choice(p.choices) if p.choices else str if p.each else p.kind
+            forms[p.name] = "X[xX...]" if p.each else _METAVARS.get(kinds[p.name])
     own: list[click.Parameter] = [] if kind == "graph" else [_of_any(TUNNEL)]
     options: list[click.Parameter] = [
         click.Option(
             [f"--{name.replace('_', '-')}", _PREFIX + name],
             type=kinds[name],
-            metavar=_METAVARS.get(kinds[name]),
+            metavar=forms[name],
             help=" ".join(f"With --method {'|'.join(m)}, the {text}." for text, m in said.items()),
         )
         for name, said in found.items()

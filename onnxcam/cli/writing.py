@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from onnxcam.cli.places import PICTURES, STDOUT
 from onnxcam.errors import UsageError, json_text
 from onnxcam.output.explanation import Explanation
+from onnxcam.output.subject import is_signal
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,7 @@ class Look:
         only: The style of a bare picture; None for a figure.
         scale: Pixels that a pixel of the picture becomes; None for a figure's usual size.
         panel: The scale of figures of several maps.
+        signals: What is said of a signal: the names of its channels, samples a second.
     """
 
     blending: Mapping[str, Any] = field(default_factory=dict)
@@ -39,12 +41,15 @@ class Look:
     only: Any = None
     scale: float | None = None
     panel: Any = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, e: Explanation) -> Any:
         """Return the figure, or the bare picture, of an explanation."""
         if self.only is not None:
             return e.image(self.only, self.scale or 1, **self.blending)
         chosen = {**self.blending, "style": self.style, "scale": self.scale}
+        if is_signal(e):
+            chosen |= self.signals
         return e.figure(**{k: v for k, v in chosen.items() if v is not None})
 
     def write(self, e: Explanation, files: Files) -> None:

@@ -14,6 +14,7 @@ from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.replay import Replay
+from onnxcam.compose.affine import Halves, halves, last_affine, shown
 from onnxcam.compose.headed import ASKED, Start, headed
 from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import MapPlan, Plan, input_layer
@@ -27,8 +28,11 @@ from onnxcam.methods.needs import (
     FeatureAndGradient,
     FeatureGradient,
     InputGradient,
+    LayerOf,
     Maps,
     Multipliers,
+    MultipliersAtLayer,
+    Straight,
 )
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.tunnel import Tunnelled
@@ -43,6 +47,7 @@ from onnxcam.names import (
     GRADIENT,
     HELD,
     MAPS,
+    OTHER,
     RELIEF,
     SCORE,
     SLOPES,
@@ -56,8 +61,9 @@ if TYPE_CHECKING:
     from onnxcam.analysis.detectors import Detector
 
 
-_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient))
-_AT_INPUT = frozenset((InputGradient, Multipliers))
+_AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient, MultipliersAtLayer))
+_SHOWN = frozenset((Activation, LayerOf))
+_AT_INPUT = frozenset((InputGradient, Multipliers, Straight))
 _OF_CLASS = frozenset((*_AT_LAYER, *_AT_INPUT, Maps))
 
 
@@ -72,17 +78,21 @@ class Parts:
             the input, with the class in ``onnxcam.target`` (int64 [1]), or the multipliers there
             against the input ``onnxcam.baseline``; the maps of a method ``onnxcam.maps``
             [N, 1 + C, *space], see :mod:`onnxcam.methods.tunnel`; the feature layer
-            ``onnxcam.feature`` and the gradient there ``onnxcam.slopes``, float32 [N, C, *space].
+            ``onnxcam.feature``, that of the other input ``onnxcam.other``, and the gradient there
+            or the multipliers ``onnxcam.slopes``, float32 [N, C, *space].
         head: The part behind the feature layer, to ``onnxcam.score``, or to those of some classes,
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
         start: Where the head begins; None where there is none.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
+        halves: What the gradient is made by, where that is not ``whole``: then this has no
+            gradient, and outputs with what they take.
     """
 
     whole: Model
     head: Tail | None
     gradient: str
     start: Start | None = None
+    halves: Halves | None = None
 
 
 def parts(
@@ -93,6 +103,8 @@ def parts(
     target: Target | None = None,
     detector: Detector | None = None,
     settings: Mapping[str, Setting] | None = None,
+    *,
+    split: bool = False,
 ) -> Parts:
     """Return what a method runs.
 
@@ -107,6 +119,7 @@ def parts(
             ``onnxcam.held``.
         detector: Where the model says what it finds, for targets that are boxes; else None.
         settings: Values of the method's parameters, where it puts maps of another one together.
+        split: Whether gradients may be taken in two halves, which run one input at a time.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -123,6 +136,11 @@ def parts(
     if not _OF_CLASS.isdisjoint(method.needs) or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
         explained = _valued(draft, scores, index)
+    at = _turn(draft, scores) if split and Straight in method.needs else None
+    if at is not None and index is not None:
+        return _in_halves(draft, scores, index, at) or parts(
+            model, catalog, method, feature, target, detector, settings
+        )
     _write(draft, scores, method, feature, index)
     if isinstance(method, Tunnelled) and index is not None:
         draft.output(_maps(draft, scores, method, feature, index, settings or {}), MAPS)
@@ -141,16 +159,38 @@ def _write(
     op = draft.op
     if index is not None and not _AT_INPUT.isdisjoint(method.needs):
         source = place_of(draft, input_layer(scores.plan.catalog))
-        of = _gradient if InputGradient in method.needs else partial(_against, draft)
+        against = Multipliers in method.needs
+        of = partial(_against, _other(draft, scores)) if against else _gradient
         slope = source.gradient(op, of(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
-    if Activation in method.needs:
+    if not _SHOWN.isdisjoint(method.needs):
         place = place_of(draft, feature)
         draft.output(_features(op, place, place.tensor), FEATURE)
     if index is not None and not _AT_LAYER.isdisjoint(method.needs):
         place = place_of(draft, feature)
-        slope = place.gradient(op, _gradient(scores, place.source, index))
+        of = _gradient
+        if MultipliersAtLayer in method.needs:
+            other = _other(draft, scores)
+            draft.output(_features(op, place, other.twin(op, place.tensor)), OTHER)
+            of = partial(_against, other)
+        slope = place.gradient(op, of(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)
+
+
+def _turn(draft: Draft, scores: Slopes) -> Tensor | None:
+    """Return where the first stretch of a model ends that is affine; None where it has none."""
+    catalog = scores.plan.catalog
+    x = draft.tensor(catalog.input)
+    return last_affine(draft.graph.nodes, x, draft.tensor(catalog.reduction.name))
+
+
+def _in_halves(draft: Draft, scores: Slopes, index: Tensor, at: Tensor) -> Parts | None:
+    """Return a model in two halves; None where it does not come apart there."""
+    whole, place = draft.finish(), place_of(draft, input_layer(scores.plan.catalog))
+    cut = halves(draft, place, at, _gradient(scores, at, index))
+    if cut is None:
+        return None
+    return Parts(shown(whole, cut.shown), None, provenance(draft.op), halves=cut)
 
 
 def _valued(draft: Draft, scores: Slopes, index: Tensor) -> str:
@@ -192,11 +232,15 @@ def _gradient(scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
     return slope
 
 
-def _against(draft: Draft, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
-    """Return DeepLIFT's multipliers of the input, against another one that is fed beside it."""
+def _other(draft: Draft, scores: Slopes) -> Replay:
+    """Return what the model computes of another input, which is fed beside the one explained."""
     x = draft.tensor(scores.plan.catalog.input)
-    other = draft.input(BASELINE, dtype_of(x), shape_of(x))
-    return multipliers(scores, scores.op, index, Replay([(x, other)]), wrt)
+    return Replay([(x, draft.input(BASELINE, dtype_of(x), shape_of(x)))])
+
+
+def _against(other: Replay, scores: Slopes, wrt: Tensor, index: Tensor) -> Tensor:
+    """Return DeepLIFT's multipliers of a tensor, against another input."""
+    return multipliers(scores, scores.op, index, other, wrt)
 
 
 def _maps(

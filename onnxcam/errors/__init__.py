@@ -1,6 +1,6 @@
 """The errors that onnxcam raises, the place where others become them, and texts made plain."""
 
-from onnxcam.errors.boundary import bounded, told
+from onnxcam.errors.boundary import bounded, told, unwritten
 from onnxcam.errors.kinds import (
     InputError,
     InternalError,
@@ -30,4 +30,5 @@ __all__ = [
     "shortened",
     "suggestion",
     "told",
+    "unwritten",
 ]

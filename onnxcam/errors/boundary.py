@@ -28,6 +28,16 @@ _LIBRARIES = frozenset(
 _WORDS = {"onnx": "onnx", "onnxruntime": "ONNX Runtime", "google": "protobuf"}
 _SAYS = 300  # characters of what a library says
 _EXPORT = "export or copy the model again"
+_ROOM = "make room, or choose another disk"
+_MEND = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "let files be larger (`ulimit -f`), or choose another disk",
+    errno.ENOENT: "create its folder first",
+    errno.ENOTDIR: "create its folder first",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EMFILE: "let more files be open (`ulimit -n`)",
+}
 
 
 @contextmanager
@@ -85,6 +95,18 @@ def told(error: Exception, failed: str) -> OnnxcamError:
     )
 
 
+def unwritten(error: OSError, place: object) -> OnnxcamError:
+    """Return the error that says that something cannot be written, why, and what to do.
+
+    Args:
+        error: What the system said.
+        place: The file, or another place, in words.
+    """
+    reason = error.strerror or plain(" ".join(str(error).split()), _SAYS)
+    hint = _MEND.get(error.errno or 0, "choose a folder that you may write to")
+    return OnnxcamError(f"{plain(place)}: cannot be written ({reason})", hint)
+
+
 def fault(error: BaseException) -> str:
     """Return a number of eight digits: the same for the same fault of one version."""
     places = [type(error).__name__]
@@ -98,10 +120,10 @@ def fault(error: BaseException) -> str:
 def _of_system(error: OSError, says: str) -> OnnxcamError:
     if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
         return OnnxcamError("the current folder is no more", "go to one that there is")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        return unwritten(error, "a file" if error.filename is None else error.filename)
     name = "" if error.filename is None else f"{plain(error.filename, _SAYS)}: "
     reason = error.strerror or says
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        return OnnxcamError(f"{name}cannot be written ({reason})", "choose another place")
     return OnnxcamError(f"{name}cannot be used ({reason})", "check the path and its rights")
 
 

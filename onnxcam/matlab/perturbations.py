@@ -51,9 +51,10 @@ def occlusion_sensitivity(
         execution_environment: "auto", "gpu" or "cpu".
         labels: Names of the classes, or a file with them.
         seed: Of random numbers.
-        parameters: ``mask_size`` and ``stride`` in samples (below 1 a part of the extent),
-            ``mask_value``, ``mask_clipping`` (True: windows have their centres inside), or as the
-            method ``occlusion`` calls them, see ``onnxcam methods``.
+        parameters: ``mask_size`` and ``stride`` in samples (below 1 a part of the extent), one
+            number or one for each axis, ``mask_value``, ``mask_clipping`` (True: windows have
+            their centres inside), or as the method ``occlusion`` calls them, see
+            ``onnxcam methods``.
 
     Returns:
         The map, float32 [h, w], [h, w, d] or [1, t]: high where hiding lowers the score.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from onnxcam.errors import UsageError
@@ -24,6 +24,7 @@ class Parameter:
         high: The largest.
         help: What it is, in words, with its unit.
         choices: What a str may be; () for any text.
+        each: Whether there may be a number for each axis: "8x16", or a list.
     """
 
     name: str
@@ -33,20 +34,31 @@ class Parameter:
     high: float | None
     help: str
     choices: tuple[str, ...] = ()
+    each: bool = False
 
     @property
     def range(self) -> str:
         """What it may be, in words."""
         if self.kind is str:
             return " or ".join(self.choices) or "any text"
-        return f"{_number(self.low)} to {_number(self.high)}"
+        several = ", or one for each axis, as 8x16" if self.each else ""
+        return f"{_number(self.low)} to {_number(self.high)}{several}"
 
     def checked(self, value: Any) -> Setting:
-        """Return a value as this parameter takes it.
+        """Return a value as this parameter takes it: numbers for each axis as text.
 
         Raises:
             UsageError: It is of another kind or out of the range.
         """
+        many = _several(value) if self.each else None
+        if many is not None and len(many) == 1:
+            (value,) = many
+        elif many is not None:
+            one = replace(self, each=False)
+            try:
+                return "x".join(f"{one.checked(number):g}" for number in many)
+            except UsageError as error:
+                raise self._refused(value) from error
         if self.kind is str:
             fits = value in self.choices if self.choices else isinstance(value, str)
         else:
@@ -56,12 +68,35 @@ class Parameter:
             high = math.inf if self.high is None else self.high
             fits = whole and low <= value <= high
         if not fits:
-            what = {int: "a whole number, ", float: "a number, ", str: ""}[self.kind]
-            raise UsageError(
-                f"{self.name} is {value!r}, and must be {what}{self.range}",
-                f"{self.name} is the {self.help} (usually {self.default})",
-            )
+            raise self._refused(value)
         return self.kind(value)
+
+    def _refused(self, value: Any) -> UsageError:
+        what = {int: "a whole number, ", float: "a number, ", str: ""}[self.kind]
+        return UsageError(
+            f"{self.name} is {value!r}, and must be {what}{self.range}",
+            f"{self.name} is the {self.help} (usually {self.default})",
+        )
+
+
+def _several(value: Any) -> list[Any] | None:
+    """Return the numbers of text such as 8x16, or of a list; None for anything else.
+
+    Text of a single number is one as well: a shell has nothing else.
+    """
+    if isinstance(value, list | tuple) and value:
+        return [*value]
+    if not isinstance(value, str):
+        return None
+    try:
+        return [float(part) for part in value.split("x")]
+    except ValueError:
+        return None
+
+
+def sizes(value: Setting) -> list[float]:
+    """Return the numbers of a parameter that has one for all axes, or one for each."""
+    return [float(part) for part in str(value).split("x")]
 
 
 AUGMENT = Parameter(

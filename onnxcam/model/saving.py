@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.errors import OnnxcamError, UsageError, unwritten
 from onnxcam.files import was_read, whole
 from onnxcam.model.model import Model
 from onnxcam.model.stream import write, write_external
@@ -86,9 +86,7 @@ def placed(place: Path, model: Model) -> Iterator[Path]:
         for replaced in old:
             replaced.unlink(missing_ok=True)
     except OSError as error:
-        raise OnnxcamError(
-            f"{place}: cannot be written ({error.strerror})", "choose another place"
-        ) from None
+        raise unwritten(error, place) from None
     finally:
         if data is not None and data.parent.is_dir():
             data.unlink(missing_ok=True)

@@ -58,6 +58,8 @@ class Explanation(Shown):
         style: How its method's maps are drawn, one of :data:`onnxcam.output.render.STYLES`.
         relief: float32 [C, *space], the signed values of the input's channels that the map is made
             of, where the method has them; three are red, green, blue. Else None.
+        at_layer: Whether the map and the relief, then of the layer's channels, are of a feature
+            layer.
     """
 
     map: Array = field(repr=False)
@@ -88,6 +90,7 @@ class Explanation(Shown):
     unfolded: tuple[str, tuple[int, ...]] | None = field(default=None, repr=False)
     style: str = "overlay"
     relief: Array | None = field(default=None, repr=False)
+    at_layer: bool = False
     laid: str = ""
     preprocessing: str = ""
     detection: Detected | None = None
@@ -151,7 +154,7 @@ class Explanation(Shown):
         chosen: render.Blending = {**self.drawn(how), **options}
         return render.image(
             subject.as_picture(self), self.plane, box=self.box, style=how, scale=scale,
-            relief=self.relief, marks=self.marks, **chosen,
+            relief=self.per_channel, marks=self.marks, **chosen,
         )  # fmt: skip
 
     def figure(self, **options: Unpack[render.Drawing]) -> render.Figure:
@@ -170,7 +173,7 @@ class Explanation(Shown):
         chosen: dict[str, Any] = {**texts, **self.drawn(style), **options}
         if self.map.ndim != 2:
             return self._unpictured(texts, options)
-        chosen = {"style": style, "relief": self.relief, "marks": self.marks, **chosen}
+        chosen = {"style": style, "relief": self.per_channel, "marks": self.marks, **chosen}
         return render.figure(subject.as_picture(self), self.plane, box=self.box, **chosen)
 
     def _unpictured(self, texts: Mapping[str, str], options: Mapping[str, Any]) -> render.Figure:
@@ -188,7 +191,15 @@ class Explanation(Shown):
             if error is not None and error.shape != self.map.shape:
                 error = None  # it is of the raw map, which was enlarged
             return render.figure_bars(self.tensor, self.map, error=error, **chosen)
-        return render.figure_1d(subject.as_signal(self), self.map, **chosen)
+        signal = subject.as_signal(self)
+        if options.get("style") != "overlay" and len(signal) > 1:
+            chosen["relief"] = self.per_channel
+        return render.figure_1d(signal, self.map, **chosen)
+
+    @property
+    def per_channel(self) -> Array | None:
+        """The relief, where it is of the input's channels: float32 [C, *space]."""
+        return None if self.at_layer else self.relief
 
     @property
     def _style(self) -> render.Style:

@@ -114,7 +114,7 @@ def _panel(
         tuple(plain(f"Warning: {each}") for each in e.diagnosis),
         e.box,
         style,
-        e.relief,
+        e.per_channel,
         e.marks,
         {**options, **given},  # type: ignore[typeddict-item]
     )

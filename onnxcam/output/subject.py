@@ -52,6 +52,11 @@ def is_row(of: Subject) -> bool:
     return of.tensor.ndim == of.map.ndim == 1 and of.map.shape == of.tensor.shape and not ordered
 
 
+def is_signal(of: Subject) -> bool:
+    """Tell whether the input is drawn over time."""
+    return of.map.ndim == 1 and not is_row(of)
+
+
 def as_signal(of: Subject) -> Array:
     """Return the tensor as channels over time, [C, T]."""
     if of.layout is not None and "C" in of.layout:

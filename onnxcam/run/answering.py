@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
-from onnxcam.names import SCORE
+from onnxcam.names import BASELINE, SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
+from onnxcam.run.straight import Sessions
+from onnxcam.run.together import together
 
 if TYPE_CHECKING:
     from onnxcam.run.detections import Finder
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class Engine:
         matched: Whether a box is looked for again in every input, for it has no row of its own:
             scores are how alike it is, see :mod:`onnxcam.run.alike`.
         against: Whether all of it also takes inputs that stand for nothing.
+        halves: Runs gradients in two halves; None where ``whole`` has them.
     """
 
     whole: Session
@@ -58,3 +63,31 @@ class Engine:
     finder: Finder | None = None
     matched: bool = False
     against: bool = False
+    halves: Sessions | None = None
+
+    def given(
+        self, batch: Array, tensor: Array, *, against: bool
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return what is run, and what is fed beside it: ``against`` a batch the one explained.
+
+        Args:
+            batch: Inputs, in the model's axes.
+            tensor: The one explained.
+            against: Whether the others stand for nothing.
+        """
+        if not against:
+            return batch, {}
+        whole = np.repeat(tensor, batch.shape[self.batch.axis], self.batch.axis)
+        return whole, {BASELINE: self.batch.filled(batch)}
+
+    def room(self, most: int, size: int, *, backward: bool = False) -> int:
+        """Return how many inputs one run takes, see :func:`onnxcam.run.together.together`.
+
+        Args:
+            most: The most in any run.
+            size: Bytes of one.
+            backward: Whether gradients are computed.
+        """
+        if self.batch.is_fixed:
+            return most
+        return together(most, size, self.whole.provider, self.whole.threads, backward=backward)

@@ -93,6 +93,7 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
+    said = (*found.diagnosis, *_notes(reduction, labels, count))
     return Explanation(
         **_laid(origin, found.raw, size),
         raw_map=found.raw,
@@ -105,7 +106,7 @@ def explanation(
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(*found.diagnosis, *_notes(reduction, labels, count), *_of_layer(origin, found)),
+        diagnosis=(*said, *_of_layer(origin, found, prepared.tensor, size)),
         source=prepared.source,
         preprocessing=prepared.recipe,
         picture=prepared.picture,
@@ -122,7 +123,7 @@ def explanation(
         value=found.value,
         standard_error=found.error,
         style=origin.method.style,
-        relief=_in_colours(found.relief, prepared.spec),
+        relief=_in_colours(found.relief, prepared.spec if origin.method.on_input else None),
     )
 
 
@@ -148,19 +149,36 @@ def _sha256(origin: Origin) -> str:
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
     """Return the map at the input's size, and where it lies, in words."""
+    said: dict[str, Any] = {"at_layer": not origin.method.on_input}
     if size is None:
-        return {"map": upsample(raw, raw.shape, "none")}
+        return {"map": upsample(raw, raw.shape, "none"), **said}
     area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
-    return {"map": large, "laid": area.described(size, raw.shape)}
+    return {"map": large, "laid": area.described(size, raw.shape), **said}
 
 
-def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
+def _of_layer(
+    origin: Origin, found: Finding, tensor: Array, size: tuple[int, ...] | None
+) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
     said = origin.catalog.warnings_of(origin.feature, *origin.others)
+    said = (*said, *_unplaced(origin, tensor, size))
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said
+
+
+def _unplaced(origin: Origin, tensor: Array, size: tuple[int, ...] | None) -> list[str]:
+    """Return that the map could not be laid over its input, whose axes nobody could read."""
+    catalog = origin.catalog
+    read = catalog.input_positions if catalog.input_layout is None else catalog.input_layout
+    unread = tensor.ndim > 2 and (read is None or "?" in read.axes)
+    if size is not None or origin.upsampling == "none" or not unread or tensor.dtype.kind != "f":
+        return []
+    return [
+        f"the axes of the input {catalog.input!r}{'' if read is None else f' ({read.axes})'} could "
+        "not be read: the map has the layer's own positions; say them with `input_format`"
+    ]
 
 
 def _spatial_size(tensor: Array, layout: Layout | None, rank: int) -> tuple[int, ...] | None:

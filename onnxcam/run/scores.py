@@ -53,12 +53,14 @@ def probabilities(
         return np.asarray(1 / (1 + np.exp(-values)))
     if scores.shape[-1] == 1:
         return None
-    sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
-    if reduction.final is None and (sums < 1e-3).all() and (scores >= 0).all():
-        return values
+    if reduction.final is None and scores.min() >= 0:
+        sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
+        if (sums < 1e-3).all():
+            return values
     whole = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
     high = whole.max(-1, keepdims=True)  # what is far below it adds little
-    total = np.exp(whole - high).sum(-1, keepdims=True, dtype=np.float64)
+    away = whole - high
+    total = np.exp(away, out=away).sum(-1, keepdims=True, dtype=np.float64)
     return np.asarray(np.exp(values - high) / total)
 
 

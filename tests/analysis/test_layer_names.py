@@ -126,7 +126,9 @@ def test_two_names_of_one_layer_are_one_map() -> None:
     assert [m.feature.name for m in explain.maps] == ["t1"]
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
+@pytest.mark.parametrize(
+    "name", ["resnet50", pytest.param("mobilenet_v2", marks=pytest.mark.exhaustive)]
+)
 def test_both_exporters_of_torch_leave_the_same_paths(name: str) -> None:
     architecture = ARCHITECTURES[name]
     torch.manual_seed(0)
@@ -152,11 +154,16 @@ EXPERTS = {
     "convnext": "body", "vit_b": "head.0.0.f.0", "deit_s": "head.0.0.f.0", "swin": "head.0",
     "unet_resize": "join.1", "detector": "stages.0",
 }  # fmt: skip
-_BOTH = ("mobilenet_v3", "vit_b", "swin")
+_LONG = pytest.mark.exhaustive  # exporting by dynamo takes seconds
 
 
 @pytest.mark.parametrize(
-    ("name", "dynamo"), [*((n, False) for n in EXPERTS), *((n, True) for n in _BOTH)]
+    ("name", "dynamo"),
+    [
+        *((name, False) for name in EXPERTS),
+        ("mobilenet_v3", True),
+        *(pytest.param(name, True, marks=_LONG) for name in ("vit_b", "swin")),
+    ],
 )
 def test_the_default_is_what_an_expert_names(name: str, dynamo: bool) -> None:
     architecture = ARCHITECTURES[name]

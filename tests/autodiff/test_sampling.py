@@ -122,8 +122,12 @@ def test_max_roi_pool_finds_the_largest_pixels() -> None:
 
 @pytest.mark.parametrize(
     ("group", "parts", "extras", "symbolic"),
-    [(1, 1, False, True), (2, 1, True, False), (1, 2, False, False), (2, 2, True, True)],
-)
+    [
+        *(pytest.param(*v, marks=pytest.mark.exhaustive)
+          for v in ((1, 1, False, True), (2, 1, True, False), (1, 2, False, False))),
+        (2, 2, True, True),
+    ],
+)  # fmt: skip
 def test_deform_conv(group: int, parts: int, extras: bool, symbolic: bool) -> None:
     """Small: the reference evaluator takes seconds for each call."""
     settings: dict[str, Any] = {

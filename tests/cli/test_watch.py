@@ -154,7 +154,8 @@ def test_a_full_disk_and_a_poor_encoding(desk: Path) -> None:
         with open("/dev/full", "w") as full:
             run = _start("", desk, "layers", "m.onnx", *more, stdout=full)
             _, err = run.communicate(timeout=60)
-        assert run.returncode == 1 and err.startswith("onnxcam: ") and err.count("\n") == 1
+        assert run.returncode == 1 and err.startswith("onnxcam: standard output: cannot be written")
+        assert "Make room" in err and "whole, and stay" in err and err.count("\n") == 1
     np.save(desk / "x.npy", np.ones((1, 2, 6, 6), "f4"))
     (desk / "l.txt").write_text("猫\nKätzchen\nb\n", "utf-8")
     words = ("explain", "m.onnx", "x.npy", "-o", "out.json", "--labels", "l.txt", "--json")

@@ -208,6 +208,11 @@ def test_occlusion_is_what_hiding_costs() -> None:
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-6)
     inside = onnxcam.occlusion_sensitivity(model, x, [1, 0], mask_clipping=False, **options)
     assert inside.shape == (3, 2, 2)
+    options |= {"mask_size": [3, 1], "stride": [1, 3]}
+    own = onnxcam.occlusion_sensitivity(model, x, 1, mask_clipping=False, **options)
+    hidden = x.copy()
+    hidden[2:5, 3] = 0
+    assert own.shape == (6, 2) and own[2, 1] == pytest.approx(prob(x) - prob(hidden), rel=1e-3)
 
 
 def test_lime_and_d_rise_take_matlabs_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 from architectures.export import export
 from architectures.weights import calibrated
+from methods.test_lrp_zennit import _canonizers as canonizers
+from methods.test_lrp_zennit import _net as normalised
 from onnx import helper
 from support import nets
 from support.lrp_oracle import relevance
 from support.method_oracles import net as oracle_net
-from support.peer_packages import zennit
+from support.peer_packages import zennit, zennit_crp
 from torch import Tensor, nn
 
 from onnxcam import Explainer
@@ -63,6 +66,27 @@ def test_zennit(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted = want.sum(0).numpy()
         error = np.linalg.norm(found.signed_map - wanted)
         assert error <= 1e-3 * np.linalg.norm(wanted)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("channels", [(0,), (5,), (1, 3, 6)])
+def test_zennit_crp_with_batch_normalisation(
+    channels: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs keeps several channels at once, which is the sum of ours."""
+    package, attribution = zennit(monkeypatch), zennit_crp("attribution")
+    net, proto, x = normalised("vgg-bn")
+    chain = nn.Sequential(net.body, net.head)
+    places = [name for name, part in chain.named_modules() if isinstance(part, nn.ReLU)]
+    composite = package.composites.EpsilonPlusFlat(canonizers=canonizers(package))
+    model = deepcopy(chain).double()
+    found = attribution.CondAttribution(model)(
+        x.double().requires_grad_(), [{places[1]: [*channels], "y": [TARGET]}] * len(x), composite
+    )
+    maps = [_found(proto, x, _layer(proto), channel=k) for k in channels]
+    for n, want in enumerate(found.heatmap.numpy()):
+        error = np.linalg.norm(sum(each[n].signed_map for each in maps) - want)
+        assert error <= 1e-3 * np.linalg.norm(want)
 
 
 def test_over_all_channels_the_maps_sum_up() -> None:

@@ -22,8 +22,6 @@ FEW = {
     "masks": 24, "samples": 12, "steps": 6, "evaluations": 30, "designs": 8, "cells": 3,
     "regions": 6, "window": 0.4, "stride": 0.3, "concepts": 2, "orders": 6, "scales": 2,
 }  # fmt: skip
-# Their map is made of all answers: the last points of a path, all concepts, the surest windows.
-WHOLE = {"conductance", "dff", "sess"}
 SIDE = 8
 
 
@@ -111,11 +109,7 @@ def test_progress_is_told_and_memory_is_a_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", _cases(SAMPLED))
 def test_a_budget_gives_the_map_so_far_or_is_refused(name: str) -> None:
-    assert methods.find(name).anytime is (name not in WHOLE)
-    if name in WHOLE:
-        with pytest.raises(UsageError, match=f"{name} has no map before its last run"):
-            _explain(name, budget=3)
-        return
+    assert methods.find(name).anytime
     found = _explain(name, budget=4, batch_size=2)
     assert np.isfinite(found.raw_map).all()
     if "stopped" in found.parameters:  # else that was all of it
@@ -134,7 +128,7 @@ def _stopping() -> Callable[..., None]:
     return press
 
 
-@pytest.mark.parametrize("name", _cases(sorted({*SAMPLED} - WHOLE)))
+@pytest.mark.parametrize("name", _cases(SAMPLED))
 def test_ctrl_c_gives_the_map_so_far(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxcam.run import interrupt
 

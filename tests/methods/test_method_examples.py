@@ -12,6 +12,7 @@ import pytest
 from support import nets
 
 from onnxcam import Explainer, methods
+from onnxcam.errors import UsageError
 from onnxcam.methods.registry import _METHODS
 from onnxcam.run.session import Session
 
@@ -58,6 +59,11 @@ def test_the_repeated_method() -> None:
         found.map, _found("my-vargrad", parameters={"copies": 9}, seed=1).map
     )
     assert found.parameters["seed"] == 1
+
+
+def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
+    with pytest.raises(UsageError, match="my-vargrad has no map before its last run"):
+        _found("my-vargrad", budget=3)
 
 
 def test_the_sampling_method() -> None:

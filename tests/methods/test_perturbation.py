@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 from math import factorial
@@ -15,10 +16,13 @@ from scipy.stats import qmc
 from support import nets
 from support.peer_packages import captum_attr
 
-from onnxcam import Explainer
+from onnxcam import Explainer, methods
 from onnxcam.errors import UsageError
+from onnxcam.methods import SampledMethod
 from onnxcam.methods.perturb.regions import regions
+from onnxcam.run.fitting import check_asked
 from onnxcam.run.session import Session
+from onnxcam.targets import Score
 
 RNG = np.random.default_rng(21)
 SIDE = 6
@@ -157,6 +161,66 @@ def test_occlusion_of_any_rank(shape: tuple[int, ...]) -> None:
     found = _explained(proto, "occlusion", x, 1, window=1, stride=1)
     want = (w[:, 1].reshape(2, *shape) * x[0]).sum(0)
     np.testing.assert_allclose(found.map, want, rtol=1e-3, atol=1e-4)
+
+
+def _shares(shape: tuple[int, ...]) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a linear model of inputs [2, *shape], one of them, and the share of each number."""
+    w = RNG.normal(size=(2 * int(np.prod(shape)), 2)).astype("f4")
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1] * len(shape)),
+        helper.make_node("Flatten", ["m"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 2, *shape]}, {"y": ["N", 2]}, {"w": w})
+    x = RNG.normal(size=(1, 2, *shape)).astype("f4")
+    return proto, x, w[:, 1].reshape(2, *shape) * x[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "stride"),
+    [((7,), (3,), 2), ((7,), (1, 3), (1, 2)), ((5, 6), (1, 4), (2, 3)), ((5, 6), (2, 1, 4), (2, 3)),
+     ((3, 4, 5), (1, 2, 3), (1, 2, 1)), ((3, 4, 5), (1, 1, 2, 3), 2), ((8,), (0.25,), 1)],
+)  # fmt: skip
+def test_windows_of_their_own_shape(shape: Any, window: Any, stride: Any) -> None:
+    """Sequences, pictures and volumes, with and without windows over channels, by plain loops."""
+    proto, x, share = _shares(shape)
+    pairs = zip(window[-len(shape) :], shape, strict=True)
+    size = [int(v) if v >= 1 else round(v * n) for v, n in pairs]
+    step = [*stride] if isinstance(stride, tuple) else [stride] * len(shape)
+    size, step = [window[0] if len(window) > len(shape) else 2, *size], [2, *step[-len(shape) :]]
+    if len(window) > len(shape):
+        step[0] = stride[0] if isinstance(stride, tuple) and len(stride) > len(shape) else size[0]
+    want, often = np.zeros(share.shape), np.zeros(share.shape)
+    counts = [1 + -(-(n - s) // d) for n, s, d in zip(share.shape, size, step, strict=True)]
+    for at in product(*map(range, counts)):
+        box = tuple(slice(i * d, i * d + s) for i, d, s in zip(at, step, size, strict=True))
+        want[box] += share[box].sum()
+        often[box] += 1
+    found = _explained(proto, "occlusion", x, 1, window=[*window], stride=stride)
+    np.testing.assert_allclose(found.map, (want / np.maximum(often, 1)).mean(0), atol=2e-5)
+
+
+def test_windows_over_channels_by_hand() -> None:
+    """A channel at a time: the map of each is its share, and they are kept beside their mean."""
+    proto, x, share = _shares((4,))
+    found = _explained(proto, "occlusion", x, 1, window="1x1", stride=1)
+    np.testing.assert_allclose(found.relief, share, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.signed_map, share.mean(0), rtol=1e-4, atol=1e-5)
+    coarse = _explained(proto, "occlusion", x, 1, window="1x2", stride=2, edges="inside")
+    want = share.reshape(2, 2, 2).sum(2).mean(0)
+    np.testing.assert_allclose(coarse.raw_map, want, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_that_do_not_fit_are_refused() -> None:
+    for window, match in (("1x1x2x2", "4 numbers.*2 axes of space"), ("2", None)):
+        if match is None:
+            assert _explained(_linear(), "occlusion", POINT, window=window).map.any()
+            continue
+        with pytest.raises(UsageError, match=match):
+            _explained(_linear(), "occlusion", POINT, window=window)
+    for wrong in ("2x", "axb", [2, 0], "2x-1", [], [True, 2]):
+        with pytest.raises(UsageError, match="window is .* or one for each axis, as 8x16"):
+            _explained(_linear(), "occlusion", POINT, window=wrong)
 
 
 # ---- naive versions on a net
@@ -328,6 +392,21 @@ def test_aise_finds_the_place_that_the_score_is_of() -> None:
     assert found.map[1, 4] > 2.5 and found.map[5, 0] < 0.5 * found.map[1, 4]
 
 
+def test_aise_finds_an_object_of_which_no_bell_alone_is_enough() -> None:
+    """The class needs most of an area, so that each bell that is kept alone loses it."""
+    w = np.zeros((2, SIDE, SIDE, 3), "f4")
+    w[0, :4, :4, 0] = 1
+    proto = _linear()
+    proto.graph.initializer[0].CopyFrom(nets.numpy_helper.from_array(w.reshape(-1, 3), "w"))
+    proto.graph.initializer[1].CopyFrom(
+        nets.numpy_helper.from_array(np.array([-12, 0, -99], "f4"), "b")
+    )
+    found = _explained(proto, "aise", np.ones_like(POINT), 0, evaluations=40)
+    assert _predict(proto, np.ones_like(POINT))[0, 0] > 0.9
+    assert found.map[:4, :4].min() > found.map[5:, :].max() > 0
+    assert found.map[:4, :4].min() > found.map[:, 5:].max()
+
+
 # ---- Captum
 
 
@@ -358,6 +437,13 @@ def test_occlusion_feature_ablation_and_shapley_values_are_captums() -> None:
         )
         found = _explained(proto, "occlusion", POINT, 1, window=window, stride=stride, baseline=0.3)
         np.testing.assert_allclose(found.map, want[0, 0].numpy(), rtol=1e-3, atol=1e-5)
+    for window, stride in ((1, 2, 3), (1, 1, 2)), ((2, 2, 4), (2, 1, 3)), ((1, 4, 4), (1, 2, 4)):
+        want = attr.Occlusion(net).attribute(x, window, strides=stride, baselines=0.3, target=1)[0]
+        shape = "x".join(map(str, window))
+        found = _explained(proto, "occlusion", POINT, 1, window=shape, stride=stride, baseline=0.3)
+        np.testing.assert_allclose(found.map, want.mean(0).numpy(), rtol=1e-3, atol=1e-5)
+        if window[0] == 1:
+            np.testing.assert_allclose(found.relief, want.numpy(), rtol=1e-3, atol=1e-5)
     labels = regions(POINT[0], 5)
     mask = torch.from_numpy(labels)[None, None].expand_as(x).contiguous()
     want = attr.FeatureAblation(net).attribute(x, feature_mask=mask, target=2)
@@ -480,8 +566,12 @@ def test_a_budget_is_a_number_of_runs(budget: Any) -> None:
 
 
 def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
-    with pytest.raises(UsageError, match="conductance has no map before its last run"):
-        Explainer(nets.cnn(), "conductance", budget=5)
+    rise = methods.find("rise")
+    assert isinstance(rise, SampledMethod)
+    whole = replace(rise, anytime=False)
+    check_asked(whole, Score(), None, matched=False)
+    with pytest.raises(UsageError, match="rise has no map before its last run"):
+        check_asked(whole, Score(), 5, matched=False)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 4, 7])

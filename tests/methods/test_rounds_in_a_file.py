@@ -21,7 +21,7 @@ from onnxcam.run.session import Session
 X = np.random.default_rng(5).normal(size=(3, 2, 6, 6)).astype("f4")
 REPEATED = (
     "integrated-gradients", "smoothgrad", "squaregrad", "vargrad", "expected-gradients",
-    "smooth-gradcam++", "deeplift-shap",
+    "smooth-gradcam++", "deeplift-shap", "layer-deeplift-shap", "layer-expected-gradients",
 )  # fmt: skip
 
 

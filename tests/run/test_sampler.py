@@ -35,6 +35,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "vargrad": {"samples": 7},
     "expected-gradients": {"samples": 7},
     "deeplift-shap": {"samples": 7},
+    "layer-deeplift-shap": {"samples": 7},
+    "layer-expected-gradients": {"samples": 7},
     "guided-integrated-gradients": {"steps": 4},
     "smooth-gradcam++": {"samples": 5},
     "squaregrad": {"samples": 7},
@@ -195,15 +197,15 @@ def test_runs_are_counted_and_bounded(name: str, monkeypatch: pytest.MonkeyPatch
     made = {
         "score-cam": channels, "ablation-cam": channels, "ss-cam": 2 * channels,
         "is-cam": 2 * channels, "occlusion": 10, "sobol": 4 * 10, "recipro-cam": 36,
-        "aise": 3 * 2 * 5, "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
-        "conductance": 4 + 1,
+        "aise": 2 + 3 * 2 * 5, "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
+        "conductance": 4 + 1, "layer-expected-gradients": 2 * 7,
         "shapley-sampling": 3 * int(found.parameters.get("parts", 0)) - 1,
     }  # fmt: skip
     if name.endswith("-region"):  # a search: nobody knows how long it takes
         assert {total for _, total in told} == {None}
         return
-    if name == "sess":  # five windows, and then the better half of them once more
-        assert {total for _, total in told} == {5, 5 + 2}
+    if name == "sess":  # the first of five windows, all of them, the other of the better half
+        assert {total for _, total in told} == {1 + 5 + 1} == {told[-1][0]}
         return
     count = made.get(name) or next(iter(SMALL[name].values()))
     assert {total for _, total in told} == {count}

@@ -1,4 +1,4 @@
-"""pytorch-grad-cam, Captum, zennit, lxt and Quantus, where tests/peers.txt is installed."""
+"""pytorch-grad-cam, Captum, zennit, lxt and others, where tests/peers.txt is installed."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def pytorch_grad_cam(monkeypatch: pytest.MonkeyPatch) -> Any:
 def zennit(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Import it, with a stand-in for torchvision; the test skips where it is missing."""
     return _without_torchvision("zennit", monkeypatch)
+
+
+def zennit_crp(part: str) -> Any:
+    """Import ``crp.<part>``, behind :func:`zennit`; the test skips where it is missing."""
+    _import("crp")
+    return importlib.import_module(f"crp.{part}")
 
 
 def quantus(monkeypatch: pytest.MonkeyPatch) -> Any:

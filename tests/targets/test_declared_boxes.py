@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from support import detector_nets as dets
 
 from onnxcam import Explainer, convert
+from onnxcam.analysis.detectors.anchors import read_anchors
 from onnxcam.errors import UsageError
 from onnxcam.inputs import InputSpec
 from onnxcam.targets import Box, Detection
@@ -244,6 +246,31 @@ def test_what_does_not_fit_grid_or_run_is_refused(said: dict[str, Any], match: s
     with pytest.raises(UsageError, match=match):
         explain = Explainer(raw(2), device="cpu", threads=1, cache=False, detector=_with(said))
         explain(X[0], Detection())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.npy", b"", "is empty"),
+        ("a.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', ", "(damaged|array)"),
+        ("a.json", b"[[1, 2", "is not JSON"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.txt", b"\xff\xfe1 2 3 4", "not text in UTF-8"),
+        ("a.csv", b"1,2,3,four", "four"),
+    ],
+)
+def test_a_damaged_file_of_anchors_is_refused(
+    folder: Path, name: str, data: bytes, said: str
+) -> None:
+    (folder / name).write_bytes(data)
+    with pytest.raises(UsageError, match=f"no anchors can be read.*{said}"):
+        read_anchors(str(folder / name), "cxcywh", 0.5)
+
+
+def test_a_pipe_of_anchors_is_refused(folder: Path) -> None:
+    os.mkfifo(folder / "a.txt")
+    with pytest.raises(UsageError, match="no anchors can be read"):
+        read_anchors(folder / "a.txt", "cxcywh", 0.5)
 
 
 def test_it_is_declared_beside_the_model_and_from_the_shell(folder: Path) -> None:

@@ -92,6 +92,7 @@ def _bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.exhaustive
 def test_the_command_compares_two_trees(tmp_path: Path, files: start.Files) -> None:
     out = tmp_path / "out.json"
     _burning(tmp_path / "old", 9)

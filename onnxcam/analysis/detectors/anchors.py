@@ -6,7 +6,6 @@ their files leave it to the caller to add that up, the anchors are not in the fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +14,9 @@ import numpy as np
 
 from onnxcam.analysis.detectors.coding import Anchors, Coding
 from onnxcam.analysis.detectors.records import Scale
-from onnxcam.errors import UsageError
+from onnxcam.errors import OnnxcamError, UsageError
+from onnxcam.inputs.arrays import load_array
+from onnxcam.inputs.labels import parse_json, read_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
 ENDINGS = (".npy", ".json", ".csv", ".txt")  # of files with anchors
@@ -166,18 +167,19 @@ def _centred(edges: Array) -> Array:
 
 
 def _loaded(path: str | Path) -> Any:
-    place = Path(path)
+    place, ending = Path(path), Path(path).suffix.lower()
     try:
-        if place.suffix.lower() == ".npy":
-            return np.load(place, allow_pickle=False)
-        text = place.read_text("utf-8") if place.suffix.lower() in ENDINGS else ""
-        if place.suffix.lower() == ".json":
-            return json.loads(text)
-        if place.suffix.lower() not in ENDINGS:
-            raise ValueError("no tensor of that name, and no such kind of file")
+        if ending not in ENDINGS:
+            raise UsageError("no tensor of that name, and no such kind of file")
+        if ending == ".npy":
+            return load_array(place, "anchors")
+        text = read_text(place)
+        if ending == ".json":
+            return parse_json(text, place)
         return [[float(v) for v in line.replace(",", " ").split()] for line in text.splitlines()]
-    except (OSError, ValueError) as error:
+    except (OnnxcamError, ValueError) as error:
+        said = error.message if isinstance(error, OnnxcamError) else str(error)
         raise UsageError(
-            f"no anchors can be read from {str(path)!r}: {error}",
+            f"no anchors can be read from {str(path)!r}: {said}",
             "give a .npy, .json, .csv or .txt file with four numbers a box",
         ) from None

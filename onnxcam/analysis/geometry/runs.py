@@ -97,8 +97,10 @@ class Run:
         base = replace(self, count=count, beside=(0, 0), even=None)
         if isnan(count):
             return base
-        if 1 - stride <= excess <= 0 or count == shall:
-            # As many as there shall be: by all conventions they share what there was evenly.
+        level = abs(before - behind) <= stride or not before or not behind
+        if level and (1 - stride <= excess <= 0 or count == shall):
+            # As many as there shall be: by all conventions they share what there was evenly, also
+            # where all of the padding stands before them, as of a causal convolution.
             fewer = stride * count < self.count
             last = self.first + self.cell * stride * count if fewer else self.last
             return replace(base, last=last)

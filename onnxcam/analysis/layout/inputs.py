@@ -8,6 +8,7 @@ what it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
@@ -64,6 +65,23 @@ def pictured(meaning: Meaning | None, shape: Sequence[Dim]) -> Meaning | None:
     if any(d in (1, 2, 3) for i, d in enumerate(shape) if i and i not in narrow):
         return None
     return plain("NCHW" if narrow == [1] else "NHWC", shape)
+
+
+def patched(meaning: Meaning | None, shape: Sequence[Dim]) -> Meaning | None:
+    """Return the meaning of an input whose positions are cut into patches; None for any other.
+
+    What lies below whole positions and is summed up, of that the graph behind says nothing. Where
+    the channels are another axis it is the finer positions.
+    """
+    if meaning is None or not any(a.letter == "C" for a in meaning.atoms):
+        return None
+    letters = Counter(a.letter for axis in meaning.axes for a in axis.wide)
+    axes = list(meaning.axes)
+    for i, axis in enumerate(axes):
+        if (letter := meaning.cut(i)) and letters[letter] == 1 < len(axis.wide):
+            finer = (Atom(letter, a.size, -k) for k, a in enumerate(axis.wide))
+            axes[i] = replace(axis, atoms=tuple(finer))
+    return Meaning(tuple(settled(axes)), meaning.rolled) if axes != list(meaning.axes) else None
 
 
 def _own_letter(letters: Container[str]) -> str | None:

@@ -75,6 +75,8 @@ class Meaning:
     def _other(self, i: int, size: Dim) -> Axis:
         """Return an axis with another extent; what is only part of a position has none."""
         atoms = self.axes[i].atoms
+        if self.cut(i):
+            return Axis(tuple(replace(a, size=None) for a in atoms))
         finest = bool(atoms) and atoms[0].letter in SPACE[3] and not atoms[0].level
         part = len(atoms) != 1 or not (self.whole(i) or finest or atoms[0].letter == "C")
         return UNKNOWN if part else Axis((replace(atoms[0], size=size),))
@@ -92,9 +94,18 @@ class Meaning:
         changed = {i: axis for i, axis in changed.items() if axis != self.axes[i]}
         return self.put(changed) if changed else self
 
+    def cut(self, i: int) -> str:
+        """Return the letter of an axis of positions that are cut, of whose rest nothing is known.
+
+        Returns:
+            "" for any other axis.
+        """
+        first, *rest = (a.letter for a in self.axes[i].atoms or (Atom("?", None),))
+        return first if first in SPACE[3] and set(rest) == {"?"} else ""
+
     def moved(self, i: int, by: int) -> Meaning:
         """Return the meaning of a tensor that was rolled round along an axis."""
-        letter, size = self.whole(i), self.axes[i].size
+        letter, size = self.whole(i) or self.cut(i), self.axes[i].size
         if letter in ("C", "N"):
             return self
         if not letter:

@@ -61,13 +61,17 @@ def _transposed(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> 
 
 
 def _reduced(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Meaning | None:
-    rank = len(meaning.axes)
-    axes = axes_of(node, rank)
+    """Axes of which one value is left; what they were before, the others do not say."""
+    rank = len(shape_of(node.inputs[0]) or ())
+    axes = axes_of(node, rank) if rank else []
     if axes is None:
         axes = [int(node.attrs["axis"]) % rank] if "axis" in node.attrs else list(range(rank))
     if node.attrs.get("keepdims", 1):
         return meaning.put({i: UNKNOWN for i in axes if not meaning.whole(i)})
-    return meaning.picked([i for i in range(rank) if i not in axes]) if forward else None
+    kept = [i for i in range(rank) if i not in axes]
+    if forward:
+        return meaning.picked(kept)
+    return meaning.picked([kept.index(i) if i in kept else None for i in range(rank)])
 
 
 @_rule("Squeeze", "Unsqueeze")
@@ -211,7 +215,8 @@ def _sliced(node: ir.Node, meaning: Meaning, forward: bool, output: int) -> Mean
     axes, steps = axes_of(node, rank, place=3), numbers(node, 4, "steps")
     axes = list(range(len(starts or ends or meaning.axes))) if axes is None else axes
     for k, axis in enumerate(axes):
-        if steps is not None and steps[k] < 0 and meaning.whole(axis) in ("", "N"):
+        whole = meaning.whole(axis) or meaning.cut(axis)
+        if steps is not None and steps[k] < 0 and whole in ("", "N"):
             meaning = meaning.put({axis: UNKNOWN})
         elif _size(node.inputs[0], axis) != _size(node.outputs[0], axis):
             bounds = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from onnxcam.analysis.layout.atoms import Axis
-from onnxcam.analysis.layout.inputs import Reader, parted, pictured
+from onnxcam.analysis.layout.inputs import Reader, parted, patched, pictured
 from onnxcam.analysis.layout.meaning import Meaning, plain
 from onnxcam.analysis.layout.pyramids import pyramid
 from onnxcam.analysis.layout.records import SPACE, Layout
@@ -33,7 +33,7 @@ def layouts(graph: ir.Graph, said: Mapping[int, Meaning] | None = None) -> dict[
     """
     seeds = dict(said or {})
     found = _walked(graph, seeds)
-    for settle in (parted, pictured):
+    for settle in (parted, patched, pictured):
         for tensor in graph.inputs:
             if is_float(tensor) and id(tensor) not in (said or {}):
                 better = settle(found.get(id(tensor)), shape_of(tensor) or ())

@@ -21,6 +21,7 @@ STEPS = Parameter("steps", int, 50, 1, 10_000, "number of inputs between the bas
     cite="Dhamdhere, Sundararajan and Yan, How Important Is a Neuron?, ICLR 2019, equation 3",
     parameters=(STEPS, BASELINE),
     cost=Cost(3, "steps"),
+    anytime=True,
     signed=True,
     claim=(
         "The share of each position of the layer in the difference between the score and that of "
@@ -36,18 +37,19 @@ def conductance(x: Array, a: Array, both: Ask, *, steps: int, baseline: float) -
 
     The features A move along the path of the input; the integral is the sum over steps of their
     difference times the mean of the gradients at its two ends (the trapezoid rule). Captum has
-    the gradient at the end of each.
+    the gradient at the end of each. The path is walked from the input back: where it ends early
+    the map is that against the point that was reached, which `reached` says as a part of the way.
     """
-    ends = np.linspace(0, 1, steps + 1)
+    ends = np.linspace(1, 0, steps + 1)
     path = (np.float32(baseline) + np.float32(t) * (x - np.float32(baseline)) for t in ends)
-    total, before = np.zeros(()), None
-    for each in both(path, steps + 1):
-        here = each.astype(np.float64)  # [K, 2, C, *space]: features, gradients
-        if before is not None:
-            way = here[:, 0] - before[:, 0]
-            total = total + way * (here[:, 1] + before[:, 1]) / 2
-        before = here
-    return Estimate(total.sum(1), relief=total)
+    answers = (each.astype(np.float64) for each in both(path, steps + 1))
+    before = next(answers)  # [K, 2, C, *space]: features, gradients
+    total, walked = np.zeros_like(before[:, 0]), 0
+    for here in answers:
+        total += (before[:, 0] - here[:, 0]) * (before[:, 1] + here[:, 1]) / 2
+        before, walked = here, walked + 1
+    facts = {} if walked == steps else {"reached": np.full(len(total), walked / steps)}
+    return Estimate(total.sum(1), relief=total, facts=facts)
 
 
 @sampled_method(

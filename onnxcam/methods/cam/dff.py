@@ -26,6 +26,7 @@ CONCEPT = Parameter(
     cite="Collins et al., Deep Feature Factorization for Concept Discovery, ECCV 2018, equation 2",
     parameters=(CONCEPTS, CONCEPT),
     cost=Cost(1, "concepts"),
+    anytime=True,
     claim=(
         "Where one of a few concepts lies that the layer's features are sums of: the one that the "
         "score needs most."
@@ -43,7 +44,8 @@ def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> 
     scikit-learn's solver with a fixed start (as in pytorch-grad-cam, which subtracts each
     channel's minimum and leaves the scale of W open). The concept shown is the one whose part of
     the layer, sum_i W_ji+ A_i along W_j with the pseudoinverse W+, lowers the score most where it
-    is taken out; the paper has no score.
+    is taken out; the paper has no score. The largest concepts are asked about first: where this
+    ends early the one shown is the best of those.
     """
     features = np.maximum(a.reshape(len(a), -1), 0).astype(np.float64)
     count = min(concepts, *features.shape)
@@ -54,19 +56,23 @@ def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> 
         )
     columns, amounts = _factors(features, count)
     inverse = np.linalg.pinv(columns)
+    order = np.argsort(-amounts.sum(1), kind="stable") if concept < 0 else np.array([concept])
 
     def without() -> Iterator[Array]:
         flat = layer.reshape(len(layer), -1)
         yield layer
-        for j in range(count):
+        for j in order:
             part = np.outer(columns[:, j], inverse[j] @ flat)
             yield (flat - part).reshape(layer.shape).astype(layer.dtype)
 
     whole, *others = (answer.astype(np.float64) for answer in scores(without()))
-    drops = whole - np.stack(others)  # [concepts, K]
-    chosen = drops.argmax(0) if concept < 0 else np.full(len(whole), concept)
+    drops = whole - np.stack(others) if others else np.zeros((1, len(whole)))  # [concepts, K]
+    best = drops.argmax(0)
+    chosen = order[best]
     maps = amounts.reshape(count, *a.shape[1:])[chosen]
-    facts = {"concept_shown": chosen, "drop": drops[chosen, np.arange(len(whole))]}
+    facts = {"concept_shown": chosen}
+    if others:
+        facts["drop"] = drops[best, np.arange(len(whole))]
     return Estimate(maps, facts=facts)
 
 

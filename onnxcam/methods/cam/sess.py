@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class _Window:
     ),
     cost=Cost(1, "windows"),
     windows=True,
+    anytime=True,
     claim=(
         "As Grad-CAM, averaged over windows of the input at several scales, weighted by how sure "
         "the model is of the class in each: small and repeated objects are seen as well."
@@ -74,6 +75,7 @@ def sess(
     large as the input and lie side by side, the last ones at the border. In the end a Gaussian of
     5 of 224 pixels smooths, cut off at one deviation. So it is in the authors' program. That has
     12 scales and keeps all windows unless it is told otherwise; here there are fewer of both.
+    The first window is the input itself: where this ends before any other has a map, that is it.
 
     Raises:
         UsageError: The layer has not the axes of space of the input.
@@ -87,28 +89,64 @@ def sess(
             "choose another `feature_layer`, or `method='gradcam'`",
         )
     windows = _windows(space, scales)
+    (first,) = both(_cut(x, windows[:1]), len(windows) + _kept(len(windows), keep))
     ask = chosen(score, scores, probabilities)
-    sure = np.stack(list(ask(_cut(x, windows), len(windows)))).T.astype(np.float64)  # [K, n]
-    sure = np.maximum(sure, 0)
-    most = max(1, round(keep * len(windows)))
-    best = [np.sort(np.argsort(-row, kind="stable")[:most]) for row in sure]
-    asked = sorted({int(i) for row in best for i in row})
-    total, count = np.zeros((len(sure), *space)), np.zeros((len(sure), *space))
-    for i, layer in zip(asked, both(_cut(x, [windows[i] for i in asked]), len(asked)), strict=True):
+    answers = list(ask(_cut(x, windows))) or [np.ones(len(first))]
+    sure = np.maximum(np.stack(answers).T.astype(np.float64), 0)  # [K, n]
+    best = [_surest(row, keep) for row in sure]
+    top = sure.max(1, keepdims=True)
+    weights = np.divide(sure, top, out=np.ones_like(sure), where=top > 0)
+    later = sorted(set().union(*best) - {0})
+    layers = both(_cut(x, [windows[i] for i in later]), len(later))
+    means = [_Mean(space) for _ in sure]
+    for layer, i in chain([(first, 0)], zip(layers, later, strict=False)):
         for k, row in enumerate(best):
-            top = sure[k].max()
             if i in row:
-                part = _placed(_gradcam(layer[k]), windows[i], space)
-                part = part * (sure[k, i] / top if top > 0 else 1)
-                total[k] += part
-                count[k] += part > 0
-    mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+                means[k].add(layer[k], windows[i], weights[k, i])
+    for k, mean in enumerate(means):
+        if not mean.windows:
+            mean.add(first[k], windows[0], 1)
     widths = [n * 5 / 224 for n in space]
     maps = np.stack(
-        [ndimage.gaussian_filter(each, widths, mode="mirror", truncate=1) for each in mean]
+        [ndimage.gaussian_filter(m.value, widths, mode="mirror", truncate=1) for m in means]
     )
-    facts = {"windows": np.full(len(sure), len(windows))}
+    facts = {"windows": np.full(len(sure), len(answers))}
     return Estimate(maps, facts=facts, doubts=tuple(map(_doubt, sure)))
+
+
+class _Mean:
+    """The mean of the windows' maps where they have one.
+
+    Args:
+        space: Size of the input.
+
+    Attributes:
+        windows: How many were added.
+    """
+
+    def __init__(self, space: tuple[int, ...]) -> None:
+        self.windows, self._total, self._count = 0, np.zeros(space), np.zeros(space)
+
+    def add(self, layer: Array, window: _Window, weight: float) -> None:
+        """Add the map of a window: features and gradients [2, C, *space of the layer]."""
+        part = _placed(_gradcam(layer), window, self._total.shape) * weight
+        self.windows += 1
+        self._total += part
+        self._count += part > 0
+
+    @property
+    def value(self) -> Array:
+        """The mean, float64 [*space]; 0 where no window has a map."""
+        return np.asarray(self._total / np.maximum(self._count, 1))
+
+
+def _surest(sure: Array, keep: float) -> set[int]:
+    """Return which windows have the highest scores, of those scored."""
+    return {int(i) for i in np.argsort(-sure, kind="stable")[: _kept(len(sure), keep)]}
+
+
+def _kept(count: int, keep: float) -> int:
+    return max(1, round(keep * count))
 
 
 def _doubt(sure: Array) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxcam.errors import InputError
-from onnxcam.graph.emit import Emitter, Tensor, shape_of
+from onnxcam.graph.emit import Emitter, Tensor, dtype_of, shape_of
 from onnxcam.inputs.arrays import load_said
 from onnxcam.methods.gradient import rounds
 from onnxcam.methods.needs import Array
@@ -57,6 +57,46 @@ def read(file: str, x: Tensor) -> Array:
             "give prepared inputs, one after another in the batch's axis",
         )
     return found
+
+
+def chosen(size: int, samples: int, rng: np.random.Generator) -> Array:
+    """Return which of a background are taken, none twice: int [n], all where there are few."""
+    if size <= samples:
+        return np.arange(size)
+    return rng.choice(size, samples, replace=False)
+
+
+def size(file: str) -> int:
+    """Return how many inputs a file holds."""
+    return len(load_said(file, "background"))
+
+
+class Held:
+    """Inputs of a file, which a graph holds once.
+
+    Args:
+        op: Emitter of the graph.
+        file: The background.
+        rows: Which of its inputs are used at all, int [n].
+    """
+
+    def __init__(self, op: Emitter, file: str, rows: Array) -> None:
+        self._op, self._file, self._rows = op, file, rows
+        self._table: Tensor | None = None
+
+    def picked(self, op: Emitter, x: Tensor, number: Tensor) -> Tensor:
+        """Return one of them for each input of the batch, in the place of the input.
+
+        Args:
+            op: Emitter of the graph or of a subgraph.
+            x: The inputs.
+            number: Which one, int64 [1], of those that are used.
+        """
+        if self._table is None:
+            kind = dtype_of(x) or np.dtype(np.float32)
+            self._table = self._op.const(read(self._file, x)[self._rows].astype(kind))
+        row = op.Gather(self._table, number, axis=0)
+        return op.typed(op.Add(op.zeros_like(x), row), x)
 
 
 def shuffled(x: Array, rng: np.random.Generator) -> Array:

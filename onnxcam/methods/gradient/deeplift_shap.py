@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onnxcam.graph.emit import Emitter, Tensor, dtype_of
+from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.gradient import backgrounds, rounds
 from onnxcam.methods.moments import Moments
@@ -22,25 +22,22 @@ def _in_graph(
     op: Emitter, x: Tensor, against: Against, axes: Axes, *, samples: int, background: str
 ) -> Tensor:
     """Write the mean over backgrounds that are the file's own, one after another."""
-    count, table = samples, None
+    rows = np.arange(samples)
     if background:
-        others = backgrounds.read(background, x)
-        chosen = _chosen(len(others), samples, np.random.default_rng(0))
-        kind = dtype_of(x) or np.dtype(np.float32)
-        table, count = op.const(others[chosen].astype(kind)), len(chosen)
+        held = backgrounds.size(background)
+        rows = backgrounds.chosen(held, samples, np.random.default_rng(0))
+    table = backgrounds.Held(op, background, rows)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
-        if table is None:
-            start = backgrounds.mixed(body, x, axes, item[0])
+        if background:
+            start = table.picked(body, x, item[1])
         else:
-            row = body.Gather(table, item[1], axis=0)
-            start = body.Add(body.zeros_like(x), row)
-        start = body.typed(start, x)
+            start = body.typed(backgrounds.mixed(body, x, axes, item[0]), x)
         return [body.Add(sums[0], body.Mul(body.Sub(x, start), against(body, start)))]
 
-    items = [np.arange(1, count + 1), np.arange(count).reshape(-1, 1)]
+    items = [np.arange(1, len(rows) + 1), np.arange(len(rows)).reshape(-1, 1)]
     (total,) = rounds.rounds(op, x, items, 1, one)
-    return channel_sum(op, op.Div(total, float(count)), axes)
+    return channel_sum(op, op.Div(total, float(len(rows))), axes)
 
 
 @sampled_method(
@@ -79,7 +76,7 @@ def deeplift_shap(
     """
     del background  # the file that `others` were read from
     drawn: list[Array] = []
-    rows = range(samples) if others is None else _chosen(len(others), samples, rng)
+    rows = range(samples) if others is None else backgrounds.chosen(len(others), samples, rng)
 
     def starts() -> Iterator[Array]:
         for row in rows:
@@ -94,10 +91,3 @@ def deeplift_shap(
     return Estimate(
         shares.mean, shares.error_among(None if others is None else len(others)), relief=each.mean
     )
-
-
-def _chosen(size: int, samples: int, rng: np.random.Generator) -> Array:
-    """Return which of a background are taken, int [n]."""
-    if size <= samples:
-        return np.arange(size)
-    return rng.choice(size, samples, replace=False)

@@ -14,6 +14,12 @@ from onnxcam.methods.needs import Array, Ask, Background, Input, InputGradient, 
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
+SAMPLES = Parameter("samples", int, 50, 2, 1_000_000, "number of draws")
+NOISE = Parameter(
+    "noise", float, 0.0, 0, 10,
+    "standard deviation of noise on the input in each draw, as a part of its range; GradientShap's",
+)  # fmt: skip
+
 
 def _in_graph(
     op: Emitter, x: Tensor, slope_at: rounds.SlopeAt, axes: Axes, *,
@@ -23,19 +29,19 @@ def _in_graph(
     rng = np.random.default_rng(0)
     kind = dtype_of(x) or np.dtype(np.float32)
     items = [np.arange(1, samples + 1), rng.random(samples).astype(kind)]
-    table = None
+    rows = np.arange(samples)
     if background:
-        others = backgrounds.read(background, x)
-        rows, chosen = np.unique(rng.integers(len(others), size=samples), return_inverse=True)
-        table = op.const(others[rows].astype(kind))
+        random = rng.integers(backgrounds.size(background), size=samples)
+        rows, chosen = np.unique(random, return_inverse=True)
         items.append(chosen.reshape(-1, 1))
+    table = backgrounds.Held(op, background, rows)
     spread = rounds.deviation(op, x, axes, noise)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
-        if table is None:
-            start = backgrounds.mixed(body, x, axes, item[0])
+        if background:
+            start = table.picked(body, x, item[2])
         else:
-            start = body.Gather(table, item[2], axis=0)
+            start = backgrounds.mixed(body, x, axes, item[0])
         end = x
         if noise:
             drawn = rounds.normal(body, x, axes, body.Add(item[0], samples))
@@ -54,19 +60,7 @@ def _in_graph(
     needs=(Input, InputGradient, Background, Random),
     cite="Erion et al., Improving Performance of Deep Learning Models with Axiomatic Attribution "
     "Priors and Expected Gradients, Nature Machine Intelligence 2021, equation 3",
-    parameters=(
-        Parameter("samples", int, 50, 2, 1_000_000, "number of draws"),
-        backgrounds.BACKGROUND,
-        Parameter(
-            "noise",
-            float,
-            0.0,
-            0,
-            10,
-            "standard deviation of noise on the input in each draw, as a part of its range; "
-            "GradientShap's",
-        ),
-    ),
+    parameters=(SAMPLES, backgrounds.BACKGROUND, NOISE),
     cost=Cost(3, "samples"),
     signed=True,
     anytime=True,
@@ -94,18 +88,11 @@ def expected_gradients(
     """
     del background  # the file that `others` were read from
     drawn: list[Array] = []
-    spread = noise * float(x.max() - x.min())
 
     def path() -> Iterator[Array]:
-        for _ in range(samples):
-            start = (
-                backgrounds.shuffled(x, rng)
-                if others is None
-                else others[rng.integers(len(others))]
-            )
-            end = x + spread * rng.standard_normal(x.shape) if noise else x
+        for start, end, t in draws(x, others, rng, samples, noise):
             drawn.append(end - start)
-            yield start + rng.random() * (end - start)
+            yield start + t * (end - start)
 
     shares, each = Moments(), Moments()
     for slope in gradients(path()):
@@ -113,3 +100,25 @@ def expected_gradients(
         each.add(share)
         shares.add(share.sum(1))
     return Estimate(shares.mean, shares.error, relief=each.mean)
+
+
+def draws(
+    x: Array, others: Array | None, rng: np.random.Generator, samples: int, noise: float
+) -> Iterator[tuple[Array, Array, float]]:
+    """Yield where each draw begins and ends, [C, *space], and which part of the way it is at.
+
+    Args:
+        x: The input.
+        others: The background; None for the input, mixed up.
+        rng: Random numbers.
+        samples: How many.
+        noise: Standard deviation of the noise on the input, as a part of its range.
+    """
+    spread = noise * float(x.max() - x.min())
+    for _ in range(samples):
+        if others is None:
+            start = backgrounds.shuffled(x, rng)
+        else:
+            start = others[rng.integers(len(others))]
+        end = x + spread * rng.standard_normal(x.shape) if noise else x
+        yield start, end, rng.random()

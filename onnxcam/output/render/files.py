@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxcam.errors import InputError, OnnxcamError, UsageError
-from onnxcam.files import whole, write_whole
+from onnxcam.errors import InputError, UsageError
+from onnxcam.files import write_whole
 from onnxcam.output.render.vector import erased, svg
 
 FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".svg")
@@ -107,15 +107,11 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 def _save(image: Image.Image | NDArray[Any], path: str | os.PathLike[str], format: str) -> None:
     if not isinstance(image, Image.Image):
         image = _as_image(np.asarray(image))
-    place = Path(path)
     try:
-        with whole(place) as part:
-            part.write_bytes(_encoded(image, format))
-    except OSError as error:
-        raise OnnxcamError(
-            f"render: cannot write {place}: {error.strerror or error}",
-            "Choose a file in an existing folder that you may write to",
-        ) from error
+        data = _encoded(image, format)
+    except OSError as error:  # Pillow's, of a mode that the format does not have
+        raise InputError(f"{path}: cannot be drawn ({error})", "Pass uint8 pixels") from error
+    write_whole(Path(path), data)
 
 
 def jpeg(image: NDArray[Any], quality: int = 80) -> bytes:

@@ -35,6 +35,7 @@ _LANES = 480  # height that the channels share, as long as each gets its least
 _LANE_LEAST, _LANE_MOST = 20, 160
 _FINE = 2  # lines are drawn this much larger and reduced, which smooths them
 _CURVE = 84  # height of the importance curve
+_OF_LANES = "colours: each channel's own values; grey: the map, which is made of them"
 _DENSE = 4  # samples a column from which on a line is drawn by its extremes
 
 
@@ -56,6 +57,7 @@ def figure_1d(
     units: str = "",
     note: str = "",
     size: int = 960,
+    relief: NDArray[Any] | None = None,
 ) -> Image.Image:
     """Draw a signal, each channel in a lane of its own, over the colours of its map.
 
@@ -80,6 +82,9 @@ def figure_1d(
         units: What the raw values are, written below the colour bar.
         note: What else is to be said, written last.
         size: Width of the plot, pixels, at least 200.
+        relief: Signed values of each channel over time, ``[C, t]``: every lane is then in the
+            colours of its own values, all on one scale, and the curve, which is grey, alone shows
+            the map.
 
     Returns:
         An RGB image.
@@ -90,34 +95,59 @@ def figure_1d(
     """
     lanes = _checked(signal, map)
     _check_options(len(lanes), len(channels), alpha, rate, size)
-    name, limits = scale(map, colormap or (None if signed else "blush"), signed, limits, clip)
-    values = _columns(drawable(map), size, smooth=smooth)
-    level = normalise(values, "signed" if signed else "max", limits)
-    tint = np.rint(255 + alpha * (colours(level, name, signed=signed) - 255.0)).astype(np.uint8)
+    shown = np.asarray(map if relief is None else _of_lanes(relief, len(lanes)))
+    signed = signed or relief is not None
+    name, limits = scale(shown, colormap or (None if signed else "blush"), signed, limits, clip)
+    ink = _coloured(shown, size, name, limits, signed=signed, smooth=smooth)
+    tint = np.rint(255 + alpha * (ink - 255.0)).astype(np.uint8)
     height = min(max(_LANES // len(lanes), _LANE_LEAST), _LANE_MOST)
-    curve = _curve(values, colours(level, name, signed=signed))
+    tone = ink if relief is None else np.array(MUTED, np.uint8)
+    curve = _curve(_columns(drawable(map), size, smooth=smooth), tone)
     axis = _time_axis(lanes.shape[1], rate, size)
     plot = stack([_plot(lanes, tint, height), axis, curve], 0, 0)
     if not channels and len(lanes) > 1:
         channels = [f"channel {number}" for number in range(len(lanes))]
     labels = _labels(channels, height) if channels else None
-    shown = stack([labels, plot], _LABEL_GAP, 0, across=True)
-    below = legend(map, name, limits, shown.width, units=units, bar=colorbar, note=note, clip=clip)
-    return stack([heading(title, subtitle, shown.width), shown, below])
+    body = stack([labels, plot], _LABEL_GAP, 0, across=True)
+    note = "; ".join(filter(None, ("" if relief is None else _OF_LANES, note)))
+    below = legend(shown, name, limits, body.width, units=units, bar=colorbar, note=note, clip=clip)
+    return stack([heading(title, subtitle, body.width), body, below])
+
+
+def _of_lanes(relief: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return values of each channel over time, or say that they do not fit."""
+    if np.ndim(relief) != 2 or len(relief) != count:
+        raise InputError(
+            f"render: a relief of shape {np.shape(relief)} does not fit {count} channels",
+            "Pass a relief [C, t], or none",
+        )
+    return relief
+
+
+def _coloured(
+    values: NDArray[Any], size: int, name: str, limits: Limits, *, signed: bool, smooth: bool
+) -> NDArray[np.uint8]:
+    """Return the colours of each column, ``[..., size, 3]``, of values ``[..., t]``."""
+    rows = np.atleast_2d(drawable(values))
+    columns = np.stack([_columns(row, size, smooth=smooth) for row in rows])
+    level = normalise(columns, "signed" if signed else "max", limits)
+    found = colours(level, name, signed=signed)
+    return found if values.ndim > 1 else found[0]
 
 
 def _plot(lanes: NDArray[np.float64], tint: NDArray[np.uint8], height: int) -> Image.Image:
-    """Draw every channel's line in its lane, over columns of colour ``[width, 3]``."""
-    columns = np.repeat(tint, _FINE, axis=0)
-    sheet = np.repeat(columns[None], height * len(lanes) * _FINE, axis=0)
+    """Draw every channel's line in its lane, over columns of colour ``[width, 3]`` or its own."""
+    columns = np.repeat(tint, _FINE, axis=-2)
+    own = np.broadcast_to(columns, (len(lanes), *columns.shape[-2:]))
+    sheet = np.repeat(own, height * _FINE, axis=0)
     canvas = Image.fromarray(sheet)
     draw = ImageDraw.Draw(canvas)
     count = lanes.shape[1]
-    x = (np.arange(count) + 0.5) * len(columns) / count
+    x = (np.arange(count) + 0.5) * sheet.shape[1] / count
     for row, lane in enumerate(lanes):
         top = row * height * _FINE
         if row:
-            draw.line((0, top, len(columns), top), fill=MUTED, width=1)
+            draw.line((0, top, sheet.shape[1], top), fill=MUTED, width=1)
         level = normalise(lane, "minmax") if len(np.unique(lane[np.isfinite(lane)])) > 1 else 0.5
         y = top + _FINE * height * (0.9 - 0.8 * np.broadcast_to(level, count))
         known = np.flatnonzero(np.isfinite(lane))
@@ -151,7 +181,7 @@ def _columns(map: NDArray[Any], width: int, *, smooth: bool) -> NDArray[np.float
 
 
 def _curve(values: NDArray[np.float32], ink: NDArray[np.uint8]) -> Image.Image:
-    """Draw the map as a filled curve about 0, in its colours, with its range at the left."""
+    """Draw the map as a filled curve about 0, in colours, with its range at the left."""
     low, high = value_range(values, "minmax")
     low, high = min(low, 0.0), max(high, 0.0)
     span = high - low or 1.0
@@ -160,7 +190,7 @@ def _curve(values: NDArray[np.float32], ink: NDArray[np.uint8]) -> Image.Image:
     rows = np.arange(_CURVE)[:, None]
     inside = (rows >= np.minimum(row, zero)) & (rows <= np.maximum(row, zero))
     pixels = np.full((_CURVE, len(values), 3), PAPER, np.uint8)
-    pixels[inside] = np.broadcast_to(ink[None], pixels.shape)[inside]
+    pixels[inside] = np.broadcast_to(ink, pixels.shape)[inside]
     sheet = Image.fromarray(pixels)
     draw = ImageDraw.Draw(sheet)
     draw.line([(x, int(y)) for x, y in enumerate(row)], fill=MUTED, width=1)
