@@ -84,9 +84,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write the results")
     many = commands.add_parser("methods", parents=[timing], help="methods of many runs")
     many.add_argument("--only", action="append", default=[], help="a method; repeatable")
-    many.add_argument(
-        "--arch", action="append", default=[], help="a network; repeatable; `none`: the page alone"
-    )
+    many.add_argument("--arch", action="append", default=[], help="a network; `none`: the page")
     many.add_argument("--page", type=Path, metavar="FILE", help="write docs/method-costs.md")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
