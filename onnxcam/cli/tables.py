@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from onnxcam.model.model import Model
 
 _STYLES = {"none": "red", "zero": "dim", "straight-through": "yellow"}
+_LONG = 2000  # rows of which nobody looks at the colours
 _WIDE = 200  # columns where nobody looks at them
 
 
@@ -35,10 +37,22 @@ def console(*, stderr: bool = False) -> Console:
 
 def _print_table(out: Console, table: Table) -> None:
     """Print a table without the blanks that rich fills its lines up with."""
+    if table.row_count > _LONG:
+        out.file.writelines(f"{line}\n" for line in _bare(table))
+        return
     with out.capture() as filled:
         out.print(table)
     for line in filled.get().splitlines():
         out.file.write(f"{line.rstrip()}\n")
+
+
+def _bare(table: Table) -> Iterator[str]:
+    """Yield the lines of a table without colours and breaks: rich takes long for many rows."""
+    columns = [[str(c.header), *(str(cell) for cell in c.cells)] for c in table.columns]
+    widths = [max(map(cell_len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        filled = (text + " " * (w - cell_len(text)) for text, w in zip(row, widths, strict=True))
+        yield "  ".join(filled).rstrip()
 
 
 def print_layers(

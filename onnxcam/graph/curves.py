@@ -193,7 +193,7 @@ def _step(tensor: Tensor, rows: bool) -> ir.Node | None:
         return None
     if rows and node.op in REDUCTIONS:
         return node if _over_one_axis(node) else None
-    if node.op not in FUNCTIONS:
+    if node.op not in FUNCTIONS or len(node.inputs) > _MOST:  # Sum and Max take any number
         return None
     fits = all(_value(t) is not None or (rows and _vector(t) is not None) for t in _fixed(node))
     return node if fits else None

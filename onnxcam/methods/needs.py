@@ -168,7 +168,7 @@ _ASKS = {
 }
 _VALUES = {
     "repeated": {Input, Score, OwnScore, Probability, Activation, Background, LayerOf},
-    "sampling": {Input, Activation, Background},
+    "sampling": {Input, OwnScore, Activation, Background},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {

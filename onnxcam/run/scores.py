@@ -120,7 +120,10 @@ def checked_rows(rows: int, inputs: int, reduction: Reduction) -> None:
     what = "are positions, tiles, frames or findings" if rows % inputs == 0 else "are no inputs"
     hint = "name a tensor with a row for each input as `reduction_layer`"
     if rows < inputs:
-        hint = "explain one at a time, from Python with `batch_size=1`"
+        hint = (
+            "where they are parts of one (frames, a bag), say so as `input_format`, such as "
+            "'DCHW'; else explain one at a time, from Python with `batch_size=1`"
+        )
     raise ModelError(
         f"{inputs} input{'s' * (inputs != 1)} became {rows} row{'s' * (rows != 1)} of scores: axis "
         f"{reduction.batch_axis} of {reduction.name!r} does not count inputs, its rows {what}",

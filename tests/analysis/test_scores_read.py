@@ -616,3 +616,35 @@ def test_a_long_chain_of_functions_ends() -> None:
     pairs = pairwise(names)
     nodes = [Node(("Exp", "Log")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairs)]
     assert _reading(_ended(nodes, _float())).name == "y"
+
+
+@pytest.mark.parametrize("method", ["gradcam", "saliency"])
+def test_a_score_that_only_steps_lead_to_says_what_works(method: str) -> None:
+    """A vote of heads has no gradient: the hint must not lead to layers that have none either."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+g (float[N,3,6,6] x) => (float[N,3] y) <int64 three = {3}, float[2] values = {0, 1}> {
+  a = Relu(x) p = GlobalAveragePool(a) q = Flatten(p) k = ArgMax<axis = 1, keepdims = 0>(q)
+  y = OneHot(k, three, values)
+}""")
+    explainer: Any = None
+    with pytest.raises(UsageError, match="but by steps.*rise"):
+        explainer = Explainer(proto, method, input_format="NCHW", cache=False)
+        explainer(np.ones((1, 3, 6, 6), "f4"), 1)
+    few = {"masks": 4, "score": "score"}
+    hidden: Any = Explainer(proto, "rise", input_format="NCHW", parameters=few, cache=False)
+    assert np.isfinite(hidden(np.ones((1, 3, 6, 6), "f4"), 1).map).all()
+
+
+def test_rows_of_a_bag_are_told_from_inputs() -> None:
+    """Parts of one input in the place of the batch: one by one each was a bag of its own."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+g (float[K,2,6,6] x) => (float[1,2] y) <int64[1] zero = {0}, int64[2] space = {2, 3}> {
+  a = Relu(x) p = ReduceMean<axes = [2, 3], keepdims = 0>(a)
+  y = ReduceMean<axes = [0], keepdims = 1>(p)
+}""")
+    x = np.random.default_rng(0).normal(size=(5, 2, 6, 6)).astype("f4")
+    said: Any = Explainer(proto, "saliency", input_format="NCHW", cache=False)
+    with pytest.raises(ModelError, match=r"parts of one \(frames, a bag\).*DCHW"):
+        said(x, 1)
+    one = Explainer(proto, "saliency", input_format="DCHW", cache=False)(x, 1)
+    assert one.map.shape == (5, 6, 6)

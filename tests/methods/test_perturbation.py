@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 from math import factorial
@@ -15,10 +16,13 @@ from scipy.stats import qmc
 from support import nets
 from support.peer_packages import captum_attr
 
-from onnxcam import Explainer
+from onnxcam import Explainer, methods
 from onnxcam.errors import UsageError
+from onnxcam.methods import SampledMethod
 from onnxcam.methods.perturb.regions import regions
+from onnxcam.run.fitting import check_asked
 from onnxcam.run.session import Session
+from onnxcam.targets import Score
 
 RNG = np.random.default_rng(21)
 SIDE = 6
@@ -562,8 +566,12 @@ def test_a_budget_is_a_number_of_runs(budget: Any) -> None:
 
 
 def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
-    with pytest.raises(UsageError, match="conductance has no map before its last run"):
-        Explainer(nets.cnn(), "conductance", budget=5)
+    rise = methods.find("rise")
+    assert isinstance(rise, SampledMethod)
+    whole = replace(rise, anytime=False)
+    check_asked(whole, Score(), None, matched=False)
+    with pytest.raises(UsageError, match="rise has no map before its last run"):
+        check_asked(whole, Score(), 5, matched=False)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 4, 7])

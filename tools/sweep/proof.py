@@ -18,7 +18,6 @@ KINDS = {
     "localisation": {"pointing-game": 0.5, "energy": 0.5},
     "faithfulness": {"insertion": 1.0, "deletion": -1.0},
 }
-_MARKS = {True: "**beats**", False: "loses", None: "open"}
 TRANSFORMER = "digits-vit"
 
 
@@ -28,26 +27,21 @@ def proof(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     Args:
         kept: What was measured, as the store has it.
     """
-    titles = (
-        "method",
-        "model",
-        "n",
-        *(f"{k}: {b}" for k in KINDS for b in ("bell", "noise", "edges")),
-    )
-    yield f"| {' | '.join(titles)} |"
-    yield "|---" * len(titles) + "|"
+    titles = ("model", "n", *(f"{kind}: {SHOWN[b]}" for kind in KINDS for b in BASELINES))
     networks = [model for model in kept if model != TRANSFORMER]
     for name in PROVEN:
-        for model in kept:
-            yield from _line(name, model, {model: kept[model]})
-        yield from _line(name, "*all photographs*", {m: kept[m] for m in networks})
-    yield ""
+        lines = [_line(name, model, {model: kept[model]}) for model in networks]
+        lines.append(_line(name, "*all photographs*", {m: kept[m] for m in networks}))
+        lines += [_line(name, m, {m: kept[m]}) for m in kept if m == TRANSFORMER]
+        yield from (f"### {name}\n", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|")
+        yield from (line for line in lines if line)
+        yield ""
 
 
-def _line(name: str, shown: str, kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _line(name: str, shown: str, kept: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [each for each in kept.values() if each.get(name) and "error" not in each[name]]
     if not rows:
-        return
+        return ""
     cells = []
     for kind in KINDS:
         for rival in BASELINES:
@@ -56,7 +50,7 @@ def _line(name: str, shown: str, kept: Mapping[str, Mapping[str, Any]]) -> Itera
             means = [np.mean([f[p] for f in found if p in f]) for p in pictures]
             cells.append(_cell(np.array(means)))
     count = len({picture for each in rows for picture in each[name]})
-    yield f"| `{name}` | {shown} | {count} | {' | '.join(cells)} |"
+    return f"| {shown} | {count} | {' | '.join(cells)} |"
 
 
 def gains(row: Row, rival: Row, kind: str) -> dict[str, float]:
@@ -96,4 +90,5 @@ def _cell(values: np.ndarray[Any, Any]) -> str:
     mean, half = interval(values)
     if np.isnan(half):
         return "none"
-    return f"{mean:+.2f} ± {half:.2f} {_MARKS[verdict(mean, half)]}"
+    text, beats = f"{mean:+.2f} ± {half:.2f}", verdict(mean, half)
+    return f"**{text}**" if beats else text if beats is None else f"{text} loses"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from onnxcam.analysis.layers.copies import Copies, copies, of_part
@@ -74,15 +74,7 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
         for t, layout, few, copy in made_of
     )
     candidates = _placed(candidates, nodes, source, known)
-
-    def tells(node: ir.Node, tensor: Tensor) -> bool:
-        """A class token alone, or what is added to the score, says nothing of where it was made."""
-        if id(tensor) in skips and any(id(y) in own for y in node.outputs):
-            return False
-        layout = known.get(id(tensor))
-        return layout is None or _few(layout, _used(node, tensor, rows)) is None
-
-    narrow = bottlenecks(nodes, source, tells)
+    narrow = bottlenecks(nodes, source, _telling(skips, own, known, rows))
     layout = known.get(id(source))
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
@@ -91,6 +83,32 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
     said = replace(head, warnings=default.warnings, beside=default.beside)
     return replace(said, input_positions=positions)
+
+
+def _telling(
+    skips: Container[int],
+    own: Container[int],
+    known: Mapping[int, Layout],
+    rows: Mapping[int, Need],
+) -> Callable[[ir.Node, Tensor], bool]:
+    """Return what tells whether an input of a node says something of where it was made.
+
+    A class token alone, or what is added to the score, says nothing of that.
+    """
+    used: dict[int, dict[int, Need]] = {}
+
+    def tells(node: ir.Node, tensor: Tensor) -> bool:
+        if id(tensor) in skips and any(id(y) in own for y in node.outputs):
+            return False
+        layout = known.get(id(tensor))
+        if layout is None:
+            return True
+        if id(node) not in used:  # it is asked for one input after the other
+            used.clear()
+            used[id(node)] = _used(node, rows)
+        return _few(layout, used[id(node)].get(id(tensor))) is None
+
+    return tells
 
 
 def _of_copies(graph: ir.Graph, scores: Reduction, rows: Copies | None) -> Reduction:
@@ -203,15 +221,14 @@ def _few(layout: Layout, rows: Need) -> str | None:
     return f"position {rows.start} of it" if rows.stop - rows.start <= 1 else None
 
 
-def _used(node: ir.Node, tensor: Tensor, known: dict[int, Need]) -> Need:
-    """Return the rows of a tensor that a node uses of it for the score."""
-    used: Need = Rows(0, 0, 0)
+def _used(node: ir.Node, known: Mapping[int, Need]) -> dict[int, Need]:
+    """Return the rows that a node uses of each of its inputs for the score, by their ids."""
+    used: dict[int, Need] = {id(x): Rows(0, 0, 0) for x in node.inputs}
     for i, y in enumerate(node.outputs):
         if id(y) in known:
-            needs = needed(node, known[id(y)], i)
-            for x, rows in zip(node.inputs, needs, strict=True):
-                used = joined(used, rows) if x is tensor else used
-    return used if any(x is tensor for x in node.inputs) else None
+            for x, rows in zip(node.inputs, needed(node, known[id(y)], i), strict=True):
+                used[id(x)] = joined(used[id(x)], rows)
+    return used
 
 
 def _space_word(layout: Layout) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from onnxcam.methods.needs import Array, Ask, Input, Probability, Score
+from onnxcam.methods.needs import Array, Ask, Input, OwnScore, Probability, Score
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
@@ -17,7 +17,7 @@ _WIDTHS = (0.1, 0.175, 0.25)
 @sampled_method(
     "aise",
     kind="sampling",
-    needs=(Input, Score, Probability),
+    needs=(Input, OwnScore, Score, Probability),
     cite="Negvet, AISE of OpenVINO-XAI 1.1, 2024 (no paper), balance preset",
     parameters=(
         Parameter("evaluations", int, 50, 2, 1_000_000, "number of bells of each of three widths"),
@@ -32,7 +32,9 @@ _WIDTHS = (0.1, 0.175, 0.25)
         "another. The bells are round, whatever the object is."
     ),
 )
-def aise(x: Array, scores: Ask, probabilities: Ask, *, evaluations: int, score: str) -> Estimate:
+def aise(
+    x: Array, own: Array, scores: Ask, probabilities: Ask, *, evaluations: int, score: str
+) -> Estimate:
     """M = sum over widths of K / max K, K = sum_i (y(x g_i) - y(x (1 - g_i)) + y(x) - y(0)) g_i.
 
     g_i are Gaussian bells, of 1 at their middle and a width of 0.1, 0.175 or 0.25 of each extent;
@@ -42,10 +44,10 @@ def aise(x: Array, scores: Ask, probabilities: Ask, *, evaluations: int, score: 
     looked at, and where no bell alone keeps the class, the best places are the lowest ones.
     """
     ask = chosen(score, scores, probabilities)
-    ends = list(ask([x, np.zeros_like(x)]))
+    total = 2 + 2 * len(_WIDTHS) * evaluations * len(own)
+    ends = list(ask([x, np.zeros_like(x)], total))
     if len(ends) < 2:  # stopped
         return Estimate(np.zeros((len(ends[0]), *x.shape[1:])))
-    total = 2 * len(_WIDTHS) * evaluations * len(ends[0])
     maps = [_one(x, lambda inputs: ask(inputs, total), evaluations, k, float(worth))
             for k, worth in enumerate(ends[0] - ends[1])]  # fmt: skip
     return Estimate(np.stack(maps))
