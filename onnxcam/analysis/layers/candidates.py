@@ -78,7 +78,9 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
     layout = known.get(id(source))
     batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
     layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
-    default, scores = default_feature(layers), _of_copies(graph, scores, beside.get(id(score)))
+    default = default_feature(layers)
+    if any(SHARED in c.reason for c in candidates):  # or it is two heads that are joined
+        scores = _of_copies(graph, scores, beside.get(id(score)))
     positions = _positions(shape_of(source) or (), shape_of(score) or ())
     head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
     said = replace(head, warnings=default.warnings, beside=default.beside)
