@@ -126,6 +126,8 @@ class Answers:
             needs.PlaceScore: lambda: self._weighted,
             needs.PlaceProbability: lambda: self._weighted,
             needs.FeatureAndGradient: lambda: self._features,
+            needs.MultipliersAtLayer: lambda: self._multipliers_at_layer,
+            needs.LayerOf: lambda: self._layers,
         }
         return values[need]()
 
@@ -211,6 +213,34 @@ class Answers:
             with Differences(first.noted):
                 value, _ = self._run(leaf, self._value)
             yield self.in_order(torch.autograd.grad(value.sum(), leaf)[0])[None]
+
+    def _moving(self, x: Tensor) -> Tensor:
+        """Return a copy of an input that has a gradient, or whose layer of words has one."""
+        if x.is_floating_point():
+            return x.detach().clone().requires_grad_()
+        for parameter in self.kind.module.parameters():
+            parameter.requires_grad_(True)
+        return x
+
+    def _multipliers_at_layer(
+        self, inputs: Iterable[Array], count: int | None = None
+    ) -> Iterator[Array]:
+        for values in inputs:
+            first = Differences()
+            with first:
+                _, there = self._run(self._moving(self._back(values)), self._value)
+            with Differences(first.noted):
+                value, layer = self._run(self._moving(self._x), self._value)
+            assert there is not None and layer is not None
+            slope = self._grid(torch.autograd.grad(value.sum(), layer)[0])
+            yield np.stack([self._grid(there), slope])[None]
+
+    def _layers(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
+        for values in inputs:
+            with torch.no_grad():
+                layer = self._run(self._back(values), self._value)[1]
+            assert layer is not None
+            yield self._grid(layer)
 
     def _feature_gradients(
         self, inputs: Iterable[Array], count: int | None = None
