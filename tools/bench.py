@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write the results")
     many = commands.add_parser("methods", parents=[timing], help="methods of many runs")
     many.add_argument("--only", action="append", default=[], help="a method; repeatable")
-    many.add_argument("--arch", action="append", default=[], help="a network; repeatable")
+    many.add_argument("--arch", action="append", default=[], help="a network; `none`: the page")
     many.add_argument("--page", type=Path, metavar="FILE", help="write docs/method-costs.md")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
@@ -222,7 +222,8 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         told = {**report.machine(), **report.versions()}
         said = ", ".join(f"{name} {value}" for name, value in told.items() if name != "system")
         every = found if path is None else methods.kept(path)
-        options.page.write_text(methods.page(every, f"Measured with {said}."))
+        clock = "the processor's time" if settings.clock == "cpu" else "the clock on the wall"
+        options.page.write_text(methods.page(every, f"Measured by {clock} with {said}."))
     return all(cost.passed for cost in found)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from onnxcam.audit import kept
 from onnxcam.audit.extras import needed
 from onnxcam.errors import InternalError, json_text, plain
 from onnxcam.version import __version__
@@ -23,8 +24,7 @@ def bom_text(folder: Path) -> str:
     It depends on the audit alone: made again it is the same, to the byte.
     """
     evidence, results, data = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("evidence.json", "results.json", "data/manifest.json")
+        kept.read(folder / name) for name in ("evidence.json", "results.json", "data/manifest.json")
     )
     said = json.loads(_outline(evidence))
     cards = {

@@ -8,14 +8,15 @@ by a tool for that, covers all.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from onnxcam.audit.evidence import file_hash
-from onnxcam.errors import json_text, plain
+from onnxcam.audit.kept import read
+from onnxcam.errors import InputError, OnnxcamError, json_text, plain
 from onnxcam.files import write_whole
 
 MANIFEST, STATEMENT, JUNIT, SUMMARY = "manifest.json", "statement.json", "junit.xml", "summary.md"
@@ -91,8 +92,8 @@ def junit_text(verdict: Mapping[str, Any]) -> str:
             kind = "failure" if finding["result"] == "fail" else "skipped"
             ElementTree.SubElement(case, kind, message=interval(finding))
     ElementTree.indent(suite)
-    text: str = ElementTree.tostring(suite, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    made: str = ElementTree.tostring(suite, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{made}\n'
 
 
 def interval(finding: Mapping[str, Any]) -> str:
@@ -128,9 +129,9 @@ def summary_text(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _md(text: str) -> str:
+def _md(said: str) -> str:
     """Return a text that Markdown shows as it is."""
-    marked = "".join(f"\\{c}" if c in "\\`*_{}[]<>|#" else c for c in plain(text))
+    marked = "".join(f"\\{c}" if c in "\\`*_{}[]<>|#" else c for c in plain(said))
     return marked.replace("\n", " ")
 
 
@@ -155,6 +156,23 @@ def close(folder: Path) -> None:
     write_whole(folder / STATEMENT, statement_text(folder, manifest).encode())
 
 
-def read(place: Path) -> Any:
-    """Return what a JSON file of an audit says."""
-    return json.loads(place.read_text(encoding="utf-8"))
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """Say of a finished audit that is not what onnxcam writes that it is damaged, and how.
+
+    What goes wrong before an audit has its manifest is none of a stranger's.
+
+    Raises:
+        InputError: In place of any error that is none of onnxcam's.
+    """
+    try:
+        yield
+    except OnnxcamError:
+        raise
+    except Exception as error:
+        if not (folder / MANIFEST).exists():
+            raise
+        raise InputError(
+            f"{folder} is damaged ({type(error).__name__}: {plain(error, 200)})",
+            "`verify` says which files are not what they were; or run the audit again",
+        ) from error

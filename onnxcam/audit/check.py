@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxcam.audit import bundle, evidence, results
+from onnxcam.audit import bundle, evidence, kept, results
 from onnxcam.audit.bom import bom_text
 from onnxcam.audit.data import load_sample
 from onnxcam.audit.job import JOB, Job
@@ -70,14 +70,15 @@ def _verified(folder: Path, data: bool) -> Checked:
     ]  # fmt: skip
     for check in checks:
         try:
-            for missing, said in check():
-                (unseen if missing else problems).append(said)
-        except (OnnxcamError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            problems.append(f"the folder is damaged: {error}")
+            with bundle.intact(folder):
+                for missing, said in check():
+                    (unseen if missing else problems).append(said)
+        except OnnxcamError as error:
+            problems.append(error.message)
     try:
-        verdict = bundle.read(folder / bundle.VERDICT)
+        verdict = kept.read(folder / bundle.VERDICT)
         said, code = str(verdict["result"]), int(verdict["exit_code"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OnnxcamError, OSError, ValueError, LookupError, TypeError, RecursionError):
         said, code = "unknown", 1
     count = sum(p.is_file() for p in folder.rglob("*"))
     return Checked(said, code, tuple(problems), tuple(unseen), count)
@@ -86,10 +87,10 @@ def _verified(folder: Path, data: bool) -> Checked:
 def _manifest(folder: Path) -> Iterator[tuple[bool, str]]:
     """Compare the manifest and the statement with what they would be now, byte by byte."""
     now = bundle.manifest_text(folder)
-    raw = (folder / bundle.MANIFEST).read_bytes()
+    raw = kept.raw(folder / bundle.MANIFEST)
     if raw != now.encode():
         yield from _changed(raw, now)
-    statement = (folder / bundle.STATEMENT).read_bytes()
+    statement = kept.raw(folder / bundle.STATEMENT)
     if statement != bundle.statement_text(folder, raw.decode(errors="replace")).encode():
         yield False, f"{bundle.STATEMENT} is not what the verdict and the manifest make it"
 
@@ -112,8 +113,8 @@ def _changed(raw: bytes, now: str) -> Iterator[tuple[bool, str]]:
 def _derived(folder: Path) -> Iterator[tuple[bool, str]]:
     """Make verdict, summary, tests and bill again from records and policy."""
     job = Job.read(folder / JOB)
-    policy = parsed((folder / "policy.toml").read_text(encoding="utf-8"), "policy.toml")
-    said = bundle.read(folder / bundle.RESULTS)
+    policy = parsed(kept.text(folder / "policy.toml"), "policy.toml")
+    said = kept.read(folder / bundle.RESULTS)
     found = results.tables(Store(folder, job.chunk), said["trust"], said["suspicious"])
     samples = samples_in(folder)
     per_sample = len(job.models) * len(job.methods)
@@ -121,14 +122,14 @@ def _derived(folder: Path) -> Iterator[tuple[bool, str]]:
     if [r["id"] for r in records] != [s.id for s in samples for _ in range(per_sample)]:
         yield False, "the records are not one for each sample, model and method"
     made = {"policy": policy.name, **judge(policy, found, said["conflicts"]).as_dict()}
-    if json_text(made) != json_text(bundle.read(folder / bundle.VERDICT)):
+    if json_text(made) != json_text(kept.read(folder / bundle.VERDICT)):
         yield False, "the verdict does not follow from the records and the policy"
     for name, text in (
         (bundle.JUNIT, bundle.junit_text(made)),
         (bundle.SUMMARY, bundle.summary_text(folder)),
         ("bom.json", bom_text(folder)),
     ):
-        if (folder / name).read_bytes() != text.encode():
+        if kept.raw(folder / name) != text.encode():
             yield False, f"{name} does not follow from the results"
 
 
@@ -140,13 +141,13 @@ def _logged(folder: Path) -> Iterator[tuple[bool, str]]:
         yield False, problem
         return
     entries = log.entries()
-    policy = hashlib.sha256((folder / "policy.toml").read_bytes()).hexdigest()
+    policy = hashlib.sha256(kept.raw(folder / "policy.toml")).hexdigest()
     if not entries or entries[0].get("policy_sha256") != policy:
         yield False, "the policy is not the one that the run log began with"
 
 
 def _models(folder: Path) -> Iterator[tuple[bool, str]]:
-    said: dict[str, Any] = bundle.read(folder / bundle.EVIDENCE)["models"]
+    said: dict[str, Any] = kept.read(folder / bundle.EVIDENCE)["models"]
     for name, model in said.items():
         for file in model["files"]:
             place = Path(file["path"])

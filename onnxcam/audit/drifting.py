@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxcam.audit import bundle
+from onnxcam.audit import bundle, kept
 from onnxcam.audit.job import Job
 from onnxcam.audit.results import tables
 from onnxcam.audit.store import Store
@@ -72,6 +72,12 @@ def drift(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> Drif
     for folder in folders:
         if not (folder / bundle.VERDICT).is_file():
             raise InputError(f"{folder} holds no finished audit", "finish it by `resume=True`")
+    with bundle.intact(folders[0]), bundle.intact(folders[1]):
+        return _drift(folders)
+
+
+def _drift(folders: Sequence[Path]) -> Drift:
+    """Compare two audits that are finished."""
     first, second = (Job.read(f / "job.json") for f in folders)
     if first.facts["models"][0] != second.facts["models"][0] or first.methods != second.methods:
         raise UsageError(
@@ -84,7 +90,7 @@ def drift(before: str | os.PathLike[str], after: str | os.PathLike[str]) -> Drif
         old, new = ([r[name] for r in part if r[name] is not None] for part in rows)
         if min(len(old), len(new)) >= _LEAST:
             stability[name] = stability_index(old, new)
-    looks = [{g["group"]: g for g in bundle.read(f / bundle.RESULTS)["where"]} for f in folders]
+    looks = [{g["group"]: g for g in kept.read(f / bundle.RESULTS)["where"]} for f in folders]
     ranking = {
         name: ranked(*(np.ravel(side[name]["map"]) for side in looks))
         for name in looks[0]

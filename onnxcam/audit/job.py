@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 from onnxcam.errors import InputError, UsageError, json_text
+from onnxcam.files import regular
 
 NAMES = ("model", "baseline")
 JOB = "job.json"  # in the folder of an audit
@@ -103,8 +104,9 @@ class Job:
             InputError: It cannot be read.
         """
         try:
+            regular(place)
             return cls.parsed(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{place} is no audit's job ({error})", "is the folder one?") from None
 
     @classmethod

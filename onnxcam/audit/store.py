@@ -17,8 +17,9 @@ from onnxcam.audit.extras import needed
 from onnxcam.audit.records import KEY, MAPS, PAIRS, RECORDS, VERSION, Column, Row, schema
 from onnxcam.audit.table import Table, decoded
 from onnxcam.errors import InputError, OnnxcamError
-from onnxcam.files import write_whole
+from onnxcam.files import regular, write_whole
 
+_ROWS, _BYTES = 1_000_000, 4_000_000_000  # of one file, unpacked
 _KINDS = {"records": RECORDS, "pairs": PAIRS, "maps": MAPS}
 
 
@@ -118,11 +119,25 @@ def _cells(row: Row) -> Row:
     return {k: sorted(v.items()) if isinstance(v, dict) else v for k, v in row.items()}
 
 
+def _within(said: Any, place: Path) -> None:
+    """Check how much a table holds before it is unpacked: a kilobyte can say a billion rows."""
+    groups = (said.row_group(k) for k in range(said.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if said.num_rows > _ROWS or size > _BYTES:
+        raise InputError(
+            f"{place} says that it holds {said.num_rows:,} rows and {size:,} bytes, more than the "
+            f"{_ROWS:,} and {_BYTES:,} that a chunk may have",
+            "it is damaged",
+        )
+
+
 def _read(place: Path, columns: Sequence[str] | None) -> Any:
     pa = needed("pyarrow", "the records of an audit")
     from pyarrow import parquet
 
     try:
+        regular(place)
+        _within(parquet.read_metadata(place), place)
         table = parquet.read_table(place, columns=None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{place} cannot be read ({error})", "it is damaged") from None

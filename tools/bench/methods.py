@@ -249,12 +249,11 @@ def _line(cost: Cost) -> str:
 
 
 _MEMORY = (
-    "MobileNetV2's Recipro-CAM is missed: a run of a single input is 1.05 F already (F is at the",
+    "MobileNetV2's Recipro-CAM is missed: a run of a single input is 1.06 F already (F is at the",
     "best batch), the 49 rows of the last product, at the processor's peak, are 0.20, and what",
-    "Python does about both is 0.17, a millisecond and a third. Its lrp-epsilon was 1.06 to 1.13",
-    "in nine runs: a ReLU6 that saturates needs the value before it, and the convolution is no",
-    "longer fused with it; such nodes run as soon as they can, while these values are in the",
-    "cache.",
+    "Python does about both is 0.2, a millisecond and a half. Its lrp-epsilon was 1.06 to 1.13 in",
+    "ten runs: a ReLU6 that saturates needs the value before it, and the convolution is no longer",
+    "fused with it; such nodes run as soon as they can, while these values are in the cache.",
     "",
     "Integrated gradients are below 50 input gradients, though they also run the input and the",
     "baseline for what is missed of the score: of large inputs on a CPU each step is run behind",

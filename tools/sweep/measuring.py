@@ -27,7 +27,8 @@ FEW: dict[str, dict[str, Any]] = {
     "occlusion": {"stride": 0.12}, "sess": {"scales": 3}, "shapley-sampling": {"orders": 4},
     "squaregrad": {"samples": 12}, "blur-integrated-gradients": {"steps": 12},
     "conductance": {"steps": 12}, "internal-influence": {"steps": 12},
-    "deeplift-shap": {"samples": 12},
+    "deeplift-shap": {"samples": 12}, "layer-deeplift-shap": {"samples": 12},
+    "layer-expected-gradients": {"samples": 12}, "craft": {"concepts": 5, "designs": 16},
 }  # fmt: skip
 _BUDGETS = {"score-cam": 300, "ss-cam": 300, "is-cam": 300}  # a run for each channel
 _STEPS = 10

@@ -57,8 +57,8 @@ STANDS_OUT = """What stands out, and why:
   pointing game is its energy, and what is deleted first inside of it is chance.
 - `random-cam` is a baseline of its own: the layer with random weights.
 - `internal-influence` is a mean gradient. Where a mean over space and a linear layer follow the
-  layer (MobileNetV2, SqueezeNet), that is the same at all positions: the map is constant, the
-  picture says so, and only an earlier layer is worth asking.
+  layer, as in these classifiers of photographs, that is the same at all positions: the map is
+  constant, the picture says so, and only an earlier layer is worth asking.
 - On tokens a channel is 0 nowhere, so that setting it to 0 (`ablation-cam`) is no absence; in
   `xgradcam` the sum that it divides by cancels, as the gradient does in `gradcam`, `gradcam++` and
   `sess`. Of `legrad` the second block's part follows the score (insertion less deletion 0.20), the

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from onnxcam.audit import bundle, measures, results
+from onnxcam.audit import bundle, kept, measures, results
 from onnxcam.audit.data import Sample
 from onnxcam.audit.extras import needed
 from onnxcam.audit.job import JOB, NAMES, Job
@@ -44,7 +44,9 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     if not (folder / bundle.VERDICT).is_file():
         raise InputError(f"{folder} holds no finished audit", "check the path, or resume it")
     place = folder / REPORT
-    write_whole(place, page(folder).encode())
+    with bundle.intact(folder):
+        made = page(folder).encode()
+    write_whole(place, made)
     bundle.close(folder)
     return place
 
@@ -90,9 +92,7 @@ def _content(folder: Path) -> dict[str, Any]:
     """Return what the template shows."""
     job, store = Job.read(folder / JOB), None
     store = Store(folder, job.chunk)
-    said = {
-        name: bundle.read(folder / f"{name}.json") for name in ("verdict", "evidence", "results")
-    }
+    said = {name: kept.read(folder / f"{name}.json") for name in ("verdict", "evidence", "results")}
     found = results.tables(store, said["results"]["trust"])
     rows = _table(found)
     worst = results.worst(found, _CASES)
@@ -100,7 +100,7 @@ def _content(folder: Path) -> dict[str, Any]:
     log = RunLog(folder).entries()
     return {
         **said,
-        "data": bundle.read(folder / "data" / "manifest.json"),
+        "data": kept.read(folder / "data" / "manifest.json"),
         "counts": said["results"]["counts"],
         "names": dict(zip(NAMES, (Path(p).name for p in job.models), strict=False)),
         "methods": job.methods,
@@ -116,7 +116,7 @@ def _content(folder: Path) -> dict[str, Any]:
         "slices": _grid(figures, "slice"),
         "overall": [f for f in figures if f["per"] == "overall"],
         "log": log,
-        "policy_text": (folder / "policy.toml").read_text(encoding="utf-8"),
+        "policy_text": kept.text(folder / "policy.toml"),
         "records_sha256": _digest(folder),
         "version": __version__,
     }

@@ -23,6 +23,7 @@ from onnxcam.audit.work import again
 from onnxcam.audit.work.chunks import one_by_one, work_off
 from onnxcam.audit.work.worker import Worker
 from onnxcam.errors import OnnxcamError, told
+from onnxcam.files import regular
 from onnxcam.run.bounds import bound_memory
 
 SAMPLES = "data/samples.jsonl"
@@ -30,6 +31,7 @@ SAMPLES = "data/samples.jsonl"
 
 def samples_in(folder: Path) -> Samples:
     """Return the samples of an audit, as they were listed when it began."""
+    regular(folder / SAMPLES)
     with (folder / SAMPLES).open("rb") as lines:
         return Samples(lines)
 

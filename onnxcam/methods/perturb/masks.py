@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -50,6 +51,14 @@ def channel_mask(channel: Array, space: tuple[int, ...]) -> Array:
     low, high = channel.min(), channel.max()
     mask: Array = (channel - low) / (high - low + _SMALL)
     return mask
+
+
+def resized(x: Array, sizes: Sequence[int]) -> Array:
+    """Return [C, *space] at another size, linearly."""
+    for axis, size in enumerate(sizes, start=1):
+        if x.shape[axis] != size:
+            x = interpolated(x, axis, size)
+    return x
 
 
 def nearest(mask: Array, space: tuple[int, ...]) -> Array:
