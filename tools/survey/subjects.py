@@ -57,7 +57,7 @@ def _timm_stage(net: nn.Module) -> str:
     path = str(info[-1]["module"] if isinstance(info, list) else info.module_name(-1))
     modules = dict(net.named_modules())
     for word in ("block", "blocks", "stages"):  # timm names some of them otherwise
-        path = path if path in modules else path.replace(path.split(".")[0], word, 1)
+        path = path if path in modules else path.replace(path.split(".", maxsplit=1)[0], word, 1)
     module = modules[path]
     return f"{path}.{len(module) - 1}" if isinstance(module, nn.ModuleList) else path
 
