@@ -143,19 +143,17 @@ class Explainer(Predicts, Described, Generic[Result]):
         op_library: Libraries = None,
     ) -> None:
         self.upsampling, self.batch_size = checked_upsampling(upsampling), batch_size
-        kept = store() if cache else None
-        said = Asked(reduction_layer, class_axis, input)
+        said, kept = Asked(reduction_layer, class_axis, input), store() if cache else None
         self.model = sized(held(load(model, op_library=op_library), kept), said, kept)
         named = input_format, feature_format, feature_layer, preprocess
         self._fed, self.catalog = looked_through(self.model, said, *named, kept)
-        wishes = Wishes(method, feature_layer, parameters, fuse)
         self._labels, self._preprocess = class_names(labels), preprocess
         of_detector = lambda: self.description.of_detector(detector)  # noqa: E731
         self.catalog = told(self.model, self.catalog, of_detector, kept)
         self._take(Engine(
-            self.model, self.catalog, wishes, upsampling, device, threads, kept,
-            checked_seed(seed), batch_size, progress, checked_budget(budget),
-            of_detector,
+            self.model, self.catalog, Wishes(method, feature_layer, parameters, fuse), upsampling,
+            device, threads, kept, checked_seed(seed), batch_size, progress,
+            checked_budget(budget), of_detector,
         ))  # fmt: skip
         self._engine.check()  # what cannot be explained shows now
 

@@ -11,6 +11,7 @@ MAPS = "onnxcam.maps"  # of methods that put maps of others together
 BASELINE = "onnxcam.baseline"  # an input that stands for nothing, beside the one explained
 OTHER = "onnxcam.other"  # the feature layer of that input
 SLOPES = "onnxcam.slopes"  # the gradient at the feature layer, in its order of a map
+COTANGENT = "onnxcam.cotangent"  # where the first stretch of a model ends, see compose/affine.py
 VALUE = "onnxcam.value"
 CHOICE = "onnxcam.choice"  # what a target chose in an input, as the pixels of a region
 HELD = "onnxcam.held"  # the same of the explained input, where others are run

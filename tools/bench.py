@@ -83,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of the bootstrap [0]")
     add("--json", type=Path, metavar="FILE", help="write the results")
     many = commands.add_parser("methods", parents=[timing], help="methods of many runs")
-    many.add_argument("--only", action="append", default=[], help="a method")
+    many.add_argument("--only", action="append", default=[], help="a method; repeatable")
+    many.add_argument("--arch", action="append", default=[], help="a network; `none`: the page")
     many.add_argument("--page", type=Path, metavar="FILE", help="write docs/method-costs.md")
     written = commands.add_parser("page", help="write docs/benchmarks.md from its JSON")
     written.add_argument("--check", action="store_true", help="compare, do not write")
@@ -212,7 +213,7 @@ def _peers(options: argparse.Namespace, settings: Settings, console: Console) ->
 def _methods(options: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Check what is promised of methods of many runs; tell whether it was kept."""
     found, path = [], options.json
-    for cost in methods.costs(settings, options.only):
+    for cost in methods.costs(settings, options.only, options.arch):
         found.append(cost)
         console.print(methods.said(cost))
         if path is not None:
@@ -221,7 +222,8 @@ def _methods(options: argparse.Namespace, settings: Settings, console: Console) 
         told = {**report.machine(), **report.versions()}
         said = ", ".join(f"{name} {value}" for name, value in told.items() if name != "system")
         every = found if path is None else methods.kept(path)
-        options.page.write_text(methods.page(every, f"Measured with {said}."))
+        clock = "the processor's time" if settings.clock == "cpu" else "the clock on the wall"
+        options.page.write_text(methods.page(every, f"Measured by {clock} with {said}."))
     return all(cost.passed for cost in found)
 
 

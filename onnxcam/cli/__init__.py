@@ -13,8 +13,8 @@ __all__ = ["main"]
 
 # The modules that enter their commands, in the order of the help.
 _COMMANDS = (
-    "explain", "text", "convert", "look", "compare", "concepts", "tcav", "audit", "audited", "demo",
-    "completion",
+    "explain", "text", "convert", "look", "compare", "concepts", "craft", "tcav", "audit",
+    "audited", "demo", "completion",
 )  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -14,6 +14,7 @@ from onnxcam.analysis.layout import sized
 from onnxcam.autodiff.api import provenance
 from onnxcam.autodiff.engine import vjp
 from onnxcam.autodiff.replay import Replay
+from onnxcam.compose.affine import Halves, halves, last_affine, shown
 from onnxcam.compose.headed import ASKED, Start, headed
 from onnxcam.compose.places import Place, place_of
 from onnxcam.compose.plan import MapPlan, Plan, input_layer
@@ -31,6 +32,7 @@ from onnxcam.methods.needs import (
     Maps,
     Multipliers,
     MultipliersAtLayer,
+    Straight,
 )
 from onnxcam.methods.parameters import Setting
 from onnxcam.methods.tunnel import Tunnelled
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 
 _AT_LAYER = frozenset((FeatureGradient, FeatureAndGradient, MultipliersAtLayer))
 _SHOWN = frozenset((Activation, LayerOf))
-_AT_INPUT = frozenset((InputGradient, Multipliers))
+_AT_INPUT = frozenset((InputGradient, Multipliers, Straight))
 _OF_CLASS = frozenset((*_AT_LAYER, *_AT_INPUT, Maps))
 
 
@@ -82,12 +84,15 @@ class Parts:
             ``onnxcam.few``; None where it is not needed. What it takes are outputs of ``whole``.
         start: Where the head begins; None where there is none.
         gradient: "exact" or "straight-through (operators)"; "not used" where it is not.
+        halves: What the gradient is made by, where that is not ``whole``: then this has no
+            gradient, and outputs with what they take.
     """
 
     whole: Model
     head: Tail | None
     gradient: str
     start: Start | None = None
+    halves: Halves | None = None
 
 
 def parts(
@@ -98,6 +103,8 @@ def parts(
     target: Target | None = None,
     detector: Detector | None = None,
     settings: Mapping[str, Setting] | None = None,
+    *,
+    split: bool = False,
 ) -> Parts:
     """Return what a method runs.
 
@@ -112,6 +119,7 @@ def parts(
             ``onnxcam.held``.
         detector: Where the model says what it finds, for targets that are boxes; else None.
         settings: Values of the method's parameters, where it puts maps of another one together.
+        split: Whether gradients may be taken in two halves, which run one input at a time.
 
     Raises:
         UsageError: The axes of what the map is made of are not known, it holds integers where
@@ -128,6 +136,11 @@ def parts(
     if not _OF_CLASS.isdisjoint(method.needs) or not isinstance(plan.target, Score):
         index = op.Squeeze(chosen_classes(draft, scores.shown, plan), axes=[1])
         explained = _valued(draft, scores, index)
+    at = _turn(draft, scores) if split and Straight in method.needs else None
+    if at is not None and index is not None:
+        return _in_halves(draft, scores, index, at) or parts(
+            model, catalog, method, feature, target, detector, settings
+        )
     _write(draft, scores, method, feature, index)
     if isinstance(method, Tunnelled) and index is not None:
         draft.output(_maps(draft, scores, method, feature, index, settings or {}), MAPS)
@@ -146,8 +159,8 @@ def _write(
     op = draft.op
     if index is not None and not _AT_INPUT.isdisjoint(method.needs):
         source = place_of(draft, input_layer(scores.plan.catalog))
-        plain = InputGradient in method.needs
-        of = _gradient if plain else partial(_against, _other(draft, scores))
+        against = Multipliers in method.needs
+        of = partial(_against, _other(draft, scores)) if against else _gradient
         slope = source.gradient(op, of(scores, source.source, index))
         draft.output(op.cast(slope, np.float32), GRADIENT)
     if not _SHOWN.isdisjoint(method.needs):
@@ -162,6 +175,22 @@ def _write(
             of = partial(_against, other)
         slope = place.gradient(op, of(scores, place.source, index))
         draft.output(_features(op, place, slope), SLOPES)
+
+
+def _turn(draft: Draft, scores: Slopes) -> Tensor | None:
+    """Return where the first stretch of a model ends that is affine; None where it has none."""
+    catalog = scores.plan.catalog
+    x = draft.tensor(catalog.input)
+    return last_affine(draft.graph.nodes, x, draft.tensor(catalog.reduction.name))
+
+
+def _in_halves(draft: Draft, scores: Slopes, index: Tensor, at: Tensor) -> Parts | None:
+    """Return a model in two halves; None where it does not come apart there."""
+    whole, place = draft.finish(), place_of(draft, input_layer(scores.plan.catalog))
+    cut = halves(draft, place, at, _gradient(scores, at, index))
+    if cut is None:
+        return None
+    return Parts(shown(whole, cut.shown), None, provenance(draft.op), halves=cut)
 
 
 def _valued(draft: Draft, scores: Slopes, index: Tensor) -> str:

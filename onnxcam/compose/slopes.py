@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.analysis.layers import Reduction
+from onnxcam.analysis.layers.path import ancestors
 from onnxcam.autodiff.engine import overridden, vjp
 from onnxcam.autodiff.replay import Replay
 from onnxcam.autodiff.view import Overrides
@@ -175,12 +176,17 @@ class Slopes:
 
     def dependent(self, slope: Tensor | None, wrt: Tensor) -> Tensor:
         """Return a gradient; raise a UsageError where there is none."""
-        if slope is None:
+        if slope is not None:
+            return slope
+        said = f"the score {self.tensor.name!r} does not depend on {wrt.name!r}"
+        if any(t is wrt for t in ancestors(self.tensor)):
             raise UsageError(
-                f"the score {self.tensor.name!r} does not depend on {wrt.name!r}",
-                "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on",
+                f"{said} but by steps (ArgMax, comparisons, rounding), which have no gradient",
+                "name a `reduction_layer` before them, or hide parts, as `method='rise'` does",
             )
-        return slope
+        raise UsageError(
+            said, "`onnxcam.analysis.layers.catalog(model)` lists the layers that it depends on"
+        )
 
     def _sharing(self, rules: Overrides) -> list[Tensor]:
         """Return what is differentiated under the same rules."""

@@ -22,6 +22,7 @@ class Trait(Enum):
     PICKS = auto()  # every element is one of the input's
     JOINS = auto()  # the inputs one behind the other
     HOMOGENEOUS = auto()  # twice its data make twice its output: it is made of sums and choices
+    LINEAR = auto()  # of sums alone, and a constant; a product or quotient: of each factor
     CHANNELS_FIRST = auto()  # reads its input as [N, C, *space]
     CHANNELS_LAST = auto()  # reads its input as [N, *space, C]
     # What it is in a network.
@@ -119,6 +120,11 @@ TABLE: dict[str, dict[Trait, str]] = {
             "GlobalMaxPool LeakyRelu Max Mean Min Neg Optional OptionalGetElement PRelu Pad "
             "ReduceMax ReduceMean ReduceMin ReduceSum Relu Resize SequenceAt SequenceConstruct "
             "SequenceErase SequenceInsert SplitToSequence Sub Sum Trilu Upsample Where"
+        ),
+        Trait.LINEAR: (
+            "Add AveragePool BatchNormalization Concat Conv ConvTranspose CumSum DepthToSpace Div "
+            "Expand Flatten Gather Gemm GlobalAveragePool Identity MatMul Mul Neg Pad ReduceMean "
+            "ReduceSum Reshape Slice SpaceToDepth Split Squeeze Sub Sum Tile Transpose Unsqueeze"
         ),
         Trait.CHANNELS_FIRST: (
             "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DeformConv "

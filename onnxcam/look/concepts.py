@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from onnxcam.errors import OnnxcamError, UsageError, bounded, plain
 from onnxcam.explain import Explainer
+from onnxcam.files import write_whole
 from onnxcam.look.scan import Scan
 from onnxcam.output.explanation import Explanation
 from onnxcam.output.panel import panel
@@ -23,19 +25,22 @@ By: TypeAlias = Literal["activation", "relevance"]
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """A channel and the pictures that excite it most.
+    """A channel, or a concept of several, and the pictures that excite it most.
 
     Attributes:
         channel: Its number.
-        pictures: Explanations by CRP of the channel, that of the strongest picture first.
+        pictures: Explanations of it (of a channel by CRP), that of the strongest picture first.
         values: How strong it is in each: its largest activation, or its relevance.
-        share: Its relevance in the picture that channels were chosen by; None without one.
+        share: Its relevance in the picture that channels were chosen by, None without one; of a
+            concept its importance.
+        error: Standard error of that; None where it is no mean.
     """
 
     channel: int
     pictures: tuple[Explanation, ...]
     values: tuple[float, ...]
     share: float | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +52,17 @@ class Concepts:
         by: What the pictures are ordered by.
         found: The channels.
         failed: Pictures that could not be explained, and why.
+        of: What they are: "channel" or "concept".
+        bank: The features of each concept of several channels, float [concepts, channels]; else
+            None.
     """
 
     layer: str
     by: By
     found: tuple[Concept, ...]
     failed: tuple[tuple[str, str], ...] = ()
+    of: str = "channel"
+    bank: Array | None = None
 
     def sheet(self, size: int = 160) -> Figure:
         """Return a contact sheet: a row for each channel, its strongest picture first.
@@ -65,8 +75,8 @@ class Concepts:
         for each in self.found:
             for e, value in zip(each.pictures, each.values, strict=True):
                 shown.append(e)
-                names.append(plain(f"channel {each.channel}: {value:.3g}"))
-        title = f"Pictures by {self.by} of channels"
+                names.append(plain(f"{self.of} {each.channel}: {value:.3g}"))
+        title = f"Pictures by {self.by} of {self.of}s"
         return panel(shown, names=names, columns=columns, size=size, title=title, style="overlay")
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -77,15 +87,29 @@ class Concepts:
         """
         save_image(self.sheet(), path)
 
+    def save_bank(self, path: str | os.PathLike[str]) -> None:
+        """Write the concepts' features as .npy, which the method ``craft`` takes as its ``bank``.
+
+        Raises:
+            UsageError: They are channels.
+            OnnxcamError: The file cannot be written.
+        """
+        if self.bank is None:
+            raise UsageError("channels have no features of their own", "find concepts by `craft`")
+        data = io.BytesIO()
+        np.save(data, self.bank)
+        write_whole(Path(path), data.getvalue())
+
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {
             "layer": self.layer,
             "by": self.by,
-            "channels": [
+            f"{self.of}s": [
                 {
-                    "channel": each.channel,
+                    self.of: each.channel,
                     "share": each.share,
+                    **({} if each.error is None else {"error": each.error}),
                     "pictures": [
                         {"source": e.source, "value": value, "label": e.label, "target": e.target}
                         for e, value in zip(each.pictures, each.values, strict=True)
@@ -176,14 +200,14 @@ def _concept(
     order = np.argsort(-strength, kind="stable")[:each]
     one = Explainer(
         explain.model, "crp", feature_layer=explain.maps[0].feature.name,
-        parameters={"channel": channel}, **_same(explain),
+        parameters={"channel": channel}, **same(explain),
     )  # fmt: skip
     found = one([str(paths[i]) for i in order])
     share = None if shares is None else float(shares[channel])
     return Concept(channel, tuple(found), tuple(float(strength[i]) for i in order), share)
 
 
-def _same(explain: Explainer[Any]) -> dict[str, Any]:
+def same(explain: Explainer[Any]) -> dict[str, Any]:
     """Return the options that another explainer of the same inputs needs."""
     return {"preprocess": explain._preprocess, "labels": explain.labels, "device": "cpu"}
 

@@ -10,6 +10,7 @@ import numpy as np
 from onnxcam.compose import explain_graph
 from onnxcam.errors import UsageError
 from onnxcam.explain import Explainer
+from onnxcam.inputs import Prepared
 from onnxcam.methods import graph
 from onnxcam.names import FEATURE, GRADIENT, TARGET
 from onnxcam.run.feeds import Feeds
@@ -64,6 +65,21 @@ class Scan:
         feeds = {explain.catalog.input: prepared.tensor, TARGET: np.array([target]), **others}
         features, slopes = self._session.run(feeds, [FEATURE, GRADIENT])
         return self._channels(features), self._channels(slopes[:, 0])
+
+    def features(self, prepared: Prepared, tensor: Array) -> Array:
+        """Return the layer of another input than a prepared one, float64 [C, positions].
+
+        Args:
+            prepared: What the model's other inputs are made of.
+            tensor: The input in the model's axes, with a batch of 1.
+
+        Raises:
+            OnnxcamError: It cannot be run.
+        """
+        explain = self._explain
+        others, _ = Feeds(explain.model, explain.catalog, explain.catalog.input).of([prepared])
+        feeds = {explain.catalog.input: tensor, TARGET: np.array([TOP]), **others}
+        return self._channels(self._session.run(feeds, [FEATURE])[0])
 
     def _channels(self, values: Array) -> Array:
         first = np.moveaxis(values, (self._batch, self._channel), (0, 1))[0]

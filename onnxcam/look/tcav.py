@@ -14,6 +14,7 @@ import numpy as np
 from onnxcam.errors import OnnxcamError, UsageError, bounded
 from onnxcam.explain import Explainer
 from onnxcam.look.scan import Scan
+from onnxcam.methods.cam.factors import learner
 from onnxcam.targets import TOP, resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -265,12 +266,7 @@ def _direction(rows: Array, others: Array, rng: np.random.Generator) -> tuple[Ar
     Raises:
         UsageError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression  # late: only here
-    except ImportError as error:
-        raise UsageError(
-            "concepts of pictures need scikit-learn", "install onnxcam[concepts], or scikit-learn"
-        ) from error
+    linear = learner("linear_model", "a concept of pictures")
     x = np.concatenate([rows, others])
     y = np.repeat([1, 0], [len(rows), len(others)])
     scale = x.std() or 1.0
@@ -279,5 +275,5 @@ def _direction(rows: Array, others: Array, rng: np.random.Generator) -> tuple[Ar
     for kind in (0, 1):
         own = np.flatnonzero(y == kind)
         held[rng.permutation(own)[: max(1, len(own) // 4)]] = True
-    fitted = LogisticRegression(max_iter=1000).fit(x[~held], y[~held])
+    fitted = linear.LogisticRegression(max_iter=1000).fit(x[~held], y[~held])
     return fitted.coef_[0], float(fitted.score(x[held], y[held]))

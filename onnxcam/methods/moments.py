@@ -26,9 +26,16 @@ class Moments:
     def add(self, value: Array) -> None:
         """Add a value; all have one shape."""
         self.count += 1
-        away = value - self.mean
-        self.mean = self.mean + away / self.count
-        self._squares = self._squares + away * (value - self.mean)
+        if self.count == 1:
+            self.mean = np.array(value, np.float64)
+            self._squares = np.zeros_like(self.mean)
+            self._away, self._left = np.empty_like(self.mean), np.empty_like(self.mean)
+            return
+        # In place: new arrays for every value take longer than what is done with them.
+        np.subtract(value, self.mean, out=self._away)
+        self.mean += np.divide(self._away, self.count, out=self._left)
+        np.subtract(value, self.mean, out=self._left)
+        self._squares += np.multiply(self._left, self._away, out=self._left)
 
     @property
     def error(self) -> Array:

@@ -43,6 +43,23 @@ class Ask(Protocol):
         """
 
 
+class Ways(Protocol):
+    """The straight ways from some inputs, their starts, to the explained one."""
+
+    def gradients(self, points: Iterable[tuple[int, float]]) -> Iterator[Array]:
+        """Yield a gradient [K, ...] for each point: a start, and which part of its way is gone.
+
+        Gradients are with respect to what the model makes of the input as long as it only adds
+        values up and multiplies them with constants; they must be added up before anything else.
+        """
+
+    def at_input(self, slopes: Array) -> Array:
+        """Return a weighted sum of such gradients as one of gradients at the input, [K, C, ...]."""
+
+    def score(self, start: int) -> Array | None:
+        """Return the score of a start, [K]; None where the runs have ended."""
+
+
 @dataclass(frozen=True)
 class Need:
     """Something that a method is made of.
@@ -105,6 +122,9 @@ BiasShares = Need("gradients of the score at the biases, times these", "input")
 # Of graph methods a tensor; of `repeated` ones an Ask: inputs [C, *space] -> [K, C, *space].
 InputGradient = Need("gradient of the score at the input", "input")
 
+# Of `repeated` methods a function: starts [C, *space] -> Ways.
+Straight = Need("gradients of the score on straight ways to the input", "input")
+
 # Of methods that run the model many times.
 Score = Need("scores of inputs")  # Ask: inputs [C, *space] -> [K]
 OwnScore = Need("score of the input")  # [K], without a run
@@ -141,13 +161,14 @@ _ASKS = {
         FeatureAndGradient,
         Multipliers,
         MultipliersAtLayer,
+        Straight,
     },
     "sampling": {Score, Probability, Similarity},
     "head": {HeadScore, HeadProbability, ChannelScore, PlaceScore, PlaceProbability},
 }
 _VALUES = {
     "repeated": {Input, Score, OwnScore, Probability, Activation, Background, LayerOf},
-    "sampling": {Input, Activation, Background},
+    "sampling": {Input, OwnScore, Activation, Background},
     "head": {Activation, Layer, Places},
 }
 _OF_GRAPH = {
@@ -157,11 +178,11 @@ _OF_GRAPH = {
 GRADIENTS = frozenset(
     {
         Gradient, Curvature, Weights, InputGradient, BiasShares, FeatureGradient,
-        FeatureAndGradient, Multipliers,
+        FeatureAndGradient, Multipliers, Straight,
     }
 )  # fmt: skip
 
-OF_PIXELS = frozenset({InputGradient, Multipliers})  # a value of its own for each pixel
+OF_PIXELS = frozenset({InputGradient, Multipliers, Straight})  # a value of its own for each pixel
 
 
 def fits(kind: Kind, needs: tuple[Need, ...]) -> bool:

@@ -51,7 +51,9 @@ class Parameter:
             UsageError: It is of another kind or out of the range.
         """
         many = _several(value) if self.each else None
-        if many is not None:
+        if many is not None and len(many) == 1:
+            (value,) = many
+        elif many is not None:
             one = replace(self, each=False)
             try:
                 return "x".join(f"{one.checked(number):g}" for number in many)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from onnxcam.errors import UsageError
+from onnxcam.run.groups import Batch
 from onnxcam.run.overlap import overlap
 
 if TYPE_CHECKING:  # what is no detector does not look for one
@@ -69,6 +70,21 @@ class Alike:
                 for places, sure in zip(boxes, chances, strict=True)
             ]
         )
+
+    def each(
+        self, name: str, inputs: Array, whole: Batch, others: Mapping[str, Array]
+    ) -> Iterator[Array]:
+        """Yield the same of each of some inputs, float64 [K].
+
+        Args:
+            name: Name of the model's input.
+            inputs: In its axes.
+            whole: The batch that it takes.
+            others: What is fed to the other inputs.
+        """
+        for part in np.split(inputs, inputs.shape[whole.axis] if self.alone else 1, whole.axis):
+            found = self.of({name: whole.filled(part), **others})
+            yield from found[: part.shape[whole.axis]]
 
     def _found(self, said: dict[str, Array]) -> tuple[Array, Array]:
         """Return boxes [N, R, 4] in pixels of the input and probabilities of classes [N, R, C]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,15 +11,16 @@ from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.compose.headed import Start
 from onnxcam.model.tail import Tail
-from onnxcam.names import BASELINE, HELD, SCORE
+from onnxcam.names import BASELINE, SCORE
 from onnxcam.run.groups import Batch
 from onnxcam.run.session import Session
+from onnxcam.run.straight import Sessions
+from onnxcam.run.together import together
 
 if TYPE_CHECKING:
     from onnxcam.run.detections import Finder
 
 Array: TypeAlias = np.ndarray[Any, Any]
-_CROWDED = 2**19  # bytes of inputs whose gradients are computed at once on a CPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,7 @@ class Engine:
         matched: Whether a box is looked for again in every input, for it has no row of its own:
             scores are how alike it is, see :mod:`onnxcam.run.alike`.
         against: Whether all of it also takes inputs that stand for nothing.
+        halves: Runs gradients in two halves; None where ``whole`` has them.
     """
 
     whole: Session
@@ -62,6 +63,7 @@ class Engine:
     finder: Finder | None = None
     matched: bool = False
     against: bool = False
+    halves: Sessions | None = None
 
     def given(
         self, batch: Array, tensor: Array, *, against: bool
@@ -78,19 +80,14 @@ class Engine:
         whole = np.repeat(tensor, batch.shape[self.batch.axis], self.batch.axis)
         return whole, {BASELINE: self.batch.filled(batch)}
 
-    def for_gradients(self, most: int, size: int) -> int:
-        """Return the most inputs in one run for gradients: on a CPU, large ones crowd its cache.
+    def room(self, most: int, size: int, *, backward: bool = False) -> int:
+        """Return how many inputs one run takes, see :func:`onnxcam.run.together.together`.
 
         Args:
-            most: The most inputs in any run.
+            most: The most in any run.
             size: Bytes of one.
+            backward: Whether gradients are computed.
         """
-        if self.batch.is_fixed or not self.whole.provider.name.startswith("CPU"):
+        if self.batch.is_fixed:
             return most
-        return max(1, min(most, _CROWDED // max(size, 1)))
-
-
-def of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
-    held = told.get(HELD)
-    return {**told} if held is None else {**told, HELD: np.repeat(held, rows, 0)}
+        return together(most, size, self.whole.provider, self.whole.threads, backward=backward)

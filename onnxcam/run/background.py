@@ -36,4 +36,4 @@ def background(file: str, probe: Probe, tensor: Array, axis: int) -> Array | Non
             f"{list(found.shape)}, that of the input {list(tensor.shape)}",
             "give prepared inputs, one after another in the batch's axis",
         )
-    return probe.background(found)
+    return probe.channels_first(found)

@@ -97,9 +97,10 @@ class Head:
         flat = self.layer.reshape(len(self.layer), -1)
         weights = np.stack([item.weights.ravel() for item in chunk])
         kind = np.promote_types(flat.dtype, np.float32)
-        pools: Array = weights.astype(kind, copy=False) @ flat.T.astype(kind, copy=False)
+        weights = weights.astype(kind, copy=False)
         if self.start.pool == "mean":
-            pools /= flat.shape[1]
+            weights = weights / kind.type(flat.shape[1])
+        pools: Array = weights @ flat.T.astype(kind, copy=False)
         return pools.reshape(len(chunk), *self.first.shape)
 
 
@@ -112,6 +113,19 @@ def is_alone(engine: Engine) -> bool:
 def begins(engine: Engine) -> list[str]:
     """Return the tensors that a head is made of: the feature layer, and where it begins."""
     return [] if engine.start is None else [*dict.fromkeys((engine.feature, engine.start.name))]
+
+
+def shown_first(engine: Engine) -> list[str]:
+    """Return what an input's first run may give beside the scores: what parts of the model use."""
+    halves = () if engine.halves is None else engine.halves.halves.shown
+    shown = [n for n in (names.FEATURE, *halves) if n in engine.whole.outputs]
+    return [*shown, *begins(engine)] if is_alone(engine) else shown
+
+
+def of_rows(told: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """Return what is fed with so many inputs: what was chosen in one is held in all of them."""
+    held = told.get(names.HELD)
+    return {**told} if held is None else {**told, names.HELD: np.repeat(held, rows, 0)}
 
 
 def made(
@@ -163,20 +177,22 @@ def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def places(layout: Layout, shape: Sequence[int], space: Sequence[int]) -> Array:
+def places(layout: Layout | None, head: Head, features: Array) -> Array:
     """Return where the positions of a map lie in a feature layer.
 
     Args:
         layout: The meaning of the layer's axes.
-        shape: Its shape, but for batch and channels.
-        space: Extents of the map.
+        head: What runs behind it.
+        features: The layer as features [C, *space], as maps have it.
 
     Returns:
         int64 [*space]: indices into the layer's axes but batch and channels, flattened.
     """
+    assert layout is not None, "a head begins at a layer whose axes are known"
     letters = [c for c in layout.axes if c not in "NC"]
-    every = np.arange(int(np.prod(shape))).reshape(tuple(shape))
+    shape = head.layer.shape[1:]
+    every = np.arange(int(np.prod(shape))).reshape(shape)
     if layout.prefix or layout.suffix:
         every = every[layout.prefix or 0 : len(every) - layout.suffix]
     turned = every.transpose([letters.index(c) for c in "TDHW" if c in letters])
-    return turned.reshape(tuple(space))
+    return turned.reshape(features.shape[1:])

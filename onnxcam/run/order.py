@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxcam.analysis.layers import Catalog
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import InputError, UsageError
 
@@ -42,6 +43,14 @@ class Order:
         ordered = [c for c in _ORDER if c in self._letters]
         turned = values.transpose([ordered.index(c) for c in self._letters])
         return turned if "C" in self.axes else turned[..., 0]
+
+
+def order_of(catalog: Catalog) -> Order:
+    """Return the order of the axes of a model's input; see :class:`Order`."""
+    layout, positions = catalog.input_layout, catalog.input_positions
+    if layout is None or layout.regrouped.strange:
+        layout = positions or layout  # each number is a position, as of a table
+    return Order("unknown" if layout is None else layout.axes)
 
 
 def one_input(tensor: Array, layout: Layout | None) -> Array:

@@ -11,11 +11,13 @@ import numpy as np
 from onnxcam import names
 from onnxcam.methods import needs
 from onnxcam.run.alike import Alike
-from onnxcam.run.answering import Engine, of_rows
-from onnxcam.run.heads import Head, Weighted, begins, chunks, is_alone, made, places
+from onnxcam.run.answering import Engine
+from onnxcam.run.heads import Head, Weighted, chunks, made, of_rows, places, shown_first
 from onnxcam.run.interrupt import Limit
-from onnxcam.run.order import Order, rounded
+from onnxcam.run.order import Order, order_of, rounded
 from onnxcam.run.scores import checked_rows, probable
+from onnxcam.run.straight import Behind, Straight
+from onnxcam.run.together import Stack
 from onnxcam.targets import resolve_target
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -57,8 +59,8 @@ class Probe:
     ) -> None:
         self._engine, self._others, self._step, self._rng = engine, dict(others), step, rng
         self._tensor, self._limit, self.done = tensor, limit or Limit(None), 0
-        shown = [names.SCORE, names.CLASS, *self._shown]
-        found = self._found = dict(zip(shown, self._whole(tensor, shown), strict=True))
+        shown = [names.SCORE, names.CLASS, *shown_first(engine)]
+        found = self._found = dict(zip(shown, self.run(tensor, shown), strict=True))
         self.scores, top = found[names.SCORE][0], int(found[names.CLASS][0, 0])
         wanted = list(targets)
         if engine.of_class:
@@ -66,31 +68,21 @@ class Probe:
         self.classes = [top if target < 0 else target for target in wanted]
         self.steepest = np.ones(len(targets))
         self._told = self._asked(tensor)
-        score = engine.output == names.SCORE
-        self.values = None if score else self._values(partial(self._whole, tensor))[0]
+        self.values = (
+            None if engine.output == names.SCORE else self.explained(partial(self.run, tensor))[0]
+        )
         self._own = self.scores[self.classes] if self.values is None else self.values
-
-    @property
-    def _shown(self) -> list[str]:
-        """What the input's first run may give beside the scores: what all of a head uses."""
-        engine = self._engine
-        shown = [names.FEATURE] if names.FEATURE in engine.whole.outputs else []
-        return [*shown, *begins(engine)] if is_alone(engine) else shown
 
     @cached_property
     def _order(self) -> Order:
-        catalog = self._engine.catalog
-        layout, positions = catalog.input_layout, catalog.input_positions
-        if layout is None or layout.regrouped.strange:
-            layout = positions or layout  # each number is a position, as of a table
-        return Order("unknown" if layout is None else layout.axes)
+        return order_of(self._engine.catalog)
 
     def _asked(self, tensor: Array) -> list[dict[str, Array]]:
         """Return what says each target: its class, and what it chooses in this input."""
         told = [{names.TARGET: np.array([each])} for each in self.classes]
         if names.CHOICE in self._engine.whole.outputs:
             for each in told:
-                each[names.HELD] = self._whole(tensor, [names.CHOICE], each)[0]
+                each[names.HELD] = self.run(tensor, [names.CHOICE], each)[0]
         return told
 
     def value(self, need: needs.Need) -> Any:
@@ -103,15 +95,18 @@ class Probe:
     def _makers(self) -> dict[needs.Need, Callable[[], Any]]:
         """What makes that which a method may need."""
         return {
-            needs.Input: lambda: self._order.channels_first(self._tensor)[0].astype(np.float32),
+            needs.Input: lambda: self.channels_first(self._tensor)[0],
             needs.Activation: lambda: self._found[names.FEATURE][0],
             needs.Layer: lambda: self._head.layer,
-            needs.Places: self._places,
+            needs.Places: lambda: places(
+                self._engine.layout, self._head, self._found[names.FEATURE][0]
+            ),
             needs.Random: lambda: self._rng,
             needs.Score: lambda: self._ask_scores,
             needs.OwnScore: lambda: self._own,
             needs.Probability: lambda: partial(self._ask_scores, likely=True),
             needs.InputGradient: lambda: partial(self._ask_gradients, names.GRADIENT),
+            needs.Straight: lambda: self._straight,
             needs.Multipliers: lambda: partial(self._ask_gradients, names.GRADIENT, against=True),
             needs.Maps: lambda: self._ask_maps,
             needs.FeatureGradient: lambda: partial(self._ask_gradients, names.SLOPES),
@@ -126,27 +121,27 @@ class Probe:
             needs.PlaceProbability: lambda: partial(self._ask_places, likely=True),
         }
 
-    def background(self, values: Array) -> Array:
-        """Return inputs in the model's axes, several in the batch, as [n, C, *space]."""
+    def channels_first(self, values: Array) -> Array:
+        """Return inputs (or gradients) in the model's axes as float32 [n, C, *space]."""
         return self._order.channels_first(values).astype(np.float32)
 
     def _ask_scores(
         self, inputs: Iterable[Array], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._values(partial(self._whole, batch), likely=likely)
+            yield from self.explained(partial(self.run, batch), likely=likely)
 
     def _ask_head(
         self, layers: Iterable[Any], count: int | None = None, *, likely: bool = False
     ) -> Iterator[Array]:
         engine = self._engine
         few = engine.head is not None and names.FEW in engine.head.outputs
-        for chunk in self._limited(layers, count, self._head.rows):
+        for chunk in self.limited(layers, count, self._head.rows):
             if few and not likely:
                 told = {names.TARGET: np.array(self.classes)}
                 yield from self._behind(chunk, [names.FEW], told)[0]
             else:
-                yield from self._values(partial(self._behind, chunk), likely=likely)
+                yield from self.explained(partial(self._behind, chunk), likely=likely)
 
     def _ask_channels(
         self, channels: Iterable[int | None], count: int | None = None
@@ -159,13 +154,12 @@ class Probe:
     ) -> Iterator[Array]:
         return self._ask_head(map(Weighted, weights), count, likely=likely)
 
-    def _values(self, run: Callable[..., list[Array]], *, likely: bool = False) -> Array:
-        """Return what is explained of each input of a batch, [N, K].
+    def explained(self, run: Callable[..., list[Array]], *, likely: bool = False) -> Array:
+        """Return what is explained of each input of a batch, [N, K], or how ``likely`` classes are.
 
         Args:
             run: ``run(outputs, feeds)`` -> the outputs.
-            likely: Whether the score of a class is wanted as a probability; other targets are
-                what they are.
+            likely: Whether scores are wanted as probabilities; other targets are what they are.
         """
         output = self._engine.output
         if output != names.SCORE:
@@ -181,18 +175,29 @@ class Probe:
     ) -> Iterator[Array]:  # fmt: skip
         """Yield gradients of inputs; ``against`` them those of this input, as multipliers."""
         self.steepest[:] = 0
-        for batch in self._batches(
-            inputs, count, self._engine.for_gradients(self._batch, self._tensor.nbytes)
-        ):
+        for batch in self._batches(inputs, count, self._room(backward=True)):
             found, (given, beside) = [], self._engine.given(batch, self._tensor, against=against)
             for told in self._told:
-                slopes = self._whole(given, [output], {**told, **beside})[0]
+                slopes = self.run(given, [output], {**told, **beside})[0]
                 ordered = output != names.GRADIENT
                 found.append(slopes if ordered else self._order.channels_first(slopes))
             slopes = np.stack(found, 1) if len(found) > 1 else found[0][:, None]
-            flat = slopes.reshape(*slopes.shape[:2], -1)
-            self.steepest = np.maximum.reduce([self.steepest, flat.max((0, 2)), -flat.min((0, 2))])
+            self.seen(slopes)
             yield from slopes
+
+    def seen(self, slopes: Array) -> None:
+        """Remember how steep gradients [N, K, ...] are."""
+        flat = slopes.reshape(*slopes.shape[:2], -1)
+        self.steepest = np.maximum.reduce([self.steepest, flat.max((0, 2)), -flat.min((0, 2))])
+
+    def _straight(self, starts: Sequence[Array]) -> Straight | Behind:
+        if self._engine.halves is None:
+            ask = partial(self._ask_gradients, names.GRADIENT)
+            return Straight(self.value(needs.Input), starts, ask, self._ask_scores)
+        self.steepest[:] = 0
+        own = {self._engine.catalog.input: self._tensor, **self._others, **self._found}
+        inputs = [self._as_model(start[None]) for start in starts]
+        return Behind(self._engine.halves, self, own, inputs, self._told)
 
     def _ask_maps(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for maps in self._ask_gradients(names.MAPS, inputs, count):
@@ -204,17 +209,15 @@ class Probe:
         against: bool = False,
     ) -> Iterator[Array]:  # fmt: skip
         """Yield a layer and its gradients, or its multipliers; see :meth:`_ask_gradients`."""
-        for batch in self._batches(
-            inputs, count, self._engine.for_gradients(self._batch, self._tensor.nbytes)
-        ):
+        for batch in self._batches(inputs, count, self._room(backward=True)):
             asked = [shown, names.SLOPES]
             given, beside = self._engine.given(batch, self._tensor, against=against)
             told = [{**each, **beside} for each in self._told]
-            yield from np.stack([np.stack(self._whole(given, asked, t), 1) for t in told], 1)
+            yield from np.stack([np.stack(self.run(given, asked, t), 1) for t in told], 1)
 
     def _ask_features(self, inputs: Iterable[Array], count: int | None = None) -> Iterator[Array]:
         for batch in self._batches(inputs, count):
-            yield from self._whole(batch, [names.FEATURE])[0]
+            yield from self.run(batch, [names.FEATURE])[0]
 
     def _alike(self) -> Alike:
         finder, whole = self._engine.finder, {self._engine.catalog.input: self._tensor}
@@ -223,12 +226,9 @@ class Probe:
     def _ask_alike(
         self, alike: Alike, inputs: Iterable[Array], count: int | None = None
     ) -> Iterator[Array]:
-        whole, name = self._engine.batch, self._engine.catalog.input
+        name = self._engine.catalog.input
         for batch in self._batches(inputs, count):
-            parts = batch.shape[whole.axis] if alike.alone else 1
-            for part in np.split(batch, parts, whole.axis):
-                found = alike.of({name: whole.filled(part), **self._others})
-                yield from found[: part.shape[whole.axis]]
+            yield from alike.each(name, batch, self._engine.batch, self._others)
 
     def _behind(
         self, chunk: Sequence[Any], outputs: list[str], more: Mapping[str, Array] | None = None
@@ -244,18 +244,18 @@ class Probe:
     def _head(self) -> Head:
         return made(self._engine, self._tensor, self._found, self._others, self._batch)
 
-    def _places(self) -> Array:
-        assert self._engine.layout is not None
-        space = self._found[names.FEATURE].shape[2:]
-        return places(self._engine.layout, self._head.layer.shape[1:], space)
-
     @property
     def _batch(self) -> int:
         """The most inputs in one run: what else is fed is that of one, where the batch is free."""
         engine = self._engine
         return 1 if self._others and not engine.batch.is_fixed else engine.most
 
-    def _limited(self, items: Iterable[Any], count: int | None, size: int) -> Iterator[list[Any]]:
+    def _room(self, *, backward: bool = False) -> int:
+        return self._engine.room(self._batch, self._tensor.nbytes, backward=backward)
+
+    def limited(
+        self, items: Iterable[Any], count: int | None = None, size: int = 1
+    ) -> Iterator[list[Any]]:
         """Yield lists of items, as far as the limit goes; tell after each that it was run."""
         for chunk in chunks(items, size):
             room = self._limit.room(self.done, len(chunk)) if self.done else len(chunk)
@@ -265,21 +265,22 @@ class Probe:
             self.done += room
             self._step(room, count)
 
-    @property
-    def _few(self) -> int:
-        return self._engine.for_gradients(self._batch, self._tensor.nbytes)
-
     def _batches(
         self, inputs: Iterable[Array], count: int | None, most: int | None = None
     ) -> Iterator[Array]:
-        """Yield inputs [C, *space] as batches in the model's axes and dtype."""
-        for chunk in self._limited(inputs, count, most or self._batch):
-            whole = np.stack(chunk) if len(chunk) > 1 else chunk[0][None]
-            yield rounded(self._order.as_model(whole), self._engine.kind)
+        """Yield inputs [C, *space] as batches in the model's axes and dtype, each in the last's."""
+        stack = Stack()
+        for chunk in self.limited(inputs, count, most or self._room()):
+            yield self._as_model(stack.of(chunk))
 
-    def _whole(
+    def _as_model(self, inputs: Array) -> Array:
+        """Return inputs [N, C, *space] in the model's axes and dtype."""
+        return rounded(self._order.as_model(inputs), self._engine.kind)
+
+    def run(
         self, batch: Array, outputs: list[str], more: Mapping[str, Array] | None = None
     ) -> list[Array]:
+        """Return outputs of the whole model, of inputs in its axes and what else is told."""
         whole = self._engine.batch
         full = whole.filled(batch)
         told = of_rows(more or {}, full.shape[whole.axis])

@@ -93,7 +93,7 @@ def explanation(
     upsampling = origin.upsampling if size is not None else "none"
     index, count = found.target, len(found.scores)
     names = labels if labels and len(labels) == count else None
-    own = origin.method.on_input
+    said = (*found.diagnosis, *_notes(reduction, labels, count))
     return Explanation(
         **_laid(origin, found.raw, size),
         raw_map=found.raw,
@@ -106,12 +106,7 @@ def explanation(
         reduction_layer=reduction.name,
         method=origin.method.name,
         parameters={**found.parameters, "upsampling": upsampling},
-        diagnosis=(
-            *found.diagnosis,
-            *_notes(reduction, labels, count),
-            *_of_layer(origin, found),
-            *_unplaced(origin, prepared.tensor, size),
-        ),
+        diagnosis=(*said, *_of_layer(origin, found, prepared.tensor, size)),
         source=prepared.source,
         preprocessing=prepared.recipe,
         picture=prepared.picture,
@@ -128,8 +123,7 @@ def explanation(
         value=found.value,
         standard_error=found.error,
         style=origin.method.style,
-        relief=_in_colours(found.relief, prepared.spec) if own else found.relief,
-        at_layer=not own,
+        relief=_in_colours(found.relief, prepared.spec if origin.method.on_input else None),
     )
 
 
@@ -155,16 +149,20 @@ def _sha256(origin: Origin) -> str:
 
 def _laid(origin: Origin, raw: Array, size: tuple[int, ...] | None) -> dict[str, Any]:
     """Return the map at the input's size, and where it lies, in words."""
+    said: dict[str, Any] = {"at_layer": not origin.method.on_input}
     if size is None:
-        return {"map": upsample(raw, raw.shape, "none")}
+        return {"map": upsample(raw, raw.shape, "none"), **said}
     area = (None if origin.others else origin.feature.area) or Area()  # each was laid for itself
     large = upsample(raw, size, origin.upsampling, area.spans(size))
-    return {"map": large, "laid": area.described(size, raw.shape)}
+    return {"map": large, "laid": area.described(size, raw.shape), **said}
 
 
-def _of_layer(origin: Origin, found: Finding) -> tuple[str, ...]:
+def _of_layer(
+    origin: Origin, found: Finding, tensor: Array, size: tuple[int, ...] | None
+) -> tuple[str, ...]:
     """Return what the choice of the layer makes of the map, in words."""
     said = origin.catalog.warnings_of(origin.feature, *origin.others)
+    said = (*said, *_unplaced(origin, tensor, size))
     if found.raw.size == 1:
         return (*said, "the map has a single position: it says nothing of where")
     return said

@@ -14,7 +14,7 @@ from onnxcam.compose.parts import Parts, parts
 from onnxcam.errors import InputError
 from onnxcam.inputs import Prepared
 from onnxcam.methods import SampledMethod
-from onnxcam.methods.needs import Background, Multipliers, MultipliersAtLayer
+from onnxcam.methods.needs import Background, Multipliers, MultipliersAtLayer, Straight
 from onnxcam.methods.parameters import AUGMENT, Setting
 from onnxcam.methods.registry import Estimate
 from onnxcam.model.model import Model
@@ -34,7 +34,9 @@ from onnxcam.run.progress import Progress, Steps
 from onnxcam.run.results import Finding, Origin, explanation
 from onnxcam.run.runner import Upsampling
 from onnxcam.run.scores import diagnose
-from onnxcam.run.session import Device, Session
+from onnxcam.run.session import Device, Session, choose_provider
+from onnxcam.run.straight import Sessions
+from onnxcam.run.together import splits
 from onnxcam.targets import TOP, Score, Target, resolve_target
 
 if TYPE_CHECKING:
@@ -123,7 +125,10 @@ class Sampler:
     @cached_property
     def _parts(self) -> Parts:
         whole = (self.model, self.catalog, self.method, self.feature, self.target)
-        return parts(*whole, self.detector, self.settings)
+        split = False
+        if Straight in self.method.needs and self.detector is None:
+            split = splits(self.model, self.catalog, choose_provider(self.device))
+        return parts(*whole, self.detector, self.settings, split=split)
 
     def _session(self, model: Model) -> Session:
         return Session(model, device=self.device, threads=self.threads)
@@ -133,6 +138,7 @@ class Sampler:
         """The sessions, made when they are first used."""
         port = next(p for p in self.model.inputs if p.name == self.catalog.input)
         tail, batch = self._parts.head, batch_of(self.model, self.catalog)
+        cut = self._parts.halves
         return Engine(
             self._session(self._parts.whole),
             None if tail is None else self._session(tail.model),
@@ -149,7 +155,10 @@ class Sampler:
             self.finder,
             self.matched,
             not _AGAINST.isdisjoint(self.method.needs),
-        )
+            None if cut is None else Sessions(
+                cut, self._session(cut.before.model), self._session(cut.behind.model)
+            ),
+        )  # fmt: skip
 
     def run(
         self,

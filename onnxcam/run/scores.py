@@ -53,12 +53,14 @@ def probabilities(
         return np.asarray(1 / (1 + np.exp(-values)))
     if scores.shape[-1] == 1:
         return None
-    sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
-    if reduction.final is None and (sums < 1e-3).all() and (scores >= 0).all():
-        return values
+    if reduction.final is None and scores.min() >= 0:
+        sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
+        if (sums < 1e-3).all():
+            return values
     whole = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
     high = whole.max(-1, keepdims=True)  # what is far below it adds little
-    total = np.exp(whole - high).sum(-1, keepdims=True, dtype=np.float64)
+    away = whole - high
+    total = np.exp(away, out=away).sum(-1, keepdims=True, dtype=np.float64)
     return np.asarray(np.exp(values - high) / total)
 
 
@@ -118,7 +120,10 @@ def checked_rows(rows: int, inputs: int, reduction: Reduction) -> None:
     what = "are positions, tiles, frames or findings" if rows % inputs == 0 else "are no inputs"
     hint = "name a tensor with a row for each input as `reduction_layer`"
     if rows < inputs:
-        hint = "explain one at a time, from Python with `batch_size=1`"
+        hint = (
+            "where they are parts of one (frames, a bag), say so as `input_format`, such as "
+            "'DCHW'; else explain one at a time, from Python with `batch_size=1`"
+        )
     raise ModelError(
         f"{inputs} input{'s' * (inputs != 1)} became {rows} row{'s' * (rows != 1)} of scores: axis "
         f"{reduction.batch_axis} of {reduction.name!r} does not count inputs, its rows {what}",

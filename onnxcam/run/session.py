@@ -123,6 +123,7 @@ class Session:
     Attributes:
         provider: Where it runs and why.
         outputs: Names of the outputs.
+        threads: Threads inside one operator, about.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
@@ -140,7 +141,7 @@ class Session:
         libraries: Sequence[Path] = (),
     ) -> None:
         ort = runtime()
-        self.provider = choose_provider(device)
+        self.provider, self.threads = choose_provider(device), threads or os.cpu_count() or 1
         providers = list(dict.fromkeys([self.provider.name, _CPU]))
         wanted = model.libraries if isinstance(model, Model) else tuple(libraries)
         options = with_libraries(_options(ort, threads, optimise), wanted)

@@ -616,3 +616,83 @@ def test_a_long_chain_of_functions_ends() -> None:
     pairs = pairwise(names)
     nodes = [Node(("Exp", "Log")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairs)]
     assert _reading(_ended(nodes, _float())).name == "y"
+
+
+@pytest.mark.parametrize("method", ["gradcam", "saliency"])
+def test_a_score_that_only_steps_lead_to_says_what_works(method: str) -> None:
+    """A vote of heads has no gradient: the hint must not lead to layers that have none either."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+g (float[N,3,6,6] x) => (float[N,3] y) <int64 three = {3}, float[2] values = {0, 1}> {
+  a = Relu(x) p = GlobalAveragePool(a) q = Flatten(p) m = Neg(q)
+  k = ArgMax<axis = 1, keepdims = 0>(q) l = ArgMax<axis = 1, keepdims = 0>(m)
+  s = OneHot(k, three, values) t = OneHot(l, three, values) y = Add(s, t)
+}""")
+    explainer: Any = None
+    with pytest.raises(UsageError, match="but by steps.*rise"):
+        explainer = Explainer(proto, method, input_format="NCHW", cache=False)
+        explainer(np.ones((1, 3, 6, 6), "f4"), 1)
+    few = {"masks": 4, "score": "score"}
+    hidden: Any = Explainer(proto, "rise", input_format="NCHW", parameters=few, cache=False)
+    assert np.isfinite(hidden(np.ones((1, 3, 6, 6), "f4"), 1).map).all()
+
+
+def test_rows_of_a_bag_are_told_from_inputs() -> None:
+    """Parts of one input in the place of the batch: one by one each was a bag of its own."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+g (float[K,2,6,6] x) => (float[1,2] y) <int64[1] zero = {0}, int64[2] space = {2, 3}> {
+  a = Relu(x) p = ReduceMean<axes = [2, 3], keepdims = 0>(a)
+  y = ReduceMean<axes = [0], keepdims = 1>(p)
+}""")
+    x = np.random.default_rng(0).normal(size=(5, 2, 6, 6)).astype("f4")
+    said: Any = Explainer(proto, "saliency", input_format="NCHW", cache=False)
+    with pytest.raises(ModelError, match=r"parts of one \(frames, a bag\).*DCHW"):
+        said(x, 1)
+    one = Explainer(proto, "saliency", input_format="DCHW", cache=False)(x, 1)
+    assert one.map.shape == (5, 6, 6)
+
+
+_PIXELS = "c = Conv(x, k) a = Relu(c) z = Conv(a, v) "
+_SHOWN = {
+    "mask": ("uint8[N,1,6,6]", "p = Sigmoid(z1) t = Greater(p, half) y = Cast<to = 2>(t)"),
+    "mask, turned": ("bool[N,1,6,6]", "p = Sigmoid(z1) y = Less(half, p)"),
+    "mask of 255": (
+        "uint8[N,1,6,6]",
+        "p = Sigmoid(z1) t = Greater(p, half) u = Cast<to = 2>(t) y = Mul(u, white)",
+    ),
+    "above a number each": ("bool[N,3,6,6]", "p = Sigmoid(z) y = GreaterOrEqual(p, each)"),
+    "one row each": (
+        "float[N,6,6,3]",
+        "m = ArgMax<axis = 1, keepdims = 0>(z) y = OneHot(m, three, off_on)",
+    ),
+    "colours": ("uint8[N,6,6,3]", "m = ArgMax<axis = 1, keepdims = 0>(z) y = Gather(colours, m)"),
+    "a list": ("seq(float[N,3,6,6])", "p = Softmax<axis = 1>(z) y = SequenceConstruct(p)"),
+}
+
+
+@pytest.mark.parametrize("kind", list(_SHOWN))
+def test_what_is_shown_of_the_scores_is_looked_through(kind: str) -> None:
+    """Masks, colours and lists have no gradient of their own: the scores that make them have."""
+    written, end = _SHOWN[kind]
+    rng = np.random.default_rng(1)
+    one = "z1 = Gather<axis = 1>(z, first) " if "z1" in end else ""
+    text = f"g (float[N,2,6,6] x) => ({written} y) {{ {_PIXELS}{one}{end} }}"
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
+    arrays = {
+        "k": rng.normal(size=(4, 2, 1, 1)), "v": rng.normal(size=(3, 4, 1, 1)),
+        "half": np.array(0.5), "each": np.array([0.3, 0.5, 0.6]).reshape(3, 1, 1),
+        "off_on": np.array([0, 1]),
+    }  # fmt: skip
+    whole = {"first": np.array([0]), "three": np.array(3), "white": np.array(255, "u1")}
+    whole["colours"] = np.arange(9, dtype="u1").reshape(3, 3)
+    stored = {n: a.astype("f4") for n, a in arrays.items()} | whole
+    used = {name for node in proto.graph.node for name in node.input}
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(a, n) for n, a in stored.items() if n in used
+    )
+    x = rng.normal(size=(1, 2, 6, 6)).astype("f4")
+    found: Any = Explainer(proto, upsampling="none", cache=False, threads=1)(x, 0)
+    layer = np.maximum(np.einsum("oc,nchw->nohw", stored["k"][..., 0, 0], x), 0)
+    scores = np.einsum("oc,nchw->nohw", stored["v"][..., 0, 0], layer)
+    assert found.score == pytest.approx(float(scores[0, 0].sum()), rel=1e-4)
+    want = np.maximum(np.einsum("c,chw->hw", stored["v"][0, :, 0, 0], layer[0]), 0)
+    np.testing.assert_allclose(found.raw_map, want, rtol=1e-3, atol=1e-5)

@@ -32,11 +32,61 @@ def test_fem_by_hand() -> None:
     np.testing.assert_allclose(found.map, [[0.25, 0.75], [0.75, 0]], rtol=1e-6)
 
 
+def test_fem_counts_what_is_rare_in_channels_below_0() -> None:
+    """As tokens are: means -2 and -1, of which the one place lies far above."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 2, 3, 3]}, {"y": ["N", 2]})
+    x = np.stack([np.full((3, 3), -2.5, "f4"), np.full((3, 3), -1.0, "f4")])[None]
+    x[0, 0, 1, 2] = 2
+    found = _found("fem", proto, x)
+    want = np.zeros((3, 3))
+    want[1, 2] = 2
+    np.testing.assert_allclose(found.signed_map, want, atol=1e-6)
+
+
 def test_eigen_cam_without_a_mean_taken_off() -> None:
     """X^T X = [[5, 2], [2, 10]], first eigenvector (0.3378, 0.9412): the paper's Eigen-CAM."""
     found = _found("eigen-cam", nets.one_by_one(), parameters={"centred": "no"})
     v = np.linalg.eigh(np.array([[5.0, 2], [2, 10]]))[1][:, -1]
     np.testing.assert_allclose(found.map, np.tensordot(abs(v), np.maximum(X[0], 0), 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("name", ["eigen-cam", "kpca-cam"])
+def test_of_features_on_both_sides_of_0_the_smaller_part_stands_out(name: str, turn: int) -> None:
+    """As behind a layer normalisation, the channels sum up to 0: their sum tells no sign."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 4, 5, 5]}, {"y": ["N", 4]})
+    half = np.random.default_rng(3).normal(size=(2, 5, 5)).astype("f4") / 4
+    half[:, 1:3, 2:4] += np.array([2, -1], "f4").reshape(2, 1, 1) * turn
+    map = _found(name, proto, np.concatenate([half, -half])[None]).signed_map
+    inside = np.zeros((5, 5), bool)
+    inside[1:3, 2:4] = True
+    assert map[inside].min() > map[~inside].max() and map[inside].min() > 0
+
+
+@pytest.mark.parametrize("name", ["eigen-cam", "kpca-cam"])
+def test_of_activities_the_active_part_stands_out(name: str) -> None:
+    """Though it is the larger one; SiLU's few numbers below 0 change nothing."""
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["s"]),
+        helper.make_node("Mul", ["x", "s"], ["a"]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 4, 5, 5]}, {"y": ["N", 4]})
+    x = np.random.default_rng(4).normal(1, 0.05, size=(1, 4, 5, 5)).astype("f4")
+    x[..., :2, :2] = -1
+    map = _found(name, proto, x).signed_map
+    assert map[2:, 2:].min() > 0 > map[:2, :2].max()
 
 
 def test_shapley_cam_sees_how_channels_act_together() -> None:

@@ -11,7 +11,7 @@ from support.peer_packages import pytorch_grad_cam
 
 from onnxcam import Explainer
 from onnxcam.errors import UsageError
-from onnxcam.methods.cam.dff import _factors
+from onnxcam.methods.cam.factors import factors
 
 pytest.importorskip("sklearn")
 
@@ -53,7 +53,7 @@ def test_the_factors_are_pytorch_grad_cams(monkeypatch: pytest.MonkeyPatch) -> N
     )
     a = np.maximum(np.random.default_rng(0).normal(size=(8, 5, 6)), 0)
     columns, maps = module.dff(a[None].copy(), 3)
-    got = _factors(a.reshape(8, -1), 3)
+    got = factors(a.reshape(8, -1), 3, "dff")
     length = np.linalg.norm(columns, axis=0)
     np.testing.assert_allclose(got[0], columns / length, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, product
 from math import factorial
@@ -15,10 +16,13 @@ from scipy.stats import qmc
 from support import nets
 from support.peer_packages import captum_attr
 
-from onnxcam import Explainer
+from onnxcam import Explainer, methods
 from onnxcam.errors import UsageError
+from onnxcam.methods import SampledMethod
 from onnxcam.methods.perturb.regions import regions
+from onnxcam.run.fitting import check_asked
 from onnxcam.run.session import Session
+from onnxcam.targets import Score
 
 RNG = np.random.default_rng(21)
 SIDE = 6
@@ -388,6 +392,21 @@ def test_aise_finds_the_place_that_the_score_is_of() -> None:
     assert found.map[1, 4] > 2.5 and found.map[5, 0] < 0.5 * found.map[1, 4]
 
 
+def test_aise_finds_an_object_of_which_no_bell_alone_is_enough() -> None:
+    """The class needs most of an area, so that each bell that is kept alone loses it."""
+    w = np.zeros((2, SIDE, SIDE, 3), "f4")
+    w[0, :4, :4, 0] = 1
+    proto = _linear()
+    proto.graph.initializer[0].CopyFrom(nets.numpy_helper.from_array(w.reshape(-1, 3), "w"))
+    proto.graph.initializer[1].CopyFrom(
+        nets.numpy_helper.from_array(np.array([-12, 0, -99], "f4"), "b")
+    )
+    found = _explained(proto, "aise", np.ones_like(POINT), 0, evaluations=40)
+    assert _predict(proto, np.ones_like(POINT))[0, 0] > 0.9
+    assert found.map[:4, :4].min() > found.map[5:, :].max() > 0
+    assert found.map[:4, :4].min() > found.map[:, 5:].max()
+
+
 # ---- Captum
 
 
@@ -547,8 +566,12 @@ def test_a_budget_is_a_number_of_runs(budget: Any) -> None:
 
 
 def test_a_method_that_cannot_end_early_takes_no_budget() -> None:
-    with pytest.raises(UsageError, match="conductance has no map before its last run"):
-        Explainer(nets.cnn(), "conductance", budget=5)
+    rise = methods.find("rise")
+    assert isinstance(rise, SampledMethod)
+    whole = replace(rise, anytime=False)
+    check_asked(whole, Score(), None, matched=False)
+    with pytest.raises(UsageError, match="rise has no map before its last run"):
+        check_asked(whole, Score(), 5, matched=False)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 4, 7])

@@ -49,6 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "score-cam": {},
     "ablation-cam": {},
     "dff": {"concepts": 3},
+    "craft": {"concepts": 3, "designs": 4},
     "occlusion": {"window": 2, "stride": 2},
     "feature-ablation": {"regions": 9},
     "lime": {"samples": 40, "regions": 9},
@@ -197,7 +198,8 @@ def test_runs_are_counted_and_bounded(name: str, monkeypatch: pytest.MonkeyPatch
     made = {
         "score-cam": channels, "ablation-cam": channels, "ss-cam": 2 * channels,
         "is-cam": 2 * channels, "occlusion": 10, "sobol": 4 * 10, "recipro-cam": 36,
-        "aise": 3 * 2 * 5, "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
+        "craft": 4 * (3 + 1), "aise": 2 + 3 * 2 * 5,
+        "feature-ablation": int(found.parameters.get("parts", 0)) + 1,
         "conductance": 4 + 1, "layer-expected-gradients": 2 * 7,
         "shapley-sampling": 3 * int(found.parameters.get("parts", 0)) - 1,
     }  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,10 @@ from onnxcam import Explainer
 from onnxcam.targets import Score
 
 F = "plain inference at its best batch"
+_LONG, _FEWEST = (
+    120.0,
+    5,
+)  # seconds that the pairs of a row may take, and how many there are at least
 _LAST_STAGE = {"resnet50": 2048, "mobilenet_v2": 1280}  # channels
 
 
@@ -62,7 +67,7 @@ PROMISES = (
     Promise("mobilenet_v2", "recipro-cam", 1.3),
     Promise("mobilenet_v2", "rise", 1.1, {"masks": 64}, 65),
     Promise("mobilenet_v2", "score-cam", 1.1, {}, 65, 64),
-    Promise("mobilenet_v2", "kernel-shap", 1.1, {"samples": 64}, 65),
+    Promise("mobilenet_v2", "kernel-shap", 1.1, {"samples": 1000}, 1001),
     Promise("mobilenet_v2", "integrated-gradients", 1, {"steps": 50}, unit="saliency", units=50),
     Promise("mobilenet_v2", "lrp-epsilon", 1.1, **_GRADIENT),
     Promise("mobilenet_v2", "attnlrp", 1.1, **_GRADIENT),
@@ -98,9 +103,11 @@ class Cost:
         return self.ratio.median <= self.promise.most
 
 
-def costs(settings: Settings, only: Sequence[str] = ()) -> Iterator[Cost]:
-    """Measure every promise, network by network."""
-    for arch in dict.fromkeys(p.arch for p in PROMISES):
+def costs(
+    settings: Settings, only: Sequence[str] = (), archs: Sequence[str] = ()
+) -> Iterator[Cost]:
+    """Measure every promise, network by network, or those of some methods and networks."""
+    for arch in dict.fromkeys(p.arch for p in PROMISES if not archs or p.arch in archs):
         with TemporaryDirectory(prefix="bench-") as folder:
             path = export(arch, Path(folder), exporter="torchscript")
             for promise in PROMISES:
@@ -115,12 +122,22 @@ def _cost(path: Path, promise: Promise, settings: Settings) -> Cost:
     units = [_map(path, promise.unit, {}, None, settings, x)] if promise.unit != "F" else [
         _plain(path, settings, np.repeat(x, n, 0)) for n in (1, 4, 8)
     ]  # fmt: skip
-    times = interleaved(*units, call, runs=settings.runs, warmup=settings.warmup, clock=clock)
+    pairs, warmup = _pairs([*units, call], settings)
+    times = interleaved(*units, call, runs=pairs, warmup=warmup, clock=clock)
     each = times[:-1] if promise.unit != "F" else times[:-1] / np.array([[1], [4], [8]])
     unit = each[np.median(each, 1).argmin()]
     found = ratio(unit * promise.runs * promise.units, times[-1], seed=settings.seed)
     own = Cost(promise, milliseconds(unit), milliseconds(times[-1]), found)
     return replace(own, **_peer(promise, settings, x))
+
+
+def _pairs(calls: Sequence[Callable[[], Any]], settings: Settings) -> tuple[int, int]:
+    """Return how many pairs are measured, and how many run before: fewer of what takes long."""
+    begin = time.perf_counter()
+    for call in calls:
+        call()
+    fitting = max(_FEWEST, int(_LONG / (time.perf_counter() - begin)))
+    return min(settings.runs, fitting), 0 if fitting < settings.runs else settings.warmup
 
 
 def _peer(promise: Promise, settings: Settings, x: Any) -> dict[str, Any]:
@@ -196,12 +213,13 @@ def page(found: Sequence[Cost], circumstances: str) -> str:
     lines = [
         "# What methods cost",
         "",
-        "Written by `tools/bench.py methods`: medians of paired calls, one thread. F is plain",
-        "inference at its best batch (1, 4 or 8, per input), an input gradient the method",
-        "`saliency`; the interval is a bootstrap's, 95 %. Where a promise is about a run or a",
-        "channel, the map's time is divided by their number. Beside it stands what another tool",
-        "takes for as much with torch on the same weights, and how long ours takes of that (of",
-        "pytorch-grad-cam's Ablation-CAM 64 channels are measured and counted up).",
+        "Written by `tools/bench.py methods`: medians of paired calls, one thread (30 pairs, or",
+        "as many as take two minutes, five at the least). F is plain inference at its best batch",
+        "(1, 4 or 8, per input), an input gradient the method `saliency`; the interval is a",
+        "bootstrap's, 95 %. Where a promise is about a run or a channel, the map's time is divided",
+        "by their number. Beside it stands what another tool takes for as much with torch on the",
+        "same weights, and how long ours takes of that (of pytorch-grad-cam's Ablation-CAM 64",
+        "channels are measured and counted up).",
         "",
         f"{circumstances}",
         "",
@@ -231,18 +249,23 @@ def _line(cost: Cost) -> str:
 
 
 _MEMORY = (
-    "MobileNetV2's Recipro-CAM is missed: one run of a single input is 1.07 F already (F is at the",
-    "best batch), the 49 rows of the last product, at the processor's peak, are 0.20, Python 0.19.",
-    "Kernel-SHAP of 64 samples pays 60 ms for its superpixels once, 0.12 F a run. ResNet-50's",
-    "integrated gradients run the input and the baseline beside the 50, for what is missed of the",
-    "score. A ReLU6 that saturates needs the value before it, and the convolution is no longer",
-    "fused with it: such nodes run as soon as they can, while these values are in the cache.",
-    "lrp-epsilon of MobileNetV2 was 1.06 to 1.13 in six runs (1.21 before). The rows of ResNet-50",
-    "and DeiT-S and other tools' times are of a busy machine, before that; on a core of its own",
-    "ResNet-50 had 1.03 (integrated gradients), 1.06 (lrp-epsilon), 1.00 (AttnLRP, LibraGrad).",
+    "MobileNetV2's Recipro-CAM is missed: a run of a single input is 1.06 F already (F is at the",
+    "best batch), the 49 rows of the last product, at the processor's peak, are 0.20, and what",
+    "Python does about both is 0.2, a millisecond and a half. Its lrp-epsilon was 1.06 to 1.13 in",
+    "ten runs: a ReLU6 that saturates needs the value before it, and the convolution is no longer",
+    "fused with it; such nodes run as soon as they can, while these values are in the cache.",
+    "",
+    "Integrated gradients are below 50 input gradients, though they also run the input and the",
+    "baseline for what is missed of the score: of large inputs on a CPU each step is run behind",
+    "the model's first affine stretch (here the first convolution), and the mean gradient comes",
+    "through it once. The same network without its gradient, for the scores, is held beside that.",
     "",
     "Memory does not grow with the number of runs: a batch of inputs is drawn, run and forgotten",
-    "(at most `batch_size`, 8 unless it is said; inputs of half a megabyte and more go one by one",
-    "where a gradient is computed on a CPU). A head runs on copies of the feature layer of 16 MB",
-    "together, or on 8 of them (`tests/compose/test_headed.py`, `tests/run/test_sampler.py`).",
+    "(at most `batch_size`, 8 unless it is said; on a CPU no more than 2 MB of inputs for each of",
+    "its threads, and inputs of a quarter of a megabyte and more go one by one where a gradient",
+    "is computed). A head runs on copies of the feature layer of 16 MB together, or on 8 of them.",
+    "A stretch is left out where it ends in at most six times as many numbers as the input has,",
+    "and the weights, which are then held twice, are at most 256 MB",
+    "(`tests/compose/test_headed.py`, `tests/run/test_sampler.py`, `tests/run/test_straight.py`,",
+    "`tests/run/test_together.py`).",
 )

@@ -29,14 +29,15 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def remember() -> None:
     """Let methods remember their slowest parts: sessions, regions by colour, factors of a layer."""
-    from onnxcam.methods.cam import dff
+    from onnxcam.methods.cam import craft, dff
     from onnxcam.methods.gradient import xrai
     from onnxcam.methods.perturb import regions
 
-    if hasattr(dff._factors, "__wrapped__"):
+    if hasattr(dff.factors, "__wrapped__"):
         return
     _sessions()
-    for module, name in ((dff, "_factors"), (xrai, "segments"), (regions, "regions")):
+    dff.factors = craft.factors = remembered(dff.factors)  # type: ignore[attr-defined]
+    for module, name in ((xrai, "segments"), (regions, "regions")):
         setattr(module, name, remembered(getattr(module, name)))
 
 

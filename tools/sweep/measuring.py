@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxcam import Explainer, methods
 from onnxcam.metrics import BASELINES, Evidence, Sample, table
-from sweep.store import METRICS, Store
+from sweep.store import HELD, METRICS, Store
 from sweep.subjects import Boxed, digits, photographs, usable
 
 # Cheap budgets: the table is to tell broken from sound, not to be the last word.
@@ -27,6 +27,8 @@ FEW: dict[str, dict[str, Any]] = {
     "occlusion": {"stride": 0.12}, "sess": {"scales": 3}, "shapley-sampling": {"orders": 4},
     "squaregrad": {"samples": 12}, "blur-integrated-gradients": {"steps": 12},
     "conductance": {"steps": 12}, "internal-influence": {"steps": 12},
+    "deeplift-shap": {"samples": 12}, "layer-deeplift-shap": {"samples": 12},
+    "layer-expected-gradients": {"samples": 12}, "craft": {"concepts": 5, "designs": 16},
 }  # fmt: skip
 _BUDGETS = {"score-cam": 300, "ss-cam": 300, "is-cam": 300}  # a run for each channel
 _STEPS = 10
@@ -59,38 +61,46 @@ class Sweep:
         """What says what the model sees."""
         return Explainer(self.path, "gradcam", **self.how)
 
-    def run(self, only: Sequence[str] | None, count: int, *, again: bool) -> bool:
-        """Measure what is not there yet; tell whether all is done."""
+    def run(self, only: Sequence[str] | None, count: tuple[int, int], *, again: bool) -> bool:
+        """Measure what is not there yet; tell whether all is done.
+
+        Args:
+            only: The methods; None for all.
+            count: How many pictures, of any method and of those that are held to the baselines.
+            again: Measure anew what is there.
+        """
         names = [n for n in (*BASELINES, *methods.names()) if not only or n in only]
         if again:
             for name in names:
                 self.store.row(self.model, name).clear()
-        chosen: list[tuple[Boxed, int]] = []
         for name in names:
             row = self.store.row(self.model, name)
-            if "error" in row or len(row) >= count:
+            if "error" in row:
                 continue
-            chosen = chosen or self._chosen(count)
-            for spent in self._method(name, row, chosen):
+            wanted = [f for f in self.seen[: count[name in HELD]] if f[0].name not in row]
+            for spent in self._method(name, row, wanted):
                 if spent:
                     return False
         return True
 
-    def _chosen(self, count: int) -> list[tuple[Boxed, int]]:
+    @cached_property
+    def seen(self) -> list[tuple[Boxed, int]]:
+        """The inputs whose object the model sees, best first."""
         boxed = digits() if self.model == "digits-vit" else photographs(self.shared)
-        return usable(self.plain, boxed, count)
+        return usable(self.plain, boxed)
 
     def _method(
-        self, name: str, row: dict[str, Any], chosen: Sequence[tuple[Boxed, int]]
+        self, name: str, row: dict[str, Any], wanted: Sequence[tuple[Boxed, int]]
     ) -> Iterator[bool]:
         """Measure a method picture by picture; yield after each whether the time is spent."""
+        if not wanted:
+            return
         try:
             explain = self._explainer(name)
-            for each, k in chosen:
-                if each.name not in row:
-                    row[each.name] = self._numbers(name, explain, each, k)
-                    self.store.save()
-                    yield time.monotonic() > self.until
+            for each, k in wanted:
+                row[each.name] = self._numbers(name, explain, each, k)
+                self.store.save()
+                yield time.monotonic() > self.until
         except Exception as error:  # noqa: BLE001 - what cannot be explained says why in the table
             row.clear()
             row["error"] = f"{type(error).__name__}: {error}"[:300]

@@ -2,94 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from sweep.proof import BASELINES, SHOWN, TRANSFORMER, proof
+from sweep.prose import ANSWERS, HEAD, OVERVIEW, PROOF, STANDS_OUT, TABLES
 from sweep.store import METRICS, Store
 
-BASELINES = ("centre", "random", "edges")
 HIGHER = {"pointing-game": True, "energy": True, "deletion": False, "insertion": True}
 Row: TypeAlias = "dict[str, list[float | None]]"  # of each picture the numbers, and the seconds
-
-_HEAD = """# Every method against photographs with boxes
-
-Written by `tools/sweep.py`. Each method explains the class that the model sees, by few runs
-(`FEW` in the tool): the table is to tell broken from sound, not to rank what is close.
-**Localisation** (pointing game, energy) asks whether the map lies in the box that a person drew;
-**faithfulness** (deletion, insertion) whether the model's probability follows the map. The two are
-not mixed: a model that looks beside the object has faithful maps outside of its box. Beside them
-stand maps that know nothing of the model: a bell in the middle of the picture, noise, edges.
-
-n is the number of pictures, the first ones of the same order for every row; behind a mean of two
-or more stands 1.96 standard errors. `-` marks a number that is no better than that of noise;
-*better* says in how many of the four a method beats the bell, noise and edges on the same pictures.
-A method with three `-`, or one that noise beats in both kinds, is **bold**: it is broken, or not
-made for the model. A map whose values are all above 0 (RISE, Kernel-SHAP) is measured above its
-smallest one. Seconds are the processor's for one map, on one thread.
-
-How to read it: deletion rewards what breaks the picture (fine, scattered maps; even edges do well),
-so coarse maps lose there to noise while insertion and the box favour them. Methods on the input's
-gradient (guided backpropagation, deconvnet, saliency) do not claim to find the object, and on a
-convolutional network LibraGrad and AttnLRP are such: without attention and gates they are input
-times gradient but for what saturates. What they are for is the transformer, where they beat all
-three baselines. Grad-CAM is the other way round: on tokens the mean of the gradient over the
-positions is what is left of values that cancel, and element-wise Grad-CAM, HiResCAM and Layer-CAM,
-which do not average, see more. `internal-influence` is a mean gradient: where a mean over space and
-a linear layer follow the layer (MobileNetV2, SqueezeNet), that is the same at all positions, the
-map is constant (the picture says so), and only an earlier layer is worth asking. CRP of MobileNetV2
-has values near 1e-9: the z-plus rule gives a positive bias its share at each of 52 layers: of a
-score of 18.8 (`layer-lrp`, chelsea.png) 3.4 are left three layers down, 0.43 at the twelfth block,
-0.03 at the third, 0.001 at the first convolution (SqueezeNet: 31.7 of 32.0); one channel has a
-thirtieth of that, over 50,176 pixels. RISE's values are probabilities, of which only the ranking
-means something: its energy depends on the floor that is taken off. Rows of one to four pictures
-tell broken from sound and no more. `digits-vit` is a small transformer that the tool trains for
-minutes to find a digit in clutter; it is asked only about pictures whose digit it sees.
-"""
 
 
 def write(results: Path, place: Path, *, check: bool) -> int:
     """Write the page, or compare; returns the exit code."""
-    kept = Store(results).kept
-    text = "\n".join([_HEAD, *(line for model in kept for line in _model(model, kept[model]))])
-    text = text.rstrip() + "\n"
+    held = Store(results).kept
+    kept = {model: held[model] for model in sorted(held, key=lambda m: m == TRANSFORMER)}
+    even = {model: evened(rows) for model, rows in kept.items()}
+    parts = [HEAD, PROOF, *proof(kept), ANSWERS, OVERVIEW, *_overview(even), STANDS_OUT, TABLES]
+    for model, rows in even.items():
+        parts += [*_model(model, rows), *_refused(kept[model])]
+    text = "\n".join(parts).rstrip() + "\n"
     if not check:
         place.write_text(text)
         return 0
     return int(not place.exists() or place.read_text() != text)
 
 
-def _model(model: str, rows: dict[str, Any]) -> Iterator[str]:
-    yield f"## {model}\n"
-    titles = ("method", "n", "pointing game", "energy", "deletion (lower)", "insertion", "better",
-              "seconds")  # fmt: skip
-    yield f"| {' | '.join(titles)} |"
-    yield "|---" * len(titles) + "|"
-    sound = {name: row for name, row in rows.items() if row and "error" not in row}
-    baselines = {name: sound[name] for name in BASELINES if name in sound}
-    for name in sorted(sound, key=lambda n: (n in BASELINES, n)):
-        yield _row(name, sound[name], baselines)
-    refused = {name: row["error"] for name, row in sorted(rows.items()) if "error" in row}
-    if refused:
-        yield "\nNot for this model:\n"
-        yield from (f"- `{name}`: {why}" for name, why in refused.items())
+def evened(rows: Mapping[str, Any]) -> dict[str, Row]:
+    """Return the rows that have numbers, each on the pictures that all of them have."""
+    sound: dict[str, Row] = {n: row for n, row in rows.items() if row and "error" not in row}
+    if not sound:
+        return {}
+    first = next(iter(sound.values()))
+    both = [p for p in first if all(p in row for row in sound.values())]
+    return {name: {p: row[p] for p in both} for name, row in sound.items()}
+
+
+def _overview(even: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
+    yield f"| method | {' | '.join(even)} | of all |"
+    yield "|---" * (len(even) + 2) + "|"
+    won = {model: {n: wins(n, rows) for n in rows if n not in BASELINES}
+           for model, rows in even.items()}  # fmt: skip
+    names = {name for each in won.values() for name in each}
+    shares = {n: [sum(each[n].values()) / _most(each[n]) for each in won.values() if n in each]
+              for n in names}  # fmt: skip
+    for name in sorted(names, key=lambda n: (-np.mean(shares[n]), n)):
+        cells = []
+        for model, each in won.items():
+            cell = str(sum(each[name].values())) if name in each else "-"
+            bold = name in each and broken(name, even[model])
+            cells.append(f"**{cell}**" if bold else cell)
+        yield f"| `{name}` | {' | '.join(cells)} | {np.mean(shares[name]):.0%} |"
     yield ""
 
 
-def _row(name: str, row: Row, baselines: dict[str, Row]) -> str:
-    beaten = {b: [m for m in METRICS if _beats(row, rival, m)] for b, rival in baselines.items()}
-    own = name in BASELINES
-    worse = [m for m in METRICS if not own and m not in beaten["random"]]
-    cells = [f"{_number(row, m)}{' -' if m in worse else ''}" for m in METRICS]
-    localised = {"pointing-game", "energy"} <= set(worse)
-    faithful = {"deletion", "insertion"} <= set(worse)
-    bad = len(worse) >= 3 or (localised and faithful)
-    shown = f"*{name}*" if own else f"**`{name}`**" if bad else f"`{name}`"
-    better = "" if own else " ".join(f"{len(found)}/{len(METRICS)}" for found in beaten.values())
+def _most(won: Mapping[str, int]) -> int:
+    return len(won) * len(METRICS)
+
+
+def wins(name: str, rows: Mapping[str, Row]) -> dict[str, int]:
+    """Return of each baseline in how many of the four measures a method beats it."""
+    held = [b for b in BASELINES if b in rows]
+    return {b: sum(beats(rows[name], rows[b], m) for m in METRICS) for b in held}
+
+
+def broken(name: str, rows: Mapping[str, Row]) -> bool:
+    """Tell whether noise beats a method in three of the four measures, or in both kinds."""
+    if name in BASELINES or "random" not in rows:
+        return False
+    worse = {m for m in METRICS if not beats(rows[name], rows["random"], m)}
+    localised = {"pointing-game", "energy"} <= worse
+    return len(worse) >= 3 or (localised and {"deletion", "insertion"} <= worse)
+
+
+def _model(model: str, rows: Mapping[str, Row]) -> Iterator[str]:
+    if not rows:
+        return
+    count = len(next(iter(rows.values())))
+    yield f"### {model}, {count} {'picture' if count == 1 else 'pictures'}\n"
+    titles = ("method", "pointing game", "energy", "deletion (lower)", "insertion",
+              *(f"beats {SHOWN[b]}" for b in BASELINES), "seconds")  # fmt: skip
+    yield f"| {' | '.join(titles)} |"
+    yield "|---" * len(titles) + "|"
+    order = {n: (n in BASELINES, -sum(wins(n, rows).values()), n) for n in rows}
+    for name in sorted(rows, key=lambda n: order[n]):
+        yield _row(name, rows)
+    yield ""
+
+
+def _refused(rows: Mapping[str, Any]) -> Iterator[str]:
+    refused = {name: row["error"] for name, row in sorted(rows.items()) if "error" in row}
+    if refused:
+        yield "Not for this model:\n"
+        yield from (f"- `{name}`: {why.partition(': ')[2] or why}" for name, why in refused.items())
+        yield ""
+
+
+def _row(name: str, rows: Mapping[str, Row]) -> str:
+    row, own = rows[name], name in BASELINES
+    cells = []
+    for metric in METRICS:
+        worse = not own and "random" in rows and not beats(row, rows["random"], metric)
+        cells.append(f"{_number(row, metric)}{' -' if worse else ''}")
+    shown = f"*{SHOWN.get(name, name)}*" if own else f"`{name}`"
+    shown = f"**{shown}**" if broken(name, rows) else shown
+    won = wins(name, rows)
+    better = [f"{won[b]}" if b in won and not own else "" for b in BASELINES]
     seconds = np.mean([numbers[-1] for numbers in row.values()])
-    return f"| {shown} | {len(row)} | {' | '.join(cells)} | {better} | {seconds:.2f} |"
+    return f"| {shown} | {' | '.join(cells)} | {' | '.join(better)} | {seconds:.2f} |"
 
 
 def _values(row: Row, metric: str) -> dict[str, float]:
@@ -97,7 +120,7 @@ def _values(row: Row, metric: str) -> dict[str, float]:
     return {picture: value for picture, value in found.items() if value is not None}
 
 
-def _beats(row: Row, rival: Row, metric: str) -> bool:
+def beats(row: Row, rival: Row, metric: str) -> bool:
     """Tell whether the mean over the pictures that both have is better than a rival's."""
     own, other = _values(row, metric), _values(rival, metric)
     both = [picture for picture in own if picture in other]
@@ -112,4 +135,4 @@ def _number(row: Row, metric: str) -> str:
     mean, count = np.mean(values), len(values)
     if count < 2:
         return f"{mean:.3f}"
-    return f"{mean:.3f} ± {1.96 * np.std(values, ddof=1) / count**0.5:.2f}"
+    return f"{mean:.3f} ± {np.std(values, ddof=1) / count**0.5:.2f}"

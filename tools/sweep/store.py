@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 METRICS = ("pointing-game", "energy", "deletion", "insertion")
+# What has to beat the baselines; these, and the baselines, are measured on all pictures.
+PROVEN = ("gradcam", "layercam", "rise", "libragrad")
+HELD = frozenset((*PROVEN, "centre", "random", "edges"))
 
 
 class Store:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from onnxcam.analysis.layers.class_names import names_in, texts_in
-from onnxcam.analysis.layers.finals import axes_of, final_of, made_by
+from onnxcam.analysis.layers.finals import axes_of, final_of, made_by, plain
 from onnxcam.analysis.layers.heads import Behind, Layouts, of_heads, rest_of
 from onnxcam.analysis.layers.path import ancestors
 from onnxcam.graph import ir
@@ -103,10 +103,38 @@ def _back(node: ir.Node, tensor: Tensor, known: Layouts) -> _Step | None:
         return _Step(source, pools=True)
     if has(node, Trait.SAME, Trait.VIEW):
         return _Step(source, certain=not is_float(tensor) and is_float(source), rounds=True)
-    if node.op in ("Round", "Floor", "Ceil"):
-        return _Step(source, certain=True, in_place=True)
+    if node.op in ("Round", "Floor", "Ceil") or _is_over(node):
+        return _Step(_compared(node), certain=True, in_place=True)
+    number = _number_of_class(node)
+    if number is not None:
+        return _Step(number, certain=True)
+    if node.op == "SequenceConstruct":  # the first of several
+        return _Step(source, certain=True)
     keeps = _keeps_order(node) and rest_of(node) is None
     return _Step(source, moved=_leaves(node)) if keeps else None
+
+
+def _number_of_class(node: ir.Node) -> Tensor | None:
+    """Return the number of the highest class that a node shows as a row of its own, or a colour."""
+    if node.op == "OneHot":
+        index = node.inputs[0]
+    elif node.op == "Gather" and const_value(node.inputs[0]) is not None:
+        index = node.inputs[1]
+    else:
+        return None
+    chosen = made_by(plain(index))
+    return index if chosen is not None and chosen.op == "ArgMax" else None
+
+
+def _is_over(node: ir.Node) -> bool:
+    """Tell whether a node says which values are above a number, or above one of each class."""
+    place = {"Greater": 1, "GreaterOrEqual": 1, "Less": 0, "LessOrEqual": 0}.get(node.op)
+    return place is not None and const_value(node.inputs[place]) is not None
+
+
+def _compared(node: ir.Node) -> Tensor:
+    """Return what is rounded, or compared with a number."""
+    return node.inputs[1 if node.op.startswith("Less") else 0]
 
 
 def _picked(node: ir.Node, source: Tensor, known: Layouts) -> _Step | None:

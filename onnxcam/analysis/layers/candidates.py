@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from onnxcam.analysis.layers.copies import Copies, copies, of_part
@@ -74,11 +74,32 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
         for t, layout, few, copy in made_of
     )
     candidates = _placed(candidates, nodes, source, known)
+    narrow = bottlenecks(nodes, source, _telling(skips, own, known, rows))
+    layout = known.get(id(source))
+    batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
+    layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
+    default = default_feature(layers)
+    if any(SHARED in c.reason for c in candidates):  # or it is two heads that are joined
+        scores = _of_copies(graph, scores, beside.get(id(score)))
+    positions = _positions(shape_of(source) or (), shape_of(score) or ())
+    head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
+    said = replace(head, warnings=default.warnings, beside=default.beside)
+    return replace(said, input_positions=positions)
 
+
+def _telling(
+    skips: Container[int],
+    own: Container[int],
+    known: Mapping[int, Layout],
+    rows: Mapping[int, Need],
+) -> Callable[[ir.Node, Tensor], bool]:
+    """Return what tells whether an input of a node says something of where it was made.
+
+    A class token alone, or what is added to the score, says nothing of that.
+    """
     used: dict[int, dict[int, Need]] = {}
 
     def tells(node: ir.Node, tensor: Tensor) -> bool:
-        """A class token alone, or what is added to the score, says nothing of where it was made."""
         if id(tensor) in skips and any(id(y) in own for y in node.outputs):
             return False
         layout = known.get(id(tensor))
@@ -89,15 +110,7 @@ def _catalog(model: Model, asked: Asked) -> Catalog:
             used[id(node)] = _used(node, rows)
         return _few(layout, used[id(node)].get(id(tensor))) is None
 
-    narrow = bottlenecks(nodes, source, tells)
-    layout = known.get(id(source))
-    batch = (shape_of(source) or (None,))[(layout and layout.batch) or 0]
-    layers = Layers(candidates, tensors, nodes, narrow, own, batch, layout)
-    default, scores = default_feature(layers), _of_copies(graph, scores, beside.get(id(score)))
-    positions = _positions(shape_of(source) or (), shape_of(score) or ())
-    head = Catalog(candidates, default.feature, default.reason, scores, source.name, layout)
-    said = replace(head, warnings=default.warnings, beside=default.beside)
-    return replace(said, input_positions=positions)
+    return tells
 
 
 def _of_copies(graph: ir.Graph, scores: Reduction, rows: Copies | None) -> Reduction:
@@ -210,7 +223,7 @@ def _few(layout: Layout, rows: Need) -> str | None:
     return f"position {rows.start} of it" if rows.stop - rows.start <= 1 else None
 
 
-def _used(node: ir.Node, known: dict[int, Need]) -> dict[int, Need]:
+def _used(node: ir.Node, known: Mapping[int, Need]) -> dict[int, Need]:
     """Return the rows that a node uses of each of its inputs for the score, by their ids."""
     used: dict[int, Need] = {id(x): Rows(0, 0, 0) for x in node.inputs}
     for i, y in enumerate(node.outputs):

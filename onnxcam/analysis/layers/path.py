@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from onnxcam.analysis.layout import Layout
 from onnxcam.errors import ModelError, UsageError
@@ -38,7 +38,7 @@ def path(
         graph: The model.
         score: The score.
         known: What is known of the tensors' axes.
-        wanted: Name of the input; None takes the first with space, or the first.
+        wanted: Name of the input; None takes the first with space, or the first, which is no cache.
 
     Raises:
         ModelError: The score depends on no input.
@@ -50,6 +50,7 @@ def path(
         inputs = [t for t in graph.inputs if id(t) in above]
     if not inputs:
         raise ModelError(f"{score.name!r} depends on no input", "name another `reduction_layer`")
+    inputs = _without_caches(graph, inputs, above)
     source = next((t for t in inputs if len(shape_of(t) or ()) > 2 and id(t) in known), inputs[0])
     if wanted is not None:
         named = {t.name: t for t in graph.inputs if id(t) in above}
@@ -69,6 +70,39 @@ def path(
             if any(id(t) in above for t in node.outputs):
                 nodes.append(node)
     return nodes, source
+
+
+def _without_caches(graph: ir.Graph, inputs: list[Tensor], above: Container[int]) -> list[Tensor]:
+    """Return the inputs of reals without those that the model returns longer by what is new.
+
+    Keys and values of a text's beginning go into a decoder so; what is explained are its words,
+    where nothing else is left.
+    """
+    outputs = {id(t) for t in graph.outputs}
+    caches = {
+        id(node.inputs[0])
+        for node in graph.nodes
+        if node.op == "Concat" and _grows(node) and _is_output(node.outputs[0], outputs)
+    }
+    rest = [t for t in inputs if id(t) not in caches]
+    if len(rest) < len(inputs) and not rest:
+        words = (t for t in graph.inputs if id(t) in above and not is_float(t))
+        rest = [t for t in words if len(shape_of(t) or ()) == 2]
+    return rest or inputs
+
+
+def _grows(node: ir.Node) -> bool:
+    """Tell whether a Concat is along an axis of no certain length: no channels of a picture."""
+    shape, axis = shape_of(node.inputs[0]) or (), int(node.attrs.get("axis", 0))
+    return -len(shape) <= axis < len(shape) and not isinstance(shape[axis], int)
+
+
+def _is_output(tensor: Tensor, outputs: Container[int]) -> bool:
+    """Tell whether a tensor is an output, but for what is only called otherwise."""
+    if id(tensor) in outputs:
+        return True
+    same = (n for n in tensor.outputs if has(n, Trait.SAME))
+    return any(_is_output(n.outputs[0], outputs) for n in same)
 
 
 def bottlenecks(

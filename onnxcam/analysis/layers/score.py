@@ -15,7 +15,7 @@ from onnxcam.analysis.layers.readings import PLACES, Reading, is_boxes, told_apa
 from onnxcam.analysis.layers.records import Best, Reduction
 from onnxcam.errors import ModelError, UsageError
 from onnxcam.graph import ir
-from onnxcam.graph.emit import Tensor, is_float, shape_of
+from onnxcam.graph.emit import Tensor, is_float, is_sequence, shape_of
 from onnxcam.graph.emit.walks import OP_LIBRARY_DOMAINS
 from onnxcam.model.draft import Draft
 
@@ -113,7 +113,7 @@ def _read(graph: ir.Graph, output: Tensor, known: Layouts, explained: str | None
         found = Behind(
             output, axis=found.axis, probable="what the final function takes are integers"
         )
-    if not is_float(found.tensor) or shape_of(found.tensor) is None:
+    if is_sequence(found.tensor) or not is_float(found.tensor) or shape_of(found.tensor) is None:
         return None
     found = _unmerged(found, output)
     axes = axes_of(found, graph, known, explained)

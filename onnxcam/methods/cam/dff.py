@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
 from onnxcam.errors import UsageError
+from onnxcam.methods.cam.factors import factors
 from onnxcam.methods.needs import Activation, Array, Ask, HeadScore, Layer
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
@@ -54,7 +54,7 @@ def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> 
             f"concept {concept} is asked for, and there are {count}",
             "choose one from 0 on, or -1 for the one that the score needs most",
         )
-    columns, amounts = _factors(features, count)
+    columns, amounts = factors(features, count, "dff")
     inverse = np.linalg.pinv(columns)
     order = np.argsort(-amounts.sum(1), kind="stable") if concept < 0 else np.array([concept])
 
@@ -74,24 +74,3 @@ def dff(layer: Array, a: Array, scores: Ask, *, concepts: int, concept: int) -> 
     if others:
         facts["drop"] = drops[best, np.arange(len(whole))]
     return Estimate(maps, facts=facts)
-
-
-def _factors(features: Array, count: int) -> tuple[Array, Array]:
-    """Return W [C, count] and H [count, positions], columns of W of length 1.
-
-    Raises:
-        UsageError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.decomposition import NMF  # late: only here
-    except ImportError as error:
-        raise UsageError(
-            "dff needs scikit-learn", "install onnxcam[concepts], or scikit-learn"
-        ) from error
-    solver = NMF(n_components=count, init="random", random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of iterations: what is left is small
-        columns = solver.fit_transform(features)
-    length = np.linalg.norm(columns, axis=0)
-    length[length == 0] = 1
-    return columns / length, solver.components_ * length[:, None]

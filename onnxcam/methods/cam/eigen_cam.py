@@ -31,7 +31,9 @@ def eigen_cam(op: Emitter, a: Tensor, axes: Axes, *, centred: str) -> Tensor:
 
     X has a row for each position and a column for each channel, v is its first right singular
     vector. A vector and its negative are both one: here the one whose map goes with the sum of
-    the channels, (X v) (X 1) >= 0, so that active places are positive. The paper subtracts no
+    the channels, (X v) (X 1) >= 0, so that active places are positive; for features that are
+    as much below 0 as above (tokens behind a layer normalisation), whose sum says nothing, the one
+    with sum (X v) |X v| >= 0, so that the smaller part of the positions is. The paper subtracts no
     mean (``centred="no"``); pytorch-grad-cam does, and leaves the sign to its decomposition.
     """
-    return projected(op, a, axes, centred=centred == "yes")
+    return projected(op, a, axes, centred=centred == "yes", sign="active")

@@ -31,8 +31,10 @@ FORM = Parameter(
     ),
 )
 def fem(op: Emitter, a: Tensor, axes: Axes, *, sigmas: float, form: str) -> Tensor:
-    """L = sum_k m_k [A_k > m_k + 2 s_k], m_k the mean of A_k over the positions, s_k its deviation.
+    """L = sum_k |m_k| [A_k > m_k + 2 s_k], m_k the mean of A_k over positions, s_k its deviation.
 
+    The paper has m_k, of features behind ReLU, whose means are 0 or more. Of others (tokens) a
+    mean below 0 would show what is rare as its opposite: how far it is from 0 is what counts.
     pytorch-grad-cam's version (``form="peer"``) is another one: the features themselves, weighted
     by the part of the positions above the threshold, sum_k mean[A_k > m_k + 2 s_k] A_k.
     """
@@ -42,4 +44,4 @@ def fem(op: Emitter, a: Tensor, axes: Axes, *, sigmas: float, form: str) -> Tens
     rare = op.cast(op.Greater(a, op.Add(mean, op.Mul(spread, float(sigmas)))), a)
     if form == "peer":
         return weighted_sum(op, space_mean(op, rare, axes), a, axes)
-    return weighted_sum(op, mean, rare, axes)
+    return weighted_sum(op, op.Abs(mean), rare, axes)

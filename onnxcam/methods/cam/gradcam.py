@@ -17,7 +17,8 @@ from onnxcam.methods.registry import SMOOTHING, Axes, graph_method
     claim="Where channels are active that raise the score on average over the positions.",
     limits=(
         "The averaged gradient forgets where a channel matters: it can mark places that "
-        "the score does not use. As coarse as the layer."
+        "the score does not use. Of a transformer's tokens, whose gradients cancel, it keeps "
+        "little: libragrad, attnlrp and gradcam-elementwise see more. As coarse as the layer."
     ),
 )
 def gradcam(op: Emitter, a: Tensor, da: Tensor, axes: Axes) -> Tensor:

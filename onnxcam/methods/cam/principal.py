@@ -18,7 +18,7 @@ from onnxcam.graph.emit import Dim, Emitter, Tensor, dtype_of, shape_of
 from onnxcam.methods.registry import Axes
 
 _SQUARINGS = 14
-Sign = Literal["sum", "range"]
+Sign = Literal["sum", "range", "active"]
 
 
 def projected(
@@ -46,7 +46,8 @@ def projected(
     else:
         v = eigenvector(op, op.MatMul(turned, rows), shape[2])
         values = op.MatMul(rows, op.Transpose(v, perm=[0, 2, 1]))
-    return as_layer(op, _turned(op, values, rows, sign), x, axes)
+    active = _active(op, _rows(op, x, axes, centred=False)) if sign == "active" else None
+    return as_layer(op, _turned(op, values, rows, sign, active), x, axes)
 
 
 def kernel_projected(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
@@ -75,7 +76,8 @@ def kernel_projected(op: Emitter, x: Tensor, axes: Axes) -> Tensor:
     stretched = op.MatMul(u, kernel)
     largest = op.ReduceSum(op.Mul(stretched, u), axes=[2], keepdims=1)
     values = op.Mul(op.Transpose(u, perm=[0, 2, 1]), op.Sqrt(op.Relu(largest)))
-    return as_layer(op, _turned(op, values, rows, "sum"), x, axes)
+    active = _active(op, _rows(op, x, axes, centred=False))
+    return as_layer(op, _turned(op, values, rows, "active", active), x, axes)
 
 
 def eigenvector(op: Emitter, matrix: Tensor, size: Dim) -> Tensor:
@@ -129,11 +131,16 @@ def _rows(op: Emitter, x: Tensor, axes: Axes, *, centred: bool) -> Tensor:
     return op.Sub(rows, op.ReduceMean(rows, axes=[1], keepdims=1)) if centred else rows
 
 
-def _turned(op: Emitter, values: Tensor, rows: Tensor, sign: Sign) -> Tensor:
+def _turned(
+    op: Emitter, values: Tensor, rows: Tensor, sign: Sign, active: Tensor | None = None
+) -> Tensor:
     """Return the values [N, S, 1] or their negatives.
 
     "sum": so that they go with the sum of the channels (a scalar product over the positions from 0
-    on). "range": so that the largest is at least as far from 0 as the smallest.
+    on). "range": so that the largest is at least as far from 0 as the smallest. "active": as "sum"
+    where the features are activities, see :func:`_active`; else a sum of channels says nothing (it
+    is 0 behind a layer normalisation), and the values' squares with their signs sum up to 0 or
+    more: what differs from the mean is the smaller part, as an object is of a picture.
     """
     if sign == "range":
         low, high = (r(values, axes=[1, 2], keepdims=1) for r in (op.ReduceMin, op.ReduceMax))
@@ -141,8 +148,22 @@ def _turned(op: Emitter, values: Tensor, rows: Tensor, sign: Sign) -> Tensor:
     else:
         total = op.ReduceSum(rows, axes=[2], keepdims=1)
         agreed = op.ReduceSum(op.Mul(values, total), axes=[1, 2], keepdims=1)
+        if active is not None:
+            squares = op.ReduceSum(op.Mul(values, op.Abs(values)), axes=[1, 2], keepdims=1)
+            agreed = op.Where(active, agreed, squares)
         against = op.Less(agreed, 0)
     return op.Where(against, op.Neg(values), values)
+
+
+def _active(op: Emitter, rows: Tensor) -> Tensor:
+    """Tell of which inputs the features are activities: bool [N, 1, 1].
+
+    That is where the channels go at least three times as far above 0 as below it, summed up:
+    behind ReLU and SiLU they do, behind a layer normalisation or in a residual stream they do not.
+    """
+    high, low = (r(rows, axes=[1], keepdims=1) for r in (op.ReduceMax, op.ReduceMin))
+    above, below = (op.ReduceSum(op.Relu(t), axes=[2], keepdims=1) for t in (high, op.Neg(low)))
+    return op.GreaterOrEqual(above, op.Mul(below, 3))
 
 
 def _scaled(op: Emitter, matrix: Tensor) -> Tensor:

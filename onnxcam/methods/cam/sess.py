@@ -20,7 +20,7 @@ from onnxcam.methods.needs import (
 )
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb.hiding import chosen, score
-from onnxcam.methods.perturb.masks import interpolated
+from onnxcam.methods.perturb.masks import resized
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
 _STEP = 2 / 7  # 64 of 224 pixels: by how much of the input each scale is larger than the last
@@ -177,26 +177,18 @@ def _cut(x: Array, windows: list[_Window]) -> Iterator[Array]:
     scale, whole = 1.0, x
     for window in windows:
         if window.scale != scale:
-            scale, whole = window.scale, _resized(x, [round(n * window.scale) for n in x.shape[1:]])
+            scale, whole = window.scale, resized(x, [round(n * window.scale) for n in x.shape[1:]])
         box = tuple(slice(s, s + n) for s, n in zip(window.start, x.shape[1:], strict=True))
         yield np.ascontiguousarray(whole[(slice(None), *box)], np.float32)
 
 
 def _placed(part: Array, window: _Window, space: tuple[int, ...]) -> Array:
     """Return the map of a window, from 0 to 1, at the place that it has in the input, [*space]."""
-    large = _resized(part[None], space)[0]
+    large = resized(part[None], space)[0]
     low, high = large.min(), large.max()
     large = (large - low) / (high - low) if high > low else np.sign(large)
     whole = np.zeros([round(n * window.scale) for n in space])
     box = tuple(slice(s, s + n) for s, n in zip(window.start, space, strict=True))
     whole[box] = large
-    small: Array = _resized(whole[None], space)[0]
+    small: Array = resized(whole[None], space)[0]
     return small
-
-
-def _resized(x: Array, sizes: list[int] | tuple[int, ...]) -> Array:
-    """Return [C, *space] at another size, linearly."""
-    for axis, size in enumerate(sizes, start=1):
-        if x.shape[axis] != size:
-            x = interpolated(x, axis, size)
-    return x

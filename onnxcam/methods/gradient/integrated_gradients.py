@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from onnxcam.graph.emit import Emitter, Tensor, dtype_of
 from onnxcam.methods.cam.sums import channel_sum
 from onnxcam.methods.gradient import rounds
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient, OwnScore, Score, SlopeAt
+from onnxcam.methods.needs import Array, Input, OwnScore, SlopeAt, Straight, Ways
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
 
 _MISSED = 0.05  # a completeness error of this part of the difference in the score
-
+_SOME = 8  # arrays that are added up in single precision
 
 GOLDEN = (5**0.5 - 1) / 2
 BASELINE = Parameter(
@@ -43,7 +43,7 @@ def _in_graph(
 @sampled_method(
     "integrated-gradients",
     kind="repeated",
-    needs=(Input, InputGradient, OwnScore, Score),
+    needs=(Input, Straight, OwnScore),
     cite="Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, equation 1",
     parameters=(
         Parameter("steps", int, 50, 1, 10_000, "number of inputs between the baseline and x"),
@@ -63,26 +63,28 @@ def _in_graph(
     form=((Input, SlopeAt), _in_graph),
 )
 def integrated_gradients(
-    x: Array, gradients: Ask, own: Array, scores: Ask, *, steps: int, baseline: float
-) -> Estimate:
+    x: Array, straight: Callable[[Sequence[Array]], Ways], own: Array, *, steps: int,
+    baseline: float,
+) -> Estimate:  # fmt: skip
     """M = sum_c (x_c - b_c) integral_0^1 dy/dx_c (b + t (x - b)) dt; signed.
 
     The integral is by Gauss-Legendre quadrature, as Captum's is. The completeness error is
     sum(M) - (y(x) - y(b)), which the exact integral makes 0.
     """
-    parts = shares(x, gradients, [(baseline, steps)])
+    ways = straight([np.full_like(x, baseline)])
+    parts = shares(x, ways, [(baseline, steps)])
     signed = parts.sum(1)
-    nothing = list(scores([np.full_like(x, baseline)]))
-    if not nothing:  # ended early
+    nothing = ways.score(0)
+    if nothing is None:  # ended early
         return Estimate(signed, relief=parts)
-    rise = own.astype(np.float64) - nothing[0]
+    rise = own.astype(np.float64) - nothing
     missed = signed.reshape(len(signed), -1).sum(1) - rise
     doubts = tuple(map(doubt, missed, rise))
     facts = {"completeness_error": missed}
     return Estimate(signed, facts=facts, doubts=doubts, relief=parts)
 
 
-def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array:
+def shares(x: Array, ways: Ways, plan: Sequence[tuple[float, int]]) -> Array:
     """Return (x - b) times the mean gradient from b to x, [K, C, *space], averaged over baselines.
 
     The steps come in a scattered order, so that what has ended early is of the whole way, with the
@@ -90,28 +92,55 @@ def shares(x: Array, gradients: Ask, ways: Sequence[tuple[float, int]]) -> Array
 
     Args:
         x: The input [C, *space].
-        gradients: Answers with gradients.
-        ways: Each baseline and how many steps lie between it and the input.
+        ways: The straight ways from inputs of the baselines.
+        plan: Each baseline and how many steps lie between it and the input.
     """
     points = []
-    for baseline, steps in ways:
+    for start, (_, steps) in enumerate(plan):
         places, weights = np.polynomial.legendre.leggauss(steps)
-        points += [(baseline, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
+        points += [(start, (t + 1) / 2, w / 2) for t, w in zip(places, weights, strict=True)]
     order = [points[i] for i in np.argsort(np.arange(len(points)) * GOLDEN % 1)]
-    rises = {b: x - np.float32(b) for b, _, _ in order}
-    path = (np.float32(t) * rises[b] + np.float32(b) for b, t, _ in order)
-    totals: dict[float, Array] = {}
-    taken: dict[float, float] = {}
-    term: Array | None = None  # one buffer for all steps
-    for (baseline, _, weight), slope in zip(order, gradients(path), strict=False):
-        if baseline not in totals:
-            totals[baseline], taken[baseline] = np.zeros(slope.shape), 0.0
-        term = np.multiply(slope, weight, out=term, dtype=np.float64)
-        totals[baseline] += term
-        taken[baseline] += weight
-    way = {b: x.astype(np.float64) - b for b in totals}
-    found: Array = np.mean([way[b] * total / taken[b] for b, total in totals.items()], 0)
-    return found
+    sums = [_Sum() for _ in plan]
+    slopes = ways.gradients((start, t) for start, t, _ in order)
+    for (start, _, weight), slope in zip(order, slopes, strict=False):
+        sums[start].add(slope, weight)
+    found: list[Array] = [
+        (x.astype(np.float64) - baseline) * ways.at_input(each.total) / each.weight
+        for (baseline, _), each in zip(plan, sums, strict=True)
+        if each.weight
+    ]
+    return np.asarray(np.mean(found, 0))
+
+
+class _Sum:
+    """A weighted sum of many arrays: some in single precision, these in double.
+
+    Attributes:
+        weight: The sum of the weights.
+    """
+
+    def __init__(self) -> None:
+        self.weight, self._count = 0.0, 0
+
+    def add(self, value: Array, weight: float) -> None:
+        """Add an array, float32, which is lost; all have one shape."""
+        if not self.weight:
+            self._sum, self._some = np.zeros(value.shape), np.zeros(value.shape, np.float32)
+        self.weight, self._count = self.weight + weight, self._count + 1
+        np.multiply(value, np.float32(weight), out=value)
+        self._some += value
+        if self._count % _SOME == 0:
+            self._fold()
+
+    @property
+    def total(self) -> Array:
+        """The sum, float64."""
+        self._fold()
+        return self._sum
+
+    def _fold(self) -> None:
+        self._sum += self._some
+        self._some[...] = 0
 
 
 def doubt(missed: float, rise: float) -> str | None:

@@ -27,6 +27,18 @@ def noisy(x: Array, rng: np.random.Generator, samples: int, noise: float) -> Ite
     return (x + spread * rng.standard_normal(x.shape) for _ in range(samples))
 
 
+def largest_channel(size: Array, error: Array, relief: Array) -> Estimate:
+    """Return the map of the largest value among the channels, with that channel's error.
+
+    Args:
+        size: Values, none negative, [K, C, *space].
+        error: Their standard errors.
+        relief: The signed values that they are made of.
+    """
+    channel = size.argmax(1, keepdims=True)
+    return Estimate(size.max(1), np.take_along_axis(error, channel, 1)[:, 0], relief=relief)
+
+
 def slopes_in_graph(
     op: Emitter, x: Tensor, slope_at: rounds.SlopeAt, axes: Axes, samples: int, noise: float
 ) -> tuple[Tensor, Tensor]:
@@ -81,7 +93,4 @@ def smoothgrad(
     slopes = Moments()
     for slope in gradients(noisy(x, rng, samples, noise)):
         slopes.add(slope)
-    size = np.abs(slopes.mean)  # [K, C, *space]
-    channel = size.argmax(1, keepdims=True)
-    error = np.take_along_axis(slopes.error, channel, 1)[:, 0]
-    return Estimate(size.max(1), error, relief=slopes.mean)
+    return largest_channel(np.abs(slopes.mean), slopes.error, slopes.mean)

@@ -7,7 +7,13 @@ import numpy as np
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import largest
 from onnxcam.methods.gradient import rounds
-from onnxcam.methods.gradient.smoothgrad import NOISE, SAMPLES, noisy, slopes_in_graph
+from onnxcam.methods.gradient.smoothgrad import (
+    NOISE,
+    SAMPLES,
+    largest_channel,
+    noisy,
+    slopes_in_graph,
+)
 from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Random, SlopeAt
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
@@ -46,7 +52,4 @@ def squaregrad(
     squares = Moments()
     for slope in gradients(noisy(x, rng, samples, noise)):
         squares.add(np.square(slope, dtype=np.float64))
-    mean = squares.mean  # [K, C, *space]
-    channel = mean.argmax(1, keepdims=True)
-    error = np.take_along_axis(squares.error, channel, 1)[:, 0]
-    return Estimate(mean.max(1), error, relief=mean)
+    return largest_channel(squares.mean, squares.error, squares.mean)

@@ -7,7 +7,13 @@ import numpy as np
 from onnxcam.graph.emit import Emitter, Tensor
 from onnxcam.methods.cam.sums import largest
 from onnxcam.methods.gradient import rounds
-from onnxcam.methods.gradient.smoothgrad import NOISE, SAMPLES, noisy, slopes_in_graph
+from onnxcam.methods.gradient.smoothgrad import (
+    NOISE,
+    SAMPLES,
+    largest_channel,
+    noisy,
+    slopes_in_graph,
+)
 from onnxcam.methods.moments import Fourth
 from onnxcam.methods.needs import Array, Ask, Input, InputGradient, Random, SlopeAt
 from onnxcam.methods.registry import Axes, Cost, Estimate, sampled_method
@@ -50,7 +56,4 @@ def vargrad(
     slopes = Fourth()
     for slope in gradients(noisy(x, rng, samples, noise)):
         slopes.add(slope)
-    variance = slopes.variance  # [K, C, *space]
-    channel = variance.argmax(1, keepdims=True)
-    error = np.take_along_axis(slopes.error, channel, 1)[:, 0]
-    return Estimate(variance.max(1), error, relief=variance)
+    return largest_channel(slopes.variance, slopes.error, slopes.variance)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxcam.errors import UsageError
 from onnxcam.methods.gradient.integrated_gradients import shares
-from onnxcam.methods.needs import Array, Ask, Input, InputGradient
+from onnxcam.methods.needs import Array, Input, Straight, Ways
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -20,7 +21,7 @@ _LEAST = 50  # pixels that a region must add
 @sampled_method(
     "xrai",
     kind="repeated",
-    needs=(Input, InputGradient),
+    needs=(Input, Straight),
     cite="Kapishnikov et al., XRAI: Better Attributions Through Regions, ICCV 2019, algorithm 1",
     parameters=(
         Parameter(
@@ -38,7 +39,7 @@ _LEAST = 50  # pixels that a region must add
         "a black and a white picture. Pictures only."
     ),
 )
-def xrai(x: Array, gradients: Ask, *, steps: int) -> Estimate:
+def xrai(x: Array, straight: Callable[[Sequence[Array]], Ways], *, steps: int) -> Estimate:
     """M = gain of the region that a pixel came in with, gain = mean over new pixels of max_c IG_c.
 
     Regions are Felzenszwalb's at six scales (of the picture from -1 to 1 at 224 x 224, each grown
@@ -54,7 +55,8 @@ def xrai(x: Array, gradients: Ask, *, steps: int) -> Estimate:
             "use `method='integrated-gradients'`",
         )
     low, high = float(x.min()), float(x.max())
-    found = shares(x, gradients, [(low, steps - steps // 2), (high, steps // 2)])
+    ways = straight([np.full_like(x, low), np.full_like(x, high)])
+    found = shares(x, ways, [(low, steps - steps // 2), (high, steps // 2)])
     masks = segments(np.moveaxis(x, 0, -1))
     return Estimate(np.stack([ranked(share.max(0), masks) for share in found]))
 

@@ -92,7 +92,8 @@ def _coalitions(count: int, most: int, rng: np.random.Generator) -> Iterator[tup
     likely /= likely.sum()
     for _ in range(max(most, 0) // 2):
         size = int(rng.choice(np.arange(1, count), p=likely))
-        shown = np.isin(np.arange(count), rng.permutation(count)[:size])
+        shown = np.zeros(count, bool)
+        shown[rng.permutation(count)[:size]] = True
         yield shown, 1.0
         yield ~shown, 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -9,10 +10,13 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _FEW = 64  # values
+_ALL = slice(None)
 _SMALL = 1e-8  # pytorch-grad-cam's: a constant channel hides everything
 
 
-def interpolated(values: Array, axis: int, samples: int, *, corners: bool = False) -> Array:
+def interpolated(
+    values: Array, axis: int, samples: int, *, corners: bool = False, part: slice = _ALL
+) -> Array:
     """Return an array with one axis interpolated linearly.
 
     Args:
@@ -21,15 +25,16 @@ def interpolated(values: Array, axis: int, samples: int, *, corners: bool = Fals
         samples: Its new extent.
         corners: Lay the first and last value onto the first and last sample; else centres of
             samples are at half, and borders are repeated.
+        part: Which of the samples are wanted.
 
     Returns:
         Floats; float32 of a few values in float32.
     """
     few, last = values.shape[axis], values.ndim - 1
-    low, share = _places(few, samples, corners)
+    low, share = (each[part] for each in _places(few, samples, corners))
     if few <= _FEW:  # a product with a small matrix is faster than picking twice
         kind = np.float32 if values.dtype == np.float32 else np.float64
-        taps = _taps(few, samples, corners).astype(kind, copy=False)
+        taps = _taps(few, samples, corners)[part].astype(kind, copy=False)
         if axis == last:
             return np.asarray(values @ taps.T)
         return np.moveaxis(np.tensordot(taps, values, (1, axis)), 0, axis)
@@ -46,6 +51,14 @@ def channel_mask(channel: Array, space: tuple[int, ...]) -> Array:
     low, high = channel.min(), channel.max()
     mask: Array = (channel - low) / (high - low + _SMALL)
     return mask
+
+
+def resized(x: Array, sizes: Sequence[int]) -> Array:
+    """Return [C, *space] at another size, linearly."""
+    for axis, size in enumerate(sizes, start=1):
+        if x.shape[axis] != size:
+            x = interpolated(x, axis, size)
+    return x
 
 
 def nearest(mask: Array, space: tuple[int, ...]) -> Array:

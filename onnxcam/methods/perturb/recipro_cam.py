@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
+from functools import lru_cache, reduce
 from math import prod
 
 import numpy as np
@@ -53,13 +53,8 @@ def recipro_cam(
     authors scale the map from 0 to 1 afterwards, which is left to whoever draws it.
     """
     inner, where = layer.shape[1:], places.ravel()
-    steps = {-1: 0.25, 0: 0.5, 1: 0.25} if around == "gaussian" else {0: 1.0}
     tokens = np.ones(prod(inner), layer.dtype)  # those that are no positions stay
-    first, *others = (
-        np.sum([w * np.eye(n, k=step) for step, w in steps.items()], 0, layer.dtype)
-        for n in places.shape
-    )
-    rest: Array = reduce(np.kron, others, np.ones((1, 1), layer.dtype))
+    first, rest = _weights(places.shape, around)
 
     def alone() -> Iterator[Array]:
         many = max(1, _FEW // rest.size)  # rows of positions in memory
@@ -74,3 +69,13 @@ def recipro_cam(
     map = np.zeros((found.shape[1], places.size))
     map[:, : len(found)] = found.T
     return Estimate(map.reshape(-1, *places.shape))
+
+
+@lru_cache(maxsize=16)
+def _weights(space: tuple[int, ...], around: str) -> tuple[Array, Array]:
+    """Return the weights along the first axis of space, and those along all others together."""
+    steps = {-1: 0.25, 0: 0.5, 1: 0.25} if around == "gaussian" else {0: 1.0}
+    first, *others = (np.sum([w * np.eye(n, k=step) for step, w in steps.items()], 0, "f4")
+                      for n in space)  # fmt: skip
+    rest: Array = reduce(np.kron, others, np.ones((1, 1), np.float32))
+    return first, rest

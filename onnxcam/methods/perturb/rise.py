@@ -69,7 +69,7 @@ def under_masks(
     def hidden() -> Iterator[Array]:
         for _ in range(masks):
             drawn.append(random_mask(rng, x.shape[1:], cells, keep))
-            yield x * drawn[-1].astype(x.dtype)
+            yield x * drawn[-1]
 
     found = Moments()
     for answer in ask(hidden()):
@@ -88,12 +88,12 @@ def random_mask(rng: np.random.Generator, space: tuple[int, ...], cells: int, ke
         keep: Probability that a cell is 1.
 
     Returns:
-        float64 [*space], 0 to 1.
+        float32 [*space], 0 to 1.
     """
-    mask: Array = (rng.random((cells,) * len(space)) < keep).astype(np.float64)
+    mask: Array = (rng.random((cells,) * len(space)) < keep).astype(np.float32)
     for axis, extent in enumerate(space):
         cell = -(-extent // cells)
         first = int(rng.integers(cell))
-        large = interpolated(mask, axis, (cells + 1) * cell)
-        mask = large[(*[slice(None)] * axis, slice(first, first + extent))]
+        part = slice(first, first + extent)
+        mask = interpolated(mask, axis, (cells + 1) * cell, part=part)
     return mask

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxcam.methods.needs import Array, Ask, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.perturb import variance
 from onnxcam.methods.perturb.hiding import BASELINE, chosen, fill, nothing, score
 from onnxcam.methods.perturb.masks import nearest
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
@@ -45,38 +46,13 @@ def sobol(
     """
     grid = (cells,) * (x.ndim - 1)
     count, empty = prod(grid), nothing(x, fill, baseline)
-    masks = _designs(count, designs, rng)
 
     def hidden() -> Iterator[Array]:
-        for a, b in masks:
-            for cell in range(-1, count):
-                mask = np.where(np.arange(count) == cell, b, a).reshape(grid)
-                share = nearest(mask, x.shape[1:]).astype(x.dtype)
-                yield x * share + empty * (1 - share)
+        for mask in variance.designs(count, designs, rng):
+            share = nearest(mask.reshape(grid), x.shape[1:]).astype(x.dtype)
+            yield x * share + empty * (1 - share)
 
     ask = chosen(score, scores, probabilities)
-    y = np.stack(list(ask(hidden(), designs * (count + 1)))).astype(np.float64)
-    whole = len(y) // (count + 1)
-    if whole < 2:
-        nothing_yet = np.zeros((y.shape[1], *grid))
-        return Estimate(nothing_yet, np.full_like(nothing_yet, np.inf))
-    y = y[: whole * (count + 1)].reshape(whole, count + 1, -1)  # [N, 1 + cells, K]
-    gone = (y[:, :1] - y[:, 1:]) ** 2
-    spread = y[:, 0].var(0, ddof=1)
-    spread = np.where(spread > 0, spread, np.inf)
-    indices, error = (
-        gone.mean(0) / (2 * spread),
-        gone.std(0, ddof=1) / np.sqrt(whole) / (2 * spread),
-    )
-    return Estimate(indices.T.reshape(-1, *grid), error.T.reshape(-1, *grid))
-
-
-def _designs(count: int, designs: int, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    import warnings
-
-    from scipy.stats import qmc
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of numbers that are no powers of 2
-        both = qmc.Sobol(2 * count, scramble=True, rng=rng).random(designs)
-    return [(row[:count], row[count:]) for row in both]
+    y = np.stack(list(ask(hidden(), designs * (count + 1))))
+    indices, error = variance.total_indices(y, count)
+    return Estimate(indices.reshape(-1, *grid), error.reshape(-1, *grid))

@@ -101,20 +101,17 @@ def figure_1d(
     ink = _coloured(shown, size, name, limits, signed=signed, smooth=smooth)
     tint = np.rint(255 + alpha * (ink - 255.0)).astype(np.uint8)
     height = min(max(_LANES // len(lanes), _LANE_LEAST), _LANE_MOST)
-    values = _columns(drawable(map), size, smooth=smooth)
-    curve = _curve(values, ink if relief is None else np.array(MUTED, np.uint8))
+    tone = ink if relief is None else np.array(MUTED, np.uint8)
+    curve = _curve(_columns(drawable(map), size, smooth=smooth), tone)
     axis = _time_axis(lanes.shape[1], rate, size)
     plot = stack([_plot(lanes, tint, height), axis, curve], 0, 0)
     if not channels and len(lanes) > 1:
         channels = [f"channel {number}" for number in range(len(lanes))]
     labels = _labels(channels, height) if channels else None
-    drawn = stack([labels, plot], _LABEL_GAP, 0, across=True)
-    if relief is not None:
-        note = f"{_OF_LANES}; {note}" if note else _OF_LANES
-    below = legend(
-        shown, name, limits, drawn.width, units=units, bar=colorbar, note=note, clip=clip
-    )
-    return stack([heading(title, subtitle, drawn.width), drawn, below])
+    body = stack([labels, plot], _LABEL_GAP, 0, across=True)
+    note = "; ".join(filter(None, ("" if relief is None else _OF_LANES, note)))
+    below = legend(shown, name, limits, body.width, units=units, bar=colorbar, note=note, clip=clip)
+    return stack([heading(title, subtitle, body.width), body, below])
 
 
 def _of_lanes(relief: NDArray[Any], count: int) -> NDArray[Any]:
