@@ -80,6 +80,7 @@ def test_the_proof_pools_models_by_picture(tmp_path: Path) -> None:
     rows = {"gradcam": pictures, "random": chance}
     page = _page(tmp_path, {"one": rows, "two": rows, "digits-vit": rows})
     (line,) = (each for each in page.splitlines() if "*all photographs*" in each)
+    assert "| one | 4 |" not in page  # too few for a line of their own
     # half of 1 and of 0, 0.1, 0.2, 0.3, whose deviation over the root of 4 is 0.0323 when halved
     assert (
         line == "| *all photographs* | 4 | none | **+0.57 ± 0.10** | none "

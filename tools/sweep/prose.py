@@ -24,7 +24,8 @@ How much better a method is than a baseline on the same pictures: the mean of th
 half of its 95 % interval (Student's t over the pictures). Localisation is the mean of the pointing
 game and the energy; faithfulness is insertion less deletion. **Bold**: the interval lies above 0,
 the method beats the baseline; "loses": it lies below. *All photographs* are their classifiers
-together: the mean over the models of each picture, then over the pictures.
+together: the mean over the models of each picture, then over the pictures. A model of fewer than
+six pictures stands in there alone.
 """
 
 ANSWERS = """Grad-CAM, Layer-CAM and RISE find the object and follow the score of convolutional
