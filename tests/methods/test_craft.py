@@ -139,3 +139,18 @@ def test_a_layer_that_the_concepts_do_not_make_up_says_so(tmp_path: Path) -> Non
     found = _found(_net(), x, 1, bank=str(tmp_path / "b.npy"))
     assert found.parameters["left"] > 0.9
     assert any(said.startswith("the concepts leave") for said in found.diagnosis)
+
+
+def test_features_below_0_are_left_and_said() -> None:
+    """Tokens behind a layer normalisation are half below 0, of which no concept is made."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 5, SIDE, SIDE]}, {"y": ["N", 2]}, {"w": WEIGHTS})
+    x, _ = _planted()
+    found = _found(proto, x - x.mean(1, keepdims=True) * 2, 0)
+    assert found.parameters["left"] > 0.5
+    assert any(said.startswith("the concepts leave") for said in found.diagnosis)

@@ -55,7 +55,7 @@ def _overview(even: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
             cell = str(sum(each[name].values())) if name in each else "-"
             bold = name in each and broken(name, even[model])
             cells.append(f"**{cell}**" if bold else cell)
-        yield f"| `{name}` | {' | '.join(cells)} | {np.mean(shares[name]):.0%} |"
+        yield f"| {name} | {' | '.join(cells)} | {np.mean(shares[name]):.0%} |"
     yield ""
 
 
@@ -107,7 +107,7 @@ def _row(name: str, rows: Mapping[str, Row]) -> str:
     for metric in METRICS:
         worse = not own and "random" in rows and not beats(row, rows["random"], metric)
         cells.append(f"{_number(row, metric)}{' -' if worse else ''}")
-    shown = f"*{SHOWN.get(name, name)}*" if own else f"`{name}`"
+    shown = f"*{SHOWN.get(name, name)}*" if own else name  # as code it would break within words
     shown = f"**{shown}**" if broken(name, rows) else shown
     won = wins(name, rows)
     better = [f"{won[b]}" if b in won and not own else "" for b in BASELINES]

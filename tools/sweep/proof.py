@@ -19,6 +19,7 @@ KINDS = {
     "faithfulness": {"insertion": 1.0, "deletion": -1.0},
 }
 TRANSFORMER = "digits-vit"
+_LEAST = 6  # pictures of one model: the interval of fewer says nothing
 
 
 def proof(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -30,9 +31,10 @@ def proof(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     titles = ("model", "n", *(f"{kind}: {SHOWN[b]}" for kind in KINDS for b in BASELINES))
     networks = [model for model in kept if model != TRANSFORMER]
     for name in PROVEN:
-        lines = [_line(name, model, {model: kept[model]}) for model in networks]
+        alone = [m for m in kept if len(kept[m].get(name, {})) >= _LEAST]
+        lines = [_line(name, m, {m: kept[m]}) for m in alone if m != TRANSFORMER]
         lines.append(_line(name, "*all photographs*", {m: kept[m] for m in networks}))
-        lines += [_line(name, m, {m: kept[m]}) for m in kept if m == TRANSFORMER]
+        lines += [_line(name, m, {m: kept[m]}) for m in alone if m == TRANSFORMER]
         yield from (f"### {name}\n", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|")
         yield from (line for line in lines if line)
         yield ""

@@ -24,13 +24,14 @@ How much better a method is than a baseline on the same pictures: the mean of th
 half of its 95 % interval (Student's t over the pictures). Localisation is the mean of the pointing
 game and the energy; faithfulness is insertion less deletion. **Bold**: the interval lies above 0,
 the method beats the baseline; "loses": it lies below. *All photographs* are their classifiers
-together: the mean over the models of each picture, then over the pictures.
+together: the mean over the models of each picture, then over the pictures. A model of fewer than
+six pictures stands in there alone.
 """
 
-ANSWERS = """Grad-CAM, Layer-CAM and RISE find the object and follow the score of convolutional
-networks better than a bell and noise do. LibraGrad is made for transformers, and beats all three
-baselines there; a convolutional network has no attention and no gates, and of it LibraGrad is input
-times gradient but for what saturates: better than noise, no better than a bell.
+ANSWERS = """Over all photographs Grad-CAM, Layer-CAM and RISE find the object and follow the score
+better than each of the three baselines. LibraGrad is made for transformers, and does so there; a
+convolutional network has no attention and no gates, and of it LibraGrad is input times gradient but
+for what saturates: better than noise, no better than a bell.
 
 Grad-CAM is the other way round. On tokens its mean of the gradient over the positions is what is
 left of values that cancel: at none of eleven layers of the transformer (the patches, what goes into
@@ -59,6 +60,8 @@ STANDS_OUT = """What stands out, and why:
 - `internal-influence` is a mean gradient. Where a mean over space and a linear layer follow the
   layer, as in these classifiers of photographs, that is the same at all positions: the map is
   constant, the picture says so, and only an earlier layer is worth asking.
+- `craft` makes concepts of what is above 0. Of tokens that leaves half out: the map says so, and
+  is worth nothing there. `dff` counts it as 0 as well.
 - On tokens a channel is 0 nowhere, so that setting it to 0 (`ablation-cam`) is no absence; in
   `xgradcam` the sum that it divides by cancels, as the gradient does in `gradcam`, `gradcam++` and
   `sess`. Of `legrad` the second block's part follows the score (insertion less deletion 0.20), the

@@ -79,7 +79,8 @@ def craft(
     chosen = indices.argmax(1) if concept < 0 else np.full(len(indices), concept)
     rows = np.arange(len(indices))
     there = own[chosen].reshape(-1, *a.shape[1:])
-    left = float(np.linalg.norm(features - columns @ own) / (np.linalg.norm(features) or 1))
+    flat = a.reshape(len(a), -1)  # with what is below 0: on tokens that is half, and gone as well
+    left = float(np.linalg.norm(flat - columns @ own) / (np.linalg.norm(flat) or 1))
     facts = {"concept_shown": chosen, "left": np.full(len(rows), left)}
     facts |= {f"importance_{j}": indices[:, j] for j in range(count)}
     each = (-1, *[1] * (a.ndim - 1))
