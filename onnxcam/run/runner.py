@@ -110,7 +110,8 @@ class Runner:
         """
         catalog = self.plan.catalog
         whole = batch_of(self.model, catalog)
-        given = np.concatenate([p.tensor for p in batch], whole.axis)
+        one = len(batch) == 1  # no copy of a picture for nothing
+        given = batch[0].tensor if one else np.concatenate([p.tensor for p in batch], whole.axis)
         feeds = {catalog.input: whole.filled(given)}
         others, zeros = Feeds(self.model, catalog, catalog.input).of(batch)
         said = {**whole.said(len(batch)), **zeros}

@@ -97,3 +97,44 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
         files.sweep(tmp_path)
         assert part.exists() and not dead.exists()
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "labels.json", "labels.toml", "m.toml", "p.json"])
+def test_a_description_without_an_end_is_not_read(name: str, tmp_path: Path) -> None:
+    """A file of blanks takes no room on a disk, and all of the memory."""
+    from onnxcam.inputs import load_labels, read_toml
+    from onnxcam.inputs.huggingface import read_preprocessor
+
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(10**9)
+    read = {"m": read_toml, "p": read_preprocessor}.get(path.stem, load_labels)
+    with pytest.raises(OnnxcamError, match="more than the"):
+        read(path)
+
+
+def test_the_check_runs_the_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held against what onnxcam made of it alone, a wrong reading would agree with itself."""
+    from onnxcam import conversion
+
+    seen: list[Any] = []
+    verify = conversion.verify
+
+    def spied(*args: Any, **options: Any) -> Any:
+        seen.append(options["original"])
+        return verify(*args, **options)
+
+    monkeypatch.setattr(conversion, "verify", spied)
+    place = tmp_path / "m.onnx"
+    onnx.save(nets.cnn(), str(place))
+    for given in (place, str(place), place.read_bytes(), nets.cnn()):
+        conversion.convert(given, tmp_path / "y.onnx", force=True)
+    assert seen[:2] == [place, place] and seen[2] == place.read_bytes()
+    assert isinstance(seen[3], onnx.ModelProto)
+
+
+def test_what_a_picture_in_a_page_shows_is_escaped() -> None:
+    from onnxcam.output import html
+
+    said = html.picture(b"", "a' onerror='alert(1)\x1b[1m<b>")
+    assert "onerror='" not in said and "<b>" not in said and "\x1b" not in said

@@ -13,7 +13,7 @@ from onnx import ModelProto, helper
 from support import nets
 
 from onnxcam import Explainer, InputError
-from onnxcam.cli.group import main
+from onnxcam.cli import main
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 3, 6, 6)).astype("f4")
