@@ -85,9 +85,10 @@ def upsample(
 def _bicubic(values: NDArray[Any], axis: int, samples: int, span: Span | None) -> NDArray[Any]:
     """Resample one axis by cubic convolution, with NaN where a non-finite value has a weight."""
     finite = np.isfinite(values)
+    if finite.all():
+        return _cubic_convolution(values, axis, samples, span)
     out = _cubic_convolution(np.where(finite, values, 0), axis, samples, span)
-    if not finite.all():
-        out[_cubic_convolution(~finite, axis, samples, span) != 0] = np.nan
+    out[_cubic_convolution(~finite, axis, samples, span) != 0] = np.nan
     return out
 
 
@@ -95,11 +96,16 @@ def _cubic_convolution(
     values: NDArray[Any], axis: int, samples: int, span: Span | None
 ) -> NDArray[np.float64]:
     """Resample one axis of finite values: it becomes the rows of an image, the rest its columns."""
+    count = values.shape[axis]
+    few = count * samples <= _MATRIX
+    if few and axis == values.ndim - 1:  # nothing has to be turned round
+        image = values.reshape(-1, count).astype(np.float64)
+        out = _product(image, _matrix(count, samples, span).T)
+        return out.reshape(*values.shape[:-1], samples)
     rows = np.moveaxis(values, axis, 0)
-    image = rows.reshape(len(rows), -1).astype(np.float64)
-    few = len(rows) * samples <= _MATRIX
+    image = rows.reshape(count, -1).astype(np.float64)
     if few:
-        out = _product(_matrix(len(rows), samples, span), image)
+        out = _product(_matrix(count, samples, span), image)
     else:
         out = _convolved(image, samples, span)
     return np.moveaxis(out.reshape(samples, *rows.shape[1:]), 0, axis)
@@ -111,10 +117,16 @@ def _matrix(count: int, samples: int, span: Span | None) -> NDArray[np.float64]:
     return _convolved(np.eye(count), samples, span)
 
 
-def _product(matrix: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray[np.float64]:
+def _product(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply in pieces so small that no threads are woken for them, which takes longer."""
-    pieces = -(-matrix.size * image.shape[1] // _ONE_THREAD)
-    return np.concatenate([matrix @ p for p in np.array_split(image, pieces, axis=1)], axis=1)
+    rows, columns = len(left), right.shape[1]
+    pieces = -(-left.size * columns // _ONE_THREAD)
+    if pieces == 1:
+        return left @ right
+    out, step = np.empty((rows, columns)), -(-rows // pieces)
+    for first in range(0, rows, step):
+        np.matmul(left[first : first + step], right, out=out[first : first + step])
+    return out
 
 
 def _convolved(

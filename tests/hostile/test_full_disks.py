@@ -83,3 +83,17 @@ def test_the_hint_fits_the_reason() -> None:
     ):  # fmt: skip
         said = str(unwritten(OSError(number, os.strerror(number)), "a/\x1b[1m.png"))
         assert hint in said.lower() and "\x1b" not in said, said
+
+
+def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+    """Whoever writes holds a lock: only what has none was left by the dead."""
+    from onnxcam import files
+
+    with files.whole(tmp_path / "x") as part:
+        part.write_bytes(b"half")
+        dead = tmp_path / part.name.replace(part.name[-20:-5], "0" * 15)
+        dead.write_bytes(b"left")
+        files._swept.discard(tmp_path)
+        files.sweep(tmp_path)
+        assert part.exists() and not dead.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

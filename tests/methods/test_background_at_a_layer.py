@@ -11,14 +11,14 @@ import pytest
 import torch
 from methods.test_deeplift import SIZE, _exported, _net
 from methods.test_relevance_of_layers import PICTURE, TEXT
-from onnx import parser
+from onnx import helper, parser
 from support import nets
 from support.peer_packages import captum_attr
 from torch import nn
 
 import onnxcam
 from onnxcam import Explainer
-from onnxcam.errors import InputError, UnsupportedOp
+from onnxcam.errors import InputError, UnsupportedOp, UsageError
 from onnxcam.run.session import Session
 
 NAMES = ("layer-deeplift-shap", "layer-expected-gradients")
@@ -160,3 +160,60 @@ def test_what_has_no_rule_and_what_does_not_fit_is_refused(tmp_path: Path) -> No
     text = TEXT.replace("f = Flatten (a)", "s = Softmax (a)\n f = Flatten (s)")
     with pytest.raises(UnsupportedOp, match="has no rule for ai.onnx::Softmax"):
         _found(parser.parse_model(text), NAMES[0], "a", PICTURE, 0)
+
+
+def _pixels() -> tuple[Any, np.ndarray]:
+    """y = v mean(tanh(k x)), x of whole numbers, in which the layer is linear."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=1),
+        helper.make_node("Conv", ["f", "k"], ["c"]),
+        helper.make_node("Tanh", ["c"], ["t"]),
+        helper.make_node("ReduceMean", ["t"], ["p"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["p", "v"], ["y"]),
+    ]
+    rng = np.random.default_rng(7)
+    weights = {
+        "k": np.abs(rng.normal(size=(4, 3, 1, 1))).astype("f4") / 300,
+        "v": rng.normal(size=(4, 2)).astype("f4"),
+    }
+    proto = nets.model(nodes, {"x": ["N", 3, 5, 5]}, {"y": ["N", 2]}, weights, opset=13)
+    proto.graph.input[0].type.tensor_type.elem_type = 2
+    return proto, rng.integers(0, 255, (1, 3, 5, 5)).astype("u1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_takes_pictures_as_bytes_as_the_explainer_does(name: str) -> None:
+    """It works on the floats that they become, and does not round what lies between."""
+    proto, x = _pixels()
+    settings: dict[str, Any] = {"samples": 200}
+    if name == NAMES[1]:
+        settings["noise"] = 0.1
+    made = onnxcam.convert(
+        proto, method=name, parameters=settings, upsampling="none", target=[1], feature_layer="c"
+    )
+    assert made.check is not None and not made.check.problems
+    (found,) = Session(made.explained.model, device="cpu", threads=1).run({"x": x}, ["onnxcam.map"])
+    want = _found(proto, name, "c", x, 1, **settings)
+    away = np.abs(found[0, 0] - want.raw_map) / (want.standard_error + 1e-9)
+    assert want.raw_map.any() and np.median(away) < 2 and (away < 6).all()
+
+
+def test_tokens_have_their_share_at_the_embedding(tmp_path: Path) -> None:
+    """y = v mean(tanh(e_x)): behind the layer all is linear, so the background's mean counts."""
+    rng = np.random.default_rng(0)
+    table, v = rng.normal(size=(20, 4)).astype("f4"), rng.normal(size=(4, 2)).astype("f4")
+    nodes = [
+        helper.make_node("Gather", ["e", "x"], ["emb"], axis=0),
+        helper.make_node("Tanh", ["emb"], ["t"]),
+        helper.make_node("ReduceMean", ["t"], ["p"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["p", "v"], ["y"]),
+    ]
+    proto = nets.model(nodes, {"x": ["N", 6]}, {"y": ["N", 2]}, {"e": table, "v": v}, opset=13)
+    proto.graph.input[0].type.tensor_type.elem_type = 7
+    x, others = rng.integers(0, 20, (1, 6)), rng.integers(0, 20, (8, 6))
+    np.save(tmp_path / "b.npy", others)
+    found = _found(proto, NAMES[0], "t", x, 1, background=str(tmp_path / "b.npy"))
+    want = (np.tanh(table[x[0]]) - np.tanh(table[others]).mean(0)) @ v[:, 1] / 6
+    np.testing.assert_allclose(found.signed_map, want, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UsageError, match="numbers of tokens"):
+        _found(proto, NAMES[1], "t", x, 1, background=str(tmp_path / "b.npy"))

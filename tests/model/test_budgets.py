@@ -107,6 +107,18 @@ def _said(**attribute: object) -> onnx.NodeProto:
 
 
 I64 = np.int64
+ONES = numpy_helper.from_array(np.ones(1, I64))
+
+
+def _places() -> onnx.NodeProto:
+    return helper.make_node("ConstantOfShape", ["n"], ["z"], value=ONES)
+
+
+def _short(count: int) -> onnx.NodeProto:
+    """Return a node that makes a list of so many numbers of four bytes."""
+    return helper.make_node("RandomUniform", [], ["i"], shape=[count])
+
+
 MADE: dict[str, tuple[list[onnx.NodeProto], dict[str, object]]] = {
     "a number in an attribute": (
         [_said(value_int=2**33), helper.make_node("Range", ["a", "b", "c"], ["z"])],
@@ -166,6 +178,16 @@ MADE: dict[str, tuple[list[onnx.NodeProto], dict[str, object]]] = {
         [helper.make_node("MaxUnpool", ["conv", "i", "s"], ["z"], kernel_shape=[2, 2])],
         {"i": np.zeros((1, 4, 6, 6), I64), "s": np.array([1, 4, 2**16, 2**16])},
     ),
+    "places of eight bytes": ([_places()], {"n": np.array([2**27 + 2])}),
+    "a range of places": (
+        [helper.make_node("Range", ["a", "b", "c"], ["z"])], {"a": 0, "b": 2**27 + 2, "c": 1},
+    ),
+    "a list of parts": (
+        [_short(2**19), helper.make_node("SplitToSequence", ["conv", "i"], ["z"])], {},
+    ),
+    "parts of one each": (
+        [_short(2**19), helper.make_node("SplitToSequence", ["i", ""], ["z"])], {},
+    ),
 }  # fmt: skip
 
 
@@ -174,6 +196,22 @@ def test_elements_that_numbers_lead_to(how: str) -> None:
     nodes, weights = MADE[how]
     with pytest.raises(ModelError, match=r"elements at node .*ONNXCAM_ELEMENTS"):
         budgets.within(_with(*nodes, **weights))
+
+
+@pytest.mark.parametrize("op", ["Gather", "GatherND", "Concat"])
+def test_elements_that_places_make_of_what_is_computed(op: str) -> None:
+    """The list of places is small: what is picked by it is not."""
+    nodes = [helper.make_node("ConstantOfShape", ["n"], ["i"], value=ONES)]
+    many = {"Gather": [2**24], "GatherND": [2**24, 2]}
+    if op == "Concat":
+        nodes += [helper.make_node("Concat", ["conv"] * 64, ["z0"], axis=1)]
+        nodes += [helper.make_node("Concat", [f"z{k}"] * 64, [f"z{k + 1}"], axis=1)
+                  for k in range(5)]  # fmt: skip
+    else:
+        axis = {} if op == "GatherND" else {"axis": 1}
+        nodes.append(helper.make_node(op, ["conv", "i"], ["z"], **axis))
+    with pytest.raises(ModelError, match=rf"elements at node .* \({op}\).*ONNXCAM_ELEMENTS"):
+        load(_with(*nodes, n=np.array(many.get(op, [2]))))
 
 
 def test_elements_that_a_call_names() -> None:

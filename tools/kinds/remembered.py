@@ -55,14 +55,14 @@ def _sessions() -> None:
 
     def shared(
         model: Any, catalog: Any, method: Any, feature: Any, target: Any, detector: Any,
-        settings: Any,
+        settings: Any, **how: Any,
     ) -> Any:  # fmt: skip
         own = (method.name, repr(settings)) if isinstance(method, Tunnelled) else ()
         needed = (frozenset(method.needs), method.kind, feature.name, own)
-        key = (id(model), id(catalog), needed, target, id(detector))
+        key = (id(model), id(catalog), needed, target, id(detector), repr(how))
         if key not in made:
             made[key] = (
-                parts(model, catalog, method, feature, target, detector, settings),
+                parts(model, catalog, method, feature, target, detector, settings, **how),
                 model,
                 catalog,
             )

@@ -54,7 +54,12 @@ _LAST = ("swin", "focal", "nest", "hiera", "volo", "sequencer")  # channels stan
 
 def _timm_stage(net: nn.Module) -> str:
     info: Any = net.feature_info
-    return str(info[-1]["module"] if isinstance(info, list) else info.module_name(-1))
+    path = str(info[-1]["module"] if isinstance(info, list) else info.module_name(-1))
+    modules = dict(net.named_modules())
+    for word in ("block", "blocks", "stages"):  # timm names some of them otherwise
+        path = path if path in modules else path.replace(path.split(".", maxsplit=1)[0], word, 1)
+    module = modules[path]
+    return f"{path}.{len(module) - 1}" if isinstance(module, nn.ModuleList) else path
 
 
 def _timm(name: str, shape: tuple[int, int, int] = IMAGE, **options: Any) -> Subject:

@@ -76,13 +76,14 @@ def _in_graph(
     anytime=True,
     claim=(
         "The share of each position of the layer in the difference between the score and the mean "
-        "score of the background. At an embedding: of each token."
+        "score of the background."
     ),
     limits=(
         "The layer is taken to move straight while the input does: the map sums up to the "
         "difference only as far as it does. Everything is against the background. As coarse as "
         "the layer. What reaches the score without passing the layer has no share. An average of "
-        "draws: see its standard error."
+        "draws: see its standard error. Between numbers of tokens there is nothing: of text, use "
+        "layer-deeplift-shap."
     ),
     form=((Activation, LayerOf, SlopeOfInputs), _in_graph),
 )

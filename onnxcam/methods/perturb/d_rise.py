@@ -6,6 +6,7 @@ import numpy as np
 
 from onnxcam.methods.needs import Array, Ask, Input, Random, Similarity
 from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.perturb.hiding import cells
 from onnxcam.methods.perturb.rise import under_masks
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -18,7 +19,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     "equations 2 to 5",
     parameters=(
         Parameter("masks", int, 5000, 2, 10_000_000, "number of masks"),
-        Parameter("cells", int, 16, 1, 1000, "number of cells of a mask along each axis of space"),
+        cells(16),
         Parameter("keep", float, 0.5, 0.001, 0.999, "probability that a cell is kept"),
     ),
     cost=Cost(1, "masks"),

@@ -22,6 +22,12 @@ def fill(default: str) -> Parameter:
     )  # fmt: skip
 
 
+def cells(default: int) -> Parameter:
+    """Return the parameter that says how fine masks are, with a default of the method's own."""
+    said = "number of cells of a mask along each axis of space"
+    return Parameter("cells", int, default, 1, 1000, said)
+
+
 def score(default: str) -> Parameter:
     """Return the parameter that says what is asked of the model."""
     return Parameter(

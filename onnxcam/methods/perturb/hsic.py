@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.methods.moments import jackknife
 from onnxcam.methods.needs import Array, Ask, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
-from onnxcam.methods.perturb.hiding import BASELINE, chosen, fill, nothing, score
+from onnxcam.methods.perturb.hiding import BASELINE, cells, chosen, fill, nothing, score
 from onnxcam.methods.perturb.masks import nearest
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -24,7 +24,7 @@ _GROUPS = 10  # of masks, for the standard error
     cite="Novello, Fel and Vigouroux, Making Sense of Dependence, NeurIPS 2022, equation 6",
     parameters=(
         Parameter("samples", int, 500, 4, 10_000_000, "number of inputs with parts hidden"),
-        Parameter("cells", int, 7, 1, 1000, "number of cells of a mask along each axis of space"),
+        cells(7),
         BASELINE, fill("value"), score("probability"),
     ),
     cost=Cost(1, "samples"),

@@ -9,6 +9,7 @@ import numpy as np
 from onnxcam.methods.moments import Moments
 from onnxcam.methods.needs import Array, Ask, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
+from onnxcam.methods.perturb.hiding import cells
 from onnxcam.methods.perturb.masks import interpolated
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -20,7 +21,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     cite="Petsiuk et al., RISE: Randomized Input Sampling for Explanation, BMVC 2018, equation 6",
     parameters=(
         Parameter("masks", int, 4000, 2, 10_000_000, "number of masks"),
-        Parameter("cells", int, 7, 1, 1000, "number of cells of a mask along each axis of space"),
+        cells(7),
         Parameter("keep", float, 0.5, 0.001, 0.999, "probability that a cell is kept"),
         Parameter(
             "score", str, "probability", None, None,

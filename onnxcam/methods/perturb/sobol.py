@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.methods.needs import Array, Ask, Input, Probability, Random, Score
 from onnxcam.methods.parameters import Parameter
 from onnxcam.methods.perturb import variance
-from onnxcam.methods.perturb.hiding import BASELINE, chosen, fill, nothing, score
+from onnxcam.methods.perturb.hiding import BASELINE, cells, chosen, fill, nothing, score
 from onnxcam.methods.perturb.masks import nearest
 from onnxcam.methods.registry import Cost, Estimate, sampled_method
 
@@ -23,7 +23,7 @@ from onnxcam.methods.registry import Cost, Estimate, sampled_method
     parameters=(
         Parameter("designs", int, 32, 2, 1_000_000, "number of random masks that each cell is "
                   "varied in; a power of 2 is best"),
-        Parameter("cells", int, 8, 1, 1000, "number of cells of a mask along each axis of space"),
+        cells(8),
         BASELINE, fill("value"), score("probability"),
     ),
     cost=Cost(1, "designs x (cells + 1)"),

@@ -12,6 +12,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 Value: TypeAlias = np.ndarray[Any, Any]
 Dims: TypeAlias = tuple[int, ...]
 ENDLESS = 2**62  # elements, where there is no number
+_TENSOR = 1024  # elements of four bytes that a tensor of its own takes, by what a runtime keeps
 
 
 class Seen:
@@ -52,6 +53,10 @@ class Seen:
         if value.dtype.kind not in "iu":
             raise ValueError
         return tuple(int(v) for v in value.ravel())
+
+    def given(self, index: int) -> bool:
+        """Tell whether there is such an input."""
+        return index < self.inputs and self._node.input[index] != ""
 
     def says(self, index: int) -> bool:
         """Tell whether the value of an input is known."""
@@ -197,6 +202,16 @@ def _picked(seen: Seen) -> Dims | None:
     return None if dims is None or places is None else (*dims[:axis], *places, *dims[axis + 1 :])
 
 
+def _parts_at_least(seen: Seen) -> int:
+    """A tensor in a list takes what hundreds of elements do, also an empty one."""
+    dims = seen.dims(1)
+    if dims:  # a length for each part
+        return dims[0] * _TENSOR
+    row, axis = seen.dims(0), seen.whole("axis", 0)
+    each = max(seen.sizes(1)[0], 1) if seen.given(1) else 1
+    return 0 if row is None else -(-row[axis] // each) * _TENSOR
+
+
 def _listed(name: str) -> Callable[[Seen], Dims | None]:
     """Return what reads sizes from an attribute."""
 
@@ -227,3 +242,7 @@ MAKERS: Mapping[str, Callable[[Seen], Dims | None]] = {
     "MelWeightMatrix": lambda seen: (seen.sizes(1)[0] // 2 + 1, seen.sizes(0)[0]),
 }  # fmt: skip
 SIZES: Mapping[str, Callable[[Seen], Dims | None]] = {**_PASSED, **MAKERS}
+# How many elements there are at least, where what is made is no tensor.
+LEAST: Mapping[str, Callable[[Seen], int]] = {"SplitToSequence": _parts_at_least}
+# What a list of places makes: its size follows from the network's own tensors.
+PICKERS = frozenset(("Gather", "GatherND"))

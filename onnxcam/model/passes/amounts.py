@@ -14,7 +14,7 @@ import numpy as np
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS
-from onnxcam.model.passes.amount_rules import ENDLESS, SIZES, VALUES, Dims, Seen, Value
+from onnxcam.model.passes.amount_rules import ENDLESS, LEAST, SIZES, VALUES, Dims, Seen, Value
 
 _FEW = 16  # elements of a constant that is a size
 _WRONG = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
@@ -33,6 +33,7 @@ class Known:
     Attributes:
         values: Small constants by name, and what follows from them.
         dims: Sizes by name, where numbers in the file determine them.
+        least: Elements that there are at least, by name.
         followed: Numbers in rows that onnx would follow one by one.
     """
 
@@ -45,6 +46,7 @@ class Known:
     ) -> None:
         self.values: dict[str, Value] = {} if outer is None else dict(outer.values)
         self.dims: dict[str, Dims] = {} if outer is None else dict(outer.dims)
+        self.least: dict[str, int] = {}
         self.followed = 0
         if isinstance(graph, GraphProto):
             for info in graph.input if fed else ():
@@ -77,9 +79,12 @@ class Known:
             self._constant(name, node)
             return
         compute, size = VALUES.get(node.op_type), SIZES.get(node.op_type)
-        if compute is None and size is None:
+        least = LEAST.get(node.op_type)
+        if compute is None and size is None and least is None:
             return
         seen = Seen(node, self.values, self.dims)
+        if least is not None:
+            self.least[name] = _tried(least, seen) or 0
         if node.op_type in _FOLLOWED:
             rows = (seen.dims(k) or () for k in range(seen.inputs))
             self.followed += sum(dims[0] for dims in rows if len(dims) == 1)

@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnxcam.errors import ModelError, UsageError, plain
 from onnxcam.graph.emit.walks import STANDARD_DOMAINS, bodies_of, every_graph
-from onnxcam.model.passes.amount_rules import MAKERS, Value
+from onnxcam.model.passes.amount_rules import LEAST, MAKERS, PICKERS, Value
 from onnxcam.model.passes.amounts import Known
 
 NODES, ELEMENTS, TURNS = "ONNXCAM_NODES", "ONNXCAM_ELEMENTS", "ONNXCAM_TURNS"
@@ -24,7 +24,10 @@ _MOST = {NODES: 1_000_000, ELEMENTS: 2**28, TURNS: 1_000_000}
 _DEPTH = 40  # graphs in graphs; protobuf reads a hundred messages in messages, three for each
 _NAME = 100_000  # characters of a name
 _JOINS = 12  # nodes that join: with fewer of them a file does not become thousands of itself
-_ASKING = (MAKERS.keys() - {"Concat", "Gather"}) | {"If", "Loop", "Scan", "SequenceMap"}
+_LONG = (TensorProto.INT64, TensorProto.UINT64, TensorProto.DOUBLE)
+_SIZED = MAKERS.keys() | PICKERS
+_GRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+_ASKING = ((MAKERS.keys() | LEAST.keys()) - {"Concat", "Gather"}) | _GRAPHS
 
 _Key = tuple[str, str]
 
@@ -161,7 +164,7 @@ def _values(graph: GraphProto | FunctionProto, outer: Known | None, turns: int =
         if node.domain not in STANDARD_DOMAINS:
             again = 1
         else:
-            within_elements(_elements(node, known), f"node {_named(node)}")
+            within_elements(_elements(node, known), f"node {_named(node)}", _width(node, known))
             again = _turns(node, known.values) if node.op_type == "Loop" else _steps(node, known)
             if again > 1 and turns * again > _most(TURNS):
                 what = f"{turns * again:,} turns of the loop {_named(node)}, with no end before"
@@ -170,18 +173,38 @@ def _values(graph: GraphProto | FunctionProto, outer: Known | None, turns: int =
             _values(body, known, turns * max(again, 1))
 
 
-def within_elements(wanted: int, where: str) -> None:
+def inferred_within(graph: GraphProto) -> None:
+    """Check what constants make of tensors that a network computes, by their inferred sizes.
+
+    Args:
+        graph: A graph with the sizes that onnx inferred.
+
+    Raises:
+        ModelError: More than the budget.
+    """
+    if not is_asking(graph):
+        return
+    found = {info.name: info.type.tensor_type.shape.dim for info in graph.value_info}
+    for node in graph.node:
+        if node.op_type in _SIZED and node.output:
+            dims = found.get(node.output[0], ())
+            within_elements(math.prod(d.dim_value or 1 for d in dims), f"node {_named(node)}")
+
+
+def within_elements(wanted: int, where: str, width: int = 1) -> None:
     """Check how many elements something has.
 
     Args:
         wanted: How many.
         where: What has them, in words.
+        width: Bytes of each in four bytes: 2 counts each twice.
 
     Raises:
         ModelError: More than the budget.
     """
-    if wanted > _most(ELEMENTS):
-        raise _refused(f"{wanted:,} elements at {where}", ELEMENTS)
+    if wanted * width > _most(ELEMENTS):
+        each = ", of eight bytes and so counted twice" if width > 1 else ""
+        raise _refused(f"{wanted:,} elements at {where}{each}", ELEMENTS)
 
 
 def _named(node: NodeProto) -> str:
@@ -190,10 +213,19 @@ def _named(node: NodeProto) -> str:
 
 
 def _elements(node: NodeProto, known: Known) -> int:
-    """Return how many elements a node makes of constants; 0 where that is not known."""
-    if node.op_type not in MAKERS or not node.output:
+    """Return how many elements a node makes of constants, at least; 0 where that is not known."""
+    if not node.output:
         return 0
-    return math.prod(known.dims.get(node.output[0], (0,)))
+    made = math.prod(known.dims.get(node.output[0], (0,))) if node.op_type in MAKERS else 0
+    return max(made, known.least.get(node.output[0], 0))
+
+
+def _width(node: NodeProto, known: Known) -> int:
+    """Return 2 of numbers of eight bytes, as places are, where that is known; else 1."""
+    if node.op_type == "ConstantOfShape":
+        return 2 if any(a.t.data_type in _LONG for a in node.attribute) else 1
+    first = known.values.get(node.input[0]) if node.op_type == "Range" and node.input else None
+    return 2 if first is not None and first.dtype.kind == "i" and first.dtype.itemsize > 4 else 1
 
 
 def _steps(node: NodeProto, known: Known) -> int:

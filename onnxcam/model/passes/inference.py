@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto
 
 from onnxcam.graph.emit.walks import bodies_of
 from onnxcam.model.passes.amounts import Known
-from onnxcam.model.passes.budgets import is_asking
+from onnxcam.model.passes.budgets import inferred_within, is_asking
 
 _MOST = 1 << 20  # numbers that are followed one by one: a microsecond and a hundred bytes each
 
@@ -26,9 +26,12 @@ def inferred(proto: ModelProto, *, strict: bool = False) -> ModelProto:
 
     Raises:
         onnx.shape_inference.InferenceError: The model contradicts itself.
+        ModelError: Constants make more than the budget of what it computes.
     """
     few = _followed(proto.graph, None) <= _MOST
-    return onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=few)
+    found = onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=few)
+    inferred_within(found.graph)
+    return found
 
 
 def _followed(graph: GraphProto, outer: Known | None) -> int:
