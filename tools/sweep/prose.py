@@ -56,7 +56,7 @@ STANDS_OUT = """What stands out, and why:
   find the object; `attnlrp`, `libragrad` and `lrp-epsilon` of a ReLU network nearly are such.
 - A region (`sufficient-region`, `contrastive-region`) has one value inside and one outside: its
   pointing game is its energy, and what is deleted first inside of it is chance.
-- `random-cam` is a baseline of its own: the layer with random weights.
+- `random-cam` is a baseline of its own: the layer with one draw of random weights for all pictures.
 - `internal-influence` is a mean gradient. Where a mean over space and a linear layer follow the
   layer, as in these classifiers of photographs, that is the same at all positions: the map is
   constant, the picture says so, and only an earlier layer is worth asking.
