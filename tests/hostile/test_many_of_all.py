@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 from rich.console import Console
 
+import onnxcam
 from onnxcam.analysis import layers
 from onnxcam.cli import tables
 from onnxcam.model.model import load
@@ -88,3 +89,43 @@ def test_a_long_table_says_what_a_short_one_does(monkeypatch: pytest.MonkeyPatch
     short = printed()
     monkeypatch.setattr(tables, "_LONG", 2)
     assert printed() == short and "\x1b" not in short
+
+
+def _branches(depth: int, *, known: bool) -> onnx.ModelProto:
+    """Return an If in an If ..., as deep as this, of which the inner one doubles what it gets."""
+    node = helper.make_node("Add", ["r", "r"], ["then0"])
+    for k in range(1, depth + 1):
+        bodies = {
+            f"{name}_branch": helper.make_graph(
+                [inner], f"{name}{k}", [], [helper.make_tensor_value_info(inner.output[0], 1, None)]
+            )
+            for name, inner in (
+                ("then", node), ("else", helper.make_node("Identity", ["r"], [f"else{k}"]))
+            )
+        }  # fmt: skip
+        node = helper.make_node("If", ["yes"], [f"then{k}"], **bodies)
+    if known:
+        return _model(node, last=f"then{depth}", yes=np.array(True))
+    largest = helper.make_node("ReduceMax", ["r"], ["m"], keepdims=0)
+    yes = helper.make_node("GreaterOrEqual", ["m", "zero"], ["yes"])
+    return _model(largest, yes, node, last=f"then{depth}", zero=np.float32(0))
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from (node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from _names(attribute.g)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_names_in_branches_in_branches_stay_short(known: bool) -> None:
+    """Each had twice the length of the one around it: thirty Ifs, 4 KB, took all memory."""
+    model, plain = (_branches(depth, known=known) for depth in (20, 1))
+    made = onnxcam.convert(model, method="saliency", sample=np.ones((1, 3, 8, 8), np.float32))
+    assert max(map(len, _names(made.proto.graph))) < 1000
+    shallow, deep = (
+        onnxcam.Explainer(m, "saliency", device="cpu", cache=False) for m in (plain, model)
+    )
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(deep(x, target=1).map, shallow(x, target=1).map, rtol=1e-5)

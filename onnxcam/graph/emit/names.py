@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxcam.graph.emit.tensors import shape_of
 
 NAMESPACE = "onnxcam"
+_HALF = 250  # characters that are kept of a long name, at either end
 
 
 class Names:
@@ -31,8 +32,14 @@ class Names:
             self._scope.pop()
 
     def fresh(self, name: str) -> str:
-        """Return a name that nothing has, from the scope and ``name``."""
+        """Return a name that nothing has, from the scope and ``name``.
+
+        The middle of long ones is left out: in bodies in bodies each would have twice the length
+        of the one around it.
+        """
         stem = "/".join([*self._scope, name])
+        if len(stem) > 2 * _HALF:
+            stem = f"{stem[:_HALF]}...{stem[-_HALF:]}"
         while True:
             count = self._counts[stem]
             self._counts[stem] += 1
