@@ -95,7 +95,9 @@ class Concepts:
             OnnxcamError: The file cannot be written.
         """
         if self.bank is None:
-            raise UsageError("channels have no features of their own", "find concepts by `craft`")
+            raise UsageError(
+                "channels have no features of their own", "find concepts by `onnxcam craft`"
+            )
         data = io.BytesIO()
         np.save(data, self.bank)
         write_whole(Path(path), data.getvalue())

@@ -62,6 +62,16 @@ def gradcam_elementwise(a: Tensor, g: Tensor) -> Tensor:
     return (a * g).clamp(min=0).sum(1)
 
 
+def _against(values: Tensor, each: Tensor, sums: Tensor) -> bool:
+    """Whether a direction is turned round: activities [C, H, W] go with the sum of the channels.
+
+    Of others, which go below 0 nearly as far as above it, the smaller part is positive.
+    """
+    rows = each.flatten(1)
+    above, below = rows.amax(1).clamp(min=0).sum(), (-rows.amin(1)).clamp(min=0).sum()
+    return bool((values @ sums if above >= 3 * below else (values * values.abs()).sum()) < 0)
+
+
 def principal(x: Tensor, *, sign: str = "sum") -> Tensor:
     """The projection [N, H, W] on the first singular vector, input by input."""
     maps = []
@@ -70,13 +80,18 @@ def principal(x: Tensor, *, sign: str = "sum") -> Tensor:
         rows = rows - rows.mean(0)
         v = torch.linalg.svd(rows).Vh[0]
         values = rows @ v
-        turn = -values.min() > values.max() if sign == "range" else values @ rows.sum(1) < 0
+        if sign == "range":
+            turn = bool(-values.min() > values.max())
+        elif sign == "active":
+            turn = _against(values, each, rows.sum(1))
+        else:
+            turn = bool(values @ rows.sum(1) < 0)
         maps.append((-values if turn else values).reshape(each.shape[1:]))
     return torch.stack(maps).float()
 
 
 def eigen_cam(a: Tensor, g: Tensor) -> Tensor:
-    return principal(a)
+    return principal(a, sign="active")
 
 
 def eigen_gradcam(a: Tensor, g: Tensor) -> Tensor:
@@ -96,13 +111,14 @@ def kpca_cam(a: Tensor, g: Tensor) -> Tensor:
         centre = torch.eye(len(rows)) - 1 / len(rows)
         values, vectors = torch.linalg.eigh(centre.double() @ kernel @ centre.double())
         u = vectors[:, -1] * values[-1].sqrt()
-        maps.append((u if u @ rows.sum(1) >= 0 else -u).reshape(each.shape[1:]))
+        turn = _against(u, each, rows.sum(1))
+        maps.append((-u if turn else u).reshape(each.shape[1:]))
     return torch.stack(maps).float()
 
 
 def fem(a: Tensor, g: Tensor) -> Tensor:
     mean, spread = a.mean((2, 3), keepdim=True), a.std((2, 3), keepdim=True, unbiased=False)
-    return (mean * (a > mean + 2 * spread)).sum(1)
+    return (mean.abs() * (a > mean + 2 * spread)).sum(1)
 
 
 def random_cam(a: Tensor, g: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ layers, layouts, targets, batches and gradients. The function itself has tests o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from inspect import signature
 from typing import Any
@@ -21,6 +21,7 @@ from kinds.kind import Kind, Outputs
 from kinds.rules import Differences
 from onnxcam.methods import SampledMethod, needs
 from onnxcam.methods.needs import Patch
+from onnxcam.run.straight import Straight
 
 Array = np.ndarray[Any, Any]
 Value = Callable[[Outputs], Tensor]
@@ -118,6 +119,7 @@ class Answers:
             needs.Score: lambda: self._scores,
             needs.Probability: lambda: self._scores,
             needs.InputGradient: lambda: self._input_gradients,
+            needs.Straight: lambda: self._straight,
             needs.Multipliers: lambda: self._multipliers,
             needs.FeatureGradient: lambda: self._feature_gradients,
             needs.HeadScore: lambda: self._heads,
@@ -195,6 +197,10 @@ class Answers:
             alike = F.cosine_similarity(chances, sure[self._row][None])
             found = iou(others, boxes[self._row]) * alike * chances.amax(1)
             yield found.max()[None].double().numpy()
+
+    def _straight(self, starts: Sequence[Array]) -> Straight:
+        x = self.in_order(self._x)
+        return Straight(x, starts, self._input_gradients, self._scores)
 
     def _input_gradients(
         self, inputs: Iterable[Array], count: int | None = None

@@ -163,7 +163,7 @@ def _active(op: Emitter, rows: Tensor) -> Tensor:
     """
     high, low = (r(rows, axes=[1], keepdims=1) for r in (op.ReduceMax, op.ReduceMin))
     above, below = (op.ReduceSum(op.Relu(t), axes=[2], keepdims=1) for t in (high, op.Neg(low)))
-    return op.GreaterOrEqual(above, op.Mul(below, 3))
+    return op.LessOrEqual(op.Mul(below, 3), above)
 
 
 def _scaled(op: Emitter, matrix: Tensor) -> Tensor:
