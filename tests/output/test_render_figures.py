@@ -14,7 +14,18 @@ from PIL import Image
 from onnxcam.errors import InputError, UsageError
 from onnxcam.output.render import draw, figure, figure_1d, figure_3d, overlay
 from onnxcam.output.render.colour import colormap, colours
-from onnxcam.output.render.draw import ALARM, GAP, INK, MARGIN, MUTED, colour_bar, face, plain, wrap
+from onnxcam.output.render.draw import (
+    ALARM,
+    GAP,
+    INK,
+    MARGIN,
+    MUTED,
+    SMALL_SIZE,
+    colour_bar,
+    face,
+    plain,
+    wrap,
+)
 from onnxcam.output.render.signals import _round_step
 
 Pixels = NDArray[Any]
@@ -99,6 +110,17 @@ def test_a_box_on_a_picture_of_one_row_is_not_scaled_away() -> None:
         picture, np.ones((1, 1)), box=(0, 0, 3000, 1), alpha=0, layout="overlay", **BARE
     )
     assert (pixels(result) == 100).all()
+
+
+@pytest.mark.parametrize(("width", "numbers"), [(300, 3), (97, 2)])
+def test_numbers_of_a_narrow_colour_bar_do_not_touch(width: int, numbers: int) -> None:
+    """Below narrow pictures the one in the middle ran into the one at the end: it is left out."""
+    below = np.asarray(colour_bar("ember", (0.0, 9.57e-6), width))[17:]
+    dark = np.flatnonzero((below < 200).any(2).any(0))
+    gaps = np.flatnonzero(np.diff(dark) > 5)
+    assert len(gaps) == numbers - 1
+    last = width - face("9.57e-06", SMALL_SIZE).getlength("9.57e-06")
+    assert abs(dark[gaps[-1] + 1] - last) <= 2
 
 
 def test_a_colour_bar_runs_from_end_to_end_and_names_its_limits() -> None:

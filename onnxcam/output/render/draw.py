@@ -41,6 +41,7 @@ SYSTEM_FONTS = (
 
 _BAR_HEIGHT = 12
 _TICK = 4
+_APART = 6  # between numbers
 
 
 def face(text: str, size: int) -> Any:
@@ -169,12 +170,17 @@ def colour_bar(name: str, limits: Limits, width: int) -> Image.Image:
     low, high = limits
     ticks = [(0, low, "la")]
     if high > low:
-        ticks += [(width // 2, 0.5 * low + 0.5 * high, "ma"), (width - 1, high, "ra")]
+        ticks += [(width - 1, high, "ra"), (width // 2, 0.5 * low + 0.5 * high, "ma")]
+    taken = 0.0
     for x, value, anchor in ticks:
         draw.line((x, _BAR_HEIGHT, x, _BAR_HEIGHT + _TICK - 1), fill=MUTED)
         text = number(value)
-        place = (x, _BAR_HEIGHT + _TICK + 1)
-        write(block, place, text, face(text, SMALL_SIZE), SMALL_SIZE, MUTED, anchor)
+        font = face(text, SMALL_SIZE)
+        long = font.getlength(text)
+        if anchor == "ma" and width / 2 - long / 2 < taken + _APART:  # a number would touch others
+            continue
+        taken = max(taken, long)
+        write(block, (x, _BAR_HEIGHT + _TICK + 1), text, font, SMALL_SIZE, MUTED, anchor)
     return block
 
 
