@@ -41,12 +41,26 @@ def _plus_plus(a: Array, g: Array) -> Array:
     return _weighted((alpha * np.maximum(g, 0)).reshape(len(a), -1).sum(1), a)
 
 
+def _against(values: Array, a: Array) -> bool:
+    """Whether a direction is turned round: of activities it goes with the sum of the channels.
+
+    Of what goes below 0 nearly as far as above it (tokens) the smaller part is positive.
+    """
+    rows = _rows(a)
+    above, below = np.maximum(rows.max(0), 0).sum(), np.maximum(-rows.min(0), 0).sum()
+    sums = (rows - rows.mean(0)).sum(1)
+    return bool((values @ sums if above >= 3 * below else (values * np.abs(values)).sum()) < 0)
+
+
 def _principal(a: Array, sign: str = "sum") -> Array:
     """The projection of the positions on their first direction."""
     rows = _rows(a)
     rows = rows - rows.mean(0)
     values = rows @ np.linalg.svd(rows)[2][0]
-    turned = -values.min() > values.max() if sign == "range" else values @ rows.sum(1) < 0
+    if sign == "active":
+        turned = _against(values, a)
+    else:
+        turned = -values.min() > values.max() if sign == "range" else values @ rows.sum(1) < 0
     found: Array = (-values if turned else values).reshape(a.shape[1:])
     return found
 
@@ -58,7 +72,7 @@ def _kernel(a: Array) -> Array:
     kernel = kernel - kernel.mean(0) - kernel.mean(1)[:, None] + kernel.mean()
     values, vectors = np.linalg.eigh(kernel)
     u = vectors[:, -1] * np.sqrt(max(values[-1], 0))
-    found: Array = (u if u @ rows.sum(1) >= 0 else -u).reshape(a.shape[1:])
+    found: Array = (-u if _against(u, a) else u).reshape(a.shape[1:])
     return found
 
 
@@ -66,7 +80,7 @@ def _fem(a: Array) -> Array:
     flat = a.reshape(len(a), -1)
     shape = (-1, *[1] * (a.ndim - 1))
     mean, spread = flat.mean(1).reshape(shape), flat.std(1).reshape(shape)
-    found: Array = (mean * (a > mean + 2 * spread)).sum(0)
+    found: Array = (np.abs(mean) * (a > mean + 2 * spread)).sum(0)
     return found
 
 
@@ -78,7 +92,7 @@ AT_FEATURE: Mapping[str, Callable[[Array, Array], Array]] = {
     "gradcam-elementwise": lambda a, g: np.maximum(a * g, 0).sum(0),
     "xgradcam": _xgrad,
     "cam": lambda a, g: _weighted(_mean(g), a) * g[0].size,
-    "eigen-cam": lambda a, g: _principal(a),
+    "eigen-cam": lambda a, g: _principal(a, "active"),
     "eigen-gradcam": lambda a, g: _principal(a * g),
     "seg-eigen-cam": lambda a, g: _principal(a * np.abs(g), "range"),
     "kpca-cam": lambda a, g: _kernel(a),
