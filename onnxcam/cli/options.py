@@ -105,6 +105,13 @@ OP_LIBRARY = click.option(
     help="Library of the model's custom operators, as that of onnxruntime-extensions: its code is "
     "run. Repeatable.",
 )
+OF_EACH = click.option(
+    "--target", metavar="IDX|LABEL", help="Class [default: the top class of each picture]."
+)
+OF_CONCEPTS = click.option(
+    "--feature-layer", "layer", metavar="NAME",
+    help="Layer of the concepts [default: as of `onnxcam explain`].",
+)  # fmt: skip
 SEED = click.option(
     "--seed",
     type=click.IntRange(0),

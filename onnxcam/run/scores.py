@@ -53,7 +53,7 @@ def probabilities(
         return np.asarray(1 / (1 + np.exp(-values)))
     if scores.shape[-1] == 1:
         return None
-    if reduction.final is None and scores.min() >= 0:
+    if reduction.final is None and scores.min(initial=0) >= 0:
         sums = np.abs(scores.sum(-1, dtype=np.float64) - 1)
         if (sums < 1e-3).all():
             return values

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.audits import colour_net, damaged, saved, squares
+from support.audits import of_a_damaged_twin
 from support.web_driver import WEB
 
-from onnxcam.audit import run
 from onnxcam.audit.page import write_report
 
 pytest.importorskip("pyarrow")
@@ -69,14 +68,7 @@ class _Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    squares(folder / "data", 24)
-    saved(colour_net(), folder / "net.onnx")
-    saved(damaged(colour_net(), "w", 0.5), folder / "twin.onnx")
-    run(
-        folder / "twin.onnx", folder / "data", folder / "o", baseline=folder / "net.onnx",
-        engine="here", trust=4,
-    )  # fmt: skip
-    return folder / "o" / "report.html"
+    return of_a_damaged_twin(folder, 24, "w", 0.5, trust=4) / "report.html"
 
 
 def _asked(report: Path, place: Path, width: int, ask: str = ASK, dark: bool = False) -> Any:

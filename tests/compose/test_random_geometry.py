@@ -64,8 +64,7 @@ def _resize(rng: random.Random, dims: int) -> Move:
 
 def _pool(rng: random.Random, dims: int) -> Move:
     kind = rng.choice([f"max_pool{dims}d", f"avg_pool{dims}d"])
-    size, pads, ceil = rng.choice([(2, 0), (3, 0), (3, 1)]), rng.random() < 0.5, None
-    (width, edge), ceil = size, pads
+    (width, edge), ceil = rng.choice([(2, 0), (3, 0), (3, 1)]), rng.random() < 0.5
     return lambda x: getattr(functional, kind)(x, width, 2, edge, ceil_mode=ceil)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.audits import colour_net, damaged, saved, squares
+from support.audits import of_a_damaged_twin
 
 from onnxcam import InputError, InternalError, OnnxcamError
-from onnxcam.audit import drift, report, run, verify
+from onnxcam.audit import drift, report, verify
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("jinja2")
@@ -29,15 +29,7 @@ JSON = ("job", "verdict", "evidence", "results", "data/manifest", "manifest")
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("audit")
-    squares(folder / "data", 9)
-    saved(colour_net(), folder / "net.onnx")
-    saved(damaged(colour_net(), "v", 0.3), folder / "scaled.onnx")
-    run(
-        folder / "scaled.onnx", folder / "data", folder / "o", baseline=folder / "net.onnx",
-        engine="here", trust=2,
-    )  # fmt: skip
-    return folder / "o"
+    return of_a_damaged_twin(tmp_path_factory.mktemp("audit"), 9, "v", 0.3, trust=2)
 
 
 @pytest.fixture

@@ -89,3 +89,17 @@ min = 0.7
 measure = "failures"
 max = 0.3
 """
+
+
+def of_a_damaged_twin(folder: Path, count: int, weight: str, factor: float, trust: int) -> Path:
+    """Audit the net with one weight multiplied against itself; return the audit's folder."""
+    from onnxcam.audit import run
+
+    squares(folder / "data", count)
+    saved(colour_net(), folder / "net.onnx")
+    saved(damaged(colour_net(), weight, factor), folder / "twin.onnx")
+    run(
+        folder / "twin.onnx", folder / "data", folder / "o", baseline=folder / "net.onnx",
+        engine="here", trust=trust,
+    )  # fmt: skip
+    return folder / "o"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,24 +29,17 @@ def _in_graph(
     samples: int, background: str,
 ) -> Tensor:  # fmt: skip
     """Write the mean over backgrounds that are the file's own, one after another."""
-    rows = np.arange(samples)
-    if background:
-        held = backgrounds.size(background)
-        rows = backgrounds.chosen(held, samples, np.random.default_rng(0))
-    table = backgrounds.Held(op, background, rows)
+    starts, items = backgrounds.once(op, background, samples)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
         def other(inner: Emitter, x: Tensor, own: Axes) -> Tensor:
-            if not background:
-                return backgrounds.mixed(inner, x, own, item[0])
-            return table.picked(inner, x, item[1])
+            return starts.at(inner, x, own, item)
 
         way = body.Sub(a, layer_of(body, other))
         return [body.Add(sums[0], body.Mul(way, multipliers(body, other)))]
 
-    items = [np.arange(1, len(rows) + 1), np.arange(len(rows)).reshape(-1, 1)]
     (total,) = rounds.rounds(op, a, items, 1, one)
-    return channel_sum(op, op.Div(total, float(len(rows))), axes)
+    return channel_sum(op, op.Div(total, float(len(items[0]))), axes)
 
 
 @sampled_method(
@@ -85,14 +77,9 @@ def layer_deeplift_shap(
     which this is what reaches the layer.
     """
     del background  # the file that `others` were read from
-    rows = range(samples) if others is None else backgrounds.chosen(len(others), samples, rng)
-
-    def starts() -> Iterator[Array]:
-        for row in rows:
-            yield backgrounds.shuffled(x, rng) if others is None else others[row]
-
+    count, starts = backgrounds.taken(x, others, samples, rng)
     shares, each = Moments(), Moments()
-    for answer in both(starts(), len(rows)):
+    for answer in both(starts, count):
         there, slope = answer[:, 0], answer[:, 1].astype(np.float64)
         share = (a - there) * slope
         each.add(share)

@@ -32,20 +32,12 @@ def _in_graph(
     samples: int, background: str, noise: float,
 ) -> Tensor:  # fmt: skip
     """Write the mean over draws that are the file's own, one after another."""
-    rng = np.random.default_rng(0)
-    items: list[Array] = [np.arange(1, samples + 1), rng.random(samples).astype(np.float32)]
-    rows = np.arange(samples)
-    if background:
-        drawn = rng.integers(backgrounds.size(background), size=samples)
-        rows, chosen = np.unique(drawn, return_inverse=True)
-        items.append(chosen.reshape(-1, 1))
-    table = backgrounds.Held(op, background, rows)
+    rng, kind = np.random.default_rng(0), np.dtype(np.float32)
+    starts, items = backgrounds.drawn(op, background, samples, rng, kind)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
         def start(inner: Emitter, x: Tensor, own: Axes) -> Tensor:
-            if not background:
-                return backgrounds.mixed(inner, x, own, item[0])
-            return table.picked(inner, x, item[2])
+            return starts.at(inner, x, own, item)
 
         def end(inner: Emitter, x: Tensor, own: Axes) -> Tensor:
             drawn = rounds.normal(inner, x, own, inner.Add(item[0], samples))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from onnxcam.errors import InputError
@@ -66,17 +69,17 @@ def chosen(size: int, samples: int, rng: np.random.Generator) -> Array:
     return rng.choice(size, samples, replace=False)
 
 
-def size(file: str) -> int:
+def _size(file: str) -> int:
     """Return how many inputs a file holds."""
     return len(load_said(file, "background"))
 
 
-class Held:
-    """Inputs of a file, which a graph holds once.
+class Starts:
+    """Where each draw begins, in a graph: an input of a file, or the input itself, mixed up.
 
     Args:
-        op: Emitter of the graph.
-        file: The background.
+        op: Emitter of the graph, which holds the file's inputs once.
+        file: The background; "" for none.
         rows: Which of its inputs are used at all, int [n].
     """
 
@@ -84,19 +87,52 @@ class Held:
         self._op, self._file, self._rows = op, file, rows
         self._table: Tensor | None = None
 
-    def picked(self, op: Emitter, x: Tensor, number: Tensor) -> Tensor:
-        """Return one of them for each input of the batch, in the place of the input.
+    def at(self, op: Emitter, x: Tensor, axes: Axes, item: Sequence[Tensor]) -> Tensor:
+        """Return where a draw begins, for each input of the batch.
 
         Args:
             op: Emitter of the graph or of a subgraph.
             x: The inputs.
-            number: Which one, int64 [1], of those that are used.
+            axes: Their axes.
+            item: Of the draw: its number first; last, int64 [1], which of those that are used.
         """
+        if not self._file:
+            return op.typed(mixed(op, x, axes, item[0]), x)
         if self._table is None:
             kind = dtype_of(x) or np.dtype(np.float32)
             self._table = self._op.const(read(self._file, x)[self._rows].astype(kind))
-        row = op.Gather(self._table, number, axis=0)
+        row = op.Gather(self._table, item[-1], axis=0)
         return op.typed(op.Add(op.zeros_like(x), row), x)
+
+
+def once(op: Emitter, file: str, samples: int) -> tuple[Starts, list[Array]]:
+    """Return where draws begin that have each input of a background once, and their items."""
+    rows = np.arange(samples)
+    if file:
+        rows = chosen(_size(file), samples, np.random.default_rng(0))
+    return Starts(op, file, rows), [
+        np.arange(1, len(rows) + 1), np.arange(len(rows)).reshape(-1, 1)
+    ]  # fmt: skip
+
+
+def drawn(
+    op: Emitter, file: str, samples: int, rng: np.random.Generator, kind: np.dtype[Any]
+) -> tuple[Starts, list[Array]]:
+    """Return where random draws begin, and their items: number, part of the way, input."""
+    items: list[Array] = [np.arange(1, samples + 1), rng.random(samples).astype(kind)]
+    rows = np.arange(samples)
+    if file:
+        rows, place = np.unique(rng.integers(_size(file), size=samples), return_inverse=True)
+        items.append(place.reshape(-1, 1))
+    return Starts(op, file, rows), items
+
+
+def taken(
+    x: Array, others: Array | None, samples: int, rng: np.random.Generator
+) -> tuple[int, Iterator[Array]]:
+    """Return how many inputs of a background are taken, and these; of none, the input mixed up."""
+    rows = range(samples) if others is None else chosen(len(others), samples, rng)
+    return len(rows), (shuffled(x, rng) if others is None else others[row] for row in rows)
 
 
 def shuffled(x: Array, rng: np.random.Generator) -> Array:

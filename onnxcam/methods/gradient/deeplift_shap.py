@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import tee
 from typing import TypeAlias
 
 import numpy as np
@@ -22,22 +23,14 @@ def _in_graph(
     op: Emitter, x: Tensor, against: Against, axes: Axes, *, samples: int, background: str
 ) -> Tensor:
     """Write the mean over backgrounds that are the file's own, one after another."""
-    rows = np.arange(samples)
-    if background:
-        held = backgrounds.size(background)
-        rows = backgrounds.chosen(held, samples, np.random.default_rng(0))
-    table = backgrounds.Held(op, background, rows)
+    starts, items = backgrounds.once(op, background, samples)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
-        if background:
-            start = table.picked(body, x, item[1])
-        else:
-            start = body.typed(backgrounds.mixed(body, x, axes, item[0]), x)
+        start = starts.at(body, x, axes, item)
         return [body.Add(sums[0], body.Mul(body.Sub(x, start), against(body, start)))]
 
-    items = [np.arange(1, len(rows) + 1), np.arange(len(rows)).reshape(-1, 1)]
     (total,) = rounds.rounds(op, x, items, 1, one)
-    return channel_sum(op, op.Div(total, float(len(rows))), axes)
+    return channel_sum(op, op.Div(total, float(len(items[0]))), axes)
 
 
 @sampled_method(
@@ -75,17 +68,11 @@ def deeplift_shap(
     file the draws are of the file's own, the same in every run, and hold the background.
     """
     del background  # the file that `others` were read from
-    drawn: list[Array] = []
-    rows = range(samples) if others is None else backgrounds.chosen(len(others), samples, rng)
-
-    def starts() -> Iterator[Array]:
-        for row in rows:
-            drawn.append(backgrounds.shuffled(x, rng) if others is None else others[row])
-            yield drawn[-1]
-
+    count, found = backgrounds.taken(x, others, samples, rng)
+    starts, asked = tee(found)
     shares, each = Moments(), Moments()
-    for slope in multipliers(starts(), len(rows)):
-        share = (x - drawn.pop(0)) * slope.astype(np.float64)
+    for slope in multipliers(asked, count):
+        share = (x - next(starts)) * slope.astype(np.float64)
         each.add(share)
         shares.add(share.sum(1))
     return Estimate(

@@ -26,22 +26,12 @@ def _in_graph(
     samples: int, background: str, noise: float,
 ) -> Tensor:  # fmt: skip
     """Write the mean over draws that are the file's own, one after another."""
-    rng = np.random.default_rng(0)
-    kind = dtype_of(x) or np.dtype(np.float32)
-    items = [np.arange(1, samples + 1), rng.random(samples).astype(kind)]
-    rows = np.arange(samples)
-    if background:
-        random = rng.integers(backgrounds.size(background), size=samples)
-        rows, chosen = np.unique(random, return_inverse=True)
-        items.append(chosen.reshape(-1, 1))
-    table = backgrounds.Held(op, background, rows)
+    rng, kind = np.random.default_rng(0), dtype_of(x) or np.dtype(np.float32)
+    starts, items = backgrounds.drawn(op, background, samples, rng, kind)
     spread = rounds.deviation(op, x, axes, noise)
 
     def one(body: Emitter, sums: list[Tensor], item: list[Tensor]) -> list[Tensor]:
-        if background:
-            start = table.picked(body, x, item[2])
-        else:
-            start = backgrounds.mixed(body, x, axes, item[0])
+        start = starts.at(body, x, axes, item)
         end = x
         if noise:
             drawn = rounds.normal(body, x, axes, body.Add(item[0], samples))
